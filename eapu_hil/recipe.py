@@ -1,0 +1,87 @@
+"""The parameters of write-verify, as a YAML file or an inline mapping names them."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+
+class Ramp(BaseModel):
+    """A voltage that starts at `start_v` and grows by `step_v` up to `stop_v`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    start_v: PositiveFloat
+    step_v: PositiveFloat
+    stop_v: PositiveFloat
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Ramp:
+        if self.stop_v < self.start_v:
+            raise ValueError(f"stop_v ({self.stop_v}) must not be below start_v ({self.start_v})")
+        return self
+
+
+class SetRecipe(BaseModel):
+    """SET is controlled by the gate: the saturation current of the access transistor limits the conductance.
+
+    The first gate voltage is `gate_offset_v + g_target / gate_slope_s_per_v`, the array's nominal G(Vg) line,
+    kept inside `gate`. While the cell stays below its band the gate rises by the missing conductance over the
+    slope, at least by `gate.step_v`. At the end of the gate ramp the amplitude takes over.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    gate: Ramp
+    gate_offset_v: float
+    gate_slope_s_per_v: PositiveFloat
+    amplitude: Ramp
+    width_s: PositiveFloat
+
+
+class ResetRecipe(BaseModel):
+    """RESET is controlled by the amplitude, with the gate fully open."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    gate_v: PositiveFloat
+    amplitude: Ramp
+    width_s: PositiveFloat
+
+
+class FormRecipe(BaseModel):
+    """Forming: an amplitude ramp at a fixed gate until the cell reads at least `g_formed_s`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    gate_v: PositiveFloat
+    amplitude: Ramp
+    width_s: PositiveFloat
+    g_formed_s: PositiveFloat
+
+
+class Recipe(BaseModel):
+    """How a cell is written and when to stop.
+
+    band_s: a cell is done when it reads within +-band_s of its target, twice (the second read confirms).
+    v_read_v: voltage of the verify reads.
+    pulses_max, flips_max: caps for one cell in one epoch (pulses; changes of direction).
+    pulses_at_cap_max: strongest pulses in a row without effect before the cell is called stuck.
+    time_max_s: bench time after which the cells still open end as NOT_CONVERGED.
+    rewrite_in_band: pulse a cell even when it already reads inside its band.
+    epochs, epoch_wait_s: whole-batch repetitions after a wait, against relaxation.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    band_s: PositiveFloat
+    v_read_v: PositiveFloat
+    set: SetRecipe
+    reset: ResetRecipe
+    form: FormRecipe
+    pulses_max: PositiveInt
+    flips_max: PositiveInt
+    pulses_at_cap_max: PositiveInt
+    time_max_s: PositiveFloat
+    rewrite_in_band: bool = False
+    epochs: PositiveInt = 1
+    epoch_wait_s: float = Field(default=0.0, ge=0.0)
