@@ -115,7 +115,7 @@ class Limits:
 
 
 def _vector(value: ArrayLike, dtype: type, length: int, name: str) -> NDArray[np.generic]:
-    array = np.asarray(value, dtype=dtype)
+    array: NDArray[np.generic] = np.asarray(value, dtype=dtype)
     if array.ndim == 0:
         array = np.full(length, array)
     if array.shape != (length,):
@@ -250,12 +250,19 @@ class Crossbar(Protocol):
         """Measures the conductance of each cell at `v_read_v`."""
         ...
 
-    def vmm(self, v_in_v: FloatArray, direction: Direction, lines_out: IntArray | None = None) -> FloatArray:
-        """Products: applies each row of `v_in_v` to the driven lines, measures the current of the others.
+    def vmm(
+        self,
+        v_in_v: NDArray[np.floating],
+        direction: Direction,
+        lines_in: IntArray | None = None,
+        lines_out: IntArray | None = None,
+    ) -> FloatArray:
+        """Products: applies each vector of `v_in_v` to the driven lines, measures the current of the others.
 
-        v_in_v: shape (batch, driven lines), V. Lines at 0 V are driven to ground.
+        v_in_v: shape (batch, lines in), V.
+        lines_in: the driven line of each column of `v_in_v` (all by default); the rest are held at 0 V.
         lines_out: which of the measured lines are wanted (all by default); only those are converted.
-        Returns the currents in A, shape (batch, measured lines).
+        Returns the currents in A, shape (batch, lines out).
         """
         ...
 

@@ -1,0 +1,199 @@
+"""Physics of 1T1R cells: forming, SET, RESET, relaxation, wear.
+
+A cell is a conductance. A SET pulse moves it towards the conductance that the gate voltage allows, a RESET
+pulse towards the floor; how far depends on amplitude and width. Each step has cycle-to-cycle spread, each cell
+its own thresholds. After a step the cell relaxes as a random walk in log time.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eapu_hil.hal import CellStatus, FloatArray, IntArray, Polarity, StatusArray
+from eapu_hil.twin.preset import Endurance, Relaxation, Switching, TwinPreset
+from eapu_hil.twin.state import StateFiles
+
+BoolArray = NDArray[np.bool_]
+
+
+def _progress(pulse_v: FloatArray, width_s: FloatArray, half_v: FloatArray, law: Switching) -> FloatArray:
+    """Fraction of the way that one pulse covers, in [0, 1]."""
+    exponent = np.minimum((pulse_v - half_v) / law.v_slope_v, 50.0)
+    return -np.expm1(-(width_s / law.tau_s) * np.exp(exponent))
+
+
+class CellArray:
+    """The cells of one array, addressed by flat index (row-major).
+
+    The quantities that identify a device (thresholds, slopes, lifetimes) follow from `seed` alone; what changes
+    (conductance, time of the last write, wear) lives in `files`.
+    """
+
+    def __init__(self, preset: TwinPreset, count: int, files: StateFiles, seed: list[int]) -> None:
+        self._preset = preset
+        device = np.random.default_rng([*seed, 0])
+        variation = preset.variation
+        spread = float(variation.enabled)
+        normal = device.standard_normal((4, count)) * spread
+        self._gate_threshold_v = preset.gate.threshold_v + variation.gate_threshold_v * normal[0]
+        self._gate_slope = preset.gate.slope_s_per_v * np.maximum(
+            1 + variation.gate_slope_relative * normal[1], 0.1
+        )
+        self._v_set_v = preset.set.v_half_v + variation.v_set_v * normal[2]
+        self._v_reset_v = preset.reset.v_half_v + variation.v_reset_v * normal[3]
+        form = preset.forming
+        self._v_form_v = form.v_form_v + form.v_form_sd_v * device.standard_normal(count)
+        fresh = form.g_fresh_s * np.exp(form.g_fresh_log_sd * device.standard_normal(count))
+        stuck_draw, high_draw, fail_draw = device.random((3, count))
+        stuck = stuck_draw < preset.faults.stuck_fraction
+        high = stuck & (high_draw < preset.faults.stuck_high_share)
+        if not form.enabled:
+            fresh = np.full(count, preset.window.g_min_s)
+        fresh[stuck] = preset.faults.g_stuck_low_s
+        fresh[high] = preset.faults.g_stuck_high_s
+        self._fails_high = fail_draw < preset.endurance.fails_high_share
+        self._life = np.exp(preset.endurance.log_sd * device.standard_normal(count))
+
+        self.g_s: FloatArray = files.array("g_s", fresh)  # type: ignore[assignment]
+        self._formed: BoolArray = files.array("formed", np.full(count, not form.enabled))  # type: ignore[assignment]
+        self._dead: BoolArray = files.array("dead", stuck)  # type: ignore[assignment]
+        self._wear: FloatArray = files.zeros("wear", (count,))  # type: ignore[assignment]
+        self._relaxing = RelaxingCells(preset.relaxation, count, files)
+
+    def relax(self, now_s: float, rng: np.random.Generator) -> None:
+        """Brings every conductance up to date with the bench time."""
+        self._relaxing.advance(self.g_s, now_s, rng)
+
+    def pulse(
+        self,
+        index: IntArray,
+        polarity: IntArray,
+        amplitude_v: FloatArray,
+        gate_v: FloatArray,
+        width_s: FloatArray,
+        now_s: float,
+        rng: np.random.Generator,
+    ) -> FloatArray:
+        """One pulse to each cell of `index` (unique). Returns the peak current of each in A, shape (n,)."""
+        before = self.g_s[index]
+        alive = ~self._dead[index]
+        rising = polarity != Polarity.RESET
+        formable = alive & ~self._formed[index] & rising & (amplitude_v >= self._v_form_v[index])
+        active = alive & self._formed[index]
+        reach = self._gate_slope[index] * (gate_v - self._gate_threshold_v[index])
+        reach = np.clip(reach, self._preset.window.floor_s, self._preset.window.ceiling_s)
+        after = before.copy()
+        up, down = active & rising, active & ~rising
+        after[up] = self._set(index[up], before[up], reach[up], amplitude_v[up], width_s[up], rng)
+        after[down] = self._reset(index[down], before[down], amplitude_v[down], width_s[down], rng)
+        spread = self._preset.forming.g_after_log_sd * rng.standard_normal(int(formable.sum()))
+        after[formable] = reach[formable] * np.exp(spread)
+        after = np.where(alive, np.clip(after, self._preset.window.floor_s, self._preset.window.ceiling_s), before)
+        after = np.where(active | formable, after, before)
+        self._formed[index[formable]] = True
+        self.g_s[index] = after
+        moved = after != before
+        self._relaxing.restart(index[moved], after[moved], now_s, rng)
+        self._wear_out(index[moved], (after - before)[moved])
+        return amplitude_v * np.maximum(before, after)
+
+    def _set(
+        self,
+        index: IntArray,
+        g_s: FloatArray,
+        reach_s: FloatArray,
+        amplitude_v: FloatArray,
+        width_s: FloatArray,
+        rng: np.random.Generator,
+    ) -> FloatArray:
+        progress = _progress(amplitude_v, width_s, self._v_set_v[index], self._preset.set)
+        change = progress * np.maximum(reach_s - g_s, 0.0)
+        noise = self._preset.write_noise
+        sd = np.sqrt(noise.set_absolute_s**2 * progress + (noise.set_relative * change) ** 2)
+        # Where the transistor already limits the current below the cell's state nothing switches, noise included.
+        sd = np.where(change > 0, sd * noise.enabled, 0.0)
+        return g_s + change + sd * rng.standard_normal(g_s.size)
+
+    def _reset(
+        self,
+        index: IntArray,
+        g_s: FloatArray,
+        amplitude_v: FloatArray,
+        width_s: FloatArray,
+        rng: np.random.Generator,
+    ) -> FloatArray:
+        progress = _progress(amplitude_v, width_s, self._v_reset_v[index], self._preset.reset)
+        change = progress * np.maximum(g_s - self._preset.window.floor_s, 0.0)
+        noise = self._preset.write_noise
+        sd = np.sqrt(noise.reset_absolute_s**2 * progress + (noise.reset_relative * change) ** 2)
+        return g_s - change + sd * noise.enabled * rng.standard_normal(g_s.size)
+
+    def _wear_out(self, index: IntArray, change_s: FloatArray) -> None:
+        law: Endurance = self._preset.endurance
+        if not law.enabled or index.size == 0:
+            return
+        window = self._preset.window.g_max_s - self._preset.window.g_min_s
+        step = np.maximum(np.abs(change_s) / window, law.weakest_step)
+        self._wear[index] += step**law.exponent / law.cycles
+        worn = index[self._wear[index] >= self._life[index]]
+        faults = self._preset.faults
+        self.g_s[worn] = np.where(self._fails_high[worn], faults.g_stuck_high_s, faults.g_stuck_low_s)
+        self._dead[worn] = True
+
+
+class RelaxingCells:
+    """Relaxation as a random walk in the logarithm of the time since the write.
+
+    The law of Var(t) = v1 + slope log10(t / 1 s) is a Wiener process in log10(t) that starts at
+    t0 = 10^(-v1/slope) s, so its increments can be drawn exactly at any times. A cell is brought up to date each
+    time a tenth of a decade has passed: rarely enough that few cells differ from one product to the next.
+    Law and state table: measured data of github akashlevy/RRAM-Relaxation-Master-Model (MIT).
+    """
+
+    STEP_DECADES = 0.1
+
+    def __init__(self, law: Relaxation, count: int, files: StateFiles) -> None:
+        self._law = law
+        self._written_s: FloatArray = files.array("written_s", np.full(count, np.inf))  # type: ignore[assignment]
+        self._g_written_s: FloatArray = files.zeros("g_written_s", (count,))  # type: ignore[assignment]
+        self._tail: FloatArray = files.array("tail", np.ones(count))  # type: ignore[assignment]
+        self._log_age: FloatArray = files.array("log_age", np.full(count, np.inf))  # type: ignore[assignment]
+        table = (law.variance_1s_s2, law.variance_per_decade_s2)
+        self._log_start = -np.asarray(table[0]) / np.maximum(np.asarray(table[1]), 1e-30)
+
+    def restart(self, index: IntArray, g_s: FloatArray, now_s: float, rng: np.random.Generator) -> None:
+        """The cells of `index` were just written to `g_s` (S)."""
+        law = self._law
+        if not law.enabled or index.size == 0:
+            return
+        self._written_s[index] = now_s
+        self._g_written_s[index] = g_s
+        self._log_age[index] = np.interp(g_s, law.g_s, self._log_start)
+        # E[tail^2] = 1, so that the tails leave the variance law as it is.
+        sd = law.tail_log_sd
+        self._tail[index] = np.exp(sd * rng.standard_normal(index.size) - sd**2)
+
+    def advance(self, g_s: FloatArray, now_s: float, rng: np.random.Generator) -> None:
+        """Moves the conductances `g_s` (all cells, changed in place) to `now_s`."""
+        law = self._law
+        if not law.enabled:
+            return
+        age = now_s - self._written_s
+        with np.errstate(divide="ignore", invalid="ignore"):
+            log_age = np.log10(age)
+        due = np.flatnonzero(log_age - self._log_age >= self.STEP_DECADES)
+        if due.size == 0:
+            return
+        decades = log_age[due] - self._log_age[due]
+        written = self._g_written_s[due]
+        variance = np.interp(written, law.g_s, law.variance_per_decade_s2) * decades
+        mean = np.interp(written, law.g_s, law.mean_per_decade_s) * decades
+        walk = np.sqrt(variance) * self._tail[due] * rng.standard_normal(due.size)
+        g_s[due] = np.maximum(g_s[due] + mean + walk, law.g_s[0] / 4)
+        self._log_age[due] = log_age[due]
+
+
+def compliance(peak_a: FloatArray, i_max_a: float) -> StatusArray:
+    """`COMPLIANCE` where the peak current of a pulse reached the limit."""
+    return np.where(peak_a >= i_max_a, CellStatus.COMPLIANCE, CellStatus.OK).astype(np.uint8)

@@ -1,0 +1,69 @@
+"""The converters at the lines: quantisation, saturation, and the gain and offset error of each line."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eapu_hil.hal import FloatArray
+from eapu_hil.twin.preset import Adc, Dac
+
+
+class InputConverter:
+    """DAC of the driven lines: signed, rounds to its steps."""
+
+    def __init__(self, law: Dac) -> None:
+        self.exact = law.bits is None
+        # The largest code is 2^(bits-1) - 1: full scale is reached on both sides, zero is a code.
+        codes = 1 if law.bits is None else 2 ** (law.bits - 1) - 1
+        self._step_v = law.v_full_scale_v / codes
+        self.full_scale_v = law.v_full_scale_v
+
+    def convert(self, v_v: FloatArray) -> NDArray[np.floating]:
+        """The voltages that reach the lines, V.
+
+        float32 once quantised (codes are small integers), float64 when the converter is ideal.
+        """
+        if self.exact:
+            return v_v
+        codes = np.asarray(v_v, dtype=np.float32) * np.float32(1.0 / self._step_v)
+        np.rint(codes, out=codes)
+        codes *= np.float32(self._step_v)
+        return codes
+
+
+class OutputConverters:
+    """ADCs of the measured lines, one a line: gain, offset and noise, then rounding and saturation."""
+
+    def __init__(self, law: Adc, full_scale_a: float, lines: int, device: np.random.Generator) -> None:
+        self._law = law
+        self._full_scale_a = full_scale_a
+        self._gain = 1.0 + law.gain_error_sd * device.standard_normal(lines)
+        self._offset_a = full_scale_a * law.offset_error_sd * device.standard_normal(lines)
+        self._step_a = None if law.bits is None else full_scale_a / (2 ** (law.bits - 1) - 1)
+
+    def convert(
+        self, current_a: NDArray[np.floating], lines: NDArray[np.integer] | slice, rng: np.random.Generator
+    ) -> NDArray[np.floating]:
+        """Measured currents in A; `current_a` (..., len(lines)) is overwritten."""
+        if self._law.gain_error_sd:
+            current_a *= self._gain[lines].astype(current_a.dtype)
+        if self._law.offset_error_sd:
+            current_a += self._offset_a[lines].astype(current_a.dtype)
+        if self._law.noise_relative:
+            noise = rng.standard_normal(current_a.shape, dtype=np.float32)
+            noise *= np.float32(self._law.noise_relative * self._full_scale_a)
+            current_a += noise
+        if self._step_a is not None:
+            current_a *= 1.0 / self._step_a
+            np.rint(current_a, out=current_a)
+            top = 2.0 ** (self._law.bits - 1) - 1 if self._law.bits else 0.0
+            np.clip(current_a, -top, top, out=current_a)
+            current_a *= self._step_a
+        return current_a
+
+    def saturated(self, current_a: FloatArray) -> NDArray[np.bool_]:
+        """Where a measured current lies at the end of the range."""
+        if self._step_a is None:
+            return np.zeros(current_a.shape, dtype=bool)
+        return np.abs(current_a) >= self._full_scale_a * (1 - 1e-9)

@@ -1,0 +1,218 @@
+"""What a twin is made of: every parameter of the cells, the wires and the converters, as YAML names them.
+
+Each non-ideality can be switched off by name: `enabled: false` in its section, `null` for converter bits,
+0 for a resistance or a fraction. With all of them off a product is exact to float precision.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Section(BaseModel):
+    """Base of all sections: immutable, unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Window(Section):
+    """Conductances that a working cell can hold, S; `floor_s` is where a full RESET ends."""
+
+    g_min_s: PositiveFloat
+    g_max_s: PositiveFloat
+    floor_s: PositiveFloat
+    ceiling_s: PositiveFloat
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Window:
+        if not self.floor_s <= self.g_min_s < self.g_max_s <= self.ceiling_s:
+            raise ValueError("floor_s <= g_min_s < g_max_s <= ceiling_s must hold")
+        return self
+
+
+class Switching(Section):
+    """Kinetics of one direction: a pulse of V and w covers 1 - exp(-(w/tau) exp((V - V0)/v_slope)) of the way."""
+
+    v_half_v: PositiveFloat
+    v_slope_v: PositiveFloat
+    tau_s: PositiveFloat
+
+
+class Gate(Section):
+    """A SET ends at `slope_s_per_v * (v_gate - threshold_v)`: the access transistor limits the current."""
+
+    threshold_v: float
+    slope_s_per_v: PositiveFloat
+
+
+class WriteNoise(Section):
+    """Cycle-to-cycle spread of one pulse: sd = sqrt(absolute^2 * progress + (relative * change)^2)."""
+
+    enabled: bool = True
+    set_absolute_s: NonNegativeFloat
+    set_relative: NonNegativeFloat
+    reset_absolute_s: NonNegativeFloat
+    reset_relative: NonNegativeFloat
+
+
+class Variation(Section):
+    """Device-to-device spread (sd) of the cell parameters."""
+
+    enabled: bool = True
+    gate_threshold_v: NonNegativeFloat
+    gate_slope_relative: NonNegativeFloat
+    v_set_v: NonNegativeFloat
+    v_reset_v: NonNegativeFloat
+
+
+class Forming(Section):
+    """Fresh cells: log-normal conductance, and the voltage at which a cell forms."""
+
+    enabled: bool = True
+    g_fresh_s: PositiveFloat
+    g_fresh_log_sd: NonNegativeFloat
+    v_form_v: PositiveFloat
+    v_form_sd_v: NonNegativeFloat
+    g_after_log_sd: NonNegativeFloat
+
+
+class Relaxation(Section):
+    """Log-time relaxation after a write, by state.
+
+    At the conductances `g_s` the change has variance `variance_1s_s2` after 1 s and gains
+    `variance_per_decade_s2` with each decade of time; its mean moves by `mean_per_decade_s`. A log-normal
+    scale per write (`tail_log_sd`) makes the tails heavy. Conductances are brought up to date at most every
+    `update_interval_s` of bench time and after every wait.
+    """
+
+    enabled: bool = True
+    g_s: list[PositiveFloat]
+    variance_1s_s2: list[PositiveFloat]
+    variance_per_decade_s2: list[PositiveFloat]
+    mean_per_decade_s: list[float]
+    tail_log_sd: NonNegativeFloat
+    update_interval_s: PositiveFloat
+
+    @model_validator(mode="after")
+    def _same_length(self) -> Relaxation:
+        columns = (self.g_s, self.variance_1s_s2, self.variance_per_decade_s2, self.mean_per_decade_s)
+        if len({len(column) for column in columns}) != 1 or sorted(self.g_s) != self.g_s:
+            raise ValueError("the lists must have one length and g_s must rise")
+        return self
+
+
+class ReadNoise(Section):
+    """Fluctuation of a cell's conductance: white in each sample, plus 1/f.
+
+    The 1/f part is a sum of Ornstein-Uhlenbeck processes, one a decade of correlation time from
+    `tau_min_s` to `tau_max_s`, each with sd `flicker_relative_per_decade` of the conductance.
+    """
+
+    enabled: bool = True
+    white_relative: NonNegativeFloat
+    white_absolute_s: NonNegativeFloat
+    flicker_relative_per_decade: NonNegativeFloat
+    tau_min_s: PositiveFloat
+    tau_max_s: PositiveFloat
+
+
+class Rtn(Section):
+    """Random telegraph noise: a fraction of the cells jumps between two levels."""
+
+    enabled: bool = True
+    fraction: Fraction
+    amplitude_relative: NonNegativeFloat
+    amplitude_log_sd: NonNegativeFloat
+    tau_min_s: PositiveFloat
+    tau_max_s: PositiveFloat
+
+
+class Faults(Section):
+    """Cells that never switch, from the start."""
+
+    stuck_fraction: Fraction
+    stuck_high_share: Fraction
+    g_stuck_high_s: PositiveFloat
+    g_stuck_low_s: PositiveFloat
+
+
+class Endurance(Section):
+    """Wear: a pulse that moves a cell by dG uses up (|dG|/window)^exponent / cycles of its life.
+
+    Steps below `weakest_step` of the window count as that step. `log_sd` is the spread of `cycles` over the cells.
+    """
+
+    enabled: bool = True
+    cycles: PositiveFloat
+    log_sd: NonNegativeFloat
+    exponent: PositiveFloat
+    weakest_step: Fraction
+    fails_high_share: Fraction
+
+
+class Circuit(Section):
+    """Wires: resistance of one segment between neighbouring cells, and from a driver to the first."""
+
+    line_resistance_ohm: NonNegativeFloat
+
+
+class Dac(Section):
+    """Input converter: signed, `bits` over +-v_full_scale_v. bits: null means continuous."""
+
+    bits: PositiveInt | None
+    v_full_scale_v: PositiveFloat
+
+
+class Adc(Section):
+    """Output converters, one a line: signed, two current ranges. bits: null means continuous, unbounded."""
+
+    bits: PositiveInt | None
+    read_full_scale_a: PositiveFloat
+    product_full_scale_a: PositiveFloat
+    noise_relative: NonNegativeFloat
+    gain_error_sd: NonNegativeFloat
+    offset_error_sd: NonNegativeFloat
+
+
+class Timing(Section):
+    """Bench time of the operations; a verify read takes a whole row at once."""
+
+    pulse_overhead_s: NonNegativeFloat
+    read_row_s: PositiveFloat
+    product_s: PositiveFloat
+
+
+class TwinPreset(Section):
+    """All parameters of a twin."""
+
+    name: str
+    description: str
+    window: Window
+    gate: Gate
+    set: Switching
+    reset: Switching
+    write_noise: WriteNoise
+    variation: Variation
+    forming: Forming
+    relaxation: Relaxation
+    read_noise: ReadNoise
+    rtn: Rtn
+    faults: Faults
+    endurance: Endurance
+    circuit: Circuit
+    dac: Dac
+    adc: Adc
+    timing: Timing
+    recipe: str
