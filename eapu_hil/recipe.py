@@ -62,6 +62,7 @@ class FormRecipe(BaseModel):
 class Recipe(BaseModel):
     """How a cell is written and when to stop.
 
+    g_min_s, g_max_s: the window that targets may ask for.
     band_s: a cell is done when it reads within +-band_s of its target, twice (the second read confirms).
     v_read_v: voltage of the verify reads.
     pulses_max, flips_max: caps for one cell in one epoch (pulses; changes of direction).
@@ -73,6 +74,8 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    g_min_s: PositiveFloat
+    g_max_s: PositiveFloat
     band_s: PositiveFloat
     v_read_v: PositiveFloat
     set: SetRecipe
@@ -85,3 +88,9 @@ class Recipe(BaseModel):
     rewrite_in_band: bool = False
     epochs: PositiveInt = 1
     epoch_wait_s: float = Field(default=0.0, ge=0.0)
+
+    @model_validator(mode="after")
+    def _window(self) -> Recipe:
+        if self.g_max_s <= self.g_min_s:
+            raise ValueError(f"g_max_s ({self.g_max_s}) must be above g_min_s ({self.g_min_s})")
+        return self

@@ -89,7 +89,9 @@ class CellArray:
         after[down] = self._reset(index[down], before[down], amplitude_v[down], width_s[down], rng)
         spread = self._preset.forming.g_after_log_sd * rng.standard_normal(int(formable.sum()))
         after[formable] = reach[formable] * np.exp(spread)
-        after = np.where(alive, np.clip(after, self._preset.window.floor_s, self._preset.window.ceiling_s), before)
+        after = np.where(
+            alive, np.clip(after, self._preset.window.floor_s, self._preset.window.ceiling_s), before
+        )
         after = np.where(active | formable, after, before)
         self._formed[index[formable]] = True
         self.g_s[index] = after

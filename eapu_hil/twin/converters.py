@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.hal import FloatArray
+from eapu_hil.hal import FloatArray, IntArray
 from eapu_hil.twin.preset import Adc, Dac
 
 
@@ -38,27 +38,38 @@ class OutputConverters:
     def __init__(self, law: Adc, full_scale_a: float, lines: int, device: np.random.Generator) -> None:
         self._law = law
         self._full_scale_a = full_scale_a
-        self._gain = 1.0 + law.gain_error_sd * device.standard_normal(lines)
+        self.gain: FloatArray = 1.0 + law.gain_error_sd * device.standard_normal(lines)
         self._offset_a = full_scale_a * law.offset_error_sd * device.standard_normal(lines)
-        self._step_a = None if law.bits is None else full_scale_a / (2 ** (law.bits - 1) - 1)
+        self._top_code = 1.0 if law.bits is None else 2.0 ** (law.bits - 1) - 1
+        self._step_a = None if law.bits is None else full_scale_a / self._top_code
 
     def convert(
-        self, current_a: NDArray[np.floating], lines: NDArray[np.integer] | slice, rng: np.random.Generator
+        self,
+        current_a: NDArray[np.floating],
+        variance_a2: NDArray[np.floating] | None,
+        lines: IntArray | slice,
+        rng: np.random.Generator,
     ) -> NDArray[np.floating]:
-        """Measured currents in A; `current_a` (..., len(lines)) is overwritten."""
-        if self._law.gain_error_sd:
-            current_a *= self._gain[lines].astype(current_a.dtype)
+        """Measured currents in A; `current_a` (..., len(lines)), with `gain` in it, is overwritten.
+
+        variance_a2: variance of the noise that each current carries already, or None; it is overwritten. It and
+        the converter's own are independent and normal, so one draw stands for both.
+        """
         if self._law.offset_error_sd:
             current_a += self._offset_a[lines].astype(current_a.dtype)
-        if self._law.noise_relative:
+        own_sd_a = self._law.noise_relative * self._full_scale_a
+        if variance_a2 is not None or own_sd_a:
             noise = rng.standard_normal(current_a.shape, dtype=np.float32)
-            noise *= np.float32(self._law.noise_relative * self._full_scale_a)
+            if variance_a2 is None:
+                noise *= np.float32(own_sd_a)
+            else:
+                variance_a2 += np.float32(own_sd_a**2)
+                noise *= np.sqrt(variance_a2, out=variance_a2)
             current_a += noise
         if self._step_a is not None:
             current_a *= 1.0 / self._step_a
             np.rint(current_a, out=current_a)
-            top = 2.0 ** (self._law.bits - 1) - 1 if self._law.bits else 0.0
-            np.clip(current_a, -top, top, out=current_a)
+            np.clip(current_a, -self._top_code, self._top_code, out=current_a)
             current_a *= self._step_a
         return current_a
 

@@ -53,7 +53,8 @@ class TwinCrossbar:
         self._identity = identity
         # A restart goes on with fresh randomness; the number of starts keeps it reproducible.
         starts = files.zeros("starts", (1,), np.int64)
-        self._rng = np.random.default_rng([*seed, 1, int(starts[0])])
+        # SFC64 draws the normals of large products fastest of numpy's generators.
+        self._rng = np.random.Generator(np.random.SFC64([*seed, 1, int(starts[0])]))
         starts[0] += 1
         count = shape[0] * shape[1]
         self._cells = CellArray(preset, count, files, seed)
@@ -106,8 +107,8 @@ class TwinCrossbar:
         row_g_s = np.maximum(sampled, 0.0).reshape(rows.size, -1)
         seen = row_read(row_g_s, rows, r_ohm, r_ohm, self._shape)
         v_row_v = float(self._dac.convert(np.array([v_read_v]))[0])
-        current = seen[position, cells.col] * v_row_v
-        current = np.asarray(self._read_adc.convert(current, cells.col, self._rng), dtype=np.float64)
+        current = seen[position, cells.col] * self._read_adc.gain[cells.col] * v_row_v
+        current = np.asarray(self._read_adc.convert(current, None, cells.col, self._rng), dtype=np.float64)
         status = np.where(self._read_adc.saturated(current), CellStatus.SATURATED, CellStatus.OK)
         self._clock.advance(rows.size * self._preset.timing.read_row_s)
         return Reading(current / v_row_v, status.astype(np.uint8))
@@ -131,13 +132,10 @@ class TwinCrossbar:
         forward = direction is Direction.FORWARD
         adc = self._column_adc if forward else self._row_adc
         driven, measured_lines = _chosen(lines_in), _chosen(lines_out)
-        transfer, white = self._products.select(driven, measured_lines, forward)
+        transfer, white = self._products.select(driven, measured_lines, forward, adc.gain)
         v_v = self._dac.convert(v_in_v)
-        current: FloatND = v_v @ transfer
-        if self._preset.read_noise.enabled:
-            sd = np.sqrt(np.square(v_v) @ np.square(white))
-            current += sd * self._rng.standard_normal(current.shape, dtype=np.float32)
-        measured = adc.convert(current, measured_lines, self._rng)
+        variance_a2 = np.square(v_v) @ np.square(white) if self._preset.read_noise.enabled else None
+        measured = adc.convert(v_v @ transfer, variance_a2, measured_lines, self._rng)
         self._clock.advance(v_in_v.shape[0] * self._preset.timing.product_s)
         return np.asarray(measured, dtype=np.float64)
 
@@ -207,11 +205,14 @@ class _ProductMatrices:
         self._transfer = transfer
         self._white = white
 
-    def select(self, driven: IntArray | slice, lines: IntArray | slice, forward: bool) -> tuple[FloatND, FloatND]:
-        """Both for the driven lines and the lines to be measured, shape (driven, measured)."""
+    def select(
+        self, driven: IntArray | slice, lines: IntArray | slice, forward: bool, gain: FloatArray
+    ) -> tuple[FloatND, FloatND]:
+        """Both for the driven lines and the lines to be measured, shape (driven, measured), times their gain."""
         transfer = self._transfer if forward else self._transfer.T
         white = self._white if forward else self._white.T
+        line_gain = gain[lines].astype(transfer.dtype)
         return (
-            np.ascontiguousarray(transfer[driven][:, lines]),
-            np.ascontiguousarray(white[driven][:, lines]),
+            np.ascontiguousarray(transfer[driven][:, lines] * line_gain),
+            np.ascontiguousarray(white[driven][:, lines] * line_gain),
         )

@@ -34,7 +34,9 @@ class StateFiles:
             part.replace(path)
         mapped = np.load(path, mmap_mode="r+")
         if mapped.shape != initial.shape or mapped.dtype != initial.dtype:
-            raise ValueError(f"{path} holds {mapped.dtype}{mapped.shape}, expected {initial.dtype}{initial.shape}")
+            raise ValueError(
+                f"{path} holds {mapped.dtype}{mapped.shape}, expected {initial.dtype}{initial.shape}"
+            )
         # A plain view: arithmetic on it stays ordinary numpy.
         return mapped.view(np.ndarray)
 

@@ -1,0 +1,106 @@
+"""Times of the exact crossbar circuit (eapu_hil.twin.circuit) beside a sparse LU of the same circuit.
+
+    OMP_NUM_THREADS=1 python benchmarks/circuit.py
+
+All ways are timed in turn in one process, so that the ratios hold on a busy or a slow machine too.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+from scipy.sparse import block_array, csr_array, diags_array, eye_array, kron
+from scipy.sparse.linalg import splu
+
+from eapu_hil.hal import FloatArray
+from eapu_hil.twin.circuit import LineNetwork, row_read
+
+SEGMENT_OHM = 1.0
+ROUNDS = 21
+
+
+def wire(nodes: int, open_end: int) -> csr_array:
+    """Laplacian of one wire in units of a segment, held at its far end and open at `open_end`."""
+    diagonal = np.full(nodes, 2.0)
+    diagonal[open_end] -= 1.0
+    beside = np.full(nodes - 1, -1.0)
+    return csr_array(diags_array([beside, diagonal, beside], offsets=(-1, 0, 1)))
+
+
+def sparse_lu(g_s: FloatArray) -> FloatArray:
+    """The transfer matrix from one sparse factorisation, one solve a column."""
+    m, n = g_s.shape
+    cells = diags_array(g_s.ravel())
+    rows = kron(eye_array(m), wire(n, -1)) / SEGMENT_OHM
+    columns = kron(wire(m, 0), eye_array(n)) / SEGMENT_OHM
+    system = block_array([[rows + cells, -cells], [-cells, columns + cells]]).tocsc()
+    ends = np.zeros((2 * m * n, n))
+    ends[2 * m * n - n + np.arange(n), np.arange(n)] = 1 / SEGMENT_OHM
+    factor = splu(system, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    potential: FloatArray = factor.solve(ends)
+    return potential[np.arange(m) * n] / SEGMENT_OHM
+
+
+class Writes:
+    """A network kept up to date while a number of cells change a step, as in training."""
+
+    def __init__(self, g_s: FloatArray, cells: int, rng: np.random.Generator) -> None:
+        self.g_s, self.cells, self.rng = g_s.copy(), cells, rng
+        self.network = LineNetwork(g_s.shape, SEGMENT_OHM, SEGMENT_OHM)
+        self.network.attenuation(self.g_s)
+
+    def write(self) -> None:
+        written = self.rng.choice(self.g_s.size, self.cells, replace=False)
+        self.g_s.flat[written] = self.rng.uniform(2e-6, 4e-5, self.cells)
+
+    def step(self) -> None:
+        self.write()
+        self.network.transfer(self.g_s)
+
+
+def seconds(action: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def measure(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    g_s = rng.uniform(2e-6, 4e-5, shape)
+    rows = np.arange(4)
+    steps = {cells: Writes(g_s, cells, rng) for cells in (1, 8, 32)}
+
+    def factorised() -> LineNetwork:
+        network = LineNetwork(shape, SEGMENT_OHM, SEGMENT_OHM)
+        network.transfer(g_s)
+        return network
+
+    ways: dict[str, Callable[[], object]] = {
+        "sparse LU": lambda: sparse_lu(g_s),
+        "factorisation": factorised,
+        **{f"step with {cells} cells written": writes.step for cells, writes in steps.items()},
+        "row_read of 4 rows": lambda: row_read(g_s[rows], rows, SEGMENT_OHM, SEGMENT_OHM, shape),
+    }
+    taken: dict[str, list[float]] = {name: [] for name in (*ways, "attenuation")}
+    for _ in range(ROUNDS):
+        for name, way in ways.items():
+            taken[name].append(seconds(way))
+        network = factorised()
+        taken["attenuation"].append(seconds(lambda network=network: network.attenuation(g_s)))
+    median = {name: float(np.median(times)) for name, times in taken.items()}
+    expected = sparse_lu(g_s)
+    off = np.abs(factorised().transfer(g_s) - expected).max() / expected.max()
+    lines = [
+        f"{shape[0]} x {shape[1]}, largest difference from the sparse LU {off:.1e} of the largest element"
+    ]
+    for name, value in median.items():
+        lines.append(f"  {name:28s}{1e3 * value:9.3f} ms{median['sparse LU'] / value:10.1f} x")
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    for array_shape in ((64, 64), (128, 64)):
+        measure(array_shape)

@@ -1,0 +1,5 @@
+"""Measurements that turn a `Crossbar` into numbers in the chip's passport, one module each."""
+
+from eapu_calibration.commissioning import commission
+
+__all__ = ["commission"]

@@ -1,0 +1,60 @@
+"""Forming: the first, one-way SET of each cell, and the map of cells that cannot be used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, Polarity, Pulses, StatusArray, Targets
+from eapu_hil.recipe import Recipe
+
+
+@dataclass(frozen=True, eq=False)
+class Forming:
+    """Per cell, shape (n,): fresh conductance, voltage that formed it (NaN: none needed or none enough), after."""
+
+    g_fresh_s: FloatArray
+    v_form_v: FloatArray
+    g_formed_s: FloatArray
+
+
+def form(array: Crossbar, cells: Cells, recipe: Recipe) -> Forming:
+    """Ramps the forming amplitude over all cells side by side until each reads `form.g_formed_s`.
+
+    A cell that conducts as much from the start gets no forming pulse.
+    """
+    law = recipe.form
+    g_fresh_s = array.read(cells, recipe.v_read_v).g_s
+    g_s, v_form_v = g_fresh_s.copy(), np.full(len(cells), np.nan)
+    steps = round((law.amplitude.stop_v - law.amplitude.start_v) / law.amplitude.step_v)
+    for step in range(steps + 1):
+        open_cells = np.flatnonzero(g_s < law.g_formed_s)
+        if open_cells.size == 0:
+            break
+        amplitude_v = min(law.amplitude.start_v + step * law.amplitude.step_v, law.amplitude.stop_v)
+        chosen = cells[open_cells]
+        array.pulse(
+            Pulses(
+                chosen,
+                polarity=np.int64(Polarity.FORM),
+                amplitude_v=np.float64(amplitude_v),
+                gate_v=np.float64(law.gate_v),
+                width_s=np.float64(law.width_s),
+                count=np.int64(1),
+            )
+        )
+        g_s[open_cells] = array.read(chosen, recipe.v_read_v).g_s
+        v_form_v[open_cells[g_s[open_cells] >= law.g_formed_s]] = amplitude_v
+    return Forming(g_fresh_s, v_form_v, g_s)
+
+
+def exercise(array: Crossbar, cells: Cells, recipe: Recipe) -> StatusArray:
+    """Writes every cell to a high and then to the lowest state of the window: what both writes ended with.
+
+    A cell that cannot do both is not worth a weight. The array is left in its low state.
+    """
+    high_s = recipe.g_min_s + 0.75 * (recipe.g_max_s - recipe.g_min_s)
+    up = array.program(Targets(cells, np.full(len(cells), high_s)), recipe)
+    down = array.program(Targets(cells, np.full(len(cells), recipe.g_min_s)), recipe)
+    return np.where(down.status != CellStatus.OK, down.status, up.status)

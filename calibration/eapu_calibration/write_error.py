@@ -1,0 +1,62 @@
+"""The error that a write leaves, as a function of the conductance written: the noise that EaPU is aware of.
+
+Two parts, kept apart so that neither is counted twice: what write-verify leaves at once, and what relaxation adds
+between the confirming read and a product some time later.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, IntArray, Targets
+from eapu_hil.recipe import Recipe
+
+LEVELS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class WriteErrorTable:
+    """By level, shape (levels,): sd of the error at once and of the change after `relax_time_s`, with the cells used.
+
+    mean_relax_s: mean change in that time. Standard errors of the two sds are sd / sqrt(2 cells).
+    """
+
+    levels_s: FloatArray
+    sigma_write_s: FloatArray
+    sigma_relax_s: FloatArray
+    mean_relax_s: FloatArray
+    cells: IntArray
+    relax_time_s: float
+
+
+def measure_write_error(
+    array: Crossbar, cells: Cells, recipe: Recipe, relax_time_s: float, rng: np.random.Generator
+) -> WriteErrorTable:
+    """Writes `cells` to evenly spaced levels of the window at random, reads them at once and after `relax_time_s`.
+
+    Cells that do not converge are left out. Raises ValueError with fewer than 8 cells a level.
+    """
+    if len(cells) < 8 * LEVELS:
+        raise ValueError(f"{len(cells)} cells are too few for {LEVELS} levels; at least {8 * LEVELS} are needed")
+    levels_s = np.linspace(recipe.g_min_s, recipe.g_max_s, LEVELS)
+    level = rng.permutation(np.arange(len(cells)) % LEVELS)
+    outcome = array.program(Targets(cells, levels_s[level]), recipe)
+    at_once = array.read(cells, recipe.v_read_v).g_s
+    array.wait(relax_time_s)
+    later = array.read(cells, recipe.v_read_v).g_s
+    good = outcome.status == CellStatus.OK
+    by_level = [np.flatnonzero(good & (level == number)) for number in range(LEVELS)]
+    return WriteErrorTable(
+        levels_s=levels_s,
+        sigma_write_s=np.array([_sd(at_once[chosen] - levels_s[level[chosen]]) for chosen in by_level]),
+        sigma_relax_s=np.array([_sd(later[chosen] - at_once[chosen]) for chosen in by_level]),
+        mean_relax_s=np.array([(later[chosen] - at_once[chosen]).mean() for chosen in by_level]),
+        cells=np.array([chosen.size for chosen in by_level]),
+        relax_time_s=relax_time_s,
+    )
+
+
+def _sd(values: FloatArray) -> float:
+    return float(values.std(ddof=1))

@@ -1,0 +1,206 @@
+"""A network on the arrays of a bench, changed by an update rule and write-verify."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eapu_hil.bench import Bench
+from eapu_hil.config import ExperimentConfig
+from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray
+from eapu_hil.layers import Float32Array, Weights, WeightSpec
+from eapu_hil.ledger import LedgerCounts
+from eapu_hil.mapping import ArrayWeights, HostBackward, place
+from eapu_hil.model import Applied, State, initial_matrices
+from eapu_hil.network import Network, named_weight_specs
+from eapu_hil.pairs import BoolArray, ConductancePairs, Written
+from eapu_hil.recipe import Recipe
+from eapu_hil.rules import UpdateRule, make_rule
+from eapu_hil.runs import RunStore, read_writes, write_records
+from eapu_hil.tasks import Task
+
+
+def require_fit(task: Task, config: ExperimentConfig) -> None:
+    """Raises ConfigError when the network has more cells than the bench, before anything is opened."""
+    place(_shapes(task), [np.zeros(config.bench.shape)] * config.bench.arrays)
+
+
+@dataclass
+class _StepCounts:
+    """What the writes of one step came to."""
+
+    step: int = 0
+    weights: list[NDArray[np.int64]] = field(default_factory=list)
+    pulses: int = 0
+    not_converged: int = 0
+
+
+class ArrayModel:
+    """Weights as conductance pairs on `bench`.
+
+    store: the run that writes are logged to, before they are believed; None for a model that is only used.
+    """
+
+    def __init__(
+        self, task: Task, config: ExperimentConfig, bench: Bench, store: RunStore | None = None
+    ) -> None:
+        recipe = config.recipe or bench.recipe
+        self._bench = bench
+        self._store = store
+        self._initial = initial_matrices(task, config.seed)
+        self._v_read_v = recipe.v_read_v
+        shapes = _shapes(task)
+        bad = [bench.chip.bad_cells(number) != CellStatus.OK for number in range(len(bench.arrays))]
+        badness = [_badness(array, cells, recipe) for array, cells in zip(bench.arrays, bad, strict=True)]
+        self._tiles = place(shapes, badness)
+        window_s = recipe.g_max_s - recipe.g_min_s
+        self._r_wg = {
+            name: config.weight_range * math.sqrt(2.0 / shape[0]) / window_s for name, shape in shapes.items()
+        }
+        self._pairs = ConductancePairs(
+            bench.arrays,
+            self._tiles,
+            shapes,
+            self._r_wg,
+            recipe,
+            bench.chip.write_error().sigma_s,
+            bad,
+            self._log,
+        )
+        self._rules: dict[str, UpdateRule] = {
+            name: make_rule(config.rule, shape[0] * shape[1]) for name, shape in shapes.items()
+        }
+        rewrite = any(rule.rewrite_in_band for rule in self._rules.values())
+        self._recipe = recipe.model_copy(update={"rewrite_in_band": rewrite})
+        self._host: dict[str, HostBackward] = {}
+        self._counts = _StepCounts()
+        self.network = Network(task.layers(), self._weights_maker(config.backward == "host"))
+
+    def _weights_maker(self, host_backward: bool) -> Callable[[str, WeightSpec], Weights]:
+        def make(name: str, spec: WeightSpec) -> Weights:
+            weights = ArrayWeights(
+                spec.matrix_shape, self._bench.arrays, self._tiles[name], self._r_wg[name], self._v_read_v
+            )
+            if not host_backward:
+                return weights
+            self._host[name] = HostBackward(weights, self._pairs.matrix(name))
+            return self._host[name]
+
+        return make
+
+    def begin(self) -> None:
+        """Writes the initial weights. Cells that are in place already are only read."""
+        self._counts = _StepCounts()
+        for name, matrix in self._initial.items():
+            self._pairs.program_matrix(name, matrix)
+        self._read_back()
+
+    def update(self, step: int, wanted: Mapping[str, Float32Array], rng: np.random.Generator) -> Applied:
+        """Lets the rule choose what is written, and writes all layers side by side."""
+        self._counts = _StepCounts(step)
+        index, step_s = [], []
+        for name, change in wanted.items():
+            dg_s = (change / np.float32(self._r_wg[name])).ravel()
+            proposal = self._rules[name].propose(dg_s, self._pairs.errors(name), rng)
+            index.append(proposal.index + self._pairs.weights_of(name).start)
+            step_s.append(proposal.step_s)
+        self._pairs.write(np.concatenate(index), np.concatenate(step_s), self._recipe)
+        self._read_back()
+        weights = np.concatenate([np.zeros(0, np.int64), *self._counts.weights])
+        changed = {}
+        for name in wanted:
+            span = self._pairs.weights_of(name)
+            inside = np.count_nonzero((weights >= span.start) & (weights < span.stop))
+            changed[name] = float(inside / (span.stop - span.start))
+        return Applied(changed, int(weights.size), self._counts.pulses, self._counts.not_converged)
+
+    def clock_s(self) -> float:
+        """Bench time, s."""
+        return self._bench.arrays[0].clock_s()
+
+    def state(self) -> State:
+        """The rules' accounts. What the cells hold is kept by the chip."""
+        return {
+            f"{name}.{key}": value
+            for name, rule in self._rules.items()
+            for key, value in rule.state().items()
+        }
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Puts the rules' accounts back."""
+        for name, rule in self._rules.items():
+            prefix = f"{name}."
+            rule.restore({key.removeprefix(prefix): v for key, v in state.items() if key.startswith(prefix)})
+
+    def reconcile(self, saved_step: int) -> int:
+        """Tells the rules what was asked for after the checkpoint. Those steps have happened to the chip."""
+        if self._store is None:
+            return saved_step
+        records = read_writes(self._store.path)
+        records = records[records["step"] > saved_step]
+        for array in np.unique(records["array"]):
+            mine = records[records["array"] == array]
+            change_s = mine["target_s"].astype(np.float64) - mine["before_s"]
+            weights, asked_s = self._pairs.asked(int(array), Cells(mine["row"], mine["col"]), change_s)
+            for name, rule in self._rules.items():
+                span = self._pairs.weights_of(name)
+                own = (weights >= span.start) & (weights < span.stop)
+                rule.forget(weights[own] - span.start, asked_s[own])
+        last = self._store.last_steps()
+        return max(saved_step, last.metrics or 0, last.writes or 0)
+
+    def maps(self, moment: str) -> State:
+        """Conductances of all arrays, read now, and the pulses of each cell so far."""
+        maps: State = {}
+        pulses = self._bench.ledger.snapshot().pulses
+        for number, array in enumerate(self._bench.arrays):
+            reading = array.read(Cells.all(array.shape), self._v_read_v)
+            maps[f"g_{moment}_s_{number}"] = reading.g_s.reshape(array.shape)
+            maps[f"pulses_{number}"] = pulses[number]
+        return maps
+
+    def counts(self) -> LedgerCounts | None:
+        """The chip's ledger."""
+        return self._bench.ledger.snapshot()
+
+    def used(self) -> NDArray[np.bool_] | None:
+        """Which cells hold weights, shape (arrays, rows, columns)."""
+        used = np.zeros((len(self._bench.arrays), *self._bench.arrays[0].shape), bool)
+        for tiles in self._tiles.values():
+            for tile in tiles:
+                for columns in (tile.plus, tile.minus):
+                    used[tile.array, tile.rows[:, None], columns] = True
+        return used
+
+    def flush(self) -> None:
+        """Makes the ledger durable."""
+        self._bench.ledger.flush()
+
+    def _read_back(self) -> None:
+        for name, weights in self._host.items():
+            weights.matrix[...] = self._pairs.matrix(name)
+
+    def _log(self, batch: Written) -> None:
+        """Puts a write on disk before anything believes it."""
+        self._counts.weights.append(batch.weights)
+        self._counts.pulses += int(batch.outcome.pulses.sum())
+        self._counts.not_converged += int(np.count_nonzero(batch.outcome.status != CellStatus.OK))
+        if self._store is not None:
+            clock_s = self._bench.arrays[batch.array].clock_s()
+            records = write_records(self._counts.step, clock_s, batch.array, batch.targets, batch.outcome)
+            self._store.append_writes(records)
+
+
+def _badness(array: Crossbar, bad: BoolArray, recipe: Recipe) -> FloatArray:
+    """How much each bad cell hurts: more, the more it conducts beyond what its partner could balance."""
+    g_s = array.read(Cells.all(array.shape), recipe.v_read_v).g_s.reshape(array.shape)
+    return np.where(bad, 1.0 + np.abs(g_s - recipe.g_min_s) / (recipe.g_max_s - recipe.g_min_s), 0.0)
+
+
+def _shapes(task: Task) -> dict[str, tuple[int, int]]:
+    return {name: spec.matrix_shape for name, spec in named_weight_specs(task.layers()).items()}

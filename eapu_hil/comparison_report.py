@@ -1,0 +1,106 @@
+"""The report of a comparison: the same experiment under several rules, in one table and overlaid curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from eapu_hil import figures
+from eapu_hil.hal import ConfigError
+from eapu_hil.page import Section, Table, Tile, render
+from eapu_hil.quantities import MISSING, MetricStyle, count, duration, share, with_prefix
+from eapu_hil.rundata import RunData, bench_text
+from eapu_hil.storage import read_json, storage_errors
+
+_RATIOS = {"writes_total": "cell writes", "pulses_total": "pulses", "energy_j": "energy"}
+
+
+def write_comparison_report(directory: Path) -> Path:
+    """Writes figures/*.png and report.html from comparison.json; returns the path of the page.
+
+    Raises ConfigError when `directory` holds no comparison.
+    """
+    comparison = read_json(directory / "comparison.json")
+    if comparison is None:
+        raise ConfigError(f"{directory}: holds no comparison.json")
+    runs = {name: RunData.read(directory / name) for name in comparison["rules"]}
+    first = next(iter(runs.values()))
+    style = first.style
+    with storage_errors(directory):
+        (directory / "figures").mkdir(exist_ok=True)
+        sections = [_table(comparison, style), *_curves(directory, runs, style)]
+        sections += [_ratios(comparison, style)] if comparison.get("ratios") else []
+        title = f"{first.task.replace('_', ' ').capitalize()} under {len(runs)} rules"
+        steps, seed = count(first.experiment.get("steps")), first.experiment.get("seed")
+        subtitle = f"on {bench_text(first)} · {steps} steps each · seed {seed}"
+        return render(directory, title, subtitle, [], _tiles(comparison, style), sections)
+
+
+def _tiles(comparison: Mapping[str, Any], style: MetricStyle) -> list[Tile]:
+    return [
+        Tile(f"{style.label}, {name}", style.text((summary.get("metric") or {}).get("final")))
+        for name, summary in comparison["rules"].items()
+    ]
+
+
+def _table(comparison: Mapping[str, Any], style: MetricStyle) -> Section:
+    rows = []
+    for name, summary in comparison["rules"].items():
+        metric = summary.get("metric") or {}
+        per_cell = summary.get("writes_per_cell") or {}
+        on_array = summary.get("rule", name) != "digital"
+        rows.append(
+            [
+                name,
+                style.text(metric.get("final")),
+                share(summary.get("update_ratio_mean")) if on_array else MISSING,
+                count(summary.get("writes_total")),
+                count(summary.get("pulses_total")),
+                count(per_cell.get("max")),
+                with_prefix((summary.get("energy_j") or {}).get("total"), "J"),
+                duration(summary.get("bench_time_s")) if on_array else MISSING,
+            ]
+        )
+    head = [
+        "rule",
+        style.label,
+        "written a step",
+        "cell writes",
+        "pulses",
+        "most on a cell",
+        "energy",
+        "bench time",
+    ]
+    text = "All rules start from the same weights and see the same batches."
+    return Section("Results", text, tables=[Table(rows, head)])
+
+
+def _curves(directory: Path, runs: Mapping[str, RunData], style: MetricStyle) -> list[Section]:
+    folder, colours = directory / "figures", figures.RULE_COLOURS
+    unit = f" ({style.unit})" if style.unit else ""
+    metric = [run.metric_curve(name, colours.get(name)) for name, run in runs.items()]
+    figures.draw_curves(folder / "metric.png", metric, f"{style.label}{unit}", log=False, average=False)
+    text = "The metric on held-out data while training."
+    sections = [Section(style.label, text, "metric.png")]
+    written = {name: run for name, run in runs.items() if run.rule != "digital"}
+    if written:
+        curves = [
+            figures.Curve(name, run.column("step"), 100 * run.column("update_ratio"), colours.get(name))
+            for name, run in written.items()
+        ]
+        figures.draw_curves(folder / "updates.png", curves, "Weights written (% a step)", log=True)
+        text = "Averaged over short stretches of steps."
+        sections.append(Section("Update ratio", text, "updates.png"))
+    return sections
+
+
+def _ratios(comparison: Mapping[str, Any], style: MetricStyle) -> Section:
+    rows = []
+    for pair, ratios in comparison["ratios"].items():
+        cells = [MISSING if ratios.get(key) is None else f"{ratios[key]:.3g}" for key in _RATIOS]
+        rows.append(
+            [pair.replace("/", " : "), style.text(ratios.get("metric_difference"), sign=True), *cells]
+        )
+    head = ["pair", f"{style.label} difference", *_RATIOS.values()]
+    return Section("Pairs", "The first rule's numbers divided by the second's.", tables=[Table(rows, head)])

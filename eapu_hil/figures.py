@@ -1,0 +1,246 @@
+"""The figures of a report, drawn from plain arrays. Colours: Okabe and Ito's, safe for colour-blind eyes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eapu_hil.hal import ConfigError
+from eapu_hil.quantities import count
+
+try:
+    import matplotlib
+    from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Colormap, Normalize
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator
+except ImportError as error:
+    raise ConfigError("figures need matplotlib: pip install 'eapu-hil[train]'") from error
+
+INK, GREY, FAINT = "#22272e", "#6b7480", "#d9dde2"
+BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+)
+RULE_COLOURS = {"digital": INK, "eapu": BLUE, "bp": VERMILLION, "eapu_residual": GREEN}
+ARRAYS_DRAWN_MAX = 8
+
+_STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": GREY,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e8ebee",
+    "grid.linewidth": 0.7,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "lines.linewidth": 1.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "figure.dpi": 180,
+    "savefig.bbox": "tight",
+    "savefig.pad_inches": 0.08,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """One line of a plot: name, x and y of equal length, colour (None: the next of the palette)."""
+
+    name: str
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    colour: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One row of the gallery; images in [0, 1], (h, w) or (h, w, 3), None where the task has none."""
+
+    name: str
+    shown: Mapping[str, NDArray[np.floating[Any]]]
+    captions: Mapping[str, str]
+
+
+def draw_training(
+    path: Path, loss: Curve, metric: Curve, metric_label: str, metric_input: float | None
+) -> None:
+    """Loss per step (faint: every step, strong: moving average) beside the metric of each evaluation."""
+    with _figure(path, 8.6, 3.0) as figure:
+        left, right = figure.subplots(1, 2)
+        left.plot(loss.x, loss.y, color=SKY, linewidth=0.5, alpha=0.6)
+        left.plot(*_averaged(loss), color=BLUE)
+        left.set_title("Loss")
+        left.set_yscale("log")
+        right.plot(metric.x, metric.y, color=BLUE, marker="o", markersize=3)
+        right.set_title(metric_label)
+        if metric_input is not None:
+            right.axhline(metric_input, color=GREY, linestyle=(0, (4, 3)), linewidth=1)
+            _note(right, f"input {metric_input:.2f}", metric_input)
+        for axes in (left, right):
+            _step_axis(axes)
+
+
+def draw_curves(path: Path, curves: Sequence[Curve], title: str, *, log: bool, average: bool = True) -> None:
+    """Several curves over the steps with their names at the right end."""
+    with _figure(path, 8.6, 3.2) as figure:
+        axes = figure.subplots()
+        palette = cycle((BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY))
+        for curve in curves:
+            x, y = _averaged(curve) if average else (curve.x, curve.y)
+            axes.plot(x, np.where(y > 0, y, np.nan) if log else y, label=curve.name,
+                      color=curve.colour or next(palette), linewidth=1.8 if curve.colour else 1.3,
+                      marker="" if average else "o", markersize=3)  # fmt: skip
+        if log:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(numticks=6))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.set_title(title)
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.02), handlelength=1.4)
+        _step_axis(axes)
+
+
+def draw_conductance(
+    path: Path, before_s: Mapping[int, NDArray[Any]], after_s: Mapping[int, NDArray[Any]]
+) -> None:
+    """Maps of each array before and after, on one scale, and the change; conductances in S, (rows, cols)."""
+    rows = {"before": before_s, "after": after_s}
+    scaled = {name: {k: 1e6 * g for k, g in maps.items()} for name, maps in rows.items() if maps}
+    values = np.concatenate([g.ravel() for maps in scaled.values() for g in maps.values()])
+    low, high = np.nanpercentile(values, [0.1, 99.9])
+    normals = [(maps, name, Normalize(low, high), _colours("cividis"), "µS") for name, maps in scaled.items()]
+    if before_s and after_s:
+        change = {k: scaled["after"][k] - g for k, g in scaled["before"].items() if k in scaled["after"]}
+        reach = max(float(np.nanpercentile(np.abs(np.stack(list(change.values()))), 99.5)), 1e-3)
+        normals.append((change, "change", Normalize(-reach, reach), _colours("RdBu_r"), "µS"))
+    _maps(path, normals)
+
+
+def draw_wear(path: Path, pulses: Mapping[int, NDArray[Any]]) -> None:
+    """Pulses that each cell took; arrays of shape (rows, cols)."""
+    values = np.concatenate([p.ravel() for p in pulses.values()])
+    high = max(float(np.nanpercentile(values, 99.8)), 1.0)
+    _maps(path, [(pulses, "pulses", Normalize(0, high), _colours("magma_r"), "pulses")])
+
+
+def draw_write_error(path: Path, error_s: NDArray[np.floating[Any]], converged: NDArray[np.bool_]) -> None:
+    """Histogram of last verify reading minus target, in S, of cells that converged and those that did not."""
+    error = 1e6 * error_s
+    reach = max(float(np.percentile(np.abs(error), 99.8)), 1e-3) * 1.1
+    bins = np.linspace(-reach, reach, 81)
+    with _figure(path, 8.6, 2.9) as figure:
+        axes = figure.subplots()
+        names = (f"in band ({count(converged.sum())})", f"not converged ({count((~converged).sum())})")
+        axes.hist([error[converged], error[~converged]], bins=[*bins], stacked=True, color=[BLUE, VERMILLION],
+                  label=names if not converged.all() else (names[0], "_none"))  # fmt: skip
+        axes.set_yscale("log")
+        axes.set_xlabel("last verify reading minus target (µS)")
+        axes.set_ylabel("cell writes", color=GREY)
+        outside = int(np.sum(np.abs(error) > reach))
+        beyond = f"; {count(outside)} beyond ±{reach:.2g} µS not drawn" if outside else ""
+        axes.set_title(f"Mean {error.mean():+.3f} µS, standard deviation {error.std():.3f} µS{beyond}")
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.02), handlelength=1.0)
+        axes.grid(axis="x", visible=False)
+
+
+def draw_gallery(path: Path, examples: Sequence[Example]) -> None:
+    """One row an example, one column a kind of image, the caption above each image."""
+    kinds = [kind for kind in ("input", "output", "reference") if any(kind in e.shown for e in examples)]
+    shapes = [next(iter(example.shown.values())).shape for example in examples]
+    width = min(2.85, 8.6 / len(kinds))
+    heights = [width * min(shape[0] / shape[1], 1.5) for shape in shapes]
+    size = (width * len(kinds), sum(heights) + 0.3 * len(heights))
+    with _figure(path, *size) as figure:
+        grid = figure.subplots(len(examples), len(kinds), squeeze=False, height_ratios=heights)
+        for line, example in zip(grid, examples, strict=True):
+            for axes, kind in zip(line, kinds, strict=True):
+                axes.set_axis_off()
+                if kind in example.shown:
+                    image = np.clip(example.shown[kind], 0.0, 1.0)
+                    axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+                    axes.set_title(example.captions[kind], fontsize=8.5, fontweight="normal", pad=3)
+
+
+def _maps(
+    path: Path, rows: Sequence[tuple[Mapping[int, NDArray[Any]], str, Normalize, Colormap, str]]
+) -> None:
+    arrays = sorted({k for maps, *_ in rows for k in maps})[:ARRAYS_DRAWN_MAX]
+    n_rows, n_cols = next(iter(rows[0][0].values())).shape
+    width = min(1.9, 7.8 / len(arrays))
+    height = min(width * n_rows / n_cols, 3.4)
+    with _figure(path, width * len(arrays) + 0.8, (height + 0.35) * len(rows)) as figure:
+        grid = figure.subplots(len(rows), len(arrays), squeeze=False)
+        for line, (maps, name, normal, colours, unit) in zip(grid, rows, strict=True):
+            for axes, k in zip(line, arrays, strict=True):
+                axes.grid(visible=False)
+                axes.set_xticks([]), axes.set_yticks([])
+                axes.spines[:].set_visible(False)
+                if k in maps:
+                    axes.imshow(maps[k], cmap=colours, norm=normal, interpolation="nearest")
+                if line is grid[0]:
+                    axes.set_title(f"array {k}", loc="center", fontweight="normal")
+            line[0].set_ylabel(name)
+            bar = figure.colorbar(
+                ScalarMappable(normal, colours), ax=list(line), shrink=0.75, pad=0.015, aspect=18
+            )
+            bar.set_label(unit, color=GREY)
+            bar.outline.set_visible(False)
+
+
+def _colours(name: str) -> Colormap:
+    return matplotlib.colormaps[name].with_extremes(bad="#b9c0c8")
+
+
+def _averaged(curve: Curve, points: int = 120) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Means over equal stretches of steps, at most `points` of them; what is missing does not count."""
+    if curve.x.size <= points:
+        return curve.x, curve.y
+    stretch = np.arange(curve.x.size) * points // curve.x.size
+    known = np.isfinite(curve.y)
+    total = np.bincount(stretch, np.where(known, curve.y, 0.0), points)
+    with np.errstate(invalid="ignore"):
+        mean = total / np.bincount(stretch, known, points)
+    return np.bincount(stretch, curve.x, points) / np.bincount(stretch, minlength=points), mean
+
+
+def _note(axes: Axes, text: str, y: float) -> None:
+    where: Any = ("axes fraction", "data")
+    axes.annotate(text, (1, y), (0, 3), xycoords=where, textcoords="offset points", ha="right", color=GREY)
+
+
+def _step_axis(axes: Axes) -> None:
+    axes.set_xlabel("step", color=GREY)
+    axes.margins(x=0.02)
+
+
+@contextmanager
+def _figure(path: Path, width_in: float, height_in: float) -> Iterator[Figure]:
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # whatever the user's matplotlibrc says
+        matplotlib.rcParams.update(_STYLE)
+        figure = Figure(figsize=(width_in, height_in), layout="constrained")
+        yield figure
+        figure.savefig(path)

@@ -1,0 +1,263 @@
+"""The layers of a network: descriptions of them, and their forward and backward passes in numpy.
+
+A layer with weights lowers its work to products with one matrix of shape (n_in, n_out). Where that matrix
+lives is not its business: anything that fulfils `Weights` will do, host floats or pairs of conductances on
+an array. Biases and everything between the products are digital.
+
+Activations are float32: images (batch, height, width, channels), vectors (batch, n). Convolutions pad with
+zeros so that an image keeps its size ('same'). The matrix of a convolution has its inputs in the order
+(kernel row, kernel column, channel).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32Array = NDArray[np.float32]
+
+
+class Weights(Protocol):
+    """A matrix of shape (n_in, n_out) and the two products that a layer needs of it."""
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
+
+    def forward(self, x: Float32Array) -> Float32Array:
+        """`x @ W`: (n, n_in) -> (n, n_out), float32, contiguous, and the caller's to change."""
+        ...
+
+    def backward(self, d: Float32Array) -> Float32Array:
+        """`d @ W.T`: (n, n_out) -> (n, n_in), float32, contiguous, and the caller's to change."""
+        ...
+
+
+class DigitalWeights:
+    """A matrix of host floats: the reference that every rule on an array is compared with."""
+
+    def __init__(self, matrix: Float32Array) -> None:
+        self.matrix = np.array(matrix, dtype=np.float32)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        n_in, n_out = self.matrix.shape
+        return n_in, n_out
+
+    def forward(self, x: Float32Array) -> Float32Array:
+        return x @ self.matrix
+
+    def backward(self, d: Float32Array) -> Float32Array:
+        return d @ self.matrix.T
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A fully connected layer. `gain`: see `initial_matrix`."""
+
+    n_in: int
+    n_out: int
+    gain: float = 2.0
+    kind: str = "dense"
+
+    @property
+    def matrix_shape(self) -> tuple[int, int]:
+        return self.n_in, self.n_out
+
+
+@dataclass(frozen=True)
+class Conv2d:
+    """A convolution with an odd square kernel, stride 1 and zero padding. `gain`: see `initial_matrix`."""
+
+    channels_in: int
+    channels_out: int
+    kernel: int = 3
+    gain: float = 2.0
+    kind: str = "conv"
+
+    def __post_init__(self) -> None:
+        if self.kernel % 2 != 1:
+            raise ValueError(f"a kernel of {self.kernel} has no centre; expected an odd number")
+
+    @property
+    def matrix_shape(self) -> tuple[int, int]:
+        return self.kernel**2 * self.channels_in, self.channels_out
+
+
+@dataclass(frozen=True)
+class ReLU:
+    """max(x, 0)."""
+
+
+@dataclass(frozen=True)
+class PixelShuffle:
+    """(h, w, c * factor**2) -> (h * factor, w * factor, c): sub-pixel output (doi 10.1109/CVPR.2016.207)."""
+
+    factor: int
+
+
+WeightSpec = Dense | Conv2d
+LayerSpec = Dense | Conv2d | ReLU | PixelShuffle
+
+
+def initial_matrix(spec: WeightSpec, rng: np.random.Generator) -> Float32Array:
+    """Normal weights of variance gain / n_in, shape (n_in, n_out).
+
+    He et al. 2015, doi 10.1109/ICCV.2015.123: a gain of 2 keeps the variance of activations through a ReLU.
+    """
+    sd = np.float32(math.sqrt(spec.gain / spec.matrix_shape[0]))
+    return rng.standard_normal(spec.matrix_shape, dtype=np.float32) * sd
+
+
+class Layer(Protocol):
+    """One step of a network. A kept forward pass is what the next backward pass differentiates."""
+
+    def forward(self, x: Float32Array, keep: bool) -> Float32Array: ...
+
+    def backward(self, d: Float32Array, want_input: bool) -> Float32Array:
+        """The gradient with respect to the layer's input; `d` is consumed.
+
+        `want_input` False: nobody needs that gradient, what comes back is `d` itself.
+        """
+        ...
+
+
+class _WeightLayer:
+    """What layers with weights share: name, matrix, bias and the gradients of the last backward pass."""
+
+    def __init__(self, name: str, weights: Weights) -> None:
+        self.name = name
+        self.weights = weights
+        self.bias = np.zeros(weights.shape[1], dtype=np.float32)
+        self._x: Float32Array | None = None
+        self._gradients: tuple[Float32Array, Float32Array] | None = None
+
+    @property
+    def gradients(self) -> tuple[Float32Array, Float32Array]:
+        """dW (n_in, n_out) and db (n_out,) of the last backward pass."""
+        if self._gradients is None:
+            raise RuntimeError(f"{self.name}: no backward pass yet")
+        return self._gradients
+
+    def _product(self, x: Float32Array, keep: bool) -> Float32Array:
+        if keep:
+            self._x = x
+        y = self.weights.forward(x)
+        y += self.bias
+        return y
+
+    def _differentiate(self, d: Float32Array, want_input: bool) -> Float32Array:
+        if self._x is None:
+            raise RuntimeError(f"{self.name}: backward without a kept forward pass")
+        self._gradients = (self._x.T @ d, d.sum(axis=0))
+        return self.weights.backward(d) if want_input else d
+
+
+class DenseLayer(_WeightLayer):
+    """y = x W + b."""
+
+    def forward(self, x: Float32Array, keep: bool) -> Float32Array:
+        return self._product(x, keep)
+
+    def backward(self, d: Float32Array, want_input: bool) -> Float32Array:
+        return self._differentiate(d, want_input)
+
+
+class ConvLayer(_WeightLayer):
+    """A convolution as one product of all image patches with the matrix."""
+
+    def __init__(self, name: str, weights: Weights, kernel: int) -> None:
+        super().__init__(name, weights)
+        self._kernel = kernel
+        # reused from step to step: fresh megabytes cost more in page faults than the copying itself
+        self._padded = np.empty((0, 0, 0, 0), dtype=np.float32)
+        self._patches = np.empty((0, 0), dtype=np.float32)
+
+    def forward(self, x: Float32Array, keep: bool) -> Float32Array:
+        y = self._product(self._unfold(x, keep), keep)
+        return y.reshape(*x.shape[:3], y.shape[1])
+
+    def backward(self, d: Float32Array, want_input: bool) -> Float32Array:
+        size = d.shape[:3]
+        patches = self._differentiate(d.reshape(-1, d.shape[3]), want_input)
+        return self._fold(patches, size) if want_input else d
+
+    def _unfold(self, x: Float32Array, keep: bool) -> Float32Array:
+        """The patch around every pixel: (batch, h, w, c) -> (batch * h * w, kernel * kernel * c)."""
+        batch, height, width, channels = x.shape
+        k, r = self._kernel, self._kernel // 2
+        padded_shape = (batch, height + 2 * r, width + 2 * r, channels)
+        padded, patches = self._padded, self._patches
+        if not keep or padded.shape != padded_shape:
+            padded = np.zeros(padded_shape, dtype=np.float32)
+            patches = np.empty((batch * height * width, k * k * channels), dtype=np.float32)
+        if keep:
+            self._padded, self._patches = padded, patches
+        padded[:, r : r + height, r : r + width] = x
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (k, k), axis=(1, 2))
+        patches.reshape(batch, height, width, k, k, channels)[...] = windows.transpose(0, 1, 2, 4, 5, 3)
+        return patches
+
+    def _fold(self, patches: Float32Array, size: tuple[int, ...]) -> Float32Array:
+        """The adjoint of `_unfold`: adds up what every patch says about a pixel."""
+        height, width = size[1:]
+        k, r = self._kernel, self._kernel // 2
+        taps = patches.reshape(*size, k, k, -1)
+        image = taps[:, :, :, r, r].copy()
+        for i in range(k):
+            for j in range(k):
+                if (i, j) == (r, r):
+                    continue
+                (to_rows, from_rows), (to_cols, from_cols) = _shifted(i - r, height), _shifted(j - r, width)
+                image[:, to_rows, to_cols] += taps[:, from_rows, from_cols, i, j]
+        return image
+
+
+def _shifted(offset: int, length: int) -> tuple[slice, slice]:
+    """Where pixels at +offset of a patch centre lie in the image, and the centres they belong to."""
+    return slice(max(offset, 0), length + min(offset, 0)), slice(max(-offset, 0), length - max(offset, 0))
+
+
+class ReluLayer:
+    """max(x, 0), in place: its input is the output of a product, which nobody else needs."""
+
+    def __init__(self) -> None:
+        self._y: Float32Array | None = None
+
+    def forward(self, x: Float32Array, keep: bool) -> Float32Array:
+        y = np.maximum(x, np.float32(0), out=x)
+        if keep:
+            self._y = y
+        return y
+
+    def backward(self, d: Float32Array, want_input: bool) -> Float32Array:
+        if self._y is None:
+            raise RuntimeError("ReLU: backward without a kept forward pass")
+        if want_input:
+            d *= self._y > 0
+        return d
+
+
+class PixelShuffleLayer:
+    """Spreads groups of factor**2 channels over a factor x factor block of pixels."""
+
+    def __init__(self, factor: int) -> None:
+        self._factor = factor
+
+    def forward(self, x: Float32Array, keep: bool) -> Float32Array:  # noqa: ARG002
+        b, h, w, c = x.shape
+        f = self._factor
+        return (
+            x.reshape(b, h, w, f, f, c // f**2)
+            .transpose(0, 1, 3, 2, 4, 5)
+            .reshape(b, h * f, w * f, c // f**2)
+        )
+
+    def backward(self, d: Float32Array, want_input: bool) -> Float32Array:  # noqa: ARG002
+        b, h, w, c = d.shape
+        f = self._factor
+        blocks = d.reshape(b, h // f, f, w // f, f, c).transpose(0, 1, 3, 2, 4, 5)
+        return blocks.reshape(b, h // f, w // f, c * f**2)

@@ -1,0 +1,220 @@
+"""What a chip has gone through: counts and joules of every cell, kept with the chip and not with the run.
+
+The counters are memory-mapped files in the chip's directory, so that a process that is killed loses none of
+them. Energies that need an assumption about the converters or the read time are not stored here: the ledger
+keeps what they are computed from (`eapu_hil.energy`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eapu_hil.hal import Cells, ConfigError, Direction, FloatArray, IntArray, Pulses, Reading, WriteOutcome
+from eapu_hil.storage import storage_errors
+
+# per cell: file name, dtype, first value
+_CELL_FILES: dict[str, tuple[type, float]] = {
+    "pulses": (np.int64, 0),
+    "writes": (np.int64, 0),
+    "verify_reads": (np.int64, 0),
+    "pulse_energy_j": (np.float64, 0.0),
+    "g_last_s": (np.float64, np.nan),
+}
+_TOTALS = np.dtype(
+    [
+        ("vmm_vectors", "<i8"),
+        ("vmm_dac_conversions", "<i8"),
+        ("vmm_adc_conversions", "<i8"),
+        ("vmm_power_w", "<f8"),
+        ("verify_power_w", "<f8"),
+        ("pulse_line_v2", "<f8"),
+    ]
+)
+
+
+@dataclass(frozen=True, eq=False)
+class LedgerCounts:
+    """The counters of all arrays of a chip at one moment, or the difference of two moments.
+
+    pulses, writes, verify_reads, pulse_energy_j: per cell, shape (arrays, rows, columns). A write is a
+        write-verify request that took at least one pulse. The energy, J, is that spent in the cell.
+    vmm_vectors: products. vmm_dac_conversions, vmm_adc_conversions: conversions that they took.
+    vmm_power_w, verify_power_w: sum over the products (verify reads) of the power in the cells; times the
+        time of one product (read) this is an energy.
+    pulse_line_v2: sum over the pulses of amplitude^2 + gate^2, V^2; times a line's capacitance this is the
+        energy of charging the lines. Pulses of a write-verify request count with the strongest one of its
+        recipe, so this is an upper bound.
+    """
+
+    pulses: IntArray
+    writes: IntArray
+    verify_reads: IntArray
+    pulse_energy_j: FloatArray
+    vmm_vectors: int
+    vmm_dac_conversions: int
+    vmm_adc_conversions: int
+    vmm_power_w: float
+    verify_power_w: float
+    pulse_line_v2: float
+
+    def __sub__(self, before: LedgerCounts) -> LedgerCounts:
+        """What happened since `before`."""
+        mine, theirs = self.as_arrays(), before.as_arrays()
+        return LedgerCounts.from_arrays({name: mine[name] - theirs[name] for name in mine})
+
+    def as_arrays(self) -> dict[str, NDArray[Any]]:
+        """For a checkpoint; `from_arrays` takes it back."""
+        return {field.name: np.asarray(getattr(self, field.name)) for field in fields(self)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> LedgerCounts:
+        """The inverse of `as_arrays`; other keys are left alone."""
+        values = {field.name: arrays[field.name] for field in fields(cls)}
+        plain: dict[str, Any] = {
+            name: value if value.ndim else value.item() for name, value in values.items()
+        }
+        return cls(**plain)
+
+
+class ArrayLedger:
+    """The counters of one array, in `directory`."""
+
+    def __init__(self, directory: Path, shape: tuple[int, int]) -> None:
+        """Opens the counters, or makes them. Raises ConfigError when they are of another shape or damaged."""
+        with storage_errors(directory):
+            directory.mkdir(parents=True, exist_ok=True)
+        self._shape = shape
+        self._cells = {
+            name: _open_counter(directory / f"{name}.npy", np.dtype(dtype), shape, first)
+            for name, (dtype, first) in _CELL_FILES.items()
+        }
+        self._totals = _open_counter(directory / "totals.npy", _TOTALS, (1,), 0)
+
+    def record_pulses(self, pulses: Pulses) -> None:
+        """Counts pulses that are about to be applied. A cell that was never read counts with no energy."""
+        at = pulses.cells.row, pulses.cells.col
+        count = pulses.count
+        g_s = np.nan_to_num(self._cells["g_last_s"][at], nan=0.0)
+        self._cells["pulses"][at] += count
+        self._cells["pulse_energy_j"][at] += (
+            pulses.amplitude_v**2 * np.maximum(g_s, 0.0) * pulses.width_s * count
+        )
+        self._totals["pulse_line_v2"] += float(count @ (pulses.amplitude_v**2 + pulses.gate_v**2))
+
+    def record_reading(self, cells: Cells, reading: Reading, v_read_v: float) -> None:
+        """Counts one verify read of each of `cells`; a cell may stand there more than once."""
+        at = cells.row, cells.col
+        np.add.at(self._cells["verify_reads"], at, 1)
+        self._remember(cells, reading.g_s)
+        self._totals["verify_power_w"] += _power_w(reading.g_s, v_read_v)
+
+    def record_writes(self, cells: Cells, outcome: WriteOutcome, v_read_v: float, line_v2: float) -> None:
+        """Counts one write-verify request. line_v2: amplitude^2 + gate^2 of its strongest pulse, V^2."""
+        at = cells.row, cells.col
+        self._cells["pulses"][at] += outcome.pulses
+        self._cells["writes"][at] += outcome.pulses > 0
+        self._cells["verify_reads"][at] += outcome.reads
+        self._cells["pulse_energy_j"][at] += outcome.energy_j
+        self._remember(cells, outcome.g_after_s)
+        between_s = (outcome.g_before_s + outcome.g_after_s) / 2
+        self._totals["verify_power_w"] += _power_w(between_s * outcome.reads, v_read_v)
+        self._totals["pulse_line_v2"] += float(outcome.pulses.sum()) * line_v2
+
+    def record_products(
+        self, v_in_v: NDArray[np.floating], direction: Direction, lines_in: IntArray | None, lines_out: int
+    ) -> None:
+        """Counts one batch of products, shape (batch, lines in), that measures `lines_out` lines.
+
+        A driven line that stays at 0 V in the whole batch is grounded and takes no conversion. Cells that were
+        never read count with no power.
+        """
+        v2 = np.einsum("bi,bi->i", v_in_v, v_in_v)
+        line_g_s = np.nansum(self._cells["g_last_s"], axis=1 if direction is Direction.FORWARD else 0)
+        vectors = v_in_v.shape[0]
+        self._totals["vmm_vectors"] += vectors
+        self._totals["vmm_dac_conversions"] += vectors * int(np.count_nonzero(v2))
+        self._totals["vmm_adc_conversions"] += vectors * lines_out
+        self._totals["vmm_power_w"] += float(v2 @ (line_g_s if lines_in is None else line_g_s[lines_in]))
+
+    def forget(self, cells: Cells) -> None:
+        """The conductances of `cells` are not known any more: a request that changes them was cut short."""
+        self._cells["g_last_s"][cells.row, cells.col] = np.nan
+
+    def g_last_s(self, cells: Cells) -> FloatArray:
+        """Last known conductance of each cell, S; NaN for one that was never read."""
+        found: FloatArray = self._cells["g_last_s"][cells.row, cells.col]
+        return found
+
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        """A copy of all counters, by name; scalars have shape ()."""
+        totals = {name: self._totals[name][0] for name in _TOTALS.names or ()}
+        return {**{name: np.array(counter) for name, counter in self._cells.items()}, **totals}
+
+    def flush(self) -> None:
+        """Returns when the counters are on the disk. Without it they survive the process, not a power cut."""
+        for counter in (*self._cells.values(), self._totals):
+            counter.flush()
+
+    def close(self) -> None:
+        """Flushes and gives the files free; the ledger is of no use afterwards."""
+        self.flush()
+        self._cells.clear()
+        del self._totals
+
+    def _remember(self, cells: Cells, g_s: FloatArray) -> None:
+        known = np.isfinite(g_s)
+        self._cells["g_last_s"][cells.row[known], cells.col[known]] = g_s[known]
+
+
+class Ledger:
+    """The counters of all arrays of a chip, under `directory`/arrayN."""
+
+    def __init__(self, directory: Path, arrays: int, shape: tuple[int, int]) -> None:
+        """Opens or makes them. Raises ConfigError."""
+        self.arrays = [ArrayLedger(directory / f"array{index}", shape) for index in range(arrays)]
+
+    def snapshot(self) -> LedgerCounts:
+        """All counters now. The counts of a run: `after - before`."""
+        parts = [array.snapshot() for array in self.arrays]
+        stacked = {name: np.stack([part[name] for part in parts]) for name in parts[0]}
+        totals = {name: stacked[name].sum(axis=0) for name in _TOTALS.names or ()}
+        return LedgerCounts.from_arrays({**stacked, **totals})
+
+    def flush(self) -> None:
+        """See `ArrayLedger.flush`."""
+        for array in self.arrays:
+            array.flush()
+
+    def close(self) -> None:
+        """See `ArrayLedger.close`."""
+        for array in self.arrays:
+            array.close()
+
+
+def _power_w(g_s: FloatArray, v_read_v: float) -> float:
+    return float(np.nansum(np.maximum(g_s, 0.0))) * v_read_v**2
+
+
+def _open_counter(
+    path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], first: float
+) -> np.memmap[Any, np.dtype[Any]]:
+    if not path.exists():
+        part = path.with_name(path.name + ".part")
+        with storage_errors(path), part.open("wb") as file:  # renamed when whole: a crash leaves no half file
+            np.save(file, np.full(shape, first, dtype=dtype))
+        part.replace(path)
+    try:
+        counter = np.lib.format.open_memmap(path, mode="r+")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: the chip's ledger cannot be opened: {error}") from error
+    if counter.dtype != dtype or counter.shape != shape:
+        raise ConfigError(
+            f"{path}: holds {counter.dtype} of shape {counter.shape}; expected {dtype} of shape {shape}"
+        )
+    return counter

@@ -1,0 +1,186 @@
+"""What the interlock refuses: one check per request of the contract, each raising LimitError.
+
+A message says array, cell, what was asked and what is allowed. Nothing here talks to an array.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eapu_hil.hal import Cells, Direction, FloatArray, IntArray, LimitError, Limits, Polarity, Pulses, Targets
+from eapu_hil.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class LimitCheck:
+    """The limits of one array of `shape` (rows, columns); `name` is how messages call it."""
+
+    name: str
+    shape: tuple[int, int]
+    limits: Limits
+
+    def wait(self, duration_s: float) -> None:
+        """A finite time, 0 s or more."""
+        if not 0.0 <= duration_s < math.inf:
+            raise LimitError(f"{self.name}: a wait of {duration_s} s asked; allowed is 0 s or more, finite")
+
+    def read(self, cells: Cells, v_read_v: float) -> None:
+        """Cells of the array (repeated ones are fine) at a read voltage."""
+        self._check_cells(cells)
+        most_v = self.limits.v_read_max_v
+        if not 0.0 < abs(v_read_v) <= most_v:
+            raise LimitError(
+                f"{self.name}: a read at {v_read_v} V asked; allowed is at most {most_v} V "
+                "(limits.v_read_max_v), and not 0 V"
+            )
+
+    def pulses(self, pulses: Pulses, g_last_s: FloatArray) -> None:
+        """Cells once each, pulses inside the limits, currents too as far as `g_last_s` is known (not NaN)."""
+        limits, cells = self.limits, pulses.cells
+        self._check_cells(cells)
+        self._check_once(cells)
+        known = np.isin(pulses.polarity, [int(polarity) for polarity in Polarity])
+        allowed = ", ".join(f"{polarity.name} {polarity.value}" for polarity in Polarity)
+        self._refuse(~known, cells, lambda i: f"polarity {pulses.polarity[i]} asked; allowed are {allowed}")
+        for values, most, asked, unit, limit in (
+            (pulses.amplitude_v, limits.v_max_v, "an amplitude of", "V", "v_max_v"),
+            (pulses.width_s, limits.width_max_s, "a width of", "s", "width_max_s"),
+            (pulses.count, limits.pulses_per_cell_max, "a count of", "pulses", "pulses_per_cell_max"),
+        ):
+            self._check_range(values, most, cells, asked, unit, limit)
+        gate_v, most_v = pulses.gate_v, limits.v_gate_max_v
+        self._refuse(
+            ~((gate_v >= 0.0) & (gate_v <= most_v)),
+            cells,
+            lambda i: f"a gate of {gate_v[i]} V asked; allowed is 0 V to {most_v} V (limits.v_gate_max_v)",
+        )
+        self._check_current(pulses.amplitude_v, g_last_s, cells, "its last reading")
+
+    def program(self, targets: Targets, recipe: Recipe) -> None:
+        """Cells once each, targets that can be, and nothing in `recipe` beyond the limits."""
+        self._check_cells(targets.cells)
+        self._check_once(targets.cells)
+        self._check_recipe(recipe)
+        self._check_targets(targets, recipe)
+
+    def product(
+        self,
+        v_in_v: NDArray[np.floating],
+        direction: Direction,
+        lines_in: IntArray | None,
+        lines_out: IntArray | None,
+    ) -> int:
+        """Voltages (batch, lines in) inside the read limit. Returns how many lines are measured."""
+        rows, columns = self.shape
+        driven, measured = (rows, columns) if direction is Direction.FORWARD else (columns, rows)
+        what = f"{self.name}: a {direction.value} product"
+        self._check_lines(lines_in, driven, f"{what} driven")
+        self._check_lines(lines_out, measured, f"{what} measured")
+        width = driven if lines_in is None else lines_in.size
+        if v_in_v.ndim != 2 or v_in_v.shape[1] != width:
+            raise LimitError(f"{what} of shape {v_in_v.shape} asked; allowed is (batch, {width})")
+        most_v = self.limits.v_read_max_v
+        # Two passes without a temporary array; NaN fails both comparisons.
+        if v_in_v.size and not (v_in_v.max() <= most_v and v_in_v.min() >= -most_v):
+            vector, column = np.argwhere(~(np.abs(v_in_v) <= most_v))[0]
+            line = column if lines_in is None else lines_in[column]
+            raise LimitError(
+                f"{what} with {v_in_v[vector, column]} V on line {line} (vector {vector}) asked; "
+                f"allowed is at most {most_v} V (limits.v_read_max_v)"
+            )
+        return measured if lines_out is None else int(lines_out.size)
+
+    def _check_lines(self, lines: IntArray | None, count: int, what: str) -> None:
+        """Lines of a product: inside the array, none twice."""
+        if lines is None:
+            return
+        wrong = (lines < 0) | (lines >= count)
+        if wrong.any():
+            raise LimitError(f"{what} at line {lines[wrong][0]} asked; allowed are 0 to {count - 1}")
+        if np.unique(lines).size != lines.size:
+            raise LimitError(f"{what} at the same line twice asked; allowed is once")
+
+    def _check_cells(self, cells: Cells) -> None:
+        rows, columns = self.shape
+        outside = (cells.row < 0) | (cells.row >= rows) | (cells.col < 0) | (cells.col >= columns)
+        self._refuse(
+            outside, cells, lambda _: f"outside the array; allowed are {rows} rows and {columns} columns"
+        )
+
+    def _check_once(self, cells: Cells) -> None:
+        _, first = np.unique(cells.row * self.shape[1] + cells.col, return_index=True)
+        repeated = np.ones(len(cells), dtype=bool)
+        repeated[first] = False
+        self._refuse(repeated, cells, lambda _: "asked twice in one request; allowed is once")
+
+    def _check_targets(self, targets: Targets, recipe: Recipe) -> None:
+        g_s, cells = targets.g_target_s, targets.cells
+        wrong = ~(np.isfinite(g_s) & (g_s > 0.0))
+        self._refuse(
+            wrong, cells, lambda i: f"a target of {g_s[i]} S asked; allowed are finite targets above 0 S"
+        )
+        strongest_v = max(recipe.set.amplitude.stop_v, recipe.reset.amplitude.stop_v)
+        self._check_current(np.full(len(cells), strongest_v), g_s, cells, "its target")
+
+    def _check_current(self, amplitude_v: FloatArray, g_s: FloatArray, cells: Cells, source: str) -> None:
+        """A cell that was never read (NaN) is left to the current limit of the bench itself."""
+        most_a = self.limits.i_max_a
+        current_a = amplitude_v * g_s
+        self._refuse(
+            current_a > most_a,
+            cells,
+            lambda i: (
+                f"a pulse of {amplitude_v[i]} V asked, {current_a[i]:.4g} A at {source} of {g_s[i]:.4g} S; "
+                f"allowed is at most {most_a} A (limits.i_max_a)"
+            ),
+        )
+
+    def _check_recipe(self, recipe: Recipe) -> None:
+        limits = self.limits
+        pulses = recipe.pulses_max * recipe.epochs
+        amplitude, gate, width = "v_max_v", "v_gate_max_v", "width_max_s"
+        for key, value, limit in (
+            ("v_read_v", recipe.v_read_v, "v_read_max_v"),
+            ("set.amplitude.stop_v", recipe.set.amplitude.stop_v, amplitude),
+            ("reset.amplitude.stop_v", recipe.reset.amplitude.stop_v, amplitude),
+            ("form.amplitude.stop_v", recipe.form.amplitude.stop_v, amplitude),
+            ("set.gate.stop_v", recipe.set.gate.stop_v, gate),
+            ("reset.gate_v", recipe.reset.gate_v, gate),
+            ("form.gate_v", recipe.form.gate_v, gate),
+            ("set.width_s", recipe.set.width_s, width),
+            ("reset.width_s", recipe.reset.width_s, width),
+            ("form.width_s", recipe.form.width_s, width),
+            ("pulses_max x epochs", pulses, "pulses_per_cell_max"),
+        ):
+            most = getattr(limits, limit)
+            if not value <= most:
+                raise LimitError(
+                    f"{self.name}: recipe {key} of {value} asked; allowed is at most {most} (limits.{limit})"
+                )
+
+    def _check_range(
+        self, values: FloatArray | IntArray, most: float, cells: Cells, asked: str, unit: str, limit: str
+    ) -> None:
+        """Above 0 and at most `most`; NaN is neither."""
+        self._refuse(
+            ~((values > 0) & (values <= most)),
+            cells,
+            lambda i: (
+                f"{asked} {values[i]} {unit} asked; "
+                f"allowed is above 0 and at most {most} {unit} (limits.{limit})"
+            ),
+        )
+
+    def _refuse(self, wrong: NDArray[np.bool_], cells: Cells, why: Callable[[int], str]) -> None:
+        """Raises for the first cell that is `wrong`; `why` says what was asked of it and what is allowed."""
+        if not wrong.any():
+            return
+        first = int(np.argmax(wrong))
+        others = int(np.count_nonzero(wrong)) - 1
+        more = f" (and {others} more cells)" if others else ""
+        raise LimitError(f"{self.name}, cell ({cells.row[first]}, {cells.col[first]}): {why(first)}{more}")

@@ -1,0 +1,210 @@
+"""Weights on arrays: each weight is a pair of cells, each layer a few tiles, each tile a part of one array.
+
+A weight is `(g_plus - g_minus) * r_wg`, with the two cells of a pair in one row and two columns, so that the
+difference of two column currents is the product. Tiles avoid bad cells: columns and rows with the fewest are
+taken first, and what is left over is spare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eapu_hil.hal import ConfigError, Crossbar, Direction, FloatArray, IntArray
+from eapu_hil.layers import Float32Array
+
+
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """Part of a layer's matrix on one array.
+
+    rows: row line of each input, shape (inputs,). plus, minus: column lines of each output, shape (outputs,).
+    first_in, first_out: where the tile starts in the layer's matrix.
+    """
+
+    array: int
+    rows: IntArray
+    plus: IntArray
+    minus: IntArray
+    first_in: int
+    first_out: int
+
+    @property
+    def inputs(self) -> slice:
+        return slice(self.first_in, self.first_in + self.rows.size)
+
+    @property
+    def outputs(self) -> slice:
+        return slice(self.first_out, self.first_out + self.plus.size)
+
+
+@dataclass(eq=False)
+class _Strip:
+    """A set of columns of one array and the rows of it that are still free."""
+
+    array: int
+    columns: IntArray
+    free_rows: IntArray
+
+
+def place(layers: Mapping[str, tuple[int, int]], badness: Sequence[FloatArray]) -> dict[str, list[Tile]]:
+    """Places the matrices of `layers` (name: (n_in, n_out)) on arrays.
+
+    badness: one map (rows, columns) an array, 0 for a good cell, larger for a worse one. Large matrices go first;
+    a matrix that is too tall or too wide for one array is cut into equal parts.
+    Returns the tiles of each layer. Raises ConfigError when they do not fit.
+    """
+    n_rows, n_columns = badness[0].shape
+    free_columns = [np.arange(n_columns) for _ in badness]
+    strips: list[_Strip] = []
+    placed: dict[str, list[Tile]] = {name: [] for name in layers}
+    parts = [
+        (name, first_in, height, first_out, width)
+        for name, (n_in, n_out) in layers.items()
+        for first_in, height in _cuts(n_in, n_rows)
+        for first_out, width in _cuts(n_out, n_columns // 2)
+    ]
+    for name, first_in, height, first_out, width in sorted(parts, key=lambda part: -part[2] * part[4]):
+        strip = _find_strip(strips, height, 2 * width) or _new_strip(free_columns, badness, 2 * width)
+        if strip is None:
+            needed = ", ".join(f"{layer} {n_in} x {2 * n_out}" for layer, (n_in, n_out) in layers.items())
+            raise ConfigError(
+                f"the network does not fit: its cells ({needed}) need more columns than {len(badness)} "
+                f"array(s) of {n_rows} x {n_columns} have; use fewer channels or more arrays"
+            )
+        if strip not in strips:
+            strips.append(strip)
+        bad = badness[strip.array]
+        columns = strip.columns[: 2 * width]
+        worst_last = np.argsort(bad[np.ix_(strip.free_rows, columns)].sum(axis=1), kind="stable")
+        rows = np.sort(strip.free_rows[worst_last[:height]])
+        strip.free_rows = np.setdiff1d(strip.free_rows, rows)
+        placed[name].append(Tile(strip.array, rows, columns[0::2], columns[1::2], first_in, first_out))
+    return placed
+
+
+def _cuts(length: int, largest: int) -> list[tuple[int, int]]:
+    """(start, size) of the fewest nearly equal parts no longer than `largest`."""
+    edges = np.linspace(0, length, -(-length // largest) + 1).round().astype(int)
+    return [(int(a), int(b - a)) for a, b in pairwise(edges)]
+
+
+def _find_strip(strips: Sequence[_Strip], height: int, width: int) -> _Strip | None:
+    """The strip with the least room to spare that still takes a tile of height x width."""
+    fitting = [strip for strip in strips if strip.columns.size >= width and strip.free_rows.size >= height]
+    return min(fitting, key=lambda strip: strip.columns.size * strip.free_rows.size, default=None)
+
+
+def _new_strip(free_columns: list[IntArray], badness: Sequence[FloatArray], width: int) -> _Strip | None:
+    """Takes the best `width` free columns of the first array that has as many."""
+    for array, free in enumerate(free_columns):
+        if free.size >= width:
+            order = np.argsort(badness[array][:, free].sum(axis=0), kind="stable")
+            columns = np.sort(free[order[:width]])
+            free_columns[array] = np.setdiff1d(free, columns)
+            return _Strip(array, columns, np.arange(badness[array].shape[0]))
+    return None
+
+
+class ArrayWeights:
+    """One layer's matrix as conductances: products run on the arrays, in the units of the network.
+
+    r_wg: weight per siemens of differential conductance. v_read_v: the voltage that the largest input gets;
+    inputs are scaled to it for each batch, so that the input converters use their range.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        arrays: Sequence[Crossbar],
+        tiles: Sequence[Tile],
+        r_wg: float,
+        v_read_v: float,
+    ) -> None:
+        self._shape = shape
+        self._arrays = arrays
+        self._tiles = tiles
+        self._r_wg = r_wg
+        self._v_read_v = v_read_v
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self._shape
+
+    @property
+    def r_wg(self) -> float:
+        return self._r_wg
+
+    def forward(self, x: Float32Array) -> Float32Array:
+        """`x @ W` on the arrays: rows are driven, the currents of each column pair subtracted."""
+        v_v, volt = self._volts(x)
+        y = np.zeros((x.shape[0], self._shape[1]), np.float32)
+        for tile in self._tiles:
+            columns = np.concatenate([tile.plus, tile.minus])
+            current_a = self._arrays[tile.array].vmm(
+                v_v[:, tile.inputs], Direction.FORWARD, tile.rows, columns
+            )
+            half = tile.plus.size
+            y[:, tile.outputs] += current_a[:, :half] - current_a[:, half:]
+        y *= np.float32(self._r_wg / volt)
+        return y
+
+    def backward(self, d: Float32Array) -> Float32Array:
+        """`d @ W.T` on the arrays: column pairs are driven with opposite signs, rows measured."""
+        v_v, volt = self._volts(d)
+        x = np.zeros((d.shape[0], self._shape[0]), np.float32)
+        for tile in self._tiles:
+            columns = np.concatenate([tile.plus, tile.minus])
+            driven_v = np.concatenate([v_v[:, tile.outputs], -v_v[:, tile.outputs]], axis=1)
+            x[:, tile.inputs] += self._arrays[tile.array].vmm(
+                driven_v, Direction.TRANSPOSED, columns, tile.rows
+            )
+        x *= np.float32(self._r_wg / volt)
+        return x
+
+    def _volts(self, values: Float32Array) -> tuple[Float32Array, float]:
+        """Inputs as voltages, and the volts that stand for 1."""
+        largest = float(max(values.max(initial=0.0), -values.min(initial=0.0)))
+        volt = self._v_read_v / largest if largest > 0 else 1.0
+        return values * np.float32(volt), volt
+
+
+class HostBackward:
+    """An `ArrayWeights` whose backward product uses the weights read back from the array (`backward: host`)."""
+
+    def __init__(self, weights: ArrayWeights, matrix: Float32Array) -> None:
+        self._weights = weights
+        self.matrix = matrix
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self._weights.shape
+
+    def forward(self, x: Float32Array) -> Float32Array:
+        """`x @ W` on the arrays."""
+        return self._weights.forward(x)
+
+    def backward(self, d: Float32Array) -> Float32Array:
+        """`d @ W.T` on the host."""
+        return d @ self.matrix.T
+
+
+def cell_indices(
+    shape: tuple[int, int], tiles: Sequence[Tile], columns: int
+) -> tuple[NDArray[np.int16], IntArray, IntArray]:
+    """Array number and flat index of the plus and minus cell of each weight, all of shape `shape`.
+
+    columns: column count of an array (flat indices are row * columns + column).
+    """
+    array = np.zeros(shape, np.int16)
+    plus, minus = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    for tile in tiles:
+        where = (tile.inputs, tile.outputs)
+        array[where] = tile.array
+        plus[where] = tile.rows[:, None] * columns + tile.plus
+        minus[where] = tile.rows[:, None] * columns + tile.minus
+    return array, plus, minus

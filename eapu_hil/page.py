@@ -1,0 +1,59 @@
+"""One HTML page: tiles with headline numbers, sections with a figure, tables and folded texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from eapu_hil.hal import ConfigError
+from eapu_hil.storage import storage_errors
+
+try:
+    import jinja2
+except ImportError as error:
+    raise ConfigError("a report needs jinja2: pip install 'eapu-hil[train]'") from error
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One headline number."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """The first `text_columns` columns are text, the others numbers. `total`: the last row is a sum."""
+
+    rows: list[list[str]]
+    head: list[str] = field(default_factory=list)
+    text_columns: int = 1
+    total: bool = False
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page. `figure` is a file name in figures/; `details` are folded texts."""
+
+    title: str
+    text: str = ""
+    figure: str = ""
+    tables: list[Table] = field(default_factory=list)
+    details: dict[str, str] = field(default_factory=dict)
+
+
+def render(
+    directory: Path, title: str, subtitle: str, notices: list[str], tiles: list[Tile], sections: list[Section]
+) -> Path:
+    """Writes `directory`/report.html. Raises StorageError."""
+    loader = jinja2.PackageLoader("eapu_hil", "templates")
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+    page = environment.get_template("report.html").render(
+        title=title, subtitle=subtitle, notices=notices, tiles=tiles, sections=sections
+    )
+    path = directory / "report.html"
+    with storage_errors(path):
+        path.write_text(page, encoding="utf-8")
+    return path

@@ -1,0 +1,208 @@
+"""The weights of a network as pairs of cells: what each is believed to hold, and how a change is written.
+
+The host never sees true conductances. It keeps the last reading of every mapped cell, chooses from it which cell
+of a pair to write, reads that cell again just before the write, and asks for that reading plus the wanted change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, IntArray, Targets, WriteOutcome
+from eapu_hil.layers import Float32Array
+from eapu_hil.mapping import Tile, cell_indices
+from eapu_hil.recipe import Recipe
+from eapu_hil.rules import WriteErrors
+
+BoolArray = NDArray[np.bool_]
+SigmaOf = Callable[[FloatArray], FloatArray]
+
+PLUS, MINUS, NEITHER = 0, 1, -1
+
+
+@dataclass(frozen=True, eq=False)
+class Written:
+    """One `program` request and its outcome. weights: index of the weight of each cell, shape (n,)."""
+
+    array: int
+    weights: IntArray
+    targets: Targets
+    outcome: WriteOutcome
+
+
+class ConductancePairs:
+    """All mapped weights of a network, in the order of its layers; a weight is named by its index over all.
+
+    tiles, shapes, r_wg: per layer, where it lies, its (n_in, n_out), and weight per siemens.
+    sigma_of: the measured write error (S) of a cell as a function of its conductance, from the chip's passport.
+    bad: one map (rows, columns) an array, True where a cell must not be written.
+    on_written: called with each outcome before it is believed, so that it can be put on disk first.
+    """
+
+    def __init__(
+        self,
+        arrays: Sequence[Crossbar],
+        tiles: Mapping[str, Sequence[Tile]],
+        shapes: Mapping[str, tuple[int, int]],
+        r_wg: Mapping[str, float],
+        recipe: Recipe,
+        sigma_of: SigmaOf,
+        bad: Sequence[BoolArray],
+        on_written: Callable[[Written], None],
+    ) -> None:
+        self._arrays = arrays
+        self._shapes = dict(shapes)
+        self._r_wg = dict(r_wg)
+        self._recipe = recipe
+        self._sigma_of = sigma_of
+        self._on_written = on_written
+        self._columns = arrays[0].shape[1]
+        located = [cell_indices(shape, tiles[name], self._columns) for name, shape in shapes.items()]
+        self._array = np.concatenate([array.ravel() for array, _, _ in located])
+        plus = np.concatenate([cells.ravel() for _, cells, _ in located])
+        minus = np.concatenate([cells.ravel() for _, _, cells in located])
+        self._cell = np.stack([plus, minus], axis=1)
+        self._usable = ~np.stack([b.ravel() for b in bad])[self._array[:, None], self._cell]
+        self._g_s = np.full(self._cell.shape, recipe.g_min_s)
+        self._up_s, self._down_s = np.full((2, self._array.size), np.inf)
+        edges = np.cumsum([0] + [shape[0] * shape[1] for shape in shapes.values()])
+        self._slices = {
+            name: slice(int(a), int(b)) for name, a, b in zip(shapes, edges, edges[1:], strict=False)
+        }
+        self.refresh()
+
+    @property
+    def weight_count(self) -> int:
+        return int(self._array.size)
+
+    @property
+    def cell_count(self) -> int:
+        return int(self._cell.size)
+
+    def weights_of(self, layer: str) -> slice:
+        """Which weights belong to a layer."""
+        return self._slices[layer]
+
+    def matrix(self, layer: str) -> Float32Array:
+        """The weights of a layer as last read, shape (n_in, n_out)."""
+        g_s = self._g_s[self._slices[layer]]
+        weights = (g_s[:, PLUS] - g_s[:, MINUS]) * self._r_wg[layer]
+        return weights.reshape(self._shapes[layer]).astype(np.float32)
+
+    def errors(self, layer: str) -> WriteErrors:
+        """The write error that a change of each weight would meet; infinite where no cell can be written."""
+        up_s, down_s = self._up_s[self._slices[layer]], self._down_s[self._slices[layer]]
+        floor_s = float(min(up_s.min(), down_s.min()))
+        return WriteErrors(up_s, down_s, floor_s if np.isfinite(floor_s) else 0.0)
+
+    def refresh(self) -> None:
+        """Reads every mapped cell."""
+        everything = np.arange(self.weight_count)
+        for side in (PLUS, MINUS):
+            self._read(everything, np.full(everything.size, side))
+        self._update_errors(everything)
+
+    def program_matrix(self, layer: str, matrix: Float32Array) -> list[Written]:
+        """Writes a whole layer: the weight goes to one cell of a pair, the other stays at the low end.
+
+        A pair with a bad cell gets what its good cell can make of it. Weights beyond the window are cut to it.
+        """
+        weights = np.arange(self.weight_count)[self._slices[layer]]
+        wanted_s = matrix.ravel().astype(np.float64) / self._r_wg[layer]
+        low_s, high_s = self._recipe.g_min_s, self._recipe.g_max_s
+        target_s = low_s + np.stack([np.maximum(wanted_s, 0.0), np.maximum(-wanted_s, 0.0)], axis=1)
+        usable, g_s = self._usable[weights], self._g_s[weights]
+        for side, partner, sign in ((PLUS, MINUS, 1.0), (MINUS, PLUS, -1.0)):
+            alone = ~usable[:, partner]
+            target_s[alone, side] = (g_s[:, partner] + sign * wanted_s)[alone]
+        index, side_of = np.nonzero(usable)
+        target_s = np.clip(target_s, low_s, high_s)[index, side_of]
+        return self._program(weights[index], side_of, target_s, self._recipe)
+
+    def write(self, weights: IntArray, step_s: FloatArray, recipe: Recipe) -> list[Written]:
+        """Writes changes `step_s` (S, differential) of `weights` (unique), each as far as the window lets it.
+
+        The change goes to the cell that lowers the pair's common conductance if it has room for it, because
+        low states relax least; else to the other; a change with no room at all is left out.
+        """
+        side = self._side(weights, step_s)
+        possible = side != NEITHER
+        weights, step_s, side = weights[possible], step_s[possible], side[possible]
+        if weights.size == 0:
+            return []
+        self._read(weights, side)
+        target_s = self._g_s[weights, side] + np.where(side == PLUS, step_s, -step_s)
+        target_s = np.clip(target_s, self._recipe.g_min_s, self._recipe.g_max_s)
+        return self._program(weights, side, target_s, recipe)
+
+    def asked(self, array: int, cells: Cells, change_s: FloatArray) -> tuple[IntArray, FloatArray]:
+        """What changes `change_s` (S) of cells of one array mean for weights: their indices and differential change.
+
+        Cells that hold no weight are left out.
+        """
+        size = int(self._arrays[array].shape[0] * self._columns)
+        owner = np.full(size, -1)
+        sign = np.zeros(size)
+        here = np.flatnonzero(self._array == array)
+        for side, direction in ((PLUS, 1.0), (MINUS, -1.0)):
+            owner[self._cell[here, side]] = here
+            sign[self._cell[here, side]] = direction
+        flat = cells.row * self._columns + cells.col
+        known = owner[flat] >= 0
+        return owner[flat][known], (sign[flat] * change_s)[known]
+
+    def _side(self, weights: IntArray, step_s: FloatArray) -> IntArray:
+        """Which cell of each pair takes the step."""
+        g_s, usable = self._g_s[weights], self._usable[weights]
+        pair = np.arange(weights.size)
+        falling = np.where(step_s > 0, MINUS, PLUS)  # lowering this cell moves the weight the wanted way
+        rising = 1 - falling
+        room_down_s = np.where(usable[pair, falling], g_s[pair, falling] - self._recipe.g_min_s, -1.0)
+        room_up_s = np.where(usable[pair, rising], self._recipe.g_max_s - g_s[pair, rising], -1.0)
+        size_s = np.abs(step_s)
+        down = (room_down_s >= size_s) | (room_down_s >= room_up_s)
+        room_s = np.where(down, room_down_s, room_up_s)
+        # A write that can make less than a tenth of the change would only wear and disturb the cell.
+        return np.where(room_s < 0.1 * size_s, NEITHER, np.where(down, falling, rising))
+
+    def _read(self, weights: IntArray, side: IntArray) -> None:
+        for number, here in self._by_array(weights):
+            chosen, chosen_side = weights[here], side[here]
+            reading = self._arrays[number].read(self._cells(chosen, chosen_side), self._recipe.v_read_v)
+            self._g_s[chosen, chosen_side] = reading.g_s
+
+    def _program(
+        self, weights: IntArray, side: IntArray, target_s: FloatArray, recipe: Recipe
+    ) -> list[Written]:
+        written = []
+        for number, here in self._by_array(weights):
+            chosen, chosen_side = weights[here], side[here]
+            targets = Targets(self._cells(chosen, chosen_side), target_s[here])
+            outcome = self._arrays[number].program(targets, recipe)
+            batch = Written(number, chosen, targets, outcome)
+            self._on_written(batch)
+            self._g_s[chosen, chosen_side] = outcome.g_after_s
+            stuck = (outcome.status & CellStatus.STUCK) != 0
+            self._usable[chosen[stuck], chosen_side[stuck]] = False
+            written.append(batch)
+        self._update_errors(np.unique(weights))
+        return written
+
+    def _update_errors(self, weights: IntArray) -> None:
+        for errors, direction in ((self._up_s, 1.0), (self._down_s, -1.0)):
+            side = self._side(weights, np.full(weights.size, direction * self._recipe.band_s))
+            g_s = self._g_s[weights, np.maximum(side, PLUS)]
+            errors[weights] = np.where(side == NEITHER, np.inf, self._sigma_of(g_s))
+
+    def _by_array(self, weights: IntArray) -> list[tuple[int, IntArray]]:
+        """Positions in `weights` of the weights on each array that holds any of them."""
+        array = self._array[weights]
+        return [(int(number), np.flatnonzero(array == number)) for number in np.unique(array)]
+
+    def _cells(self, weights: IntArray, side: IntArray) -> Cells:
+        flat = self._cell[weights, side]
+        return Cells(flat // self._columns, flat % self._columns)

@@ -1,0 +1,227 @@
+"""The report of a run: figures and one HTML page, also of a run that crashed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from eapu_hil import figures
+from eapu_hil.cellcsv import status_text
+from eapu_hil.hal import CellStatus
+from eapu_hil.page import Section, Table, Tile, render
+from eapu_hil.quantities import count, duration, share, with_prefix
+from eapu_hil.rundata import RunData, bench_text, gallery, number
+from eapu_hil.storage import storage_errors
+
+_EXAMPLES_MAX = 4
+_ENERGY_PARTS = {"pulse": "pulses", "verify": "verify reads", "vmm": "products", "adc": "ADC", "dac": "DAC"}
+_COUNTED = {"pulses_total": "pulses", "verify_reads_total": "verify reads", "vmm_total": "products"}
+
+
+def write_report(run_dir: Path) -> Path:
+    """Writes figures/*.png and report.html of a run; returns the path of the page.
+
+    Raises ConfigError when `run_dir` is no run or the packages for drawing are missing.
+    """
+    run = RunData.read(run_dir)
+    with storage_errors(run_dir):
+        (run_dir / "figures").mkdir(exist_ok=True)
+        sections = [*_curves(run), *_examples(run), *_array(run), *_energy(run), _what_was_run(run)]
+        title = f"{run.task.replace('_', ' ').capitalize()} with {run.rule}"
+        where = "on the host, no array" if run.rule == "digital" else f"on {bench_text(run)}"
+        subtitle = f"{where} · {run.start.get('id', run_dir.name)} · {run.start.get('time', '')}"
+        return render(run_dir, title, subtitle, _notices(run), _tiles(run), sections)
+
+
+def _notices(run: RunData) -> list[str]:
+    last = int(run.steps[-1]["step"]) if run.steps else 0
+    status = run.summary.get("exit_status")
+    if status == "success":
+        return []
+    done = f"step {last} of {run.experiment.get('steps', '?')}"
+    go_on = f"“eapu-hil resume {run.path}” goes on."
+    if run.summary:
+        return [f"This run ended as “{status}” after {done}. {go_on}"]
+    return [
+        f"This run has no summary: it crashed or is still running. It got to {done}; what follows is "
+        f"what was recorded until then. {go_on}"
+    ]
+
+
+def _tiles(run: RunData) -> list[Tile]:
+    metric, summary = run.metric, run.summary
+    tiles = []
+    if metric.get("final") is not None:
+        gain, style = "", run.style
+        if metric.get("input") is not None:
+            difference = style.text(metric["final"] - metric["input"], sign=True)
+            gain = f"{difference} over the input's {style.text(metric['input'])}"
+        tiles.append(Tile(f"{style.label}, held out", style.text(metric["final"]), gain))
+    steps = summary.get("steps", len(run.steps))
+    tiles.append(Tile("Steps", count(steps), duration(summary.get("wall_s")) + " on this machine"))
+    if run.rule == "digital":
+        return tiles
+    ratio = summary.get("update_ratio_mean", _mean(run.column("update_ratio")))
+    last = summary.get("update_ratio_last")
+    tiles.append(
+        Tile("Weights written a step", share(ratio), f"last tenth {share(last)}" if last is not None else "")
+    )
+    total = summary.get("writes_total", run.writes.size)
+    pulses = summary.get("pulses_total", int(run.writes["pulses"].sum()))
+    tiles.append(Tile("Cell writes", count(total), f"{count(pulses)} pulses"))
+    per_cell = summary.get("writes_per_cell") or {}
+    if per_cell:
+        note = f"median {per_cell['p50']:.3g}, most {count(per_cell['max'])}"
+        tiles.append(Tile("Writes per cell", f"{per_cell['mean']:.3g}", note))
+    if summary.get("energy_j"):
+        tiles.append(
+            Tile("Energy", with_prefix(summary["energy_j"]["total"], "J"), "see the table for what it counts")
+        )
+    clock_s = summary.get("bench_time_s", number(run.steps[-1].get("clock_s")) if run.steps else None)
+    tiles.append(Tile("Bench time", duration(clock_s), "by the bench's clock"))
+    return tiles
+
+
+def _curves(run: RunData) -> list[Section]:
+    sections, folder, style = [], run.path / "figures", run.style
+    if run.steps:
+        evaluated = run.curve_evaluations
+        given = evaluated[-1].get("input") if evaluated else None
+        name = f"{style.label}{f' ({style.unit})' if style.unit else ''}, held-out data"
+        figures.draw_training(
+            folder / "training.png",
+            run.curve("loss"),
+            run.metric_curve(),
+            name,
+            given * style.factor if given is not None else None,
+        )
+        quick = any(line.get("quick") for line in evaluated)
+        text = "Loss of every batch and its moving average; " + (
+            "the metric on small crops of the held-out images, for use during training."
+            if quick
+            else "the metric on held-out data."
+        )
+        sections.append(Section("Training", text, "training.png", _items(run)))
+    layers = list(dict.fromkeys(name for line in run.steps for name in line.get("update_ratio_layer") or {}))
+    if layers and run.rule != "digital":
+        steps = run.column("step")
+        curves = [figures.Curve(name, steps, 100 * run.layer_column(name)) for name in layers]
+        curves.append(figures.Curve("all layers", steps, 100 * run.column("update_ratio"), figures.INK))
+        figures.draw_curves(folder / "updates.png", curves, "Weights written (% of the layer)", log=True)
+        text = "Share of each layer's weights that were written, averaged over short stretches of steps."
+        sections.append(Section("Update ratio", text, "updates.png"))
+    return sections
+
+
+def _items(run: RunData) -> list[Table]:
+    """The last full evaluation, image by image."""
+    full = [line for line in run.evaluations if line.get("items") and not line.get("quick")]
+    if not full:
+        return []
+    style = run.style
+    rows = [[i["name"], style.text(i["input"]), style.text(i["value"])] for i in full[-1]["items"]]
+    mean = ["mean", style.text(full[-1]["input"]), style.text(full[-1]["metric"])]
+    return [Table([*rows, mean], [f"held out, after step {full[-1]['step']}", "input", "output"], total=True)]
+
+
+def _examples(run: RunData) -> list[Section]:
+    examples = gallery(run.snapshots)[:_EXAMPLES_MAX]
+    if not examples:
+        return []
+    figures.draw_gallery(run.path / "figures" / "gallery.png", examples)
+    return [Section("Examples", "Held-out images, after the last step.", "gallery.png")]
+
+
+def _array(run: RunData) -> list[Section]:
+    sections, folder = [], run.path / "figures"
+    before, after, wear = run.maps("g_before_s"), run.maps("g_after_s"), run.maps("pulses")
+    drawn = f" The first {figures.ARRAYS_DRAWN_MAX} arrays are drawn."
+    drawn = drawn if max(len(before), len(after), len(wear)) > figures.ARRAYS_DRAWN_MAX else ""
+    if before or after:
+        figures.draw_conductance(folder / "conductance.png", before, after)
+        text = f"As read from the arrays before the first step and after the last one.{drawn}"
+        sections.append(Section("Conductance", text, "conductance.png"))
+    if run.writes.size:
+        error = run.writes["after_s"].astype(np.float64) - run.writes["target_s"]
+        figures.draw_write_error(folder / "write_error.png", error, run.writes["status"] == CellStatus.OK)
+        text = "Where write-verify left the cells, by its last reading; relaxation and drift come on top."
+        sections.append(Section("Write error", text, "write_error.png", [_status_table(run.writes)]))
+    if wear:
+        figures.draw_wear(folder / "wear.png", wear)
+        taken = np.concatenate([pulses.ravel() for pulses in wear.values()])
+        text = (
+            f"Pulses of this run on each cell: median {count(float(np.median(taken)))}, "
+            f"99.9th percentile {count(float(np.percentile(taken, 99.9)))}, most {count(float(taken.max()))}."
+        )
+        sections.append(Section("Wear", text + drawn, "wear.png"))
+    return sections
+
+
+def _status_table(writes: NDArray[np.void]) -> Table:
+    values, counts = np.unique(writes["status"], return_counts=True)
+    rows = [
+        [status_text(int(value)).lower().replace("_", " "), count(int(n)), share(n / writes.size)]
+        for value, n in zip(values, counts, strict=True)
+    ]
+    return Table(rows, ["how the write ended", "cell writes", "share"])
+
+
+def _energy(run: RunData) -> list[Section]:
+    energy = run.summary.get("energy_j")
+    if not energy or not energy["total"]:
+        return []
+    total = energy["total"]
+    rows = [
+        [text, with_prefix(energy[name], "J"), share(energy[name] / total)]
+        for name, text in _ENERGY_PARTS.items()
+    ]
+    rows.append(["total", with_prefix(total, "J"), ""])
+    counted = [[text, count(run.summary[key])] for key, text in _COUNTED.items() if key in run.summary]
+    assumed = [_assumption(key, value) for key, value in run.summary.get("energy_assumptions", {}).items()]
+    tables = [Table(rows, ["spent on", "energy", "share"], total=True)]
+    if counted or assumed:
+        tables.append(Table([*counted, *assumed], ["counted and assumed", ""]))
+    return [Section("Energy", "Of cells, lines and converters; the host is not counted.", tables=tables)]
+
+
+def _assumption(key: str, value: float) -> list[str]:
+    name, _, unit = key.rpartition("_")
+    return [f"assumed: {name.replace('_', ' ')}", with_prefix(value, {"j": "J", "f": "F"}.get(unit, unit))]
+
+
+def _what_was_run(run: RunData) -> Section:
+    experiment, commit = run.experiment, run.start.get("commit")
+    dirty = " with changes that are not committed" if run.start.get("dirty") else ""
+    optimizer = experiment.get("optimizer")
+    rows = [
+        ["task", run.task],
+        ["rule", run.rule],
+        ["optimizer", _inline(optimizer)],
+        ["steps, batch", f"{count(experiment.get('steps'))} steps of {experiment.get('batch', '?')}"],
+        ["seed", str(run.start.get("seed", experiment.get("seed", "?")))],
+        ["bench", bench_text(run)],
+        *[[f"array {k}", _inline(identity)] for k, identity in enumerate(run.start.get("identities") or [])],
+        ["commit", f"{commit}{dirty}" if commit else "not run from a checkout"],
+    ]
+    details = {
+        "Resolved experiment": yaml.safe_dump(dict(experiment), sort_keys=False, allow_unicode=True),
+        "Package versions": yaml.safe_dump(run.start.get("packages") or {}, sort_keys=False),
+    }
+    if run.start.get("bench"):
+        details["Resolved bench"] = yaml.safe_dump(run.start["bench"], sort_keys=False, allow_unicode=True)
+    return Section("What was run", tables=[Table(rows, text_columns=2)], details=details)
+
+
+def _inline(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {item}" for key, item in value.items() if item not in (None, ""))
+    return str(value if value is not None else "?")
+
+
+def _mean(values: NDArray[np.float64]) -> float | None:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else None

@@ -1,0 +1,165 @@
+"""Error-aware probabilistic update: write a small change rarely, but then as large as the write error.
+
+Let dG be the wanted change of a weight and th its threshold, by default the measured write error.
+
+    |dG| >= th   write dG
+    |dG| <  th   with probability |dG| / th write sign(dG) * th, else nothing
+
+The expectation is dG either way. With write noise of standard deviation sigma the variance of the applied
+change is |dG| (th + sigma^2 / th) - dG^2 below the threshold. It is smallest at th = sigma, where it is
+2 sigma |dG| - dG^2, against the sigma^2 of writing always.
+
+Source: Liu, Shi, Liu et al., Nat. Commun. (2025), doi 10.1038/s41467-025-66240-7.
+Closest prior art: the stochastic sparse update with momentum (SSM) of Wang et al., arXiv 1906.02393, which
+writes one fixed step at random. Here the step is tied to the measured write error, larger changes pass
+unclipped, and cells are written with verify.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eapu_hil.hal import FloatArray, IntArray
+from eapu_hil.rules.contract import Proposal, Stateless, StepArray, WriteErrors, require_finite
+
+# Weights that share one candidate rate: few enough to stay in the cache and to confine the effect of one
+# large step, enough to hide the cost of a numpy call.
+_CHUNK = 32_768
+# Above this rate, drawing a number for every weight of a chunk is cheaper than drawing candidates.
+_RATE_MAX = 1 / 16
+# Keeps rounding in float32 from turning a lower bound of the thresholds into something above one.
+_SLACK = 1 - 1e-6
+
+
+class Eapu(Stateless):
+    """The EaPU rule for one layer.
+
+    threshold_scale: threshold over measured write error.
+    threshold_s: a fixed threshold in S for every weight instead, or None.
+    """
+
+    name = "eapu"
+    rewrite_in_band = False
+
+    def __init__(
+        self, n_weights: int, *, threshold_scale: float = 1.0, threshold_s: float | None = None
+    ) -> None:
+        self._scale = threshold_scale
+        self._fixed = None if threshold_s is None else WriteErrors.uniform(threshold_s, n_weights)
+        self._magnitude = np.empty(min(n_weights, _CHUNK), np.float32)
+        self._digits = np.empty_like(self._magnitude)
+        self._hit = np.empty(self._magnitude.shape, np.bool_)
+
+    def propose(self, dg_s: StepArray, errors: WriteErrors, rng: np.random.Generator) -> Proposal:
+        """Draws the writes of one step; see `UpdateRule.propose`. Exact in law, whatever the steps.
+
+        A weight is written if u th < |dG| with u uniform in (0, 1). In a chunk of weights only a u below
+        max |dG| / floor can do that. Where this bound is small, the weights with such a u are drawn, and only
+        these are looked at (thinning).
+        """
+        scale = self._scale
+        if self._fixed is not None:
+            errors, scale = self._fixed, 1.0
+        if dg_s.shape != errors.up_s.shape:
+            raise ValueError(f"dg_s has shape {dg_s.shape}, the write errors have {errors.up_s.shape}")
+        floor_s = scale * errors.floor_s * _SLACK
+        rates = np.zeros(-(-dg_s.size // _CHUNK))
+        parts: list[Proposal] = []
+        for chunk in range(rates.size):
+            start = chunk * _CHUNK
+            part = dg_s[start : start + _CHUNK]
+            magnitude = np.abs(part, out=self._magnitude[: part.size])
+            largest_s = float(magnitude.max())
+            require_finite(largest_s)
+            if largest_s > _RATE_MAX * floor_s:
+                index, uniform = self._survivors(magnitude, floor_s, rng)
+                parts.append(_decide(dg_s, errors, scale, index + start, uniform))
+            elif largest_s > 0:
+                rates[chunk] = largest_s / floor_s
+        if rates.any():
+            index, uniform = _candidates(rates, dg_s.size, rng)
+            parts.append(_decide(dg_s, errors, scale, index, uniform))
+        return _merge(parts, in_order=not rates.any())
+
+    def _survivors(
+        self, magnitude: StepArray, floor_s: float, rng: np.random.Generator
+    ) -> tuple[IntArray, FloatArray]:
+        """The weights of one chunk whose uniform number can pass, and these numbers.
+
+        The leading 8 bits of each number decide; the rest is drawn only for those that they let through.
+        """
+        # Eight numbers at a time: several times faster than asking for bytes.
+        words = rng.integers(0, 1 << 64, -(-magnitude.size // 8), np.uint64)
+        bits = words.view(np.uint8)[: magnitude.size]
+        digits = self._digits[: magnitude.size]
+        np.copyto(digits, bits)
+        digits *= np.float32(floor_s * _SLACK / 256)
+        hit = np.less_equal(digits, magnitude, out=self._hit[: magnitude.size])
+        index = np.flatnonzero(hit)
+        return index, (bits[index] + rng.random(index.size)) / 256
+
+
+def _candidates(rates: FloatArray, n_weights: int, rng: np.random.Generator) -> tuple[IntArray, FloatArray]:
+    """Weights whose uniform number is below the rate of their chunk, and these numbers.
+
+    Drawn as the points of a Poisson process with density -log(1 - rate) per weight: a weight with at least
+    one point is a candidate, which happens with probability `rate`.
+    """
+    density = -np.log1p(-rates)
+    lengths = np.full(rates.size, float(_CHUNK))
+    lengths[-1] = n_weights - _CHUNK * (rates.size - 1)
+    ends = np.cumsum(density * lengths)
+    points = _poisson_points(float(ends[-1]), rng)
+    counts = np.diff(np.searchsorted(points, ends), prepend=0)
+    chunk = np.repeat(np.arange(rates.size), counts)
+    # A chunk without points may have density 0.
+    per_point = np.divide(1.0, density, out=np.zeros_like(density), where=density > 0)
+    offset = (points - (ends - density * lengths)[chunk]) * per_point[chunk]
+    np.clip(offset, 0, lengths[chunk] - 1, out=offset)
+    index = chunk * _CHUNK + offset.astype(np.int64)
+    first = np.diff(index, prepend=-1) > 0
+    index = index[first]
+    return index, rng.random(index.size) * rates[chunk[first]]
+
+
+def _poisson_points(length: float, rng: np.random.Generator) -> FloatArray:
+    """A Poisson process of density 1 on (0, length): ascending positions."""
+    enough = int(length + 6 * np.sqrt(length)) + 16
+    points = np.cumsum(rng.standard_exponential(enough))
+    while points[-1] < length:
+        more = points[-1] + np.cumsum(rng.standard_exponential(enough))
+        points = np.concatenate([points, more])
+    return points[: np.searchsorted(points, length)]
+
+
+def _decide(
+    dg_s: StepArray, errors: WriteErrors, scale: float, index: IntArray, uniform: FloatArray
+) -> Proposal:
+    """Writes the weights with uniform * threshold < |dG|, by the larger of |dG| and threshold."""
+    wanted_s = dg_s[index].astype(np.float64)
+    # Random booleans as an index, or in `where`, cost a mispredicted branch each; positions do not.
+    error_s = errors.down_s[index]
+    up = np.flatnonzero(wanted_s > 0)
+    error_s[up] = errors.up_s[index[up]]
+    if error_s.size and not error_s.min() >= errors.floor_s * _SLACK:
+        raise ValueError(
+            f"a write error of {error_s.min()} S is below its stated floor of {errors.floor_s} S"
+        )
+    threshold_s = error_s * scale
+    magnitude_s = np.abs(wanted_s)
+    write = np.flatnonzero(uniform * threshold_s < magnitude_s)
+    step_s = np.maximum(magnitude_s[write], threshold_s[write])
+    return Proposal(index[write], np.copysign(step_s, wanted_s[write]))
+
+
+def _merge(parts: list[Proposal], *, in_order: bool) -> Proposal:
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
+        return Proposal(np.empty(0, np.int64), np.empty(0))
+    index = np.concatenate([part.index for part in parts])
+    step_s = np.concatenate([part.step_s for part in parts])
+    if in_order:
+        return Proposal(index, step_s)
+    order = np.argsort(index)
+    return Proposal(index[order], step_s[order])

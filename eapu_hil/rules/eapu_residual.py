@@ -1,0 +1,80 @@
+"""Residual accumulation with an error-aware threshold: the host keeps what was not written yet.
+
+    acc += dG
+    where |acc| >= kappa * error: write acc, then acc -= the change that was asked for
+
+The accumulator is that of mixed-precision training (Nandakumar, Le Gallo et al., Front. Neurosci. 14:406
+(2020), doi 10.3389/fnins.2020.00406), whose threshold is the granularity of the device. Here the threshold
+follows the measured write error as in EaPU (Liu, Shi, Liu et al., Nat. Commun. (2025),
+doi 10.1038/s41467-025-66240-7), and cells are written with verify. The asked change is subtracted, not the
+measured one, so the rule does not chase write noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eapu_hil.hal import FloatArray, HilError, IntArray
+from eapu_hil.rules.contract import Proposal, State, StepArray, WriteErrors, require_finite
+
+_CHUNK = 32_768  # weights worked on at a time, so that the scratch arrays stay in the cache
+
+
+class EapuResidual:
+    """The rule for one layer. kappa: threshold over measured write error."""
+
+    name = "eapu_residual"
+    rewrite_in_band = False
+
+    def __init__(self, n_weights: int, *, kappa: float = 3.0) -> None:
+        self._kappa = np.float32(kappa)
+        self._acc = np.zeros(n_weights, np.float32)
+        self._scratch = np.empty(min(n_weights, _CHUNK), np.float32)
+
+    def propose(self, dg_s: StepArray, errors: WriteErrors, rng: np.random.Generator) -> Proposal:  # noqa: ARG002
+        """Adds `dg_s` to the accumulator and proposes what has grown large; see `UpdateRule.propose`.
+
+        Deterministic. The accumulator counts the proposal as done.
+        """
+        if not dg_s.shape == errors.up_s.shape == self._acc.shape:
+            raise ValueError(
+                f"dg_s has {dg_s.shape} weights, errors {errors.up_s.shape}, rule {self._acc.shape}"
+            )
+        kappa = self._kappa
+        found = []
+        for start in range(0, dg_s.size, _CHUNK):
+            part = slice(start, start + _CHUNK)
+            acc = self._acc[part]
+            acc += dg_s[part]
+            scratch = self._scratch[: acc.size]
+            require_finite(float(np.abs(acc, out=scratch).max()))
+            hit = acc >= np.multiply(errors.up_s[part], kappa, out=scratch, casting="same_kind")
+            hit |= acc <= np.multiply(errors.down_s[part], -kappa, out=scratch, casting="same_kind")
+            found.append(np.flatnonzero(hit) + start)
+        index = np.concatenate(found) if found else np.empty(0, np.int64)
+        step_s = self._acc[index].astype(np.float64)
+        # Without any write error the threshold is 0, and an accumulator of 0 has nothing to write.
+        index, step_s = index[step_s != 0], step_s[step_s != 0]
+        self._acc[index] = 0
+        return Proposal(index, step_s)
+
+    def state(self) -> State:
+        """`acc`: shape (n_weights,), float32, the change in S that is still owed to each weight."""
+        return {"acc": self._acc.copy()}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """See `UpdateRule.restore`."""
+        if set(state) != {"acc"} or state["acc"].shape != self._acc.shape:
+            held = {key: value.shape for key, value in state.items()}
+            raise HilError(
+                f"the checkpoint holds {held} for rule {self.name!r}; expected acc of {self._acc.shape}"
+            )
+        self._acc[:] = state["acc"]
+
+    def forget(self, index: IntArray, step_s: FloatArray) -> None:
+        """Subtracts changes asked for after the checkpoint, so that they are not asked for again."""
+        np.subtract.at(self._acc, index, step_s.astype(np.float32))

@@ -1,0 +1,131 @@
+"""Writing files so that a crash or a full disk leaves the old content or the new; errors name the file."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from eapu_hil.hal import ConfigError, HilError
+
+_LOG = logging.getLogger(__name__)
+
+
+class StorageError(ConfigError):
+    """A run cannot be written where it is: full, read-only, gone. Another place has to be named (exit 2)."""
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A JSON object, or None when there is no such file. Raises HilError when it is damaged."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise HilError(f"{path}: cannot be read: {error}") from error
+    return content
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Replaces `path` by a JSON object, at once. Raises StorageError."""
+    text = json.dumps(plain(content), allow_nan=False, indent=2) + "\n"
+    with storage_errors(path):
+        write_aside(path, lambda file: file.write(text.encode()))
+
+
+class GrowingFile:
+    """A file that is only appended to. A batch that cannot be written whole is cut off again."""
+
+    def __init__(self, path: Path, whole: Callable[[Path], int]) -> None:
+        """`whole` tells how many bytes of the file are whole records; what follows them is cut."""
+        self._path = path
+        self._file = path.open("ab", buffering=0)
+        _lock(self._file, path)
+        self._end = whole(path)
+        torn = path.stat().st_size - self._end
+        if torn:
+            _LOG.warning("%s: cut %d bytes of a torn last record", path, torn)
+            self._file.truncate(self._end)
+
+    def append(self, data: bytes, *, durable: bool) -> None:
+        """Adds `data`; `durable` waits until it is on the disk."""
+        with storage_errors(self._path):
+            try:
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[self._file.write(rest) :]
+            except BaseException:  # also Ctrl-C between two parts of a batch
+                with contextlib.suppress(OSError):  # whatever stays is cut when the run is opened again
+                    self._file.truncate(self._end)
+                raise
+            self._end += len(data)
+            if durable:
+                self.sync()
+
+    def sync(self) -> None:
+        getattr(os, "fdatasync", os.fsync)(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _lock(file: io.FileIO, path: Path) -> None:
+    if sys.platform == "win32":
+        return  # byte-range locks there would keep readers out too
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise ConfigError(f"{path.parent}: another process is writing this run; stop it first") from None
+
+
+def write_aside(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    if os.name == "posix":  # the rename itself has to reach the disk; Windows cannot sync a directory
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or path
+        raise StorageError(f"{where}: cannot be written: {error.strerror or error}") from error
+
+
+def plain(value: Any) -> Any:
+    """`value` in the types that YAML and JSON know; numbers that are not finite become None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)

@@ -1,0 +1,190 @@
+"""Image files and the operations on images that the tasks share.
+
+Images are float32 in 0..1, grey (h, w) or colour (h, w, 3).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eapu_hil.hal import ConfigError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PilImage
+
+Image = NDArray[np.float32]
+
+SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+LUMA_RANGE = 255.0
+
+
+def missing_extra(error: ImportError) -> NoReturn:
+    """Raises the `ConfigError` that says how to install what only training on images needs."""
+    raise ConfigError(
+        f"training on images needs the package {error.name}, which is not installed; "
+        "run: pip install 'eapu-hil[train]'"
+    ) from error
+
+
+def read_image(path: Path) -> Image:
+    """The image in a file. Transparency is dropped, EXIF rotation is applied.
+
+    Raises ConfigError, naming the file, if it cannot be read as an image.
+    """
+    try:
+        from PIL import Image as Pil
+        from PIL import ImageOps
+    except ImportError as error:
+        missing_extra(error)
+    try:
+        with Pil.open(path) as file:
+            return _to_float(ImageOps.exif_transpose(file))
+    except (OSError, ValueError, SyntaxError, Pil.DecompressionBombError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(f"{path}: not a readable image ({reason}); allowed: {_allowed()}") from error
+
+
+def _to_float(image: PilImage) -> Image:
+    if image.mode.startswith("I"):  # 16 bit grey
+        return np.asarray(image, dtype=np.float32) / np.float32(65535)
+    grey = image.mode in ("1", "L", "LA")
+    return np.asarray(image.convert("L" if grey else "RGB"), dtype=np.float32) / np.float32(255)
+
+
+def write_image(path: Path, image: Image) -> None:
+    """Saves an image with 8 bits a channel; the suffix of `path` chooses the format."""
+    try:
+        from PIL import Image as Pil
+    except ImportError as error:
+        missing_extra(error)
+    Pil.fromarray((to_8_bit(image) * 255 + 0.5).astype(np.uint8)).save(path)
+
+
+def _allowed() -> str:
+    return " ".join(sorted(SUFFIXES))
+
+
+def read_folder(folder: Path, smallest: int) -> list[tuple[str, Image]]:
+    """All images of a folder, in the order of their names, as (file name, image).
+
+    Files with other suffixes than those of images are left alone. Raises ConfigError if the folder does not
+    exist or holds no image, or if an image cannot be read or has an edge of fewer than `smallest` pixels.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: no such folder; expected one with images ({_allowed()})")
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not paths:
+        raise ConfigError(f"{folder}: holds no image; allowed: {_allowed()}")
+    images = []
+    for path in paths:
+        image = read_image(path)
+        if min(image.shape[:2]) < smallest:
+            size = f"{image.shape[1]} x {image.shape[0]}"
+            raise ConfigError(f"{path}: {size} pixels; expected at least {smallest} x {smallest}")
+        images.append((path.name, image))
+    return images
+
+
+def grey(image: Image) -> Image:
+    """Luminance in 0..1 of a colour image; a grey one as it is."""
+    if image.ndim == 2:
+        return image
+    try:
+        from skimage.color import rgb2gray
+    except ImportError as error:
+        missing_extra(error)
+    return np.asarray(rgb2gray(image), dtype=np.float32)
+
+
+def to_ycbcr(image: Image) -> Image:
+    """RGB to YCbCr over 255 (ITU-R BT.601, Y in 16/255..235/255), (h, w, 3)."""
+    try:
+        from skimage.color import rgb2ycbcr
+    except ImportError as error:
+        missing_extra(error)
+    return np.asarray(rgb2ycbcr(image) / LUMA_RANGE, dtype=np.float32)
+
+
+def from_ycbcr(image: Image) -> Image:
+    """The inverse of `to_ycbcr`, clipped to 0..1."""
+    from skimage.color import ycbcr2rgb
+
+    return np.asarray(np.clip(ycbcr2rgb(image.astype(np.float64) * LUMA_RANGE), 0, 1), dtype=np.float32)
+
+
+def luma(image: Image) -> Image:
+    """What super-resolution works on: Y of a colour image, a grey one as it is."""
+    return image if image.ndim == 2 else to_ycbcr(image)[:, :, 0]
+
+
+def to_8_bit(image: Image) -> Image:
+    """Clipped to 0..1 and rounded to what 8 bits can hold."""
+    return (np.rint(np.clip(image, 0, 1) * 255) / 255).astype(np.float32)
+
+
+def resize_bicubic(image: Image, shape: tuple[int, int]) -> Image:
+    """Bicubic interpolation (a = -0.5) of a grey image to `shape`, antialiased when it shrinks.
+
+    The kernel is that of MATLAB's imresize: x2 on Set5 gives the published 33.65 dB.
+    """
+    try:
+        from PIL import Image as Pil
+    except ImportError as error:
+        missing_extra(error)
+    height, width = shape
+    resized = Pil.fromarray(np.ascontiguousarray(image, dtype=np.float32)).resize(
+        (width, height), Pil.Resampling.BICUBIC
+    )
+    return np.asarray(resized, dtype=np.float32)
+
+
+def random_patch(images: list[Image], size: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
+    """Which image, where (row, column of the corner) and in which of 8 orientations to cut a patch."""
+    which = int(rng.integers(len(images)))
+    height, width = images[which].shape
+    return (
+        which,
+        int(rng.integers(height - size + 1)),
+        int(rng.integers(width - size + 1)),
+        int(rng.integers(8)),
+    )
+
+
+def orient(patch: Image, orientation: int) -> Image:
+    """One of the 8 ways to turn and mirror a square patch."""
+    turned = np.rot90(patch, orientation % 4)
+    return turned[:, ::-1] if orientation >= 4 else turned
+
+
+def centre_crop(image: Image, size: int) -> Image:
+    """The middle of an image, at most `size` pixels in each direction."""
+    height, width = min(size, image.shape[0]), min(size, image.shape[1])
+    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+    return image[top : top + height, left : left + width]
+
+
+def psnr_db(reference: Image, image: Image) -> float:
+    """Peak signal-to-noise ratio in dB for a range of 0..1."""
+    from skimage import metrics
+
+    return float(_untyped(metrics).peak_signal_noise_ratio(*_double(reference, image), data_range=1.0))
+
+
+def ssim(reference: Image, image: Image) -> float:
+    """Structural similarity of two grey images (Wang et al. 2004, doi 10.1109/TIP.2003.819861)."""
+    from skimage import metrics
+
+    return float(_untyped(metrics).structural_similarity(*_double(reference, image), data_range=1.0))
+
+
+def _untyped(module: Any) -> Any:
+    """scikit-image ships without annotations for some of its functions."""
+    return module
+
+
+def _double(*images: Image) -> list[NDArray[np.float64]]:
+    return [image.astype(np.float64) for image in images]

@@ -1,0 +1,242 @@
+"""The crossbar's wires against a nodal solve that knows nothing of rows, blocks or reciprocity."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse import coo_array
+from scipy.sparse.linalg import splu
+
+from eapu_hil.hal import FloatArray, IntArray
+from eapu_hil.twin.circuit import LineNetwork, row_read
+
+SHAPES = [(1, 1), (1, 6), (7, 1), (2, 2), (9, 5), (4, 11), (24, 16)]
+SEGMENTS_OHM = [(1.0, 1.0), (2.5, 40.0), (0.0, 30.0), (30.0, 0.0), (3e3, 1e3)]
+
+
+def nodal_currents(
+    g_s: FloatArray, row_ohm: float, col_ohm: float, v_row_v: FloatArray, v_col_v: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Currents into the rows' ends and out of the columns' ends, from Kirchhoff's law at every node."""
+    m, n = g_s.shape
+    row_end, col_end = np.arange(m), m + np.arange(n)
+    inner = m + n + np.arange(m * n).reshape(m, n)
+    # a line without resistance is one node: its end
+    row_node = inner if row_ohm > 0 else np.broadcast_to(row_end[:, None], (m, n))
+    col_node = inner + m * n if col_ohm > 0 else np.broadcast_to(col_end, (m, n))
+    resistors: list[tuple[IntArray, IntArray, FloatArray | float]] = [(row_node, col_node, g_s)]
+    if row_ohm > 0:
+        resistors.append((row_end, row_node[:, 0], 1 / row_ohm))
+        resistors.append((row_node[:, :-1], row_node[:, 1:], 1 / row_ohm))
+    if col_ohm > 0:
+        resistors.append((col_node[-1], col_end, 1 / col_ohm))
+        resistors.append((col_node[:-1], col_node[1:], 1 / col_ohm))
+    a = np.concatenate([one.ravel() for one, _, _ in resistors])
+    b = np.concatenate([other.ravel() for _, other, _ in resistors])
+    y = np.concatenate([np.broadcast_to(value, one.shape).ravel() for one, _, value in resistors])
+    used, index = np.unique(np.concatenate([row_end, col_end, a, b]), return_inverse=True)
+    a, b = np.split(index[m + n :], 2)
+    laplacian = coo_array(
+        (np.concatenate([y, y, -y, -y]), (np.concatenate([a, b, a, b]), np.concatenate([a, b, b, a]))),
+        shape=(used.size, used.size),
+    ).tocsc()
+    ends = m + n
+    v = np.concatenate([v_row_v, v_col_v])
+    current = laplacian[:ends, :ends] @ v
+    if used.size > ends:
+        solve = splu(laplacian[ends:, ends:]).solve
+        current -= laplacian[:ends, ends:] @ solve(laplacian[ends:, :ends] @ v)
+    return current[:m], -current[m:]
+
+
+def nodal_transfer(g_s: FloatArray, row_ohm: float, col_ohm: float) -> FloatArray:
+    m, n = g_s.shape
+    grounded = np.zeros(n)
+    return np.array([nodal_currents(g_s, row_ohm, col_ohm, one, grounded)[1] for one in np.eye(m)])
+
+
+def some_array(shape: tuple[int, int], seed: int = 0) -> FloatArray:
+    """Conductances up to 100 uS, a tenth of the cells open."""
+    rng = np.random.default_rng([seed, *shape])
+    return rng.uniform(1e-6, 1e-4, shape) * (rng.random(shape) > 0.1)
+
+
+def assert_same(actual: FloatArray, expected: FloatArray, scale: float = 0.0) -> None:
+    atol = 1e-10 * max(scale, float(np.abs(expected).max()))
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("segments_ohm", SEGMENTS_OHM)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_transfer_is_the_nodal_solution(shape: tuple[int, int], segments_ohm: tuple[float, float]) -> None:
+    g_s = some_array(shape)
+    assert_same(LineNetwork(shape, *segments_ohm).transfer(g_s), nodal_transfer(g_s, *segments_ohm))
+
+
+def test_a_full_size_array() -> None:
+    rng = np.random.default_rng(1)
+    g_s = rng.uniform(2e-6, 4e-5, (128, 64))
+    v_row_v = rng.uniform(-0.2, 0.2, 128)
+    _, expected = nodal_currents(g_s, 1.0, 1.0, v_row_v, np.zeros(64))
+    assert_same(v_row_v @ LineNetwork((128, 64), 1.0, 1.0).transfer(g_s), expected)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_driven_from_the_columns_it_is_the_transpose(shape: tuple[int, int]) -> None:
+    g_s = some_array(shape)
+    v_col_v = np.random.default_rng(2).uniform(-0.2, 0.2, shape[1])
+    i_row, _ = nodal_currents(g_s, 5.0, 80.0, np.zeros(shape[0]), v_col_v)
+    assert_same(v_col_v @ LineNetwork(shape, 5.0, 80.0).transfer(g_s).T, -i_row)
+
+
+def test_without_resistance_it_is_the_conductance_bit_for_bit() -> None:
+    network = LineNetwork((9, 5), 0.0, 0.0)
+    for seed in range(2):
+        g_s = some_array((9, 5), seed)
+        np.testing.assert_array_equal(network.transfer(g_s), g_s)
+        np.testing.assert_array_equal(network.attenuation(g_s), np.ones((9, 5)))
+
+
+def test_an_array_of_open_cells_carries_no_current() -> None:
+    network = LineNetwork((4, 3), 2.0, 2.0)
+    np.testing.assert_array_equal(network.transfer(np.zeros((4, 3))), np.zeros((4, 3)))
+    g_s = np.zeros((4, 3))
+    g_s[1, 2] = 1e-4
+    # the only path: three segments of the row, the cell, three segments of the column
+    assert network.transfer(g_s)[1, 2] == pytest.approx(1 / (1e4 + 6 * 2.0), rel=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    segments_ohm=st.tuples(st.sampled_from([0.0, 1.0, 200.0]), st.sampled_from([0.0, 1.0, 200.0])),
+    batches=st.lists(st.integers(0, 12), min_size=1, max_size=8),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_any_sequence_of_writes_gives_what_a_fresh_start_gives(
+    shape: tuple[int, int], segments_ohm: tuple[float, float], batches: list[int], seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    g_s = some_array(shape, seed)
+    network = LineNetwork(shape, *segments_ohm)
+    network.transfer(g_s)
+    for count in batches:
+        written = rng.integers(g_s.size, size=count)
+        g_s.flat[written] = rng.uniform(0, 1e-4, count) * (rng.random(count) > 0.2)
+        # a correction is as exact as the factorisation it starts from, whose conductances may be larger
+        fresh = LineNetwork(shape, *segments_ohm).transfer(g_s)
+        assert_same(network.transfer(g_s), fresh, scale=1e-4)
+    assert_same(network.transfer(g_s), nodal_transfer(g_s, *segments_ohm), scale=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(20, 16), (16, 20)])
+def test_a_few_writes_are_corrections_and_many_are_a_new_factorisation(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(3)
+    g_s = some_array(shape)
+    network = LineNetwork(shape, 10.0, 10.0)
+    first = network.attenuation(g_s)  # kept as long as the factorisation is
+    kept, steps = True, 0
+    while kept:
+        steps += 1
+        g_s.flat[rng.choice(g_s.size, 5, replace=False)] = rng.uniform(1e-6, 1e-4, 5)
+        assert_same(network.transfer(g_s), nodal_transfer(g_s, 10.0, 10.0))
+        kept = network.attenuation(g_s) is first
+    assert 5 <= steps <= 40
+    last = network.attenuation(g_s)
+    g_s *= 1.01
+    assert network.attenuation(g_s) is not last
+
+
+def test_writing_the_same_cells_again_and_back() -> None:
+    g_s = some_array((12, 8))
+    network = LineNetwork((12, 8), 25.0, 25.0)
+    original = network.transfer(g_s)
+    block = g_s[3:5, 2:4].copy()
+    for factor in (2.0, 0.0, 0.5):
+        g_s[3:5, 2:4] = factor * block
+        assert_same(network.transfer(g_s), nodal_transfer(g_s, 25.0, 25.0))
+    g_s[3:5, 2:4] = block
+    assert_same(network.transfer(g_s), original)
+
+
+def test_results_do_not_follow_the_callers_array_and_cannot_be_written() -> None:
+    g_s = some_array((6, 4))
+    network = LineNetwork((6, 4), 5.0, 5.0)
+    before = network.transfer(g_s)
+    copy = before.copy()
+    assert network.transfer(g_s.copy()) is before
+    g_s[2, 2] += 5e-5  # in place: has to be noticed
+    assert_same(network.transfer(g_s), nodal_transfer(g_s, 5.0, 5.0))
+    np.testing.assert_array_equal(before, copy)
+    with pytest.raises(ValueError, match="read-only"):
+        before[0, 0] = 0.0
+
+
+@pytest.mark.parametrize("segments_ohm", SEGMENTS_OHM)
+@pytest.mark.parametrize("shape", [(1, 1), (6, 4), (3, 7)])
+def test_attenuation_is_the_derivative(shape: tuple[int, int], segments_ohm: tuple[float, float]) -> None:
+    g_s = some_array(shape) + 1e-5
+    expected = np.empty(shape)
+    step_s = 1e-9
+    for cell in np.ndindex(shape):
+        values = []
+        for sign in (1, -1):
+            moved = g_s.copy()
+            moved[cell] += sign * step_s
+            values.append(nodal_transfer(moved, *segments_ohm)[cell])
+        expected[cell] = (values[0] - values[1]) / (2 * step_s)
+    attenuation = LineNetwork(shape, *segments_ohm).attenuation(g_s)
+    np.testing.assert_allclose(attenuation, expected, rtol=1e-5, atol=1e-8)
+    assert (attenuation > 0).all()
+    assert (attenuation < 1 + 1e-12).all()
+
+
+@pytest.mark.parametrize("segments_ohm", [*SEGMENTS_OHM, (0.0, 0.0)])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_row_read_is_the_nodal_solution_with_the_other_rows_off(
+    shape: tuple[int, int], segments_ohm: tuple[float, float]
+) -> None:
+    g_s = some_array(shape)
+    rows = np.random.default_rng(4).integers(shape[0], size=5)  # any order, also twice
+    measured = row_read(g_s[rows], rows, *segments_ohm, shape)
+    for row, value in zip(rows, measured, strict=True):
+        alone = np.zeros(shape)
+        alone[row] = g_s[row]
+        assert_same(value, nodal_transfer(alone, *segments_ohm)[row])
+
+
+def test_row_read_of_nothing() -> None:
+    nothing = row_read(np.empty((0, 4)), np.empty(0, dtype=np.int64), 1.0, 1.0, (8, 4))
+    assert nothing.shape == (0, 4)
+
+
+def test_badcrossbar_agrees() -> None:
+    badcrossbar = pytest.importorskip(
+        "badcrossbar", reason="badcrossbar is not installed (it builds pycairo, which needs cairo's headers)"
+    )
+    g_s = some_array((7, 5)) + 1e-6
+    solution = badcrossbar.compute(np.eye(7), 1 / g_s, r_i_word_line=3.0, r_i_bit_line=20.0)
+    assert_same(LineNetwork((7, 5), 3.0, 20.0).transfer(g_s), solution.currents.output)
+
+
+@pytest.mark.parametrize("bad", [-1e-6, np.nan, np.inf])
+def test_impossible_conductances_are_refused(bad: float) -> None:
+    g_s = some_array((3, 2))
+    g_s[1, 1] = bad
+    with pytest.raises(ValueError, match="finite and not negative"):
+        LineNetwork((3, 2), 1.0, 1.0).transfer(g_s)
+
+
+def test_wrong_shapes_and_impossible_wires_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"the array has \(3, 2\)"):
+        LineNetwork((3, 2), 1.0, 1.0).transfer(np.zeros((2, 3)))
+    for shape, row_ohm in (((3, 0), 1.0), ((3, 2), -1.0), ((3, 2), np.nan)):
+        with pytest.raises(ValueError, match="no circuit"):
+            LineNetwork(shape, row_ohm, 1.0)
+
+
+def test_a_wire_that_lets_nothing_through_is_an_error_and_not_a_wrong_number() -> None:
+    with pytest.raises(ValueError, match="line resistance too large"):
+        LineNetwork((64, 64), 1e12, 1.0).transfer(np.full((64, 64), 1e-4))
