@@ -135,7 +135,6 @@ class ExperimentConfig(FileModel):
     weight_range: largest weight that a layer can hold, in units of its He initialisation's standard deviation
         sqrt(2 / n_in); it sets the layer's scale between weights and conductances.
     recipe: write-verify parameters of this experiment; None means the bench's.
-    weight_range: largest weight that a pair can hold, in units of sqrt(2 / inputs) of its layer; it sets R_wg.
     evaluate_every, checkpoint_every: steps between evaluations and checkpoints.
     """
 
@@ -154,7 +153,6 @@ class ExperimentConfig(FileModel):
     seed: NonNegativeInt = 0
     recipe: Recipe | None = None
     backward: Literal["array", "host"] = "array"
-    weight_range: PositiveFloat = 2.5
     weight_range: PositiveFloat = 2.5
     evaluate_every: PositiveInt = 100
     checkpoint_every: PositiveInt = 100

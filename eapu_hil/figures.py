@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ try:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Colormap, Normalize
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, LogLocator
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 except ImportError as error:
     raise ConfigError("figures need matplotlib: pip install 'eapu-hil[train]'") from error
 
@@ -36,6 +36,7 @@ BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = (
 )
 RULE_COLOURS = {"digital": INK, "eapu": BLUE, "bp": VERMILLION, "eapu_residual": GREEN}
 ARRAYS_DRAWN_MAX = 8
+WIDTH_IN = 8.6  # of every figure
 
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -61,8 +62,6 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "legend.fontsize": 8.5,
     "figure.dpi": 180,
-    "savefig.bbox": "tight",
-    "savefig.pad_inches": 0.08,
 }
 
 
@@ -89,12 +88,12 @@ def draw_training(
     path: Path, loss: Curve, metric: Curve, metric_label: str, metric_input: float | None
 ) -> None:
     """Loss per step (faint: every step, strong: moving average) beside the metric of each evaluation."""
-    with _figure(path, 8.6, 3.0) as figure:
+    with _figure(path, 3.0) as figure:
         left, right = figure.subplots(1, 2)
         left.plot(loss.x, loss.y, color=SKY, linewidth=0.5, alpha=0.6)
         left.plot(*_averaged(loss), color=BLUE)
         left.set_title("Loss")
-        left.set_yscale("log")
+        _log_axis(left)
         right.plot(metric.x, metric.y, color=BLUE, marker="o", markersize=3)
         right.set_title(metric_label)
         if metric_input is not None:
@@ -106,7 +105,7 @@ def draw_training(
 
 def draw_curves(path: Path, curves: Sequence[Curve], title: str, *, log: bool, average: bool = True) -> None:
     """Several curves over the steps with their names at the right end."""
-    with _figure(path, 8.6, 3.2) as figure:
+    with _figure(path, 3.2) as figure:
         axes = figure.subplots()
         palette = cycle((BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY))
         for curve in curves:
@@ -115,9 +114,7 @@ def draw_curves(path: Path, curves: Sequence[Curve], title: str, *, log: bool, a
                       color=curve.colour or next(palette), linewidth=1.8 if curve.colour else 1.3,
                       marker="" if average else "o", markersize=3)  # fmt: skip
         if log:
-            axes.set_yscale("log")
-            axes.yaxis.set_major_locator(LogLocator(numticks=6))
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            _log_axis(axes)
         axes.set_title(title)
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.02), handlelength=1.4)
         _step_axis(axes)
@@ -131,19 +128,21 @@ def draw_conductance(
     scaled = {name: {k: 1e6 * g for k, g in maps.items()} for name, maps in rows.items() if maps}
     values = np.concatenate([g.ravel() for maps in scaled.values() for g in maps.values()])
     low, high = np.nanpercentile(values, [0.1, 99.9])
-    normals = [(maps, name, Normalize(low, high), _colours("cividis"), "µS") for name, maps in scaled.items()]
+    layers = [
+        _Layer(maps, name, Normalize(low, high), _colours("cividis"), "µS") for name, maps in scaled.items()
+    ]
     if before_s and after_s:
         change = {k: scaled["after"][k] - g for k, g in scaled["before"].items() if k in scaled["after"]}
         reach = max(float(np.nanpercentile(np.abs(np.stack(list(change.values()))), 99.5)), 1e-3)
-        normals.append((change, "change", Normalize(-reach, reach), _colours("RdBu_r"), "µS"))
-    _maps(path, normals)
+        layers.append(_Layer(change, "change", Normalize(-reach, reach), _colours("RdBu_r"), "µS"))
+    _maps(path, layers)
 
 
 def draw_wear(path: Path, pulses: Mapping[int, NDArray[Any]]) -> None:
     """Pulses that each cell took; arrays of shape (rows, cols)."""
     values = np.concatenate([p.ravel() for p in pulses.values()])
     high = max(float(np.nanpercentile(values, 99.8)), 1.0)
-    _maps(path, [(pulses, "pulses", Normalize(0, high), _colours("magma_r"), "pulses")])
+    _maps(path, [_Layer(pulses, "pulses", Normalize(0, high), _colours("magma_r"), "pulses")])
 
 
 def draw_write_error(path: Path, error_s: NDArray[np.floating[Any]], converged: NDArray[np.bool_]) -> None:
@@ -151,12 +150,12 @@ def draw_write_error(path: Path, error_s: NDArray[np.floating[Any]], converged: 
     error = 1e6 * error_s
     reach = max(float(np.percentile(np.abs(error), 99.8)), 1e-3) * 1.1
     bins = np.linspace(-reach, reach, 81)
-    with _figure(path, 8.6, 2.9) as figure:
+    with _figure(path, 2.9) as figure:
         axes = figure.subplots()
         names = (f"in band ({count(converged.sum())})", f"not converged ({count((~converged).sum())})")
         axes.hist([error[converged], error[~converged]], bins=[*bins], stacked=True, color=[BLUE, VERMILLION],
                   label=names if not converged.all() else (names[0], "_none"))  # fmt: skip
-        axes.set_yscale("log")
+        _log_axis(axes)
         axes.set_xlabel("last verify reading minus target (µS)")
         axes.set_ylabel("cell writes", color=GREY)
         outside = int(np.sum(np.abs(error) > reach))
@@ -170,10 +169,9 @@ def draw_gallery(path: Path, examples: Sequence[Example]) -> None:
     """One row an example, one column a kind of image, the caption above each image."""
     kinds = [kind for kind in ("input", "output", "reference") if any(kind in e.shown for e in examples)]
     shapes = [next(iter(example.shown.values())).shape for example in examples]
-    width = min(2.85, 8.6 / len(kinds))
+    width = min(2.8, WIDTH_IN / len(kinds))
     heights = [width * min(shape[0] / shape[1], 1.5) for shape in shapes]
-    size = (width * len(kinds), sum(heights) + 0.3 * len(heights))
-    with _figure(path, *size) as figure:
+    with _figure(path, sum(heights) + 0.27 * len(heights), layout="compressed") as figure:
         grid = figure.subplots(len(examples), len(kinds), squeeze=False, height_ratios=heights)
         for line, example in zip(grid, examples, strict=True):
             for axes, kind in zip(line, kinds, strict=True):
@@ -184,29 +182,47 @@ def draw_gallery(path: Path, examples: Sequence[Example]) -> None:
                     axes.set_title(example.captions[kind], fontsize=8.5, fontweight="normal", pad=3)
 
 
-def _maps(
-    path: Path, rows: Sequence[tuple[Mapping[int, NDArray[Any]], str, Normalize, Colormap, str]]
-) -> None:
-    arrays = sorted({k for maps, *_ in rows for k in maps})[:ARRAYS_DRAWN_MAX]
-    n_rows, n_cols = next(iter(rows[0][0].values())).shape
-    width = min(1.9, 7.8 / len(arrays))
-    height = min(width * n_rows / n_cols, 3.4)
-    with _figure(path, width * len(arrays) + 0.8, (height + 0.35) * len(rows)) as figure:
-        grid = figure.subplots(len(rows), len(arrays), squeeze=False)
-        for line, (maps, name, normal, colours, unit) in zip(grid, rows, strict=True):
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    """One kind of map of every array, with its colours."""
+
+    maps: Mapping[int, NDArray[Any]]
+    name: str
+    normal: Normalize
+    colours: Colormap
+    unit: str
+
+
+def _maps(path: Path, layers: Sequence[_Layer]) -> None:
+    """Few arrays stand below each other, their kinds of map side by side; many arrays the other way round."""
+    arrays = sorted({k for layer in layers for k in layer.maps})[:ARRAYS_DRAWN_MAX]
+    n_rows, n_cols = next(iter(layers[0].maps.values())).shape
+    down = len(layers) > len(arrays)
+    across = len(layers) if down else len(arrays)
+    height = min((WIDTH_IN - 1.0) / across * n_rows / n_cols, 3.0 if down else 2.4)
+    total = (height + 0.3) * (len(arrays) if down else len(layers)) + (0.6 if down else 0.0)
+    with _figure(path, total, layout="compressed") as figure:
+        grid = figure.subplots(len(layers), len(arrays), squeeze=False) if not down else (
+            figure.subplots(len(arrays), len(layers), squeeze=False).T
+        )  # fmt: skip
+        for line, layer in zip(grid, layers, strict=True):
             for axes, k in zip(line, arrays, strict=True):
                 axes.grid(visible=False)
-                axes.set_xticks([]), axes.set_yticks([])
+                axes.set_xticks([])
+                axes.set_yticks([])
                 axes.spines[:].set_visible(False)
-                if k in maps:
-                    axes.imshow(maps[k], cmap=colours, norm=normal, interpolation="nearest")
-                if line is grid[0]:
-                    axes.set_title(f"array {k}", loc="center", fontweight="normal")
-            line[0].set_ylabel(name)
+                if k in layer.maps:
+                    axes.imshow(layer.maps[k], cmap=layer.colours, norm=layer.normal, interpolation="nearest")
+                name = f"array {k}, {layer.name}" if down else f"array {k}"
+                if down or line is grid[0]:
+                    axes.set_title(name, loc="center", fontweight="normal", fontsize=8.5)
+            if not down and len(layers) > 1:
+                line[0].set_ylabel(layer.name)
             bar = figure.colorbar(
-                ScalarMappable(normal, colours), ax=list(line), shrink=0.75, pad=0.015, aspect=18
-            )
-            bar.set_label(unit, color=GREY)
+                ScalarMappable(layer.normal, layer.colours), ax=list(line), shrink=0.8, aspect=18, pad=0.02,
+                location="bottom" if down else "right",
+            )  # fmt: skip
+            bar.set_label(layer.unit, color=GREY)
             bar.outline.set_visible(False)
 
 
@@ -214,7 +230,7 @@ def _colours(name: str) -> Colormap:
     return matplotlib.colormaps[name].with_extremes(bad="#b9c0c8")
 
 
-def _averaged(curve: Curve, points: int = 120) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _averaged(curve: Curve, points: int = 80) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Means over equal stretches of steps, at most `points` of them; what is missing does not count."""
     if curve.x.size <= points:
         return curve.x, curve.y
@@ -231,16 +247,28 @@ def _note(axes: Axes, text: str, y: float) -> None:
     axes.annotate(text, (1, y), (0, 3), xycoords=where, textcoords="offset points", ha="right", color=GREY)
 
 
+def _log_axis(axes: Axes) -> None:
+    """Plain numbers at 1, 2, 5 where the axis spans little, at powers of ten otherwise."""
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    subs = (1.0, 2.0, 5.0) if high / low < 200 else (1.0,)
+    axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=8))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
 def _step_axis(axes: Axes) -> None:
     axes.set_xlabel("step", color=GREY)
     axes.margins(x=0.02)
 
 
 @contextmanager
-def _figure(path: Path, width_in: float, height_in: float) -> Iterator[Figure]:
+def _figure(
+    path: Path, height_in: float, layout: Literal["constrained", "compressed"] = "constrained"
+) -> Iterator[Figure]:
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # whatever the user's matplotlibrc says
         matplotlib.rcParams.update(_STYLE)
-        figure = Figure(figsize=(width_in, height_in), layout="constrained")
+        figure = Figure(figsize=(WIDTH_IN, height_in), layout=layout)
         yield figure
         figure.savefig(path)

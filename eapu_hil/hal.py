@@ -168,6 +168,15 @@ class Pulses:
     width_s: FloatArray
     count: IntArray
 
+    @classmethod
+    def same(
+        cls, cells: Cells, polarity: Polarity, amplitude_v: float, gate_v: float, width_s: float, count: int = 1
+    ) -> Pulses:
+        """The same pulse for each of `cells`."""
+        n = len(cells)
+        volts, gates, widths = np.full((3, n), np.array([[amplitude_v], [gate_v], [width_s]]))
+        return cls(cells, np.full(n, int(polarity)), volts, gates, widths, np.full(n, count))
+
     def __post_init__(self) -> None:
         for field in fields(self)[1:]:
             dtype = np.float64 if field.name in ("amplitude_v", "gate_v", "width_s") else np.int64

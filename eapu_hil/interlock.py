@@ -112,7 +112,7 @@ class InterlockedCrossbar:
 
     def pulse(self, pulses: Pulses) -> PulseOutcome:
         self._refuse_when_closed()
-        self._check.pulses(pulses, self._ledger.g_last_s(pulses.cells))
+        self._check.pulses(pulses, self._ledger.g_last_s)
         with self._sending(changes=pulses.cells):
             self._ledger.record_pulses(pulses)  # before: a request that is cut short counts in full
             return self._inner.pulse(pulses)

@@ -39,8 +39,8 @@ class LimitCheck:
                 "(limits.v_read_max_v), and not 0 V"
             )
 
-    def pulses(self, pulses: Pulses, g_last_s: FloatArray) -> None:
-        """Cells once each, pulses inside the limits, currents too as far as `g_last_s` is known (not NaN)."""
+    def pulses(self, pulses: Pulses, g_last_s: Callable[[Cells], FloatArray]) -> None:
+        """Cells once each, pulses inside the limits; currents too, where `g_last_s` knows the cell (not NaN)."""
         limits, cells = self.limits, pulses.cells
         self._check_cells(cells)
         self._check_once(cells)
@@ -59,7 +59,7 @@ class LimitCheck:
             cells,
             lambda i: f"a gate of {gate_v[i]} V asked; allowed is 0 V to {most_v} V (limits.v_gate_max_v)",
         )
-        self._check_current(pulses.amplitude_v, g_last_s, cells, "its last reading")
+        self._check_current(pulses.amplitude_v, g_last_s(cells), cells, "its last reading")
 
     def program(self, targets: Targets, recipe: Recipe) -> None:
         """Cells once each, targets that can be, and nothing in `recipe` beyond the limits."""
@@ -75,35 +75,34 @@ class LimitCheck:
         lines_in: IntArray | None,
         lines_out: IntArray | None,
     ) -> int:
-        """Voltages (batch, lines in) inside the read limit. Returns how many lines are measured."""
+        """Voltages (batch, lines in) inside the read limit, lines of the array. Returns how many are measured."""
         rows, columns = self.shape
         driven, measured = (rows, columns) if direction is Direction.FORWARD else (columns, rows)
         what = f"{self.name}: a {direction.value} product"
-        self._check_lines(lines_in, driven, f"{what} driven")
-        self._check_lines(lines_out, measured, f"{what} measured")
         width = driven if lines_in is None else lines_in.size
         if v_in_v.ndim != 2 or v_in_v.shape[1] != width:
             raise LimitError(f"{what} of shape {v_in_v.shape} asked; allowed is (batch, {width})")
+        if lines_in is not None:
+            self._check_lines(lines_in, driven, f"{what} driving")
+            if np.unique(lines_in).size != lines_in.size:
+                raise LimitError(f"{what} driving a line twice asked; allowed is once")
+        if lines_out is not None:
+            self._check_lines(lines_out, measured, f"{what} measuring")
         most_v = self.limits.v_read_max_v
         # Two passes without a temporary array; NaN fails both comparisons.
         if v_in_v.size and not (v_in_v.max() <= most_v and v_in_v.min() >= -most_v):
-            vector, column = np.argwhere(~(np.abs(v_in_v) <= most_v))[0]
-            line = column if lines_in is None else lines_in[column]
+            vector, place = np.argwhere(~(np.abs(v_in_v) <= most_v))[0]
+            line = place if lines_in is None else lines_in[place]
             raise LimitError(
-                f"{what} with {v_in_v[vector, column]} V on line {line} (vector {vector}) asked; "
+                f"{what} with {v_in_v[vector, place]} V on line {line} (vector {vector}) asked; "
                 f"allowed is at most {most_v} V (limits.v_read_max_v)"
             )
         return measured if lines_out is None else int(lines_out.size)
 
-    def _check_lines(self, lines: IntArray | None, count: int, what: str) -> None:
-        """Lines of a product: inside the array, none twice."""
-        if lines is None:
-            return
+    def _check_lines(self, lines: IntArray, count: int, what: str) -> None:
         wrong = (lines < 0) | (lines >= count)
         if wrong.any():
-            raise LimitError(f"{what} at line {lines[wrong][0]} asked; allowed are 0 to {count - 1}")
-        if np.unique(lines).size != lines.size:
-            raise LimitError(f"{what} at the same line twice asked; allowed is once")
+            raise LimitError(f"{what} line {lines[wrong][0]} asked; allowed are 0 to {count - 1}")
 
     def _check_cells(self, cells: Cells) -> None:
         rows, columns = self.shape

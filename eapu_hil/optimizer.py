@@ -18,7 +18,7 @@ from eapu_hil.hal import HilError
 GradArray = NDArray[np.float32]
 State = dict[str, NDArray[Any]]
 
-_CHUNK = 32_768  # weights worked on at a time, so that state and scratch stay in the cache
+_CHUNK = 65_536  # weights worked on at a time, so that state and scratch stay in the cache
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
 

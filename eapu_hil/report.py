@@ -33,7 +33,8 @@ def write_report(run_dir: Path) -> Path:
         sections = [*_curves(run), *_examples(run), *_array(run), *_energy(run), _what_was_run(run)]
         title = f"{run.task.replace('_', ' ').capitalize()} with {run.rule}"
         where = "on the host, no array" if run.rule == "digital" else f"on {bench_text(run)}"
-        subtitle = f"{where} · {run.start.get('id', run_dir.name)} · {run.start.get('time', '')}"
+        when = str(run.start.get("time", "")).replace("T", " ")[:16]
+        subtitle = f"{where} · {run.start.get('id', run_dir.name)} · {when}"
         return render(run_dir, title, subtitle, _notices(run), _tiles(run), sections)
 
 
@@ -68,7 +69,11 @@ def _tiles(run: RunData) -> list[Tile]:
     ratio = summary.get("update_ratio_mean", _mean(run.column("update_ratio")))
     last = summary.get("update_ratio_last")
     tiles.append(
-        Tile("Weights written a step", share(ratio), f"last tenth {share(last)}" if last is not None else "")
+        Tile(
+            "Written a step",
+            share(ratio),
+            f"of the weights; last tenth {share(last)}" if last is not None else "of the weights",
+        )
     )
     total = summary.get("writes_total", run.writes.size)
     pulses = summary.get("pulses_total", int(run.writes["pulses"].sum()))

@@ -196,7 +196,7 @@ def test_a_comparison_is_one_table(tmp_path: Path) -> None:
         "eapu/bp": {"writes_total": 0.0125, "pulses_total": None, "energy_j": 0.5, "metric_difference": 4.2}
     }
     summaries = {rule: {**SUMMARY, "rule": rule} for rule in rules}
-    summaries["digital"] = {k: v for k, v in SUMMARY.items() if k not in ("energy_j", "writes_total")}
+    summaries["digital"] = {**SUMMARY, "rule": "digital", "energy_j": None, "writes_total": None}
     write_json(tmp_path / "comparison.json", {"rules": summaries, "ratios": ratios})
     text = _check_page(write_comparison_report(tmp_path))
     for said in ("Denoise under 4 rules", "eapu : bp", "+4.20 dB", "0.0125", "eapu_residual"):

@@ -34,16 +34,7 @@ def form(array: Crossbar, cells: Cells, recipe: Recipe) -> Forming:
             break
         amplitude_v = min(law.amplitude.start_v + step * law.amplitude.step_v, law.amplitude.stop_v)
         chosen = cells[open_cells]
-        array.pulse(
-            Pulses(
-                chosen,
-                polarity=np.int64(Polarity.FORM),
-                amplitude_v=np.float64(amplitude_v),
-                gate_v=np.float64(law.gate_v),
-                width_s=np.float64(law.width_s),
-                count=np.int64(1),
-            )
-        )
+        array.pulse(Pulses.same(chosen, Polarity.FORM, amplitude_v, law.gate_v, law.width_s))
         g_s[open_cells] = array.read(chosen, recipe.v_read_v).g_s
         v_form_v[open_cells[g_s[open_cells] >= law.g_formed_s]] = amplitude_v
     return Forming(g_fresh_s, v_form_v, g_s)

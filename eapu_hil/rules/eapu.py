@@ -24,7 +24,7 @@ from eapu_hil.rules.contract import Proposal, Stateless, StepArray, WriteErrors,
 
 # Weights that share one candidate rate: few enough to stay in the cache and to confine the effect of one
 # large step, enough to hide the cost of a numpy call.
-_CHUNK = 32_768
+_CHUNK = 65_536
 # Above this rate, drawing a number for every weight of a chunk is cheaper than drawing candidates.
 _RATE_MAX = 1 / 16
 # Keeps rounding in float32 from turning a lower bound of the thresholds into something above one.
@@ -64,7 +64,8 @@ class Eapu(Stateless):
             raise ValueError(f"dg_s has shape {dg_s.shape}, the write errors have {errors.up_s.shape}")
         floor_s = scale * errors.floor_s * _SLACK
         rates = np.zeros(-(-dg_s.size // _CHUNK))
-        parts: list[Proposal] = []
+        indices: list[IntArray] = []
+        uniforms: list[FloatArray] = []
         for chunk in range(rates.size):
             start = chunk * _CHUNK
             part = dg_s[start : start + _CHUNK]
@@ -73,13 +74,18 @@ class Eapu(Stateless):
             require_finite(largest_s)
             if largest_s > _RATE_MAX * floor_s:
                 index, uniform = self._survivors(magnitude, floor_s, rng)
-                parts.append(_decide(dg_s, errors, scale, index + start, uniform))
+                indices.append(index + start)
+                uniforms.append(uniform)
             elif largest_s > 0:
                 rates[chunk] = largest_s / floor_s
         if rates.any():
             index, uniform = _candidates(rates, dg_s.size, rng)
-            parts.append(_decide(dg_s, errors, scale, index, uniform))
-        return _merge(parts, in_order=not rates.any())
+            indices.append(index)
+            uniforms.append(uniform)
+        if not indices:
+            return Proposal(np.empty(0, np.int64), np.empty(0))
+        proposal = _decide(dg_s, errors, scale, np.concatenate(indices), np.concatenate(uniforms))
+        return _ascending(proposal) if rates.any() and len(indices) > 1 else proposal
 
     def _survivors(
         self, magnitude: StepArray, floor_s: float, rng: np.random.Generator
@@ -152,14 +158,6 @@ def _decide(
     return Proposal(index[write], np.copysign(step_s, wanted_s[write]))
 
 
-def _merge(parts: list[Proposal], *, in_order: bool) -> Proposal:
-    if len(parts) == 1:
-        return parts[0]
-    if not parts:
-        return Proposal(np.empty(0, np.int64), np.empty(0))
-    index = np.concatenate([part.index for part in parts])
-    step_s = np.concatenate([part.step_s for part in parts])
-    if in_order:
-        return Proposal(index, step_s)
-    order = np.argsort(index)
-    return Proposal(index[order], step_s[order])
+def _ascending(proposal: Proposal) -> Proposal:
+    order = np.argsort(proposal.index)
+    return Proposal(proposal.index[order], proposal.step_s[order])

@@ -6,7 +6,7 @@ Images are float32 in 0..1, grey (h, w) or colour (h, w, 3).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray

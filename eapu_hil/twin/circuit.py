@@ -25,7 +25,7 @@ from scipy.linalg.lapack import dpotrf, dptsv, dtrtri
 from eapu_hil.hal import FloatArray, IntArray
 
 # Limits of the low-rank way, in units of the shorter side of the array. Beyond them a fresh factorisation
-# is faster (benchmarks/circuit.py prints the times).
+# with its attenuation is about as fast (benchmarks/circuit.py prints the times).
 NEW_CELLS_PER_LINE = 1.5
 CHANGED_CELLS_PER_LINE = 4.0
 
@@ -184,8 +184,9 @@ class _Dipoles:
         to_cells[row, new] += factors.fall[row, col]
         all_row, all_col = np.concatenate([self.row, row]), np.concatenate([self.col, col])
         all_current = np.concatenate([self.column_current, current])
-        # (k, new): the voltage over all cells for the new dipoles
-        cross = factors.col_ohm * np.matmul(response[all_row], all_current[:, :, np.newaxis])[:, :, 0]
+        cross = np.empty((len(all_row), len(row)))  # voltage over all cells for the new dipoles
+        for one, its_row in enumerate(all_row):  # at once, it would copy a response for each cell
+            np.matmul(response[its_row], factors.col_ohm * all_current[one], out=cross[one])
         cross += np.where(all_row[:, np.newaxis] == row, wire[:, all_col].T, 0.0)
         old = len(self.row)
         mutual = np.empty((old + len(row), old + len(row)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,15 +35,17 @@ class InputConverter:
 
 
 class OutputConverters:
-    """ADCs of the measured lines, one a line: gain, offset and noise, then rounding and saturation."""
+    """ADCs of the measured lines, one a line: gain, offset and noise, then rounding and saturation.
 
-    def __init__(self, law: Adc, full_scale_a: float, lines: int, device: np.random.Generator) -> None:
+    They range automatically: a batch is measured in the smallest of `ranges_a` that holds its largest current.
+    """
+
+    def __init__(self, law: Adc, ranges_a: Sequence[float], lines: int, device: np.random.Generator) -> None:
         self._law = law
-        self._full_scale_a = full_scale_a
+        self._ranges_a = ranges_a
         self.gain: FloatArray = 1.0 + law.gain_error_sd * device.standard_normal(lines)
-        self._offset_a = full_scale_a * law.offset_error_sd * device.standard_normal(lines)
+        self._offset: FloatArray = law.offset_error_sd * device.standard_normal(lines)
         self._top_code = 1.0 if law.bits is None else 2.0 ** (law.bits - 1) - 1
-        self._step_a = None if law.bits is None else full_scale_a / self._top_code
 
     def convert(
         self,
@@ -55,9 +59,10 @@ class OutputConverters:
         variance_a2: variance of the noise that each current carries already, or None; it is overwritten. It and
         the converter's own are independent and normal, so one draw stands for both.
         """
+        full_scale_a = self._range_a(current_a)
         if self._law.offset_error_sd:
-            current_a += self._offset_a[lines].astype(current_a.dtype)
-        own_sd_a = self._law.noise_relative * self._full_scale_a
+            current_a += (full_scale_a * self._offset[lines]).astype(current_a.dtype)
+        own_sd_a = self._law.noise_relative * full_scale_a
         if variance_a2 is not None or own_sd_a:
             noise = rng.standard_normal(current_a.shape, dtype=np.float32)
             if variance_a2 is None:
@@ -66,15 +71,20 @@ class OutputConverters:
                 variance_a2 += np.float32(own_sd_a**2)
                 noise *= np.sqrt(variance_a2, out=variance_a2)
             current_a += noise
-        if self._step_a is not None:
-            current_a *= 1.0 / self._step_a
+        if self._law.bits is not None:
+            current_a *= self._top_code / full_scale_a
             np.rint(current_a, out=current_a)
             np.clip(current_a, -self._top_code, self._top_code, out=current_a)
-            current_a *= self._step_a
+            current_a *= full_scale_a / self._top_code
         return current_a
 
     def saturated(self, current_a: FloatArray) -> NDArray[np.bool_]:
-        """Where a measured current lies at the end of the range."""
-        if self._step_a is None:
+        """Where a measured current lies at the end of the largest range."""
+        if self._law.bits is None:
             return np.zeros(current_a.shape, dtype=bool)
-        return np.abs(current_a) >= self._full_scale_a * (1 - 1e-9)
+        return np.abs(current_a) >= self._ranges_a[-1] * (1 - 1e-9)
+
+    def _range_a(self, current_a: NDArray[np.floating]) -> float:
+        largest_a = float(max(current_a.max(initial=0.0), -current_a.min(initial=0.0)))
+        fitting = [range_a for range_a in self._ranges_a if range_a >= largest_a]
+        return fitting[0] if fitting else self._ranges_a[-1]

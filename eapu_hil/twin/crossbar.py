@@ -65,9 +65,9 @@ class TwinCrossbar:
         device = np.random.default_rng([*seed, 3])
         self._dac = InputConverter(preset.dac)
         adc = preset.adc
-        self._read_adc = OutputConverters(adc, adc.read_full_scale_a, shape[1], device)
-        self._column_adc = OutputConverters(adc, adc.product_full_scale_a, shape[1], device)
-        self._row_adc = OutputConverters(adc, adc.product_full_scale_a, shape[0], device)
+        self._read_adc = OutputConverters(adc, [adc.read_full_scale_a], shape[1], device)
+        self._column_adc = OutputConverters(adc, adc.product_ranges_a, shape[1], device)
+        self._row_adc = OutputConverters(adc, adc.product_ranges_a, shape[0], device)
         self._updated_s = -np.inf
         self._products: _ProductMatrices | None = None
 

@@ -176,14 +176,24 @@ class Dac(Section):
 
 
 class Adc(Section):
-    """Output converters, one a line: signed, two current ranges. bits: null means continuous, unbounded."""
+    """Output converters, one a line: signed, `bits` over +-full scale. bits: null means continuous, unbounded.
+
+    Verify reads use one range, products the smallest of `product_ranges_a` that holds a batch. noise_relative,
+    offset_error_sd: of the range in use.
+    """
 
     bits: PositiveInt | None
     read_full_scale_a: PositiveFloat
-    product_full_scale_a: PositiveFloat
+    product_ranges_a: Annotated[list[PositiveFloat], Field(min_length=1)]
     noise_relative: NonNegativeFloat
     gain_error_sd: NonNegativeFloat
     offset_error_sd: NonNegativeFloat
+
+    @model_validator(mode="after")
+    def _rising(self) -> Adc:
+        if sorted(self.product_ranges_a) != self.product_ranges_a:
+            raise ValueError("product_ranges_a must rise")
+        return self
 
 
 class Timing(Section):

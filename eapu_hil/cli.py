@@ -1,0 +1,129 @@
+"""`eapu-hil`: the command line. Exit codes: 0 done, 1 failed, 2 bad usage or file, 3 refused by the interlock."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from eapu_hil import array_commands, commands
+from eapu_hil.hal import ConfigError, HilError, LimitError
+from eapu_hil.interlock import grounding_signals
+from eapu_hil.terminal import Terminal
+
+Command = Callable[[Namespace, Terminal], dict[str, Any]]
+
+FAILED, USAGE, REFUSED, INTERRUPTED = 1, 2, 3, 130
+ALL_RULES = "digital,bp,eapu,eapu_residual"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit code. SIGTERM ends it with SystemExit(143), lines grounded."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    terminal = Terminal(as_json="--json" in given)
+    try:
+        args = make_parser().parse_args(given)
+        terminal.log_to_stderr()
+        with grounding_signals():
+            terminal.result(args.command(args, terminal))
+    except HilError as error:
+        return _failed(error, terminal)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
+
+
+def _failed(error: HilError, terminal: Terminal) -> int:
+    code = USAGE if isinstance(error, ConfigError) else REFUSED if isinstance(error, LimitError) else FAILED
+    text = " ".join(str(error).split())
+    sys.stderr.write(f"eapu-hil: error: {text}\n")
+    terminal.result({"error": text, "exit_code": code})
+    return code
+
+
+class _Parser(ArgumentParser):
+    """Bad usage is an error like any other: one line, exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; see {self.prog} --help")
+
+
+def make_parser() -> ArgumentParser:
+    """The parser; `command` of what it returns is the function to call."""
+    parser = _Parser("eapu-hil", description="Train neural networks on a memristor crossbar, or on its twin.")
+    found = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    add = _Adder(found)
+
+    demo = add("demo", commands.demo, "train a denoiser on the twin and report it")
+    _run_options(demo)
+
+    train = add("train", commands.train, "train an experiment")
+    train.add_argument("experiment", help="path of an experiment file, or the name of a packaged one")
+    _run_options(train)
+
+    resume = add("resume", commands.resume, "go on with a run after a stop or a crash")
+    resume.add_argument("run", type=Path, help="run directory")
+
+    evaluate = add("evaluate", commands.evaluate, "the trained network on other images")
+    evaluate.add_argument("run", type=Path, help="run directory")
+    evaluate.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of image files")
+
+    apply = add("apply", commands.apply, "denoise or enlarge images with the trained network")
+    apply.add_argument("run", type=Path, help="run directory")
+    apply.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="image file")
+    apply.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the results go")
+
+    compare = add("compare", commands.compare, "the same experiment under several rules")
+    compare.add_argument("experiment", help="path of an experiment file, or the name of a packaged one")
+    compare.add_argument("--rules", default=ALL_RULES, metavar="A,B,...", help="default: %(default)s")
+    _run_options(compare)
+
+    report = add("report", commands.report, "figures and an HTML page of a run or a comparison")
+    report.add_argument("run", type=Path, metavar="RUN|COMPARISON", help="directory of a run or a comparison")
+
+    check = add("check", array_commands.check, "prove the limits of a bench, ground it, close it")
+    check.add_argument("bench", help="path of a bench file, or the name of a packaged one")
+
+    read = add("read", array_commands.read, "conductances of cells, as CSV")
+    program = add("program", array_commands.program, "write-verify of the cells in a CSV file")
+    form = add("form", array_commands.form, "form cells that do not conduct yet")
+    for one in (read, program, form):
+        one.add_argument("bench", help="path of a bench file, or the name of a packaged one")
+        one.add_argument("--array", type=int, default=0, metavar="INDEX", help="which array; default 0")
+        one.add_argument("--out", type=Path, metavar="FILE", help="the CSV file to write; default: stdout")
+    for one in (read, form):
+        one.add_argument(
+            "--block", type=array_commands.block, metavar="R0:R1,C0:C1", help="default: all cells"
+        )
+    program.add_argument("targets", type=Path, metavar="TARGETS.csv", help="columns row,col,g_target_uS")
+    return parser
+
+
+class _Adder:
+    """Adds one command with what all of them have."""
+
+    def __init__(self, found: Any) -> None:
+        self._found = found
+
+    def __call__(self, name: str, command: Command, text: str) -> ArgumentParser:
+        parser: ArgumentParser = self._found.add_parser(name, help=text, description=f"{text.capitalize()}.")
+        parser.add_argument("--json", action="store_true", help="print one JSON object last on stdout")
+        parser.set_defaults(command=command)
+        return parser
+
+
+def _run_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--out", metavar="DIR", help="directory to make; default: runs/<date>-<name>-<6 hex>")
+    parser.add_argument(
+        "--bench", metavar="BENCH", help="path or packaged name, in place of the experiment's"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change a value; repeatable"
+    )
+    parser.add_argument("--seed", type=int, metavar="N", help="in place of the experiment's")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

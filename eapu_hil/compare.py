@@ -1,0 +1,121 @@
+"""The same experiment under several rules: a run for each in DIR/RULE, and comparison.json over all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from eapu_hil.array_model import require_fit
+from eapu_hil.config import ExperimentConfig, load_model
+from eapu_hil.hal import ConfigError
+from eapu_hil.runs import read_start, read_summary
+from eapu_hil.storage import write_json
+from eapu_hil.tasks import make_task
+from eapu_hil.trainer import Progress, resume, train
+
+_OWN_FILES = {"comparison.json", "report.html", "figures"}
+
+
+def with_rules(experiment: ExperimentConfig, rules: Sequence[str]) -> dict[str, ExperimentConfig]:
+    """The experiment once for each rule. The experiment's own rule keeps its parameters, others have defaults.
+
+    Raises ConfigError for an unknown rule or one that is named twice.
+    """
+    if not rules or len(set(rules)) != len(rules):
+        raise ConfigError(f"--rules {','.join(rules)}: name each rule once")
+    content = experiment.model_dump(mode="json")
+    return {
+        name: experiment
+        if name == experiment.rule.name
+        else load_model(ExperimentConfig, {**content, "rule": {"name": name}}, (), "experiments")
+        for name in rules
+    }
+
+
+def compare(
+    experiments: Mapping[str, ExperimentConfig], directory: Path, progress: Callable[[str], Progress]
+) -> dict[str, Any]:
+    """Trains each of `experiments` in `directory`/NAME and returns what comparison.json holds.
+
+    A run of the same configuration that is there already is not repeated if it has finished, and resumed if it
+    has not. progress: makes the progress of a run from its name. Raises ConfigError before anything is trained
+    when an experiment cannot be run or `directory` holds something else.
+    """
+    summaries = {name: _finished(experiment, directory, name) for name, experiment in experiments.items()}
+    if directory.exists():
+        _require_comparison(directory)
+    for experiment in experiments.values():
+        if experiment.rule.name != "digital":
+            require_fit(make_task(experiment.task), experiment)
+    for name, experiment in experiments.items():
+        if summaries[name] is None:
+            started = (directory / name).exists()
+            bar = progress(name)
+            summaries[name] = (
+                resume(directory / name, bar) if started else train(experiment, directory / name, bar)
+            )
+    rules = {name: summary for name, summary in summaries.items() if summary is not None}
+    comparison = {"rules": rules, "ratios": ratios(rules)}
+    write_json(directory / "comparison.json", comparison)
+    return comparison
+
+
+def ratios(summaries: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float | None]]:
+    """For each pair "A/B": A's counts and energy over B's, and A's final metric minus B's.
+
+    None where a rule has no such number, as `digital` has no writes.
+    """
+    found = {}
+    for first, one in summaries.items():
+        for second, other in summaries.items():
+            if first != second:
+                found[f"{first}/{second}"] = {
+                    "metric_difference": _difference(_final(one), _final(other)),
+                    "update_ratio_mean": _ratio(one.get("update_ratio_mean"), other.get("update_ratio_mean")),
+                    "writes_total": _ratio(one.get("writes_total"), other.get("writes_total")),
+                    "pulses_total": _ratio(one.get("pulses_total"), other.get("pulses_total")),
+                    "energy_j": _ratio(_energy(one), _energy(other)),
+                }
+    return found
+
+
+def _finished(experiment: ExperimentConfig, directory: Path, name: str) -> dict[str, Any] | None:
+    """The summary of the run that is there, None if it has not finished or not begun."""
+    run_dir = directory / name
+    if not run_dir.exists():
+        return None
+    there = load_model(ExperimentConfig, read_start(run_dir).get("experiment", {}), (), "experiments")
+    if there != experiment:
+        raise ConfigError(f"{run_dir}: holds a run of another configuration; name a new directory with --out")
+    summary = read_summary(run_dir)
+    return summary if summary is not None and summary.get("exit_status") == "success" else None
+
+
+def _require_comparison(directory: Path) -> None:
+    if not directory.is_dir():
+        raise ConfigError(f"{directory}: already exists and is no directory")
+    for entry in directory.iterdir():
+        if entry.name not in _OWN_FILES and not (entry / "start.yaml").is_file():
+            raise ConfigError(
+                f"{directory}: already exists and holds {entry.name}, which is no part of a comparison; "
+                "name a new directory with --out"
+            )
+
+
+def _final(summary: Mapping[str, Any]) -> float | None:
+    value: float | None = (summary.get("metric") or {}).get("final")
+    return value
+
+
+def _energy(summary: Mapping[str, Any]) -> float | None:
+    value: float | None = (summary.get("energy_j") or {}).get("total")
+    return value
+
+
+def _ratio(one: float | None, other: float | None) -> float | None:
+    return one / other if one is not None and other else None
+
+
+def _difference(one: float | None, other: float | None) -> float | None:
+    return one - other if one is not None and other is not None else None

@@ -1,0 +1,124 @@
+"""What the command line shows: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from eapu_hil.quantities import count, share
+from eapu_hil.storage import plain
+
+_NARROW = 120  # columns when stdout is no terminal
+
+
+class Terminal:
+    """Where a command says what it did. With `as_json` stdout holds one JSON object and nothing else."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+        self.errors = Console(stderr=True, highlight=False)
+        out = sys.stderr if as_json else sys.stdout
+        self._out = Console(
+            file=out, highlight=False, soft_wrap=True, width=None if out.isatty() else _NARROW, markup=False
+        )
+
+    def say(self, text: str) -> None:
+        """One line for a person."""
+        self._out.print(text)
+
+    def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A table for a person."""
+        table = Table(*head, box=None, pad_edge=False, header_style="bold")
+        for row in rows:
+            table.add_row(*row)
+        self._out.print(table, soft_wrap=False)
+
+    def result(self, content: Mapping[str, Any]) -> None:
+        """The JSON object that ends the output of a command called with --json."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(plain(content), allow_nan=False) + "\n")
+            sys.stdout.flush()
+
+    def log_to_stderr(self) -> None:
+        """Shows the project's log records; above a running progress bar where there is one."""
+        handler = _ConsoleHandler(self.errors)
+        handler.setFormatter(logging.Formatter("eapu-hil: %(message)s"))
+        root = logging.getLogger()
+        root.handlers = [handler]
+        logging.getLogger("eapu_hil").setLevel(logging.INFO)
+        logging.getLogger("eapu_calibration").setLevel(logging.INFO)
+
+
+class _ConsoleHandler(logging.Handler):
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._console.print(self.format(record), markup=False, soft_wrap=True)
+
+
+class TrainingBar:
+    """The trainer's progress: a bar on a terminal, one line an evaluation where stderr is a file."""
+
+    def __init__(self, terminal: Terminal, label: str) -> None:
+        self._label = label
+        self._console = terminal.errors
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[numbers]}"),
+            TimeRemainingColumn(compact=True),
+            console=self._console,
+            disable=not self._console.is_terminal,
+            expand=True,
+        )
+        self._task: TaskID | None = None
+        self._total = 0
+        self._loss: float | None = None
+        self._ratio: float | None = None
+        self._metric: float | None = None
+        self._pulses = 0
+
+    def on_start(self, total_steps: int) -> None:
+        self._total = total_steps
+        self._task = self._bar.add_task(self._label, total=total_steps, numbers="")
+        self._bar.start()
+
+    def on_step(self, step: int, metrics: Mapping[str, Any]) -> None:
+        # Single batches and single steps scatter widely: show running means over about 20 steps.
+        self._loss = _running(self._loss, metrics.get("loss"))
+        self._ratio = _running(self._ratio, metrics.get("update_ratio"))
+        self._pulses += int(metrics.get("pulses") or 0)
+        if self._task is not None:
+            self._bar.update(self._task, completed=step, numbers=self._numbers())
+
+    def on_evaluation(self, step: int, metrics: Mapping[str, Any]) -> None:
+        self._metric = metrics.get("metric")
+        if not self._console.is_terminal:
+            line = f"{self._label}: step {step}/{self._total}  {self._numbers()}"
+            self._console.print(line, soft_wrap=True, markup=False)
+
+    def on_end(self) -> None:
+        self._bar.stop()
+
+    def _numbers(self) -> str:
+        parts = [f"loss {self._loss:.3g}" if self._loss is not None else ""]
+        parts.append(f"metric {self._metric:.4g}" if self._metric is not None else "")
+        parts.append(f"written {share(self._ratio)}" if self._ratio is not None else "")
+        parts.append(f"pulses {count(self._pulses)}" if self._pulses else "")
+        return "  ".join(part for part in parts if part)
+
+
+def _running(mean: float | None, value: float | None) -> float | None:
+    if value is None or mean is None:
+        return value
+    return mean + (value - mean) / 20

@@ -1,0 +1,48 @@
+"""The baseline that writes every weight at every step."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from eapu_hil.hal import HilError
+from eapu_hil.rules import BpConfig, EapuConfig, EapuResidualConfig, WriteErrors, make_rule
+
+ERRORS = WriteErrors.uniform(2e-6, 5)
+
+
+def test_proposes_every_change_in_full() -> None:
+    dg_s = np.array([1e-9, 0, -5e-6, -0.0, 3e-12], np.float32)
+    rng = np.random.default_rng(0)
+    before = rng.bit_generator.state
+    proposal = make_rule(BpConfig(), 5).propose(dg_s, ERRORS, rng)
+    assert proposal.index.tolist() == [0, 2, 4]
+    assert proposal.index.dtype == np.int64
+    assert np.array_equal(proposal.step_s, dg_s[[0, 2, 4]].astype(np.float64))
+    assert rng.bit_generator.state == before
+
+
+def test_only_bp_pulses_cells_that_already_read_right() -> None:
+    assert make_rule(BpConfig(), 5).rewrite_in_band
+    assert not make_rule(EapuConfig(), 5).rewrite_in_band
+    assert not make_rule(EapuResidualConfig(), 5).rewrite_in_band
+
+
+def test_no_change_no_write() -> None:
+    proposal = make_rule(BpConfig(), 5).propose(np.zeros(5, np.float32), ERRORS, np.random.default_rng(0))
+    assert proposal.index.size == proposal.step_s.size == 0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_diverged_step_is_refused(bad: float) -> None:
+    dg_s = np.array([0, 0, bad, 0, 0], np.float32)
+    with pytest.raises(HilError, match="diverged"):
+        make_rule(BpConfig(), 5).propose(dg_s, ERRORS, np.random.default_rng(0))
+
+
+def test_nothing_to_remember() -> None:
+    rule = make_rule(BpConfig(), 5)
+    assert rule.name == "bp"
+    assert rule.state() == {}
+    with pytest.raises(HilError, match="'bp'"):
+        rule.restore({"acc": np.zeros(5)})

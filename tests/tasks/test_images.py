@@ -1,0 +1,125 @@
+"""Image files and operations."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eapu_hil.hal import ConfigError
+from eapu_hil.tasks import photographs
+from eapu_hil.tasks.images import (
+    centre_crop,
+    from_ycbcr,
+    grey,
+    luma,
+    orient,
+    random_patch,
+    read_folder,
+    read_image,
+    resize_bicubic,
+    to_8_bit,
+    to_ycbcr,
+    write_image,
+)
+
+
+def test_images_survive_a_file(tmp_path: Path) -> None:
+    for shape in ((20, 30), (20, 30, 3)):
+        image = to_8_bit(np.random.default_rng(0).random(shape, dtype=np.float32))
+        write_image(tmp_path / "a.png", image)
+        np.testing.assert_allclose(read_image(tmp_path / "a.png"), image, atol=1e-6)
+
+
+def test_16_bit_and_transparent_images_are_read(tmp_path: Path) -> None:
+    from PIL import Image as Pil
+
+    Pil.fromarray(np.full((4, 4), 65535, dtype=np.uint16)).save(tmp_path / "deep.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "deep.png"), np.ones((4, 4)))
+    Pil.new("RGBA", (5, 4), (255, 0, 0, 10)).save(tmp_path / "clear.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "clear.png")[0, 0], [1, 0, 0])
+    Pil.new("LA", (5, 4), (51, 10)).save(tmp_path / "grey.png")
+    np.testing.assert_allclose(read_image(tmp_path / "grey.png"), np.full((4, 5), 0.2))
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image at all", b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"])
+def test_an_unreadable_image_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "broken.png"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"broken\.png: not a readable image") as error:
+        read_folder(tmp_path, smallest=8)
+    assert "\n" not in str(error.value)
+
+
+def test_a_truncated_photograph_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "cut.png"
+    write_image(path, np.random.default_rng(0).random((60, 60), dtype=np.float32))
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(ConfigError, match=r"cut\.png: not a readable image"):
+        read_image(path)
+
+
+def test_a_folder_gives_its_images_in_order(photo_folder: Path) -> None:
+    images = read_folder(photo_folder, smallest=16)
+    assert [name for name, _ in images] == ["picture_0.png", "picture_1.png", "picture_2.png"]
+    assert images[0][1].shape == (72, 81, 3)
+
+
+def test_unusable_folders_are_refused(photo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    with pytest.raises(ConfigError, match="no such folder"):
+        read_folder(photo_folder / "nowhere", smallest=8)
+    with pytest.raises(ConfigError, match="holds no image"):
+        read_folder(tmp_path_factory.mktemp("empty"), smallest=8)
+    with pytest.raises(ConfigError, match=r"picture_0\.png: 81 x 72 pixels; expected at least 100 x 100"):
+        read_folder(photo_folder, smallest=100)
+
+
+def test_bicubic_keeps_flat_and_linear_images() -> None:
+    rows, cols = np.mgrid[0:20, 0:24].astype(np.float32)
+    np.testing.assert_allclose(resize_bicubic(np.full((20, 24), 0.3, np.float32), (10, 12)), 0.3, atol=1e-6)
+    ramp = 0.02 * rows + 0.01 * cols
+    half = resize_bicubic(ramp, (10, 12))
+    expected = ramp.reshape(10, 2, 12, 2).mean(axis=(1, 3))
+    np.testing.assert_allclose(half[3:-3, 3:-3], expected[3:-3, 3:-3], atol=1e-5)
+
+
+def test_ycbcr_comes_back_and_gives_luma() -> None:
+    image = np.random.default_rng(0).random((8, 9, 3)).astype(np.float32)
+    np.testing.assert_allclose(from_ycbcr(to_ycbcr(image)), image, atol=1e-4)
+    white = np.ones((2, 2, 3), dtype=np.float32)
+    np.testing.assert_allclose(luma(white), 235 / 255, rtol=1e-4)
+    np.testing.assert_allclose(grey(white), 1.0, rtol=1e-5)
+    assert luma(image[:, :, 0]) is not None
+    np.testing.assert_array_equal(grey(image[:, :, 0]), image[:, :, 0])
+
+
+def test_patches_cover_the_image_and_all_orientations() -> None:
+    image = np.arange(12, dtype=np.float32).reshape(3, 4)
+    rng = np.random.default_rng(0)
+    drawn = {random_patch([image], 3, rng) for _ in range(300)}
+    assert drawn == {(0, 0, col, way) for col in (0, 1) for way in range(8)}
+    assert len({orient(image[:, :3], way).tobytes() for way in range(8)}) == 8
+
+
+def test_centre_crop_is_at_most_the_image() -> None:
+    image = np.arange(20.0, dtype=np.float32).reshape(4, 5)
+    np.testing.assert_array_equal(centre_crop(image, 2), image[1:3, 1:3])
+    assert centre_crop(image, 9).shape == (4, 5)
+
+
+def test_training_and_held_out_photographs_are_disjoint() -> None:
+    assert not set(photographs.TRAINING) & set(photographs.HELD_OUT)
+    loaded = photographs.load(photographs.TRAINING + photographs.HELD_OUT)
+    assert len({image.tobytes() for _, image in loaded}) == len(loaded)
+    for _, image in loaded:
+        assert min(image.shape[:2]) >= 300
+        assert image.dtype == np.float32
+        assert 0.7 < image.max() <= 1.0
+
+
+def test_a_missing_package_is_told_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "skimage", None)
+    with pytest.raises(ConfigError, match=r"skimage.*pip install 'eapu-hil\[train\]'"):
+        photographs.load(("camera",))

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eapu_hil.chip import Chip, own_chip
+from eapu_hil.hal import CellStatus, ConfigError, HilError
+
+SHAPE = (3, 4)
+NO_ARRAYS: dict[str, np.ndarray] = {}
+
+
+@pytest.fixture
+def chip(tmp_path: Path) -> Chip:
+    return Chip.create(tmp_path / "chip", "fake", "serial-1", SHAPE, 2)
+
+
+def test_a_passport_is_read_as_it_was_written(chip: Chip) -> None:
+    again = Chip.open(chip.directory)
+    assert again.passport == chip.passport
+    assert (again.passport.model, again.passport.serial) == ("fake", "serial-1")
+    assert (again.passport.shape, again.passport.arrays) == (SHAPE, 2)
+
+
+def test_a_passport_is_never_overwritten(chip: Chip) -> None:
+    with pytest.raises(ConfigError, match="never overwritten"):
+        Chip.create(chip.directory, "other", "", SHAPE, 2)
+
+
+def test_what_is_no_passport_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not a chip's passport"):
+        Chip.open(tmp_path)
+    (tmp_path / "passport.yaml").write_text("format: eapu-hil-chip-1\nmodel: x\n")
+    with pytest.raises(ConfigError, match=r"passport\.yaml: serial: missing"):
+        Chip.open(tmp_path)
+    (tmp_path / "passport.yaml").write_text("format: another\n")
+    with pytest.raises(
+        ConfigError, match=r"passport\.yaml: format: must be 'eapu-hil-chip-1'; given 'another'"
+    ):
+        Chip.open(tmp_path)
+
+
+def test_a_chip_of_another_shape_is_refused(chip: Chip) -> None:
+    chip.require(SHAPE, 2)
+    with pytest.raises(ConfigError, match=r"chip: 2 arrays of 3 x 4 cells; the bench has 2 of 4 x 3"):
+        chip.require((4, 3), 2)
+    with pytest.raises(ConfigError, match="the bench has 1 of 3 x 4"):
+        chip.require(SHAPE, 1)
+
+
+def test_history_keeps_every_measurement(chip: Chip) -> None:
+    assert chip.history() == []
+    assert chip.latest("noise") is None
+    chip.record("noise", {"sigma_s": np.float64(1e-6), "cells": (1, 2)}, {"g_s": np.eye(2)}, 1.5)
+    chip.record("offset", {"a": None}, {}, 2.0)
+    chip.record("noise", {"sigma_s": 2e-6}, {}, 3.0)
+    history = Chip.open(chip.directory).history()
+    assert [(entry.number, entry.kind, entry.clock_s) for entry in history] == [
+        (1, "noise", 1.5),
+        (2, "offset", 2.0),
+        (3, "noise", 3.0),
+    ]
+    assert history[0].values == {"sigma_s": 1e-6, "cells": [1, 2]}
+    np.testing.assert_array_equal(history[0].arrays["g_s"], np.eye(2))
+    latest = chip.latest("noise")
+    assert latest is not None
+    assert latest.values["sigma_s"] == 2e-6
+    names = sorted(path.name for path in (chip.directory / "measurements").iterdir())
+    assert names == ["0001_noise.npz", "0001_noise.yaml", "0002_offset.yaml", "0003_noise.yaml"]
+
+
+def test_an_entry_that_was_cut_short_does_not_count_and_is_not_overwritten(chip: Chip) -> None:
+    chip.record("noise", {}, {}, 0.0)
+    orphan = chip.directory / "measurements" / "0002_noise.npz"
+    orphan.write_bytes(b"half")
+    chip.record("noise", {}, {"g_s": np.ones(2)}, 1.0)
+    assert [entry.number for entry in chip.history()] == [1, 3]
+    assert orphan.read_bytes() == b"half"
+
+
+def test_a_damaged_measurement_is_named(chip: Chip) -> None:
+    chip.record("noise", {}, {"g_s": np.ones(2)}, 0.0)
+    (chip.directory / "measurements" / "0001_noise.npz").write_bytes(b"junk")
+    with pytest.raises(HilError, match=r"0001_noise\.yaml: damaged"):
+        chip.history()
+
+
+@pytest.mark.parametrize("kind", ["", "Noise", "../noise", "1st"])
+def test_a_kind_that_is_no_file_name_is_refused(chip: Chip, kind: str) -> None:
+    with pytest.raises(ValueError, match="lower-case letters"):
+        chip.record(kind, {}, {}, 0.0)
+
+
+def test_bad_cells_come_from_the_last_forming_and_what_was_found_later(chip: Chip) -> None:
+    assert (chip.bad_cells(0) == CellStatus.OK).all()
+    old = np.full(SHAPE, CellStatus.STUCK, np.uint8)
+    status = np.zeros(SHAPE, np.uint8)
+    status[0, 1] = CellStatus.STUCK
+    found = {"row": np.array([2, 0]), "col": np.array([3, 1])}
+    chip.record("bad_cells", {"array": 0}, {**found, "status": np.full(2, 16, np.uint8)}, 0.0)
+    chip.record("forming", {"array": 0}, {"status": old}, 0.0)
+    chip.record("forming", {"array": 0}, {"status": status}, 1.0)
+    chip.record("forming", {"array": 1}, {"status": old}, 1.0)
+    assert np.flatnonzero(chip.bad_cells(0)).tolist() == [1]
+    assert (chip.bad_cells(1) == CellStatus.STUCK).all()
+    chip.record("bad_cells", {"array": 0}, {**found, "status": np.array([1, 0], np.uint8)}, 2.0)
+    assert chip.bad_cells(0)[2, 3] == CellStatus.NOT_CONVERGED
+    assert chip.bad_cells(0)[0, 1] == CellStatus.OK  # it works again
+    chip.record("forming", {"array": 0}, {"status": np.zeros((2, 2), np.uint8)}, 3.0)
+    with pytest.raises(HilError, match=r"0006_forming\.yaml: damaged"):
+        chip.bad_cells(0)
+
+
+def test_write_error_adds_both_parts_and_interpolates(chip: Chip) -> None:
+    with pytest.raises(HilError, match="the write error was never measured"):
+        chip.write_error()
+    values = {
+        "levels_s": [10e-6, 20e-6],
+        "sigma_write_s": [0.6e-6, 0.0],
+        "sigma_relax_s": [0.8e-6, 2e-6],
+        "relax_time_s": 1.0,
+    }
+    chip.record("write_error", values, NO_ARRAYS, 0.0)
+    error = chip.write_error()
+    assert error.relax_time_s == 1.0
+    assert error.sigma_s([0.0, 10e-6, 15e-6, 20e-6, 1.0]) == pytest.approx([1e-6, 1e-6, 1.5e-6, 2e-6, 2e-6])
+    assert error.sigma_s(np.full((2, 3), 10e-6)).shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"levels_s": [20e-6, 10e-6]},
+        {"levels_s": [10e-6]},
+        {"sigma_write_s": [None, 1e-6]},
+        {"sigma_relax_s": "much"},
+        {"relax_time_s": None},
+    ],
+)
+def test_a_damaged_write_error_is_named(chip: Chip, change: dict[str, object]) -> None:
+    values = {
+        "levels_s": [1e-5, 2e-5],
+        "sigma_write_s": [1e-6] * 2,
+        "sigma_relax_s": [1e-6] * 2,
+        "relax_time_s": 1.0,
+    }
+    chip.record("write_error", {**values, **change}, NO_ARRAYS, 0.0)
+    with pytest.raises(HilError, match=r"0001_write_error\.yaml: damaged"):
+        chip.write_error()
+
+
+def test_a_chip_has_one_owner(tmp_path: Path) -> None:
+    directory = tmp_path / "chips" / "a"
+    script = f"""
+        from pathlib import Path
+        from eapu_hil.chip import own_chip
+        with own_chip(Path({str(directory)!r})):
+            print("owned", flush=True)
+            input()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "owned\n"
+        with pytest.raises(ConfigError, match=rf"chip: in use by process {other.pid}; "), own_chip(directory):
+            pass
+        other.kill()
+        other.wait()
+    assert (directory / "chip.lock").read_text() == f"{other.pid}\n"
+    with own_chip(directory):  # the lock of a dead process is taken over
+        assert (directory / "chip.lock").read_text() == f"{os.getpid()}\n"
+
+
+def test_owning_twice_in_one_process_is_refused_too(tmp_path: Path) -> None:
+    with own_chip(tmp_path), pytest.raises(ConfigError, match="in use"), own_chip(tmp_path):
+        pass
+    with own_chip(tmp_path):
+        pass
+
+
+def test_a_directory_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("")
+    with (
+        pytest.raises(ConfigError, match="not a chip's passport; name an empty or new directory"),
+        own_chip(tmp_path),
+    ):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    with pytest.raises(ConfigError, match="not a chip's passport"), own_chip(tmp_path / "thesis.tex"):
+        pass
+
+
+def test_a_new_directory_goes_when_no_chip_came_of_it(tmp_path: Path) -> None:
+    with pytest.raises(HilError, match="no device"), own_chip(tmp_path / "chip"):
+        raise HilError("no device")
+    assert list(tmp_path.iterdir()) == []

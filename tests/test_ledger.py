@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eapu_hil.hal import Cells, ConfigError, Direction, Polarity, Pulses, Reading, WriteOutcome
+from eapu_hil.ledger import ArrayLedger, Ledger, LedgerCounts
+
+SHAPE = (3, 4)
+CELLS = Cells(np.array([0, 2]), np.array([1, 3]))
+
+
+def reading(*g_s: float) -> Reading:
+    return Reading(np.array(g_s), np.zeros(len(g_s), np.uint8))
+
+
+def outcome() -> WriteOutcome:
+    return WriteOutcome(
+        g_before_s=np.array([10e-6, 20e-6]),
+        g_after_s=np.array([30e-6, 20e-6]),
+        pulses=np.array([3, 0]),
+        reads=np.array([5, 2]),
+        energy_j=np.array([2e-12, 0.0]),
+        status=np.zeros(2, np.uint8),
+    )
+
+
+def test_pulses_count_with_the_energy_of_the_last_reading(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, 1, SHAPE)
+    array = ledger.arrays[0]
+    array.record_reading(CELLS[:1], reading(50e-6), 0.2)
+    array.record_pulses(
+        Pulses(
+            CELLS,
+            np.array(Polarity.SET),
+            np.array(2.0),
+            np.array([1.0, 3.0]),
+            np.array(1e-6),
+            np.array([1, 4]),
+        )
+    )
+    counts = ledger.snapshot()
+    assert counts.pulses[0, 0, 1] == 1
+    assert counts.pulses[0, 2, 3] == 4
+    assert counts.pulses.sum() == 5
+    assert counts.writes.sum() == 0
+    assert counts.pulse_energy_j[0, 0, 1] == pytest.approx(2.0**2 * 50e-6 * 1e-6)
+    assert counts.pulse_energy_j[0, 2, 3] == 0.0  # never read
+    assert counts.pulse_line_v2 == pytest.approx((4 + 1) + 4 * (4 + 9))
+
+
+def test_reads_count_every_time_a_cell_is_named(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, 1, SHAPE)
+    cells = Cells(np.array([1, 1, 0]), np.array([2, 2, 0]))
+    ledger.arrays[0].record_reading(cells, reading(10e-6, 12e-6, np.nan), 0.5)
+    counts = ledger.snapshot()
+    assert counts.verify_reads[0, 1, 2] == 2
+    assert counts.verify_reads[0, 0, 0] == 1
+    assert counts.verify_power_w == pytest.approx(0.25 * 22e-6)
+    assert ledger.arrays[0].g_last_s(cells) == pytest.approx([12e-6, 12e-6, np.nan], nan_ok=True)
+
+
+def test_a_write_is_a_request_that_took_a_pulse(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, 1, SHAPE)
+    ledger.arrays[0].record_writes(CELLS, outcome(), 0.2, 10.0)
+    counts = ledger.snapshot()
+    assert counts.writes[0, 0, 1] == 1
+    assert counts.writes.sum() == 1
+    assert counts.pulses.sum() == 3
+    assert counts.verify_reads.sum() == 7
+    assert counts.pulse_energy_j.sum() == pytest.approx(2e-12)
+    assert counts.verify_power_w == pytest.approx(0.04 * (5 * 20e-6 + 2 * 20e-6))
+    assert counts.pulse_line_v2 == pytest.approx(30.0)
+    assert ledger.arrays[0].g_last_s(CELLS) == pytest.approx([30e-6, 20e-6])
+    ledger.arrays[0].forget(CELLS[:1])
+    assert ledger.arrays[0].g_last_s(CELLS) == pytest.approx([np.nan, 20e-6], nan_ok=True)
+
+
+@pytest.mark.parametrize("direction", Direction)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_products_count_their_conversions_and_the_power_of_the_known_cells(
+    tmp_path: Path, direction: Direction, dtype: type
+) -> None:
+    rng = np.random.default_rng(1)
+    ledger = Ledger(tmp_path, 1, SHAPE)
+    g_s = rng.uniform(1e-6, 40e-6, SHAPE)
+    ledger.arrays[0].record_reading(Cells.all(SHAPE), reading(*g_s.ravel()), 0.0)
+    forward = direction is Direction.FORWARD
+    v_in_v = rng.uniform(-0.2, 0.2, (5, SHAPE[0] if forward else SHAPE[1])).astype(dtype)
+    v_in_v[:, 1] = 0.0
+    ledger.arrays[0].record_products(v_in_v, direction, None, 2)
+    counts = ledger.snapshot()
+    expected_w = ((v_in_v.astype(float) ** 2) @ (g_s if forward else g_s.T)).sum()
+    assert counts.vmm_vectors == 5
+    assert counts.vmm_dac_conversions == 5 * (v_in_v.shape[1] - 1)
+    assert counts.vmm_adc_conversions == 10
+    assert counts.vmm_power_w == pytest.approx(expected_w, rel=1e-5)
+    some = np.array([2, 0])
+    ledger.arrays[0].record_products(v_in_v[:, some], direction, some, 2)
+    part_w = ((v_in_v[:, some].astype(float) ** 2) @ (g_s if forward else g_s.T)[some]).sum()
+    assert (ledger.snapshot() - counts).vmm_power_w == pytest.approx(part_w, rel=1e-5)
+
+
+def test_a_difference_holds_what_happened_in_between_and_survives_a_checkpoint(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, 2, SHAPE)
+    ledger.arrays[1].record_writes(CELLS, outcome(), 0.2, 10.0)
+    np.savez(tmp_path / "before.npz", **ledger.snapshot().as_arrays())
+    ledger.arrays[0].record_writes(CELLS, outcome(), 0.2, 10.0)
+    ledger.arrays[0].record_products(np.full((2, 3), 0.1), Direction.FORWARD, None, 4)
+    with np.load(tmp_path / "before.npz") as archive:
+        run = ledger.snapshot() - LedgerCounts.from_arrays(archive)
+    assert run.pulses.shape == (2, *SHAPE)
+    assert run.pulses[0].sum() == 3
+    assert run.pulses[1].sum() == 0
+    assert run.vmm_vectors == 2
+    assert isinstance(run.vmm_vectors, int)
+    assert isinstance(run.vmm_power_w, float)
+
+
+def test_a_snapshot_does_not_move(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, 1, SHAPE)
+    before = ledger.snapshot()
+    ledger.arrays[0].record_writes(CELLS, outcome(), 0.2, 10.0)
+    assert before.pulses.sum() == 0
+
+
+def test_counts_add_up_over_sessions(tmp_path: Path) -> None:
+    for _ in range(2):
+        ledger = Ledger(tmp_path, 1, SHAPE)
+        ledger.arrays[0].record_writes(CELLS, outcome(), 0.2, 10.0)
+        ledger.close()
+    assert Ledger(tmp_path, 1, SHAPE).snapshot().pulses.sum() == 6
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGKILL is POSIX")
+def test_counts_survive_a_kill(tmp_path: Path) -> None:
+    script = f"""
+        import os, signal
+        from pathlib import Path
+        import numpy as np
+        from eapu_hil.hal import Cells, Reading
+        from eapu_hil.ledger import ArrayLedger
+
+        ledger = ArrayLedger(Path({str(tmp_path)!r}), (3, 4))
+        cells = Cells.all((3, 4))
+        ledger.record_reading(cells, Reading(np.full(12, 1e-5), np.zeros(12, np.uint8)), 0.2)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
+    ledger = ArrayLedger(tmp_path, SHAPE)
+    assert (ledger.snapshot()["verify_reads"] == 1).all()
+    assert ledger.g_last_s(CELLS) == pytest.approx([1e-5, 1e-5])
+
+
+def test_another_shape_and_a_damaged_file_are_refused(tmp_path: Path) -> None:
+    ArrayLedger(tmp_path, SHAPE).close()
+    with pytest.raises(
+        ConfigError, match=r"pulses\.npy: holds int64 of shape \(3, 4\); expected .* \(4, 3\)"
+    ):
+        ArrayLedger(tmp_path, (4, 3))
+    (tmp_path / "writes.npy").write_bytes(b"junk")
+    with pytest.raises(ConfigError, match=r"writes\.npy: the chip's ledger cannot be opened"):
+        ArrayLedger(tmp_path, SHAPE)
