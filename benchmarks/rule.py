@@ -155,7 +155,7 @@ def main() -> None:
     for ratio in RATIOS:
         rule = make_rule(EapuConfig(), n_weights)
         out(measure_rule(rule, ratio, grads, errors, repeats))
-    out(measure_rule(make_rule(EapuResidualConfig(), n_weights), 1e-2, grads, errors, repeats))
+    out(measure_rule(make_rule(EapuResidualConfig(), n_weights), 4e-2, grads, errors, repeats))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     Field,
@@ -22,6 +21,7 @@ from eapu_hil.loading import Data, FileModel, load_model, packaged_names, read_m
 from eapu_hil.optimizer import OptimizerConfig
 from eapu_hil.recipe import Recipe
 from eapu_hil.rules import RuleConfig
+from eapu_hil.tasks import TaskConfig
 
 __all__ = ["BenchConfig", "ExperimentConfig", "LimitsConfig", "load_model", "packaged_names"]
 
@@ -121,16 +121,10 @@ class BenchConfig(FileModel):
         return self
 
 
-def _named(value: dict[str, Any]) -> dict[str, Any]:
-    if not isinstance(value.get("name"), str):
-        raise ValueError("needs a key `name`, the name of a task")
-    return value
-
-
 class ExperimentConfig(FileModel):
     """An experiment file.
 
-    task: `name` and the task's own keys, validated by the task.
+    task, rule, optimizer: `name` and the keys of that one.
     backward: products with the transposed weights on the array, or on the host with weights read back.
     weight_range: largest weight that a layer can hold, in units of its He initialisation's standard deviation
         sqrt(2 / n_in); it sets the layer's scale between weights and conductances.
@@ -145,7 +139,7 @@ class ExperimentConfig(FileModel):
 
     name: str = Field(min_length=1)
     bench: BenchConfig
-    task: Annotated[dict[str, Any], AfterValidator(_named)]
+    task: TaskConfig
     rule: RuleConfig
     optimizer: OptimizerConfig
     steps: PositiveInt

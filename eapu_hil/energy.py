@@ -23,14 +23,14 @@ class EnergyModel:
     line_capacitance_f: of one row, column or gate line with its junctions; charged to V and discharged once a
         pulse, C V^2 from the supply (NeuroSim, Cell.cpp). An assumption: 128 cells of about 2 um pitch,
         0.2 fF/um of wire and 1 fF of junction in each.
-    product_time_s, read_time_s: how long the lines are driven for one product (ISAAC: 100 ns) and for one
-        verify read (an assumption).
+    product_time_s, read_time_s: how long the lines are driven for one product and for one verify read; the
+        times of the packaged twin (ISAAC's arrays, at 32 nm, take 100 ns).
     """
 
     adc_j: float = 20e-12
     dac_j: float = 4e-12
     line_capacitance_f: float = 180e-15
-    product_time_s: float = 100e-9
+    product_time_s: float = 1e-6
     read_time_s: float = 1e-6
 
 

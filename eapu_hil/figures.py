@@ -21,7 +21,7 @@ try:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Colormap, Normalize
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 except ImportError as error:
     raise ConfigError("figures need matplotlib: pip install 'eapu-hil[train]'") from error
 
@@ -155,7 +155,9 @@ def draw_write_error(path: Path, error_s: NDArray[np.floating[Any]], converged: 
         names = (f"in band ({count(converged.sum())})", f"not converged ({count((~converged).sum())})")
         axes.hist([error[converged], error[~converged]], bins=[*bins], stacked=True, color=[BLUE, VERMILLION],
                   label=names if not converged.all() else (names[0], "_none"))  # fmt: skip
-        _log_axis(axes)
+        if not converged.all():  # the few that failed would not be seen
+            _log_axis(axes)
+            axes.set_ylim(bottom=0.7)
         axes.set_xlabel("last verify reading minus target (µS)")
         axes.set_ylabel("cell writes", color=GREY)
         outside = int(np.sum(np.abs(error) > reach))
@@ -214,7 +216,7 @@ def _maps(path: Path, layers: Sequence[_Layer]) -> None:
                 if k in layer.maps:
                     axes.imshow(layer.maps[k], cmap=layer.colours, norm=layer.normal, interpolation="nearest")
                 name = f"array {k}, {layer.name}" if down else f"array {k}"
-                if down or line is grid[0]:
+                if down or layer is layers[0]:
                     axes.set_title(name, loc="center", fontweight="normal", fontsize=8.5)
             if not down and len(layers) > 1:
                 line[0].set_ylabel(layer.name)
@@ -259,6 +261,7 @@ def _log_axis(axes: Axes) -> None:
 
 def _step_axis(axes: Axes) -> None:
     axes.set_xlabel("step", color=GREY)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(x=0.02)
 
 

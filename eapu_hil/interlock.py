@@ -67,6 +67,11 @@ class InterlockedCrossbar:
         return self._check.name
 
     @property
+    def is_grounded(self) -> bool:
+        """Whether nothing was sent since the lines were put to 0 V."""
+        return self._grounded
+
+    @property
     def identity(self) -> Identity:
         return self._identity
 
@@ -168,7 +173,8 @@ class InterlockedCrossbar:
             try:
                 self.ground()
             except BaseException as failure:  # noqa: BLE001 - the first error is the one to pass on
-                _report(f"{self.name}: could not be grounded: {_text(failure)}", error)
+                if not self.is_grounded:
+                    _report(f"{self.name}: could not be grounded: {_text(failure)}", error)
             raise
 
     def _refuse_when_closed(self) -> None:
@@ -182,23 +188,24 @@ def close_all(arrays: Sequence[InterlockedCrossbar], error: BaseException | None
     error: the exception that is on its way, if there is one; failures are then added to it as notes.
     Otherwise raises HilError that names each array that could not be grounded.
     """
-    failures: list[tuple[str, BaseException]] = []
+    failures: list[BaseException] = []
+    messages: list[str] = []
     for array in arrays:
         try:
             array.close()
         except BaseException as failure:  # noqa: BLE001 - the other arrays have to be grounded first
-            failures.append((f"{array.name}: could not be grounded: {_text(failure)}", failure))
-    if not failures:
-        return
-    message = "; ".join(text for text, _ in failures)
-    if error is not None:
-        _report(message, error)
-        return
-    for _, cause in failures:
-        if not isinstance(cause, Exception):  # Ctrl-C or SIGTERM came in between
-            _report(message, cause)
-            raise cause
-    raise HilError(message) from failures[0][1]
+            failures.append(failure)
+            if not array.is_grounded:
+                messages.append(f"{array.name}: could not be grounded: {_text(failure)}")
+    # Ctrl-C or SIGTERM may have come in between; it goes on when nothing else is on its way.
+    interrupts = [failure for failure in failures if not isinstance(failure, Exception)]
+    leaving = error or next(iter(interrupts), None)
+    if leaving is not None and messages:
+        _report("; ".join(messages), leaving)
+    if error is None and leaving is not None:
+        raise leaving
+    if error is None and failures:
+        raise HilError("; ".join(messages)) from failures[0]
 
 
 @contextmanager

@@ -8,13 +8,14 @@ import re
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from eapu_hil.hal import ConfigError
 from eapu_hil.yamltext import parse_yaml, plain_data
@@ -26,6 +27,14 @@ _KINDS = {
     "recipes": ("recipe", "recipes"),
     "presets": ("preset", "twin/presets"),
     "passports": ("passport", "passports"),
+}
+# pydantic's words -> those of somebody who writes YAML
+_WORDS = {
+    "Input should be": "must be",
+    "an object": "a mapping of keys",
+    "a valid array": "a list",
+    "Tuple": "the list",
+    " after validation": "",
 }
 Source = Path | str | Mapping[str, Any] | BaseModel
 Data = dict[str, Any]
@@ -59,6 +68,7 @@ class _Origin:
     label: str
     prefix: str
     base: Path
+    changes: str = "--set"  # what overrides are called
 
 
 def load_model(
@@ -74,6 +84,8 @@ def load_model(
     """
     parsed = dict(overrides) if isinstance(overrides, Mapping) else dict(map(_parse_override, overrides))
     origin, data = _read(source, kind, Path.cwd())
+    if isinstance(overrides, Mapping):
+        origin = replace(origin, changes="overrides")
     return _build(model, origin, data, parsed)
 
 
@@ -105,7 +117,10 @@ def _build(model: type[Model], origin: _Origin, data: Data, overrides: Data) -> 
         if isinstance(value, Mapping):
             inner_origin, content = _Origin(origin.label, f"{origin.prefix}{key}.", origin.base), dict(value)
         elif isinstance(value, str):
-            inner_origin, content = _read(value, kind, origin.base)
+            try:
+                inner_origin, content = _read(value, kind, origin.base)
+            except ConfigError as error:
+                raise ConfigError(f"{origin.label}: {origin.prefix}{key}: {error}") from error
         else:
             what = _KINDS[kind][0]
             raise ConfigError(
@@ -193,30 +208,47 @@ def _validate(model: type[Model], origin: _Origin, data: Data, overrides: Data) 
         errors = error.errors(include_url=False)
     # A misspelt key is also a missing one; the misspelling says more.
     first = min(errors, key=lambda item: item["type"] != "extra_forbidden")
-    key, models = _locate(model, first["loc"])
+    key, models = _locate(model, first["loc"], first["type"] == "extra_forbidden")
     dotted = origin.prefix + key
     where = f"{origin.label}: {dotted}" if dotted else origin.label
-    if any(key == name or key.startswith(f"{name}.") for name in overrides):
-        where += " (from --set)"
-    match first["type"]:
+    if any(f"{key}.".startswith(f"{name}.") or name.startswith(f"{key}.") for name in overrides):
+        where += f" (from {origin.changes})"
+    raise ConfigError(f"{where}: {' '.join(_explain(first, models).split())}")
+
+
+def _explain(error: ErrorDetails, models: Sequence[type[BaseModel]]) -> str:
+    """What is wrong and what is allowed. models: those that hold the wrong key."""
+    context = error.get("ctx", {})
+    match error["type"]:
         case "extra_forbidden":
             allowed = [name for owner in models for name in owner.model_fields]
-            guess = _did_you_mean(str(first["loc"][-1]), allowed)
-            text = f"unknown key{guess}; allowed are {', '.join(allowed)}"
+            guess = _did_you_mean(str(error["loc"][-1]), allowed)
+            return f"unknown key{guess}; allowed are {', '.join(allowed)}"
         case "missing":
-            text = "missing, must be given"
-        case _:
-            text = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-            if first["loc"] and not isinstance(first["input"], Mapping):
-                text += f"; given {_short(first['input'])}"
-                expected = first.get("ctx", {}).get("expected")
-                if expected is not None and isinstance(first["input"], str):
-                    text += _did_you_mean(first["input"], re.findall(r"'([^']*)'", str(expected)))
-    raise ConfigError(f"{where}: {' '.join(text.split())}")
+            return "missing, must be given"
+        case "union_tag_not_found":
+            return f"the key {context['discriminator']} is missing, must be given"
+        case "union_tag_invalid":
+            allowed = re.findall(r"'([^']*)'", context["expected_tags"])
+            guess = _did_you_mean(context["tag"], allowed)
+            return f"unknown {context['tag']!r}{guess}; allowed are {', '.join(allowed)}"
+    text = error["msg"].removeprefix("Value error, ")
+    for theirs, ours in _WORDS.items():
+        text = text.replace(theirs, ours)
+    if error["loc"] and not isinstance(error["input"], Mapping):
+        text += f"; given {_short(error['input'])}"
+        if isinstance(error["input"], str):
+            text += _did_you_mean(error["input"], re.findall(r"'([^']*)'", str(context.get("expected"))))
+    return text
 
 
-def _locate(model: type[BaseModel], location: tuple[int | str, ...]) -> tuple[str, list[type[BaseModel]]]:
-    """The dotted key of an error, without pydantic's union tags, and the models that hold its last part."""
+def _locate(
+    model: type[BaseModel], location: tuple[int | str, ...], unknown_key: bool
+) -> tuple[str, list[type[BaseModel]]]:
+    """The dotted key of an error, without pydantic's union tags, and the models that hold its last part.
+
+    unknown_key: the last part is a key that no model has.
+    """
     models, parts = [model], []
     for depth, part in enumerate(location, start=1):
         fields = [
@@ -226,9 +258,9 @@ def _locate(model: type[BaseModel], location: tuple[int | str, ...]) -> tuple[st
         ]
         if fields:
             parts.append(str(part))
-            if depth < len(location):
+            if depth < len(location):  # otherwise the models that hold this key are wanted
                 models = [inner for field in fields for inner in _models_in(field.annotation)]
-        elif isinstance(part, int) or depth == len(location) or not models:
+        elif isinstance(part, int) or not models or (unknown_key and depth == len(location)):
             parts.append(str(part))
         else:  # the tag of a union: its class or the value of its discriminator
             tagged = [owner for owner in models if part in _tags(owner)]

@@ -124,13 +124,16 @@ def _curves(run: RunData) -> list[Section]:
 
 def _items(run: RunData) -> list[Table]:
     """The last full evaluation, image by image."""
-    full = [line for line in run.evaluations if line.get("items") and not line.get("quick")]
+    full = [line for line in run.evaluations if line["step"] and line.get("items") and not line.get("quick")]
     if not full:
         return []
     style = run.style
-    rows = [[i["name"], style.text(i["input"]), style.text(i["value"])] for i in full[-1]["items"]]
-    mean = ["mean", style.text(full[-1]["input"]), style.text(full[-1]["metric"])]
-    return [Table([*rows, mean], [f"held out, after step {full[-1]['step']}", "input", "output"], total=True)]
+    last, head = full[-1], f"held out, after step {full[-1]['step']}"
+    rows = [[item["name"], style.text(item["input"]), style.text(item["value"])] for item in last["items"]]
+    rows.append(["mean", style.text(last["input"]), style.text(last["metric"])])
+    if last["input"] is None:
+        return [Table([[name, value] for name, _, value in rows], [head, "output"], total=True)]
+    return [Table(rows, [head, "input", "output"], total=True)]
 
 
 def _examples(run: RunData) -> list[Section]:
@@ -144,11 +147,16 @@ def _examples(run: RunData) -> list[Section]:
 def _array(run: RunData) -> list[Section]:
     sections, folder = [], run.path / "figures"
     before, after, wear = run.maps("g_before_s"), run.maps("g_after_s"), run.maps("pulses")
-    drawn = f" The first {figures.ARRAYS_DRAWN_MAX} arrays are drawn."
-    drawn = drawn if max(len(before), len(after), len(wear)) > figures.ARRAYS_DRAWN_MAX else ""
+    arrays = sorted(before | after | wear)
+    used = sorted({int(k) for k in np.unique(run.writes["array"])} & set(arrays)) or arrays
+    before, after, wear = ({k: maps[k] for k in used if k in maps} for maps in (before, after, wear))
+    drawn = f" {len(arrays) - len(used)} more arrays hold no weights." if len(used) < len(arrays) else ""
+    if len(used) > figures.ARRAYS_DRAWN_MAX:
+        drawn += f" The first {figures.ARRAYS_DRAWN_MAX} are drawn."
     if before or after:
         figures.draw_conductance(folder / "conductance.png", before, after)
-        text = f"As read from the arrays before the first step and after the last one.{drawn}"
+        moments = ("before the first step" if before else "", "after the last one" if after else "")
+        text = f"As read from the arrays {' and '.join(filter(None, moments))}.{drawn}"
         sections.append(Section("Conductance", text, "conductance.png"))
     if run.writes.size:
         error = run.writes["after_s"].astype(np.float64) - run.writes["target_s"]
@@ -159,7 +167,7 @@ def _array(run: RunData) -> list[Section]:
         figures.draw_wear(folder / "wear.png", wear)
         taken = np.concatenate([pulses.ravel() for pulses in wear.values()])
         text = (
-            f"Pulses of this run on each cell: median {count(float(np.median(taken)))}, "
+            f"Pulses on each cell in the chip's life, this run included: median {count(float(np.median(taken)))}, "
             f"99.9th percentile {count(float(np.percentile(taken, 99.9)))}, most {count(float(taken.max()))}."
         )
         sections.append(Section("Wear", text + drawn, "wear.png"))

@@ -59,7 +59,7 @@ def summarize(
     """The summary of a run; `status` is success, stopped or failed."""
     steps = read_metrics(run_dir, "step")
     summary: dict[str, Any] = {
-        "task": config.task["name"],
+        "task": config.task.name,
         "rule": config.rule.name,
         "backend": "digital" if config.rule.name == "digital" else config.bench.backend,
         "seed": config.seed,

@@ -50,8 +50,7 @@ class Terminal:
         """Shows the project's log records; above a running progress bar where there is one."""
         handler = _ConsoleHandler(self.errors)
         handler.setFormatter(logging.Formatter("eapu-hil: %(message)s"))
-        root = logging.getLogger()
-        root.handlers = [handler]
+        logging.basicConfig(handlers=[handler], force=True)
         logging.getLogger("eapu_hil").setLevel(logging.INFO)
         logging.getLogger("eapu_calibration").setLevel(logging.INFO)
 
@@ -105,17 +104,18 @@ class TrainingBar:
         self._metric = metrics.get("metric")
         if not self._console.is_terminal:
             line = f"{self._label}: step {step}/{self._total}  {self._numbers()}"
-            self._console.print(line, soft_wrap=True, markup=False)
+            self._console.print(line.rstrip(), soft_wrap=True, markup=False)
 
     def on_end(self) -> None:
         self._bar.stop()
 
     def _numbers(self) -> str:
-        parts = [f"loss {self._loss:.3g}" if self._loss is not None else ""]
-        parts.append(f"metric {self._metric:.4g}" if self._metric is not None else "")
-        parts.append(f"written {share(self._ratio)}" if self._ratio is not None else "")
+        # Fixed widths keep the bar still.
+        parts = [f"loss {self._loss:<8.3g}" if self._loss is not None else ""]
+        parts.append(f"metric {self._metric:<6.4g}" if self._metric is not None else "")
+        parts.append(f"written {share(self._ratio):<7}" if self._ratio is not None else "")
         parts.append(f"pulses {count(self._pulses)}" if self._pulses else "")
-        return "  ".join(part for part in parts if part)
+        return " ".join(part for part in parts if part)
 
 
 def _running(mean: float | None, value: float | None) -> float | None:

@@ -43,10 +43,11 @@ _Loader.add_implicit_resolver(
 
 
 def parse_yaml(text: str, label: str) -> Any:
+    """The content of `text`; `label` names it in messages. Raises ConfigError."""
     try:
         value = yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
-        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark and "\n" in text else ""
         raise ConfigError(f"{label}{line}: not valid YAML: {error.problem}") from error
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{label}: not valid YAML: {str(error).splitlines()[0]}") from error

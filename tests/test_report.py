@@ -108,6 +108,7 @@ def _writes(rng: np.random.Generator, size: int) -> np.ndarray:
     error = np.where(failed, rng.normal(0, 6e-6, size), rng.normal(0.05e-6, 0.5e-6, size).clip(-1e-6, 1e-6))
     writes["after_s"] = writes["target_s"] + error
     writes["status"] = np.where(failed, CellStatus.NOT_CONVERGED, CellStatus.OK)
+    writes["array"] = rng.integers(0, 2, size)
     writes["pulses"] = rng.geometric(0.4, size)
     return writes
 

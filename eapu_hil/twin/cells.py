@@ -75,9 +75,13 @@ class CellArray:
         now_s: float,
         rng: np.random.Generator,
     ) -> FloatArray:
-        """One pulse to each cell of `index` (unique). Returns the peak current of each in A, shape (n,)."""
+        """One pulse to each cell of `index` (unique). Returns the peak current of each in A, shape (n,).
+
+        Where the gate does not open the access transistor no current flows and nothing happens.
+        """
         before = self.g_s[index]
-        alive = ~self._dead[index]
+        gate_open = gate_v > self._gate_threshold_v[index]
+        alive = gate_open & ~self._dead[index]
         rising = polarity != Polarity.RESET
         formable = alive & ~self._formed[index] & rising & (amplitude_v >= self._v_form_v[index])
         active = alive & self._formed[index]
@@ -98,7 +102,7 @@ class CellArray:
         moved = after != before
         self._relaxing.restart(index[moved], after[moved], now_s, rng)
         self._wear_out(index[moved], (after - before)[moved])
-        return amplitude_v * np.maximum(before, after)
+        return np.where(gate_open, amplitude_v * np.maximum(before, after), 0.0)
 
     def _set(
         self,
@@ -142,13 +146,15 @@ class CellArray:
         faults = self._preset.faults
         self.g_s[worn] = np.where(self._fails_high[worn], faults.g_stuck_high_s, faults.g_stuck_low_s)
         self._dead[worn] = True
+        self._relaxing.stop(worn)
 
 
 class RelaxingCells:
     """Relaxation as a random walk in the logarithm of the time since the write.
 
     The law of Var(t) = v1 + slope log10(t / 1 s) is a Wiener process in log10(t) that starts at
-    t0 = 10^(-v1/slope) s, so its increments can be drawn exactly at any times. A cell is brought up to date each
+    t0 = 10^(-v1/slope) s, so its increments can be drawn exactly at any times. Its mean moves evenly up to 1 s
+    and at the rate of the table from then on. A cell is brought up to date each
     time a tenth of a decade has passed: rarely enough that few cells differ from one product to the next.
     Law and state table: measured data of github akashlevy/RRAM-Relaxation-Master-Model (MIT).
     """
@@ -161,8 +167,7 @@ class RelaxingCells:
         self._g_written_s: FloatArray = files.zeros("g_written_s", (count,))  # type: ignore[assignment]
         self._tail: FloatArray = files.array("tail", np.ones(count))  # type: ignore[assignment]
         self._log_age: FloatArray = files.array("log_age", np.full(count, np.inf))  # type: ignore[assignment]
-        table = (law.variance_1s_s2, law.variance_per_decade_s2)
-        self._log_start = -np.asarray(table[0]) / np.maximum(np.asarray(table[1]), 1e-30)
+        self._log_start = -np.asarray(law.variance_1s_s2) / np.asarray(law.variance_per_decade_s2)
 
     def restart(self, index: IntArray, g_s: FloatArray, now_s: float, rng: np.random.Generator) -> None:
         """The cells of `index` were just written to `g_s` (S)."""
@@ -175,6 +180,10 @@ class RelaxingCells:
         # E[tail^2] = 1, so that the tails leave the variance law as it is.
         sd = law.tail_log_sd
         self._tail[index] = np.exp(sd * rng.standard_normal(index.size) - sd**2)
+
+    def stop(self, index: IntArray) -> None:
+        """The cells of `index` hold what they hold for ever."""
+        self._written_s[index] = np.inf
 
     def advance(self, g_s: FloatArray, now_s: float, rng: np.random.Generator) -> None:
         """Moves the conductances `g_s` (all cells, changed in place) to `now_s`."""
@@ -190,10 +199,18 @@ class RelaxingCells:
         decades = log_age[due] - self._log_age[due]
         written = self._g_written_s[due]
         variance = np.interp(written, law.g_s, law.variance_per_decade_s2) * decades
-        mean = np.interp(written, law.g_s, law.mean_per_decade_s) * decades
+        mean = self._mean_s(written, log_age[due]) - self._mean_s(written, self._log_age[due])
         walk = np.sqrt(variance) * self._tail[due] * rng.standard_normal(due.size)
         g_s[due] = np.maximum(g_s[due] + mean + walk, law.g_s[0] / 4)
         self._log_age[due] = log_age[due]
+
+    def _mean_s(self, written_s: FloatArray, log_age: FloatArray) -> FloatArray:
+        """Mean change from the write to an age of 10^log_age s, S."""
+        law = self._law
+        early = np.minimum(1.0 - log_age / np.interp(written_s, law.g_s, self._log_start), 1.0)
+        at_1s: FloatArray = np.interp(written_s, law.g_s, law.mean_1s_s)
+        later: FloatArray = np.interp(written_s, law.g_s, law.mean_per_decade_s) * np.maximum(log_age, 0.0)
+        return at_1s * early + later
 
 
 def compliance(peak_a: FloatArray, i_max_a: float) -> StatusArray:

@@ -7,29 +7,36 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.hal import FloatArray, IntArray
+from eapu_hil.hal import FloatArray, IntArray, LimitError
 from eapu_hil.twin.preset import Adc, Dac
 
 
 class InputConverter:
-    """DAC of the driven lines: signed, rounds to its steps."""
+    """DAC of the driven lines: signed, rounds to its steps; without bits it is continuous and unbounded."""
 
     def __init__(self, law: Dac) -> None:
         self.exact = law.bits is None
         # The largest code is 2^(bits-1) - 1: full scale is reached on both sides, zero is a code.
         codes = 1 if law.bits is None else 2 ** (law.bits - 1) - 1
+        self._top_code = codes
         self._step_v = law.v_full_scale_v / codes
-        self.full_scale_v = law.v_full_scale_v
+        self._full_scale_v = law.v_full_scale_v
 
     def convert(self, v_v: FloatArray) -> NDArray[np.floating]:
         """The voltages that reach the lines, V.
 
-        float32 once quantised (codes are small integers), float64 when the converter is ideal.
+        float32 once quantised (codes are small integers), as given when the converter is ideal. Raises
+        LimitError for a voltage beyond its full scale: a converter that silently clamps gives wrong products.
         """
         if self.exact:
             return v_v
         codes = np.asarray(v_v, dtype=np.float32) * np.float32(1.0 / self._step_v)
         np.rint(codes, out=codes)
+        if max(codes.max(initial=0.0), -codes.min(initial=0.0)) > self._top_code:
+            raise LimitError(
+                f"twin: {float(np.abs(v_v).max())} V asked of the input converter; "
+                f"allowed is at most {self._full_scale_v} V (dac.v_full_scale_v)"
+            )
         codes *= np.float32(self._step_v)
         return codes
 

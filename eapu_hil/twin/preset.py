@@ -91,24 +91,25 @@ class Forming(Section):
 class Relaxation(Section):
     """Log-time relaxation after a write, by state.
 
-    At the conductances `g_s` the change has variance `variance_1s_s2` after 1 s and gains
-    `variance_per_decade_s2` with each decade of time; its mean moves by `mean_per_decade_s`. A log-normal
-    scale per write (`tail_log_sd`) makes the tails heavy. Conductances are brought up to date at most every
-    `update_interval_s` of bench time and after every wait.
+    At the conductances `g_s` the change has variance `variance_1s_s2` and mean `mean_1s_s` after 1 s and gains
+    `variance_per_decade_s2` and `mean_per_decade_s` with each decade of time. A log-normal scale per write
+    (`tail_log_sd`) makes the tails heavy. Conductances are brought up to date at most every `update_interval_s`
+    of bench time and after every wait.
     """
 
     enabled: bool = True
     g_s: list[PositiveFloat]
     variance_1s_s2: list[PositiveFloat]
     variance_per_decade_s2: list[PositiveFloat]
+    mean_1s_s: list[float]
     mean_per_decade_s: list[float]
     tail_log_sd: NonNegativeFloat
     update_interval_s: PositiveFloat
 
     @model_validator(mode="after")
     def _same_length(self) -> Relaxation:
-        columns = (self.g_s, self.variance_1s_s2, self.variance_per_decade_s2, self.mean_per_decade_s)
-        if len({len(column) for column in columns}) != 1 or sorted(self.g_s) != self.g_s:
+        columns = (self.variance_1s_s2, self.variance_per_decade_s2, self.mean_1s_s, self.mean_per_decade_s)
+        if any(len(column) != len(self.g_s) for column in columns) or sorted(self.g_s) != self.g_s:
             raise ValueError("the lists must have one length and g_s must rise")
         return self
 
@@ -169,7 +170,7 @@ class Circuit(Section):
 
 
 class Dac(Section):
-    """Input converter: signed, `bits` over +-v_full_scale_v. bits: null means continuous."""
+    """Input converter: signed, `bits` over +-v_full_scale_v. bits: null means continuous, unbounded."""
 
     bits: PositiveInt | None
     v_full_scale_v: PositiveFloat

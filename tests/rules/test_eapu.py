@@ -32,6 +32,7 @@ def draw(dg_s: np.ndarray, errors: WriteErrors, seed: int = 1, **keys: float) ->
 
 
 def dense(proposal: Proposal, n_weights: int) -> np.ndarray:
+    assert np.all(np.diff(proposal.index) > 0)
     asked = np.zeros(n_weights)
     asked[proposal.index] = proposal.step_s
     return asked
@@ -154,13 +155,16 @@ def test_agrees_with_the_textbook_form_in_distribution(size_us: float) -> None:
 
 
 def test_writes_fall_evenly_over_the_weights_and_in_the_right_number() -> None:
-    asked = np.zeros(N)
-    for seed in range(20):
-        asked += draw(np.full(N, 0.1 * US), WriteErrors.uniform(2 * US, N), seed) != 0
-    parts = asked.reshape(100, -1).sum(axis=1)
-    expected, variance = N * 20 * 0.05 / 100, N * 20 * 0.05 * 0.95 / 100
-    within(float(parts.sum()), 100 * expected, np.sqrt(100 * variance))
-    within(float(np.sum((parts - expected) ** 2 / variance)), 100, np.sqrt(200))
+    """Small changes of two sizes side by side: half of the candidates of the smaller size are rejected."""
+    counts, draws = np.zeros(N), 20
+    for seed in range(draws):
+        counts += draw(np.tile([0.1 * US, 0.05 * US], N // 2), WriteErrors.uniform(2 * US, N), seed) != 0
+    for of_one_size, p in ((counts[::2], 0.05), (counts[1::2], 0.025)):
+        parts = of_one_size.reshape(100, -1).sum(axis=1)
+        trials = N // 2 * draws / 100
+        variance = trials * p * (1 - p)
+        within(float(parts.sum()), 100 * trials * p, np.sqrt(100 * variance))
+        within(float(np.sum((parts - trials * p) ** 2 / variance)), 100, np.sqrt(200))
 
 
 def test_up_and_down_are_treated_alike() -> None:
