@@ -75,8 +75,8 @@ class ArrayModel:
         self._rules: dict[str, UpdateRule] = {
             name: make_rule(config.rule, shape[0] * shape[1]) for name, shape in shapes.items()
         }
-        rewrite = any(rule.rewrite_in_band for rule in self._rules.values())
-        self._recipe = recipe.model_copy(update={"rewrite_in_band": rewrite})
+        # A change that a rule asks for is made, also where it is smaller than the band.
+        self._recipe = recipe.model_copy(update={"rewrite_in_band": True})
         self._host: dict[str, HostBackward] = {}
         self._counts = _StepCounts()
         self.network = Network(task.layers(), self._weights_maker(config.backward == "host"))

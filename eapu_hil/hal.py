@@ -170,7 +170,13 @@ class Pulses:
 
     @classmethod
     def same(
-        cls, cells: Cells, polarity: Polarity, amplitude_v: float, gate_v: float, width_s: float, count: int = 1
+        cls,
+        cells: Cells,
+        polarity: Polarity,
+        amplitude_v: float,
+        gate_v: float,
+        width_s: float,
+        count: int = 1,
     ) -> Pulses:
         """The same pulse for each of `cells`."""
         n = len(cells)

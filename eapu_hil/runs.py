@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -308,12 +309,8 @@ def _write_start(run_dir: Path, record: Mapping[str, Any]) -> None:
 
 
 def _discard(run_dir: Path) -> None:
-    """Removes a run that holds nothing; whatever else lies in its directory stays."""
-    for name in ("start.yaml", "writes.bin", "metrics.jsonl"):
-        (run_dir / name).unlink(missing_ok=True)
-    for directory in (run_dir / "checkpoints", run_dir):
-        if directory.is_dir() and not any(directory.iterdir()):
-            directory.rmdir()
+    """Removes a run that holds nothing. Its directory was new or empty, so all that is in it came with the run."""
+    shutil.rmtree(run_dir, ignore_errors=True)
 
 
 def _whole_records(path: Path) -> int:

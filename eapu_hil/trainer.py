@@ -163,8 +163,8 @@ class _Trainer:
         progress.on_start(config.steps)
         status = "failed"
         try:
-            if first_step == 1:
-                self._evaluate(0, False, progress)
+            # Quick after a resume: it shows what the chip still holds.
+            self._evaluate(first_step - 1, first_step > 1, progress)
             for step in range(first_step, config.steps + 1):
                 self._train_step(step, progress)
                 if step == config.steps:
@@ -217,6 +217,7 @@ class _Trainer:
         evaluation = self._task.evaluate(self._network.infer, quick=quick)
         metrics = {
             "step": step,
+            "name": self._task.metric_name,
             "metric": evaluation.value,
             "input": evaluation.input,
             "ssim": evaluation.ssim,

@@ -95,6 +95,9 @@ def decide(
     """
     error = g_read_s - g_target_s
     inside = np.abs(error) <= recipe.band_s
+    # A ramp goes on to the middle half of the band: cells that just crossed its edge would bias the result.
+    short = np.where(history.direction == Polarity.RESET, error, -error) > recipe.band_s / 2
+    inside &= history.confirming | (history.direction == 0) | ~short
     if recipe.rewrite_in_band:
         inside &= history.pulses > 0
     done = inside & history.confirming

@@ -39,7 +39,9 @@ def measure_write_error(
     Cells that do not converge are left out. Raises ValueError with fewer than 8 cells a level.
     """
     if len(cells) < 8 * LEVELS:
-        raise ValueError(f"{len(cells)} cells are too few for {LEVELS} levels; at least {8 * LEVELS} are needed")
+        raise ValueError(
+            f"{len(cells)} cells are too few for {LEVELS} levels; at least {8 * LEVELS} are needed"
+        )
     levels_s = np.linspace(recipe.g_min_s, recipe.g_max_s, LEVELS)
     level = rng.permutation(np.arange(len(cells)) % LEVELS)
     outcome = array.program(Targets(cells, levels_s[level]), recipe)

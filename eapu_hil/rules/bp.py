@@ -14,7 +14,6 @@ class Bp(Stateless):
     """Proposes the full wanted change of every weight whose step is not 0. Draws nothing at random."""
 
     name = "bp"
-    rewrite_in_band = True
 
     def propose(self, dg_s: StepArray, errors: WriteErrors, rng: np.random.Generator) -> Proposal:  # noqa: ARG002
         """See `UpdateRule.propose`."""

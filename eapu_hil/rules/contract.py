@@ -56,13 +56,9 @@ class Proposal:
 
 
 class UpdateRule(Protocol):
-    """Turns the optimizer's wanted changes into writes. One instance for each layer.
-
-    rewrite_in_band: whether a cell is pulsed at least once even if it already reads inside its band.
-    """
+    """Turns the optimizer's wanted changes into writes. One instance for each layer."""
 
     name: str
-    rewrite_in_band: bool
 
     def propose(self, dg_s: StepArray, errors: WriteErrors, rng: np.random.Generator) -> Proposal:
         """Chooses the writes of this step.

@@ -39,7 +39,6 @@ class Eapu(Stateless):
     """
 
     name = "eapu"
-    rewrite_in_band = False
 
     def __init__(
         self, n_weights: int, *, threshold_scale: float = 1.0, threshold_s: float | None = None

@@ -28,7 +28,6 @@ class EapuResidual:
     """The rule for one layer. kappa: threshold over measured write error."""
 
     name = "eapu_residual"
-    rewrite_in_band = False
 
     def __init__(self, n_weights: int, *, kappa: float = 3.0) -> None:
         self._kappa = np.float32(kappa)

@@ -61,9 +61,9 @@ class CellArray:
         self._wear: FloatArray = files.zeros("wear", (count,))  # type: ignore[assignment]
         self._relaxing = RelaxingCells(preset.relaxation, count, files)
 
-    def relax(self, now_s: float, rng: np.random.Generator) -> None:
-        """Brings every conductance up to date with the bench time."""
-        self._relaxing.advance(self.g_s, now_s, rng)
+    def relax(self, now_s: float, rng: np.random.Generator, exactly: bool) -> None:
+        """Brings the conductances up to date with the bench time: all of them if `exactly`."""
+        self._relaxing.advance(self.g_s, now_s, rng, exactly)
 
     def pulse(
         self,
@@ -159,7 +159,7 @@ class RelaxingCells:
     Law and state table: measured data of github akashlevy/RRAM-Relaxation-Master-Model (MIT).
     """
 
-    STEP_DECADES = 0.1
+    STEP_DECADES = 0.25
 
     def __init__(self, law: Relaxation, count: int, files: StateFiles) -> None:
         self._law = law
@@ -185,15 +185,15 @@ class RelaxingCells:
         """The cells of `index` hold what they hold for ever."""
         self._written_s[index] = np.inf
 
-    def advance(self, g_s: FloatArray, now_s: float, rng: np.random.Generator) -> None:
-        """Moves the conductances `g_s` (all cells, changed in place) to `now_s`."""
+    def advance(self, g_s: FloatArray, now_s: float, rng: np.random.Generator, exactly: bool) -> None:
+        """Moves the conductances `g_s` (changed in place) to `now_s`: of the cells that are due, or of all."""
         law = self._law
         if not law.enabled:
             return
         age = now_s - self._written_s
         with np.errstate(divide="ignore", invalid="ignore"):
             log_age = np.log10(age)
-        due = np.flatnonzero(log_age - self._log_age >= self.STEP_DECADES)
+        due = np.flatnonzero(log_age - self._log_age > (0.0 if exactly else self.STEP_DECADES))
         if due.size == 0:
             return
         decades = log_age[due] - self._log_age[due]
@@ -208,9 +208,9 @@ class RelaxingCells:
         """Mean change from the write to an age of 10^log_age s, S."""
         law = self._law
         early = np.minimum(1.0 - log_age / np.interp(written_s, law.g_s, self._log_start), 1.0)
-        at_1s: FloatArray = np.interp(written_s, law.g_s, law.mean_1s_s)
-        later: FloatArray = np.interp(written_s, law.g_s, law.mean_per_decade_s) * np.maximum(log_age, 0.0)
-        return at_1s * early + later
+        mean_s: FloatArray = np.interp(written_s, law.g_s, law.mean_1s_s) * early
+        mean_s += np.interp(written_s, law.g_s, law.mean_per_decade_s) * np.maximum(log_age, 0.0)
+        return mean_s
 
 
 def compliance(peak_a: FloatArray, i_max_a: float) -> StatusArray:

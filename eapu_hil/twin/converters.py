@@ -22,7 +22,7 @@ class InputConverter:
         self._step_v = law.v_full_scale_v / codes
         self._full_scale_v = law.v_full_scale_v
 
-    def convert(self, v_v: FloatArray) -> NDArray[np.floating]:
+    def convert(self, v_v: NDArray[np.floating]) -> NDArray[np.floating]:
         """The voltages that reach the lines, V.
 
         float32 once quantised (codes are small integers), as given when the converter is ideal. Raises

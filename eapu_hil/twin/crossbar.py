@@ -12,6 +12,7 @@ from eapu_hil.hal import (
     FloatArray,
     Identity,
     IntArray,
+    LimitError,
     Limits,
     PulseOutcome,
     Pulses,
@@ -68,6 +69,7 @@ class TwinCrossbar:
         self._read_adc = OutputConverters(adc, [adc.read_full_scale_a], shape[1], device)
         self._column_adc = OutputConverters(adc, adc.product_ranges_a, shape[1], device)
         self._row_adc = OutputConverters(adc, adc.product_ranges_a, shape[0], device)
+        self._attenuation = _LaggingAttenuation(shape, preset.circuit.line_resistance_ohm)
         self._updated_s = -np.inf
         self._products: _ProductMatrices | None = None
 
@@ -96,7 +98,16 @@ class TwinCrossbar:
         """Nothing is driven between requests; the twin's lines are at 0 V already."""
 
     def read(self, cells: Cells, v_read_v: float) -> Reading:
-        """Verify read, a row at a time: its gates on, its line driven, all columns virtual grounds."""
+        """Verify read, a row at a time: its gates on, its line driven, all columns virtual grounds.
+
+        Raises LimitError for a voltage that the input converter cannot give, or that it rounds to 0 V.
+        """
+        v_row_v = float(self._dac.convert(np.array([v_read_v]))[0])
+        if v_row_v == 0.0:
+            raise LimitError(
+                f"twin: a read at {v_read_v} V asked; allowed is at least half a step of the input converter "
+                "(dac.bits, dac.v_full_scale_v)"
+            )
         self._update()
         rows, position = np.unique(cells.row, return_inverse=True)
         flat = (rows[:, None] * self._shape[1] + np.arange(self._shape[1])).ravel()
@@ -106,7 +117,6 @@ class TwinCrossbar:
         r_ohm = self._preset.circuit.line_resistance_ohm
         row_g_s = np.maximum(sampled, 0.0).reshape(rows.size, -1)
         seen = row_read(row_g_s, rows, r_ohm, r_ohm, self._shape)
-        v_row_v = float(self._dac.convert(np.array([v_read_v]))[0])
         current = seen[position, cells.col] * self._read_adc.gain[cells.col] * v_row_v
         current = np.asarray(self._read_adc.convert(current, None, cells.col, self._rng), dtype=np.float64)
         status = np.where(self._read_adc.saturated(current), CellStatus.SATURATED, CellStatus.OK)
@@ -126,6 +136,7 @@ class TwinCrossbar:
         variance sum V^2 sd^2, so this is exact in law for ideal wires. With wires each cell's share is weighted
         by its own attenuation, which leaves out only the part that leaks into other lines.
         """
+        v_v = self._dac.convert(v_in_v)
         self._update()
         if self._products is None:
             self._products = self._matrices()
@@ -133,7 +144,6 @@ class TwinCrossbar:
         adc = self._column_adc if forward else self._row_adc
         driven, measured_lines = _chosen(lines_in), _chosen(lines_out)
         transfer, white = self._products.select(driven, measured_lines, forward, adc.gain)
-        v_v = self._dac.convert(v_in_v)
         variance_a2 = np.square(v_v) @ np.square(white) if self._preset.read_noise.enabled else None
         measured = adc.convert(v_v @ transfer, variance_a2, measured_lines, self._rng)
         self._clock.advance(v_in_v.shape[0] * self._preset.timing.product_s)
@@ -175,7 +185,7 @@ class TwinCrossbar:
         if elapsed_s < interval_s and not force:
             return
         if self._preset.relaxation.enabled:
-            self._cells.relax(now_s, self._rng)
+            self._cells.relax(now_s, self._rng, exactly=force)
             self._products = None
         if self._slow_noise.enabled:
             self._slow_noise.advance(elapsed_s, self._rng)
@@ -185,13 +195,44 @@ class TwinCrossbar:
     def _matrices(self) -> _ProductMatrices:
         g_s = self._cells.g_s.reshape(self._shape)
         transfer = self._network.transfer(g_s)
-        share = self._network.attenuation(g_s)
-        slow = 0.0
+        share = self._attenuation.of(g_s)
+        slow: FloatArray | float = 0.0
         if self._slow_noise.enabled:
             slow = self._slow_noise.relative().reshape(self._shape) * g_s * share
         white = white_sd_s(self._preset.read_noise, g_s) * share
         dtype = np.float64 if self._dac.exact else np.float32
         return _ProductMatrices((transfer + slow).astype(dtype), white.astype(np.float32))
+
+
+class _LaggingAttenuation:
+    """How much of each cell's noise arrives at its line, computed anew only when it has changed by a percent.
+
+    It costs as much as a factorisation of the wires. To first order it falls by what the cells draw along their
+    two lines: a change of the conductances moves it by at most the segment resistance times the number of
+    segments times the largest sum of changes up to any point of a line.
+    """
+
+    TOLERANCE = 0.01
+
+    def __init__(self, shape: tuple[int, int], segment_ohm: float) -> None:
+        self._shape = shape
+        self._segment_ohm = segment_ohm
+        self._known: tuple[FloatArray, FloatArray] | None = None  # conductances and their attenuation
+
+    def of(self, g_s: FloatArray) -> FloatArray:
+        """Attenuation (rows, columns) for the conductances `g_s`, S, off by less than `TOLERANCE`."""
+        if self._known is not None:
+            change_s = g_s - self._known[0]
+            drawn_s = sum(
+                length * float(np.abs(change_s.cumsum(axis=axis)).max())
+                for axis, length in enumerate(self._shape)
+            )
+            if drawn_s * self._segment_ohm < self.TOLERANCE:
+                return self._known[1]
+        # Its own circuit: the one that makes the products factorises at other times, and lags in its own way.
+        fresh = LineNetwork(self._shape, self._segment_ohm, self._segment_ohm)
+        self._known = g_s.copy(), fresh.attenuation(g_s)
+        return self._known[1]
 
 
 def _chosen(lines: IntArray | None) -> IntArray | slice:

@@ -38,7 +38,8 @@ class StateFiles:
                 f"{path} holds {mapped.dtype}{mapped.shape}, expected {initial.dtype}{initial.shape}"
             )
         # A plain view: arithmetic on it stays ordinary numpy.
-        return mapped.view(np.ndarray)
+        plain: NDArray[np.generic] = mapped.view(np.ndarray)
+        return plain
 
     def zeros(self, name: str, shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> NDArray[np.generic]:
         """An array of zeros, created when absent."""

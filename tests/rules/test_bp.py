@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from eapu_hil.hal import HilError
-from eapu_hil.rules import BpConfig, EapuConfig, EapuResidualConfig, WriteErrors, make_rule
+from eapu_hil.rules import BpConfig, WriteErrors, make_rule
 
 ERRORS = WriteErrors.uniform(2e-6, 5)
 
@@ -20,12 +20,6 @@ def test_proposes_every_change_in_full() -> None:
     assert proposal.index.dtype == np.int64
     assert np.array_equal(proposal.step_s, dg_s[[0, 2, 4]].astype(np.float64))
     assert rng.bit_generator.state == before
-
-
-def test_only_bp_pulses_cells_that_already_read_right() -> None:
-    assert make_rule(BpConfig(), 5).rewrite_in_band
-    assert not make_rule(EapuConfig(), 5).rewrite_in_band
-    assert not make_rule(EapuResidualConfig(), 5).rewrite_in_band
 
 
 def test_no_change_no_write() -> None:

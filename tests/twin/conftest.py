@@ -64,6 +64,7 @@ def open_twin() -> Iterator[OpenTwin]:
             arrays: int = 1,
             seed: int = 0,
             chip_dir: Path | None = None,
+            limits: dict[str, Any] | None = None,
             **overrides: Any,
         ) -> Bench:
             source = {
@@ -73,7 +74,7 @@ def open_twin() -> Iterator[OpenTwin]:
                 "arrays": arrays,
                 "shape": list(shape),
                 "seed": seed,
-                "limits": LIMITS,
+                "limits": {**LIMITS, **(limits or {})},
             }
             return stack.enter_context(open_bench(source, chip_dir=chip_dir, commission=False))
 

@@ -31,7 +31,9 @@ def adc(bits: int | None = 12, lines: int = 5, seed: int = 0, **errors: float) -
     )
 
 
-def measure(converters: OutputConverters, current_a: FloatArray, variance_a2: FloatArray | None = None) -> FloatArray:
+def measure(
+    converters: OutputConverters, current_a: FloatArray, variance_a2: FloatArray | None = None
+) -> FloatArray:
     every = slice(None)
     rng = np.random.default_rng(1)
     own = None if variance_a2 is None else variance_a2.copy()
@@ -68,7 +70,9 @@ def test_dac_refuses_what_it_cannot_reach(v_v: float) -> None:
 
 
 @given(currents, st.integers(4, 14))
-def test_adc_rounds_to_the_nearest_step_of_the_range_in_use_and_saturates(current_a: FloatArray, bits: int) -> None:
+def test_adc_rounds_to_the_nearest_step_of_the_range_in_use_and_saturates(
+    current_a: FloatArray, bits: int
+) -> None:
     measured_a = measure(adc(bits), current_a)
     range_a = RANGES_A[0] if np.abs(current_a).max() <= RANGES_A[0] else RANGES_A[1]
     expected_a = np.clip(current_a, -range_a, range_a)

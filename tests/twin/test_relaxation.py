@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from eapu_calibration.forming import form
+
 from eapu_hil.bench import Bench
 from eapu_hil.hal import Cells, CellStatus, FloatArray, Targets
 
@@ -93,7 +93,9 @@ def test_states_differ(watched: Watched) -> None:
 def test_increments_of_distant_decades_are_independent(watched: Watched) -> None:
     """A random walk in log time: what a cell did in the first second does not tell what it does later."""
     first, last = watched.change_us[1.0], watched.change_us[1e5] - watched.change_us[1.0]
-    centred = [part - np.poly1d(np.polyfit(watched.first_us, part, 3))(watched.first_us) for part in (first, last)]
+    centred = [
+        part - np.poly1d(np.polyfit(watched.first_us, part, 3))(watched.first_us) for part in (first, last)
+    ]
     assert abs(np.corrcoef(*centred)[0, 1]) < 0.1
 
 
