@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from eapu_hil.config import ExperimentConfig
 from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray
 from eapu_hil.layers import Float32Array, Weights, WeightSpec
 from eapu_hil.ledger import LedgerCounts
-from eapu_hil.mapping import ArrayWeights, HostBackward, place
+from eapu_hil.mapping import ArrayWeights, HostBackward, Tile, place
 from eapu_hil.model import Applied, State, initial_matrices
 from eapu_hil.network import Network, named_weight_specs
 from eapu_hil.pairs import BoolArray, ConductancePairs, Written
@@ -44,12 +44,18 @@ class ArrayModel:
     """Weights as conductance pairs on `bench`.
 
     store: the run that writes are logged to, before they are believed; None for a model that is only used.
+    tiles: where the layers lie; None chooses the best places of the chip as it is now.
     """
 
     def __init__(
-        self, task: Task, config: ExperimentConfig, bench: Bench, store: RunStore | None = None
+        self,
+        task: Task,
+        config: ExperimentConfig,
+        bench: Bench,
+        store: RunStore | None = None,
+        tiles: Mapping[str, Sequence[Tile]] | None = None,
     ) -> None:
-        recipe = config.recipe or bench.recipe
+        recipe = bench.recipe
         self._bench = bench
         self._store = store
         self._initial = initial_matrices(task, config.seed)
@@ -57,14 +63,14 @@ class ArrayModel:
         shapes = _shapes(task)
         bad = [bench.chip.bad_cells(number) != CellStatus.OK for number in range(len(bench.arrays))]
         badness = [_badness(array, cells, recipe) for array, cells in zip(bench.arrays, bad, strict=True)]
-        self._tiles = place(shapes, badness)
+        self.tiles = tiles or place(shapes, badness)
         window_s = recipe.g_max_s - recipe.g_min_s
         self._r_wg = {
             name: config.weight_range * math.sqrt(2.0 / shape[0]) / window_s for name, shape in shapes.items()
         }
         self._pairs = ConductancePairs(
             bench.arrays,
-            self._tiles,
+            self.tiles,
             shapes,
             self._r_wg,
             recipe,
@@ -84,7 +90,7 @@ class ArrayModel:
     def _weights_maker(self, host_backward: bool) -> Callable[[str, WeightSpec], Weights]:
         def make(name: str, spec: WeightSpec) -> Weights:
             weights = ArrayWeights(
-                spec.matrix_shape, self._bench.arrays, self._tiles[name], self._r_wg[name], self._v_read_v
+                spec.matrix_shape, self._bench.arrays, self.tiles[name], self._r_wg[name], self._v_read_v
             )
             if not host_backward:
                 return weights
@@ -171,7 +177,7 @@ class ArrayModel:
     def used(self) -> NDArray[np.bool_] | None:
         """Which cells hold weights, shape (arrays, rows, columns)."""
         used = np.zeros((len(self._bench.arrays), *self._bench.arrays[0].shape), bool)
-        for tiles in self._tiles.values():
+        for tiles in self.tiles.values():
             for tile in tiles:
                 for columns in (tile.plus, tile.minus):
                     used[tile.array, tile.rows[:, None], columns] = True

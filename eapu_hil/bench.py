@@ -79,8 +79,8 @@ def open_bench(
                 InterlockedCrossbar(array, limits, config.recipe, counters, f"array {number}")
             )
         bench = Bench(config, closing.arrays, chip, ledger, config.recipe)
-        if chip.latest("write_error") is None:
-            _commission(bench, wanted=commission)
+        if commission and chip.latest("write_error") is None:
+            prepare_for_training(bench)
         yield bench
 
 
@@ -129,13 +129,19 @@ def _require_as_configured(arrays: Sequence[Crossbar], config: BenchConfig) -> N
                 )
 
 
-def _commission(bench: Bench, *, wanted: bool) -> None:
-    if not wanted:
-        return
-    if bench.config.backend != "twin":
-        _LOG.warning("%s: never calibrated: form the cells and measure the write error", bench.chip.directory)
-        return
-    from eapu_calibration import commission
+def prepare_for_training(bench: Bench) -> None:
+    """Forms a twin's fresh chip, and measures its write error where that is not known for the bench's recipe.
 
-    _LOG.info("%s: a fresh chip: forming all cells and measuring the write error", bench.chip.directory)
+    The measurement overwrites cells, so this is for a chip that is about to be programmed anew. A real chip is
+    left alone: the log says what to do.
+    """
+    from eapu_calibration import commission, is_commissioned
+
+    if is_commissioned(bench.chip, bench.recipe):
+        return
+    directory = bench.chip.directory
+    if bench.config.backend != "twin":
+        _LOG.warning("%s: not calibrated for this recipe: form the cells, measure the write error", directory)
+        return
+    _LOG.info("%s: forming what is fresh and measuring the write error", directory)
     commission(bench.arrays, bench.chip, bench.recipe, bench.config.seed)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,16 @@ class Tile:
     minus: IntArray
     first_in: int
     first_out: int
+
+    def to_plain(self) -> dict[str, Any]:
+        """For a JSON file; `from_plain` takes it back."""
+        return {key: v.tolist() if isinstance(v, np.ndarray) else v for key, v in vars(self).items()}
+
+    @classmethod
+    def from_plain(cls, data: Mapping[str, Any]) -> Tile:
+        """The inverse of `to_plain`."""
+        lines = {key: np.array(data[key], dtype=np.int64) for key in ("rows", "plus", "minus")}
+        return cls(**{**data, **lines})
 
     @property
     def inputs(self) -> slice:
@@ -59,6 +70,10 @@ def place(layers: Mapping[str, tuple[int, int]], badness: Sequence[FloatArray]) 
     Returns the tiles of each layer. Raises ConfigError when they do not fit.
     """
     n_rows, n_columns = badness[0].shape
+    if n_columns < 2:
+        raise ConfigError(
+            f"the network does not fit: arrays of {n_rows} x {n_columns} have no pair of columns for a weight"
+        )
     free_columns = [np.arange(n_columns) for _ in badness]
     strips: list[_Strip] = []
     placed: dict[str, list[Tile]] = {name: [] for name in layers}

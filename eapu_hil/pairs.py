@@ -90,7 +90,7 @@ class ConductancePairs:
     def matrix(self, layer: str) -> Float32Array:
         """The weights of a layer as last read, shape (n_in, n_out)."""
         g_s = self._g_s[self._slices[layer]]
-        weights = (g_s[:, PLUS] - g_s[:, MINUS]) * self._r_wg[layer]
+        weights: FloatArray = (g_s[:, PLUS] - g_s[:, MINUS]) * self._r_wg[layer]
         return weights.reshape(self._shapes[layer]).astype(np.float32)
 
     def errors(self, layer: str) -> WriteErrors:

@@ -16,18 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_hil.array_model import ArrayModel, require_fit
-from eapu_hil.bench import Bench, open_bench
+from eapu_hil.bench import Bench, open_bench, prepare_for_training
 from eapu_hil.config import ExperimentConfig, load_model
 from eapu_hil.hal import HilError
 from eapu_hil.layers import Float32Array
+from eapu_hil.mapping import Tile
 from eapu_hil.model import DigitalModel, Model
 from eapu_hil.network import Network
 from eapu_hil.optimizer import Optimizer, make_optimizer
 from eapu_hil.runs import Checkpoint, RunStore, load_checkpoint, read_start
+from eapu_hil.storage import read_json, write_json
 from eapu_hil.summary import RunTotals, summarize
 from eapu_hil.tasks import Task, make_task
 
 DATA_STREAM, RULE_STREAM = 2, 3
+PLACEMENT = "placement.json"  # where the run's weights lie on the arrays
 
 
 class Progress(Protocol):
@@ -57,7 +60,7 @@ def train(experiment: ExperimentConfig, run_dir: Path, progress: Progress) -> di
     }
     with RunStore.create(run_dir, start) as store, _open_bench(experiment, run_dir) as bench:
         store.amend_start({"identities": _identities(bench)})
-        trainer = _Trainer(experiment, task, _model(experiment, task, bench, store), store)
+        trainer = _Trainer(experiment, task, _new_model(experiment, task, bench, store), store)
         trainer.begin()
         return trainer.run(1, progress)
 
@@ -72,12 +75,13 @@ def resume(run_dir: Path, progress: Progress) -> dict[str, Any]:
     task = make_task(experiment.task)
     with RunStore.open(run_dir) as store, _open_bench(experiment, run_dir) as bench:
         store.amend_start({"identities": _identities(bench)})
-        trainer = _Trainer(experiment, task, _model(experiment, task, bench, store), store)
         checkpoint = load_checkpoint(run_dir)
         if checkpoint is None:
             # Stopped while the initial weights were written: cells that are in place are only read.
+            trainer = _Trainer(experiment, task, _new_model(experiment, task, bench, store), store)
             trainer.begin()
             return trainer.run(1, progress)
+        trainer = _Trainer(experiment, task, _old_model(experiment, task, bench, run_dir, store), store)
         return trainer.run(trainer.restore(checkpoint), progress)
 
 
@@ -93,7 +97,7 @@ def trained_network(run_dir: Path) -> Iterator[tuple[Task, Network]]:
     if checkpoint is None:
         raise HilError(f"{run_dir}: no checkpoint; this run stopped before its first step")
     with _open_bench(experiment, run_dir) as bench:
-        model = _model(experiment, task, bench, None)
+        model = _old_model(experiment, task, bench, run_dir, None)
         model.restore(_under(checkpoint.arrays, "model."))
         for layer in model.network.weighted:
             layer.bias[...] = checkpoint.arrays[f"bias.{layer.name}"]
@@ -106,15 +110,35 @@ def _open_bench(experiment: ExperimentConfig, run_dir: Path) -> Iterator[Bench |
     if experiment.rule.name == "digital":
         yield None
         return
-    chip_dir = run_dir / "chip" if experiment.bench.chip is None else None
-    with open_bench(experiment.bench, chip_dir=chip_dir) as bench:
+    config = experiment.bench
+    if experiment.recipe is not None:
+        config = config.model_copy(update={"recipe": experiment.recipe})
+    with open_bench(config, chip_dir=run_dir / "chip" if config.chip is None else None) as bench:
         yield bench
 
 
-def _model(experiment: ExperimentConfig, task: Task, bench: Bench | None, store: RunStore | None) -> Model:
+def _new_model(experiment: ExperimentConfig, task: Task, bench: Bench | None, store: RunStore) -> Model:
+    """The network before its first weight is written: places are chosen and noted in the run."""
     if bench is None:
         return DigitalModel(task, experiment.seed)
-    return ArrayModel(task, experiment, bench, store)
+    prepare_for_training(bench)
+    model = ArrayModel(task, experiment, bench, store)
+    placement = {name: [tile.to_plain() for tile in tiles] for name, tiles in model.tiles.items()}
+    write_json(store.path / PLACEMENT, placement)
+    return model
+
+
+def _old_model(
+    experiment: ExperimentConfig, task: Task, bench: Bench | None, run_dir: Path, store: RunStore | None
+) -> Model:
+    """The network where the run put it. Raises HilError when the run does not say where that is."""
+    if bench is None:
+        return DigitalModel(task, experiment.seed)
+    placement = read_json(run_dir / PLACEMENT)
+    if placement is None:
+        raise HilError(f"{run_dir / PLACEMENT}: missing; the cells of this run's weights are not known")
+    tiles = {name: [Tile.from_plain(tile) for tile in plain] for name, plain in placement.items()}
+    return ArrayModel(task, experiment, bench, store, tiles)
 
 
 def _identities(bench: Bench | None) -> list[dict[str, str]]:

@@ -48,6 +48,8 @@ class History:
     set_amplitude_v, reset_amplitude_v: of the last pulse of each kind.
     pulses, flips, at_cap: pulses so far, changes of direction, strongest pulses in a row.
     confirming: the last reading was inside the band and the next one confirms it.
+    moved: some reading lay more than a band from the first. probed: the strongest pulse against the direction
+    that did not move the cell was tried.
     """
 
     g_first_s: FloatArray
@@ -59,13 +61,15 @@ class History:
     flips: IntArray
     at_cap: IntArray
     confirming: BoolArray
+    moved: BoolArray
+    probed: BoolArray
 
     @classmethod
     def start(cls, g_first_s: FloatArray) -> History:
         """The history of cells that were read once and not pulsed yet."""
         n = g_first_s.size
-        whole, real = np.zeros(n, np.int64), np.zeros(n)
-        return cls(g_first_s, whole, real, real, real, whole, whole, whole, np.zeros(n, bool))
+        whole, real, no = np.zeros(n, np.int64), np.zeros(n), np.zeros(n, bool)
+        return cls(g_first_s, whole, real, real, real, whole, whole, whole, no, no, no)
 
     def take(self, index: NDArray[np.generic]) -> History:
         """The history of the chosen cells."""
@@ -91,56 +95,95 @@ def decide(
     All arrays have shape (n,); conductances in S. A cell inside its band is read once more and then done.
     Outside it is pulsed towards the target: SET with the gate voltage that the nominal G(Vg) line gives,
     corrected by what the previous SET missed; RESET with an amplitude that grows while the direction stays.
-    A flip restarts the ramp of the new direction.
+    A flip restarts the ramp of the new direction. A ramp at its end stops as LIMIT; if nothing has moved the
+    cell yet, the strongest pulse the other way decides whether it is STUCK.
     """
     error = g_read_s - g_target_s
-    inside = np.abs(error) <= recipe.band_s
-    # A ramp goes on to the middle half of the band: cells that just crossed its edge would bias the result.
-    short = np.where(history.direction == Polarity.RESET, error, -error) > recipe.band_s / 2
-    inside &= history.confirming | (history.direction == 0) | ~short
-    if recipe.rewrite_in_band:
-        inside &= history.pulses > 0
-    done = inside & history.confirming
-    confirm = inside & ~history.confirming
     wanted = np.where(error < 0, Polarity.SET, Polarity.RESET)
-    flipped = ~inside & (history.direction != 0) & (wanted != history.direction)
-    flips = history.flips + flipped
-
     gate_v, set_v, set_strongest = _next_set(recipe, g_target_s, error, history)
     reset_v, reset_strongest = _next_reset(recipe, history)
-    rising = wanted == Polarity.SET
-    strongest = np.where(rising, set_strongest, reset_strongest)
-    exhausted = ~inside & strongest & (history.at_cap >= recipe.pulses_at_cap_max) & ~flipped
-    capped = ~inside & ~exhausted & ((history.pulses >= recipe.pulses_max) | (flips > recipe.flips_max))
-    unmoved = np.abs(g_read_s - history.g_first_s) <= recipe.band_s
-    status = np.where(exhausted, np.where(unmoved, CellStatus.STUCK, CellStatus.LIMIT), CellStatus.OK)
-    status = np.where(capped, CellStatus.NOT_CONVERGED, status).astype(np.uint8)
+    strongest = np.where(wanted == Polarity.SET, set_strongest, reset_strongest)
+    at = _assess(recipe, error, g_read_s, wanted, strongest, history)
 
-    stop = done | exhausted | capped
-    after_set = history.direction == Polarity.SET
-    overshot_v = np.where(flipped & after_set, error / recipe.set.gate_slope_s_per_v, 0.0)
-    action = np.where(stop, Action.STOP, np.where(confirm, Action.CONFIRM, wanted))
-    pulsed = ~stop & ~confirm
+    kind = np.where(at.probe, -wanted, wanted)
+    rising = kind == Polarity.SET
+    pulsed = ~at.stop & ~at.confirm
     up, down = pulsed & rising, pulsed & ~rising
+    gate_v = np.where(at.probe, recipe.set.gate.stop_v, gate_v)
+    set_v = np.where(at.probe, recipe.set.amplitude.stop_v, set_v)
+    reset_v = np.where(at.probe, recipe.reset.amplitude.stop_v, reset_v)
+    after_set = history.direction == Polarity.SET
+    overshot_v = np.where(at.flipped & after_set, error / recipe.set.gate_slope_s_per_v, 0.0)
     after = replace(
         history,
-        direction=np.where(pulsed, wanted, history.direction),
+        direction=np.where(pulsed, kind, history.direction),
         gate_v=np.where(up, gate_v, history.gate_v - overshot_v),
         set_amplitude_v=np.where(up, set_v, history.set_amplitude_v),
         reset_amplitude_v=np.where(down, reset_v, history.reset_amplitude_v),
         pulses=history.pulses + pulsed,
-        flips=np.where(pulsed, flips, history.flips),
-        at_cap=np.where(pulsed, np.where(strongest & ~flipped, history.at_cap + 1, 0), history.at_cap),
-        confirming=confirm,
+        flips=np.where(pulsed, at.flips, history.flips),
+        at_cap=np.where(pulsed, np.where(strongest & ~at.flipped, history.at_cap + 1, 0), history.at_cap),
+        confirming=at.confirm,
+        moved=at.moved,
+        probed=history.probed | at.probe,
     )
+    action = np.where(at.stop, Action.STOP, np.where(at.confirm, Action.CONFIRM, kind))
     decision = Decision(
         action=action.astype(np.int64),
         amplitude_v=np.where(rising, set_v, reset_v),
         gate_v=np.where(rising, gate_v, recipe.reset.gate_v),
         width_s=np.where(rising, recipe.set.width_s, recipe.reset.width_s),
-        status=status,
+        status=at.status,
     )
     return decision, after
+
+
+@dataclass(frozen=True, eq=False)
+class _Assessment:
+    """Where each cell stands: arrays of shape (n,). status: of the cells that stop."""
+
+    stop: BoolArray
+    confirm: BoolArray
+    probe: BoolArray
+    flipped: BoolArray
+    flips: IntArray
+    moved: BoolArray
+    status: StatusArray
+
+
+def _assess(
+    recipe: Recipe,
+    error_s: FloatArray,
+    g_read_s: FloatArray,
+    wanted: IntArray,
+    strongest: BoolArray,
+    history: History,
+) -> _Assessment:
+    """Whether a cell is in place, has met a cap, or goes on. strongest: no pulse stronger than the next."""
+    size_s = np.abs(error_s)
+    in_band = size_s <= recipe.band_s
+    if recipe.rewrite_in_band:
+        in_band &= history.pulses > 0
+    turned = (history.direction != 0) & (wanted != history.direction)
+    flips = history.flips + (turned & ~in_band)
+    spent = strongest & ~turned & (history.at_cap >= recipe.pulses_at_cap_max)
+    over = (history.pulses >= recipe.pulses_max) | (flips > recipe.flips_max)
+    # A ramp goes on to the middle half of the band: cells that just crossed its edge would bias the result.
+    on_the_way = (history.direction != 0) & ~turned & ~history.confirming & (size_s > recipe.band_s / 2)
+    inside = in_band & (~on_the_way | spent | over)
+
+    moved = history.moved | (np.abs(g_read_s - history.g_first_s) > recipe.band_s)
+    stuck = ~inside & history.probed & ~moved
+    probe = ~inside & spent & ~moved & ~history.probed & ~over
+    limit = ~inside & spent & ~probe & ~stuck
+    capped = ~inside & over & ~limit & ~stuck
+    status = np.select(
+        [stuck, limit, capped],
+        [CellStatus.STUCK, CellStatus.LIMIT, CellStatus.NOT_CONVERGED],
+        CellStatus.OK,
+    ).astype(np.uint8)
+    stop = (inside & history.confirming) | (status != CellStatus.OK)
+    return _Assessment(stop, inside & ~history.confirming, probe, turned & ~inside, flips, moved, status)
 
 
 def _next_set(
@@ -175,20 +218,23 @@ def write_verify(array: Crossbar, targets: Targets, recipe: Recipe) -> WriteOutc
     """Programs all cells of `targets` side by side until each has converged or met a cap.
 
     Further epochs (`recipe.epochs`) repeat this after `epoch_wait_s`, for the cells that relaxed out of their
-    band. Returns totals over all epochs; the status is that of the last.
+    band or did not converge; those that cannot be written are left alone. Returns totals over all epochs; the
+    status is that of the last epoch of each cell.
     """
     total = _one_epoch(array, targets, recipe)
     for _ in range(recipe.epochs - 1):
         array.wait(recipe.epoch_wait_s)
-        last = _one_epoch(array, targets, _without_rewrite(recipe))
-        total = WriteOutcome(
-            g_before_s=total.g_before_s,
-            g_after_s=last.g_after_s,
-            pulses=total.pulses + last.pulses,
-            reads=total.reads + last.reads,
-            energy_j=total.energy_j + last.energy_j,
-            status=last.status,
-        )
+        again = np.flatnonzero((total.status & ~np.uint8(CellStatus.NOT_CONVERGED)) == 0)
+        chosen = Targets(targets.cells[again], targets.g_target_s[again])
+        last = _one_epoch(array, chosen, _without_rewrite(recipe))
+        total.g_after_s[again] = last.g_after_s
+        total.status[again] = last.status
+        for sums, more in (
+            (total.pulses, last.pulses),
+            (total.reads, last.reads),
+            (total.energy_j, last.energy_j),
+        ):
+            sums[again] += more
     return total
 
 

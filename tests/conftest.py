@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from eapu_hil.config import load_model
+from eapu_hil.config import ExperimentConfig, load_model
 from eapu_hil.hal import (
     Cells,
     Direction,
@@ -127,3 +127,57 @@ def make_crossbar(limits: Limits) -> Callable[..., FakeCrossbar]:
         return FakeCrossbar(shape, limits, on_request)
 
     return make
+
+
+@pytest.fixture
+def make_experiment() -> Callable[..., ExperimentConfig]:
+    """Makes an experiment that takes a second: `make_experiment(rule={"name": "bp"}, bench={"preset": "ideal"})`.
+
+    Digits with 6 hidden units; the second layer is cut in two, so that each of three arrays holds a tile.
+    """
+
+    def make(bench: Mapping[str, Any] | None = None, **changes: Any) -> ExperimentConfig:
+        limits = {
+            "v_max_v": 3.5,
+            "v_gate_max_v": 5.0,
+            "i_max_a": 2e-3,
+            "width_max_s": 1e-3,
+            "pulses_per_cell_max": 1000,
+        }
+        content = {
+            "name": "tiny",
+            "bench": {"backend": "twin", "arrays": 3, "shape": [64, 16], "limits": limits, **(bench or {})},
+            "task": {"name": "digits", "hidden": 6},
+            "rule": {"name": "eapu"},
+            "optimizer": {"name": "adam", "lr": 5e-3},
+            "steps": 10,
+            "batch": 8,
+            "evaluate_every": 5,
+            "checkpoint_every": 4,
+            **changes,
+        }
+        return load_model(ExperimentConfig, content, (), "experiments")
+
+    return make
+
+
+class Silent:
+    """A `Progress` that shows nothing. on_step: called with the number of each step; may raise."""
+
+    def __init__(self, on_step: Callable[[int], None] = lambda _: None) -> None:
+        self._on_step = on_step
+
+    def on_start(self, total_steps: int) -> None: ...
+
+    def on_step(self, step: int, metrics: Mapping[str, Any]) -> None:  # noqa: ARG002
+        self._on_step(step)
+
+    def on_evaluation(self, step: int, metrics: Mapping[str, Any]) -> None: ...
+
+    def on_end(self) -> None: ...
+
+
+@pytest.fixture
+def silent() -> Callable[..., Silent]:
+    """Makes a `Silent` progress."""
+    return Silent

@@ -14,59 +14,56 @@ from eapu_hil.recipe import Recipe
 
 RELAX_TIME_S = 1.0
 CELLS_MEASURED = 2000
+SEED_STREAM = 7
+
+
+def is_commissioned(chip: Chip, recipe: Recipe) -> bool:
+    """Whether all arrays are formed and the write error is known for writes with `recipe`."""
+    known = chip.latest("write_error")
+    return known is not None and known.values.get("recipe") == recipe.model_dump(mode="json")
 
 
 def commission(arrays: Sequence[Crossbar], chip: Chip, recipe: Recipe, seed: int) -> None:
-    """Forms and exercises all arrays, measures the write error on the first, records both in the passport.
+    """Forms and exercises the arrays if that was never done, then measures the write error of `recipe` on the first.
 
-    Raises HilError when too few cells of the first array work.
+    Both go into the passport. Raises HilError when too few cells of the first array work.
     """
-    status = []
+    formed = {entry.values["array"] for entry in chip.history() if entry.kind == "forming"}
     for number, array in enumerate(arrays):
-        cells = Cells.all(array.shape)
-        forming = form(array, cells, recipe)
-        bad = exercise(array, cells, recipe)
-        status.append(bad.reshape(array.shape))
-        formed = np.isfinite(forming.v_form_v)
-        chip.record(
-            "forming",
-            {
-                "array": number,
-                "cells": len(cells),
-                "formed": int(formed.sum()),
-                "bad": int((bad != CellStatus.OK).sum()),
-                "v_form_median_v": float(np.median(forming.v_form_v[formed])) if formed.any() else None,
-            },
-            {
-                "g_fresh_s": forming.g_fresh_s.reshape(array.shape),
-                "v_form_v": forming.v_form_v.reshape(array.shape),
-                "g_formed_s": forming.g_formed_s.reshape(array.shape),
-                "status": bad.reshape(array.shape),
-            },
-            array.clock_s(),
-        )
-    rng = np.random.default_rng([seed, 7])
-    good = np.flatnonzero(status[0] == CellStatus.OK)
+        if number not in formed:
+            _form(number, array, chip, recipe)
+    array = arrays[0]
+    good = np.flatnonzero(chip.bad_cells(0) == CellStatus.OK)
     if good.size < 8 * LEVELS:
         raise HilError(
-            f"array 0: only {good.size} of {status[0].size} cells can be written; "
+            f"array 0: only {good.size} of {array.shape[0] * array.shape[1]} cells can be written; "
             f"{8 * LEVELS} are needed to measure the write error"
         )
+    rng = np.random.default_rng([seed, SEED_STREAM])
     chosen = rng.choice(good, min(CELLS_MEASURED, good.size), replace=False)
-    columns = arrays[0].shape[1]
-    cells = Cells(chosen // columns, chosen % columns)
-    table = measure_write_error(arrays[0], cells, recipe, RELAX_TIME_S, rng)
+    cells = Cells(chosen // array.shape[1], chosen % array.shape[1])
+    table = measure_write_error(array, cells, recipe, RELAX_TIME_S, rng)
+    values = {
+        name: value.tolist() if isinstance(value, np.ndarray) else value
+        for name, value in vars(table).items()
+    }
+    values |= {"array": 0, "recipe": recipe.model_dump(mode="json")}
+    chip.record("write_error", values, {}, array.clock_s())
+
+
+def _form(number: int, array: Crossbar, chip: Chip, recipe: Recipe) -> None:
+    cells = Cells.all(array.shape)
+    forming = form(array, cells, recipe)
+    status = exercise(array, cells, recipe)
+    formed = np.isfinite(forming.v_form_v)
+    values = {
+        "array": number,
+        "cells": len(cells),
+        "formed": int(formed.sum()),
+        "bad": int((status != CellStatus.OK).sum()),
+        "v_form_median_v": float(np.median(forming.v_form_v[formed])) if formed.any() else None,
+    }
+    maps = {**vars(forming), "status": status}
     chip.record(
-        "write_error",
-        {
-            "array": 0,
-            "relax_time_s": table.relax_time_s,
-            "levels_s": table.levels_s.tolist(),
-            "sigma_write_s": table.sigma_write_s.tolist(),
-            "sigma_relax_s": table.sigma_relax_s.tolist(),
-            "mean_relax_s": table.mean_relax_s.tolist(),
-            "cells": table.cells.tolist(),
-        },
-        {},
-        arrays[0].clock_s(),
+        "forming", values, {name: value.reshape(array.shape) for name, value in maps.items()}, array.clock_s()
     )

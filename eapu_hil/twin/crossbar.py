@@ -115,7 +115,7 @@ class TwinCrossbar:
         sampled = stored * (1.0 + self._slow_noise.relative()[flat])
         sampled += white_sd_s(self._preset.read_noise, stored) * self._rng.standard_normal(flat.size)
         r_ohm = self._preset.circuit.line_resistance_ohm
-        row_g_s = np.maximum(sampled, 0.0).reshape(rows.size, -1)
+        row_g_s = np.maximum(sampled, 0.0).reshape(rows.size, self._shape[1])
         seen = row_read(row_g_s, rows, r_ohm, r_ohm, self._shape)
         current = seen[position, cells.col] * self._read_adc.gain[cells.col] * v_row_v
         current = np.asarray(self._read_adc.convert(current, None, cells.col, self._rng), dtype=np.float64)

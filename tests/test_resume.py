@@ -1,0 +1,331 @@
+"""A run that is killed at any moment goes on: nothing is written twice, nothing that was recorded is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from numpy.typing import NDArray
+
+from eapu_hil.config import ExperimentConfig
+from eapu_hil.hal import ConfigError, HilError
+from eapu_hil.ledger import Ledger, LedgerCounts
+from eapu_hil.mapping import Tile, cell_indices
+from eapu_hil.runs import WRITE_DTYPE, load_checkpoint, read_metrics, read_summary, read_writes
+from eapu_hil.trainer import resume, train, trained_network
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there")
+
+STEPS, CHECKPOINT_EVERY, TILES = 10, 4, 3
+
+# Trains and kills itself at the N-th call of a function: before it, after it, or half-way through.
+CHILD = textwrap.dedent(
+    """
+    import os, signal, sys
+    from pathlib import Path
+    import yaml
+    from eapu_hil import pairs, runs, storage, trainer
+    from eapu_hil.config import ExperimentConfig, load_model
+    from eapu_hil.twin.crossbar import TwinCrossbar
+
+    def die(*_):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def pulse_and_die(self, pulses):
+        pulse(self, pulses)
+        die()
+
+    def half(self, data, *, durable):
+        self._file.write(data[: len(data) // 2 + 1])
+        die()
+
+    def at(number, act, call):
+        def counted(*given, **named):
+            at.calls += 1
+            if at.calls == number:
+                return act(call, *given, **named)
+            return call(*given, **named)
+        at.calls = 0
+        return counted
+
+    def before(call, *given, **named):
+        die()
+
+    def after(call, *given, **named):
+        call(*given, **named)
+        die()
+
+    def between_pulses(call, *given, **named):
+        TwinCrossbar.pulse = pulse_and_die
+        return call(*given, **named)
+
+    def torn(call, *given, **named):
+        storage.GrowingFile.append = half
+        return call(*given, **named)
+
+    def unfinished(call, *given, **named):
+        Path.replace = die
+        return call(*given, **named)
+
+    pulse = TwinCrossbar.pulse
+    run, experiment, where, how, number = sys.argv[1:]
+    owner, name = {
+        "program": (pairs.ConductancePairs, "_program"),
+        "writes": (runs.RunStore, "append_writes"),
+        "metrics": (runs.RunStore, "append_metrics"),
+        "checkpoint": (runs.RunStore, "save_checkpoint"),
+        "summary": (runs.RunStore, "finish"),
+    }[where]
+    setattr(owner, name, at(int(number), globals()[how], getattr(owner, name)))
+
+    class Silent:
+        on_start = on_step = on_evaluation = lambda self, *_: None
+        def on_end(self):
+            pass
+
+    content = yaml.safe_load(experiment)
+    trainer.train(load_model(ExperimentConfig, content, (), "experiments"), Path(run), Silent())
+    """
+)
+
+Make = Callable[..., ExperimentConfig]
+
+
+def _killed(run: Path, experiment: ExperimentConfig, moment: str) -> None:
+    text = yaml.safe_dump(experiment.model_dump(mode="json"))
+    arguments = [sys.executable, "-c", CHILD, str(run), text, *moment.split()]
+    child = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert child.returncode == -signal.SIGKILL, child.stderr
+
+
+def _ledger(chip: Path, experiment: ExperimentConfig) -> LedgerCounts:
+    ledger = Ledger(chip / "ledger", experiment.bench.arrays, experiment.bench.shape)
+    try:
+        return ledger.snapshot()
+    finally:
+        ledger.close()
+
+
+def _cells(writes: NDArray[np.void]) -> list[tuple[int, ...]]:
+    return [tuple(record) for record in writes[["step", "array", "row", "col"]].tolist()]
+
+
+def _step_lines(run: Path) -> list[int]:
+    """The step lines as they stand in the file: repeated ones too."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [line["step"] for line in lines if line["kind"] == "step"]
+
+
+# The initial weights take one batch a tile: batches 1 to 3. Every step of eapu then takes one an array.
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "program between_pulses 2",  # the second layer of the initial weights, pulses given but not recorded
+        "writes torn 2",  # half a batch of the initial weights is on the disk
+        "checkpoint before 1",  # all initial weights are recorded, no checkpoint yet
+        "writes before 11",  # programmed, not recorded
+        "writes after 11",  # one array of a step recorded, the others not yet written
+        "metrics before 8",  # a step is written, its line is missing (line 1 is an evaluation)
+        "checkpoint unfinished 2",
+        "checkpoint before 4",  # after the last step
+        "summary before 1",  # all done but the summary
+    ],
+)
+def test_killed_at_any_moment_a_run_goes_on(
+    tmp_path: Path, make_experiment: Make, silent: Callable[..., Any], moment: str
+) -> None:
+    run, experiment = tmp_path / "run", make_experiment()
+    _killed(run, experiment, moment)
+    assert read_summary(run) is None
+    bytes_before = (run / "writes.bin").read_bytes()
+    before = read_writes(run)
+    lines_before = _step_lines(run) if (run / "metrics.jsonl").exists() else []
+    last = max([0, *lines_before, *before["step"].tolist()])
+
+    summary = resume(run, silent())
+
+    whole = len(before) * WRITE_DTYPE.itemsize
+    assert (run / "writes.bin").read_bytes()[:whole] == bytes_before[:whole]  # nothing lost
+    after = read_writes(run)
+    assert len(set(_cells(after))) == len(after)  # nothing written twice
+    fresh = after["step"][len(before) :]
+    assert fresh.size == 0 or fresh.min() >= (last + 1 if last else 0)
+    assert _step_lines(run) == list(range(1, STEPS + 1))
+    assert summary["exit_status"] == "success"
+    assert summary == read_summary(run)
+    assert summary["steps"] == STEPS
+
+    # each write counts in the ratio of its step, also where the step was cut short
+    written = np.bincount(after["step"], minlength=STEPS + 1)[1:]
+    ratios = [line["update_ratio"] for line in read_metrics(run, "step")]
+    np.testing.assert_allclose(ratios, written / summary["weights"])
+    assert summary["update_ratio_mean"] == pytest.approx(np.mean(written) / summary["weights"])
+
+    # the totals are those of the whole run, whichever part of it was cut off
+    lost = summary["pulses_total"] - int(after["pulses"].sum())
+    if moment in ("writes before 11", "writes torn 2"):
+        assert 0 < lost < 60 * summary["weights"]  # pulsed and counted, but not recorded
+    else:
+        assert lost == 0
+    clock_s = [line["clock_s"] for line in read_metrics(run, "step") if "clock_s" in line]
+    assert (np.diff(clock_s) > 0).all()
+    assert (np.diff(after["time_s"]) >= 0).all()
+    assert summary["bench_time_s"] >= after["time_s"][-1] - after["time_s"][0]
+    with trained_network(run) as (task, network):
+        evaluation = task.evaluate(network.infer, quick=False)
+    assert evaluation.value == pytest.approx(summary["metric"]["final"], abs=0.05)
+
+
+def test_the_ledger_holds_commissioning_and_training(
+    tmp_path: Path, make_experiment: Make, silent: Callable[..., Any]
+) -> None:
+    run, experiment = tmp_path / "run", make_experiment(bench={"preset": "ideal"})
+    summary = train(experiment, run, silent())
+    counts, writes = _ledger(run / "chip", experiment), read_writes(run)
+    pulses = np.zeros(counts.pulses.shape, int)
+    np.add.at(pulses, (writes["array"], writes["row"], writes["col"]), writes["pulses"])
+    assert pulses.sum() == summary["pulses_total"]
+    before = counts.pulses - pulses
+    assert before.min() >= 1  # commissioning has written every cell once at least
+    assert counts.writes.sum() > summary["writes_total"] == np.count_nonzero(writes["pulses"])
+
+
+def _account(run: Path) -> tuple[int, NDArray[np.float32]]:
+    checkpoint = load_checkpoint(run)
+    assert checkpoint is not None
+    accounts = [checkpoint.arrays[f"model.{layer}.acc"] for layer in ("dense1", "dense2")]
+    return checkpoint.step, np.concatenate(accounts)
+
+
+def _asked_s(run: Path, writes: NDArray[np.void], columns: int) -> NDArray[np.float64]:
+    """By weight: the sum of the differential changes that these records asked for."""
+    placement = json.loads((run / "placement.json").read_text())
+    shapes = {"dense1": (64, 6), "dense2": (6, 10)}
+    asked = []
+    for layer, shape in shapes.items():
+        tiles = [Tile.from_plain(tile) for tile in placement[layer]]
+        array, plus, minus = cell_indices(shape, tiles, columns)
+        change_s = np.zeros((TILES, 64 * columns))
+        at = writes["array"], writes["row"].astype(int) * columns + writes["col"]
+        np.add.at(change_s, at, writes["target_s"].astype(float) - writes["before_s"])
+        asked.append((change_s[array, plus] - change_s[array, minus]).ravel())
+    return np.concatenate(asked)
+
+
+def test_what_was_asked_for_after_the_checkpoint_is_not_owed_any_more(
+    tmp_path: Path, make_experiment: Make, silent: Callable[..., Any]
+) -> None:
+    residual = {"name": "eapu_residual", "kappa": 0.5}
+    run, experiment = tmp_path / "run", make_experiment(rule=residual, optimizer={"name": "adam", "lr": 0.02})
+    _killed(run, experiment, "checkpoint before 4")  # the last of 0, 4, 8 and 10
+    step, owed_s = _account(run)
+    assert step == 8
+    later = read_writes(run)
+    later = later[later["step"] > 8]
+    assert later.size > 20
+    resume(run, silent())
+    step, still_owed_s = _account(run)
+    assert step == STEPS
+    asked_s = _asked_s(run, later, 16)
+    assert np.count_nonzero(asked_s) > 20
+    np.testing.assert_allclose(still_owed_s + asked_s, owed_s, atol=1e-10)
+
+
+def test_a_run_can_be_killed_and_resumed_again_and_again(
+    tmp_path: Path, make_experiment: Make, silent: Callable[..., Any]
+) -> None:
+    run, experiment = tmp_path / "run", make_experiment(rule={"name": "eapu_residual", "kappa": 1.0})
+    _killed(run, experiment, "program before 2")
+    seen = []
+    for stop in (2, 5, 6, 9):
+
+        def stops(step: int, stop: int = stop) -> None:
+            if step == stop:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            resume(run, silent(stops))
+        summary = read_summary(run)
+        assert summary is not None
+        assert (summary["exit_status"], summary["steps"]) == ("stopped", stop)
+        seen.append(summary)
+    final = resume(run, silent())
+    totals = [(s["pulses_total"], s["verify_reads_total"], s["bench_time_s"]) for s in [*seen, final]]
+    assert (np.diff(totals, axis=0) > 0).all()
+    assert final["pulses_total"] == read_writes(run)["pulses"].sum()
+    assert len(set(_cells(read_writes(run)))) == len(read_writes(run))
+
+
+def test_digital_repeats_the_steps_after_its_checkpoint_bit_by_bit(
+    tmp_path: Path, make_experiment: Make, silent: Callable[..., Any]
+) -> None:
+    experiment = make_experiment(rule={"name": "digital"})
+    train(experiment, tmp_path / "whole", silent())
+    _killed(tmp_path / "cut", experiment, "metrics after 9")
+    resume(tmp_path / "cut", silent())
+    whole, cut = ([line["loss"] for line in read_metrics(tmp_path / name, "step")] for name in ("whole", "cut"))
+    assert whole == cut
+
+
+def test_a_process_that_is_killed_anywhere_can_be_gone_on_with(
+    tmp_path: Path, make_experiment: Make, silent: Callable[..., Any]
+) -> None:
+    """Not at a chosen moment but whenever the signal comes."""
+    run, experiment = tmp_path / "run", make_experiment(steps=100_000)
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(experiment.model_dump(mode="json")))
+    command = [sys.executable, "-m", "eapu_hil.cli", "train", "tiny.yaml", "--out", str(run)]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE) as child:
+        while not (run / "metrics.jsonl").exists() or len(_lines(run)) < 8:
+            assert child.poll() is None
+        os.kill(child.pid, signal.SIGKILL)
+    before = read_writes(run)
+    start = yaml.safe_load((run / "start.yaml").read_text())
+    start["experiment"]["steps"] = int(before["step"].max()) + 3
+    (run / "start.yaml").write_text(yaml.safe_dump(start))
+    assert resume(run, silent())["exit_status"] == "success"
+    after = read_writes(run)
+    np.testing.assert_array_equal(after[: len(before)], before)
+    assert len(set(_cells(after))) == len(after)
+
+
+def _lines(run: Path) -> list[str]:
+    return (run / "metrics.jsonl").read_text().splitlines()
+
+
+def test_without_any_usable_checkpoint_nothing_is_written(
+    tmp_path: Path, make_experiment: Make, silent: Callable[..., Any]
+) -> None:
+    run, experiment = tmp_path / "run", make_experiment()
+    _killed(run, experiment, "metrics before 8")
+    for path in (run / "checkpoints").iterdir():
+        path.write_bytes(b"PK")
+    before = (run / "writes.bin").read_bytes()
+    with pytest.raises(HilError, match=r"no checkpoint of this run is usable, and 6 steps were taken") as info:
+        resume(run, silent())
+    assert "\n" not in str(info.value)
+    assert (run / "writes.bin").read_bytes() == before
+
+
+def test_a_finished_run_and_a_run_in_use_are_refused(
+    tmp_path: Path, make_experiment: Make, silent: Callable[..., Any]
+) -> None:
+    experiment = make_experiment(bench={"preset": "ideal"}, steps=1)
+    train(experiment, tmp_path / "a", silent())
+    with pytest.raises(ConfigError, match="has finished"):
+        resume(tmp_path / "a", silent())
+
+    def again(_: int) -> None:
+        with pytest.raises(ConfigError, match="another process is writing this run"):
+            resume(tmp_path / "b", silent())
+
+    train(experiment, tmp_path / "b", silent(again))
