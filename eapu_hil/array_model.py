@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,16 +11,16 @@ from numpy.typing import NDArray
 
 from eapu_hil.bench import Bench
 from eapu_hil.config import ExperimentConfig
-from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray
+from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, IntArray, StatusArray
 from eapu_hil.layers import Float32Array, Weights, WeightSpec
 from eapu_hil.ledger import LedgerCounts
 from eapu_hil.mapping import ArrayWeights, HostBackward, Tile, place
 from eapu_hil.model import Applied, State, initial_matrices
 from eapu_hil.network import Network, named_weight_specs
-from eapu_hil.pairs import BoolArray, ConductancePairs, Written
+from eapu_hil.pairs import ConductancePairs, Written
 from eapu_hil.recipe import Recipe
 from eapu_hil.rules import UpdateRule, make_rule
-from eapu_hil.runs import RunStore, read_writes, write_records
+from eapu_hil.runs import WRITE_DTYPE, RunStore, read_writes, write_records
 from eapu_hil.tasks import Task
 
 
@@ -30,21 +29,17 @@ def require_fit(task: Task, config: ExperimentConfig) -> None:
     place(_shapes(task), [np.zeros(config.bench.shape)] * config.bench.arrays)
 
 
-@dataclass
-class _StepCounts:
-    """What the writes of one step came to."""
-
-    step: int = 0
-    weights: list[NDArray[np.int64]] = field(default_factory=list)
-    pulses: int = 0
-    not_converged: int = 0
+def choose_tiles(task: Task, bench: Bench) -> dict[str, list[Tile]]:
+    """The best places on the chip as it is now. Readings decide, so a second call may choose differently."""
+    badness = [_badness(array, bench.chip.bad_cells(i), bench.recipe) for i, array in enumerate(bench.arrays)]
+    return place(_shapes(task), badness)
 
 
 class ArrayModel:
     """Weights as conductance pairs on `bench`.
 
+    tiles: where the layers lie; `choose_tiles` for a new run, later always the same.
     store: the run that writes are logged to, before they are believed; None for a model that is only used.
-    tiles: where the layers lie; None chooses the best places of the chip as it is now.
     """
 
     def __init__(
@@ -52,8 +47,8 @@ class ArrayModel:
         task: Task,
         config: ExperimentConfig,
         bench: Bench,
+        tiles: Mapping[str, Sequence[Tile]],
         store: RunStore | None = None,
-        tiles: Mapping[str, Sequence[Tile]] | None = None,
     ) -> None:
         recipe = bench.recipe
         self._bench = bench
@@ -62,15 +57,14 @@ class ArrayModel:
         self._v_read_v = recipe.v_read_v
         shapes = _shapes(task)
         bad = [bench.chip.bad_cells(number) != CellStatus.OK for number in range(len(bench.arrays))]
-        badness = [_badness(array, cells, recipe) for array, cells in zip(bench.arrays, bad, strict=True)]
-        self.tiles = tiles or place(shapes, badness)
+        self._tiles = tiles
         window_s = recipe.g_max_s - recipe.g_min_s
         self._r_wg = {
             name: config.weight_range * math.sqrt(2.0 / shape[0]) / window_s for name, shape in shapes.items()
         }
         self._pairs = ConductancePairs(
             bench.arrays,
-            self.tiles,
+            tiles,
             shapes,
             self._r_wg,
             recipe,
@@ -84,13 +78,13 @@ class ArrayModel:
         # A change that a rule asks for is made, also where it is smaller than the band.
         self._recipe = recipe.model_copy(update={"rewrite_in_band": True})
         self._host: dict[str, HostBackward] = {}
-        self._counts = _StepCounts()
+        self._step = 0  # what is written now is written for
         self.network = Network(task.layers(), self._weights_maker(config.backward == "host"))
 
     def _weights_maker(self, host_backward: bool) -> Callable[[str, WeightSpec], Weights]:
         def make(name: str, spec: WeightSpec) -> Weights:
             weights = ArrayWeights(
-                spec.matrix_shape, self._bench.arrays, self.tiles[name], self._r_wg[name], self._v_read_v
+                spec.matrix_shape, self._bench.arrays, self._tiles[name], self._r_wg[name], self._v_read_v
             )
             if not host_backward:
                 return weights
@@ -100,30 +94,31 @@ class ArrayModel:
         return make
 
     def begin(self) -> None:
-        """Writes the initial weights. Cells that are in place already are only read."""
-        self._counts = _StepCounts()
+        """Writes the initial weights, as step 0. Cells that the run has on record already are left alone."""
+        self._step = 0
+        done = np.zeros((len(self._bench.arrays), *self._bench.arrays[0].shape), bool)
+        records = self._records()
+        done[records["array"], records["row"], records["col"]] = True
         for name, matrix in self._initial.items():
-            self._pairs.program_matrix(name, matrix)
+            self._pairs.program_matrix(name, matrix, done)
         self._read_back()
 
     def update(self, step: int, wanted: Mapping[str, Float32Array], rng: np.random.Generator) -> Applied:
         """Lets the rule choose what is written, and writes all layers side by side."""
-        self._counts = _StepCounts(step)
+        self._step = step
         index, step_s = [], []
         for name, change in wanted.items():
             dg_s = (change / np.float32(self._r_wg[name])).ravel()
             proposal = self._rules[name].propose(dg_s, self._pairs.errors(name), rng)
             index.append(proposal.index + self._pairs.weights_of(name).start)
             step_s.append(proposal.step_s)
-        self._pairs.write(np.concatenate(index), np.concatenate(step_s), self._recipe)
+        written = self._pairs.write(np.concatenate(index), np.concatenate(step_s), self._recipe)
         self._read_back()
-        weights = np.concatenate([np.zeros(0, np.int64), *self._counts.weights])
-        changed = {}
-        for name in wanted:
-            span = self._pairs.weights_of(name)
-            inside = np.count_nonzero((weights >= span.start) & (weights < span.stop))
-            changed[name] = float(inside / (span.stop - span.start))
-        return Applied(changed, int(weights.size), self._counts.pulses, self._counts.not_converged)
+        return self._applied(
+            _joined([batch.weights for batch in written]),
+            _joined([batch.outcome.pulses for batch in written]),
+            _joined([batch.outcome.status for batch in written]),
+        )
 
     def clock_s(self) -> float:
         """Bench time, s."""
@@ -143,22 +138,24 @@ class ArrayModel:
             prefix = f"{name}."
             rule.restore({key.removeprefix(prefix): v for key, v in state.items() if key.startswith(prefix)})
 
-    def reconcile(self, saved_step: int) -> int:
+    def reconcile(self, saved_step: int) -> tuple[int, dict[int, Applied]]:
         """Tells the rules what was asked for after the checkpoint. Those steps have happened to the chip."""
         if self._store is None:
-            return saved_step
-        records = read_writes(self._store.path)
+            raise RuntimeError("a model without a run has nothing to reconcile")
+        records = self._records()
         records = records[records["step"] > saved_step]
-        for array in np.unique(records["array"]):
-            mine = records[records["array"] == array]
-            change_s = mine["target_s"].astype(np.float64) - mine["before_s"]
-            weights, asked_s = self._pairs.asked(int(array), Cells(mine["row"], mine["col"]), change_s)
-            for name, rule in self._rules.items():
-                span = self._pairs.weights_of(name)
-                own = (weights >= span.start) & (weights < span.stop)
-                rule.forget(weights[own] - span.start, asked_s[own])
+        weights, asked_s = self._asked(records)
+        for name, rule in self._rules.items():
+            span = self._pairs.weights_of(name)
+            own = (weights >= span.start) & (weights < span.stop)
+            rule.forget(weights[own] - span.start, asked_s[own])
         last = self._store.last_steps()
-        return max(saved_step, last.metrics or 0, last.writes or 0)
+        logged, written = max(saved_step, last.metrics or 0), last.writes or 0
+        unlogged = {}
+        for step in range(logged + 1, written + 1):
+            its = records[records["step"] == step]
+            unlogged[step] = self._applied(self._asked(its)[0], its["pulses"], its["status"])
+        return max(logged, written), unlogged
 
     def maps(self, moment: str) -> State:
         """Conductances of all arrays, read now, and the pulses of each cell so far."""
@@ -177,7 +174,7 @@ class ArrayModel:
     def used(self) -> NDArray[np.bool_] | None:
         """Which cells hold weights, shape (arrays, rows, columns)."""
         used = np.zeros((len(self._bench.arrays), *self._bench.arrays[0].shape), bool)
-        for tiles in self.tiles.values():
+        for tiles in self._tiles.values():
             for tile in tiles:
                 for columns in (tile.plus, tile.minus):
                     used[tile.array, tile.rows[:, None], columns] = True
@@ -193,19 +190,40 @@ class ArrayModel:
 
     def _log(self, batch: Written) -> None:
         """Puts a write on disk before anything believes it."""
-        self._counts.weights.append(batch.weights)
-        self._counts.pulses += int(batch.outcome.pulses.sum())
-        self._counts.not_converged += int(np.count_nonzero(batch.outcome.status != CellStatus.OK))
         if self._store is not None:
             clock_s = self._bench.arrays[batch.array].clock_s()
-            records = write_records(self._counts.step, clock_s, batch.array, batch.targets, batch.outcome)
+            records = write_records(self._step, clock_s, batch.array, batch.targets, batch.outcome)
             self._store.append_writes(records)
 
+    def _records(self) -> NDArray[np.void]:
+        """All writes of the run so far."""
+        return read_writes(self._store.path) if self._store is not None else np.zeros(0, WRITE_DTYPE)
 
-def _badness(array: Crossbar, bad: BoolArray, recipe: Recipe) -> FloatArray:
+    def _asked(self, records: NDArray[np.void]) -> tuple[IntArray, FloatArray]:
+        """Index and wanted differential change (S) of the weight of each record."""
+        change_s = records["target_s"].astype(np.float64) - records["before_s"]
+        cells = Cells(records["row"], records["col"])
+        return self._pairs.asked(records["array"].astype(np.int64), cells, change_s)
+
+    def _applied(self, weights: IntArray, pulses: IntArray, status: StatusArray) -> Applied:
+        changed = {}
+        for name in self._rules:
+            span = self._pairs.weights_of(name)
+            inside = np.count_nonzero((weights >= span.start) & (weights < span.stop))
+            changed[name] = float(inside / (span.stop - span.start))
+        return Applied(changed, int(weights.size), int(pulses.sum()), int(np.count_nonzero(status)))
+
+
+def _joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+
+def _badness(array: Crossbar, status: StatusArray, recipe: Recipe) -> FloatArray:
     """How much each bad cell hurts: more, the more it conducts beyond what its partner could balance."""
     g_s = array.read(Cells.all(array.shape), recipe.v_read_v).g_s.reshape(array.shape)
-    return np.where(bad, 1.0 + np.abs(g_s - recipe.g_min_s) / (recipe.g_max_s - recipe.g_min_s), 0.0)
+    return np.where(
+        status != CellStatus.OK, 1.0 + np.abs(g_s - recipe.g_min_s) / (recipe.g_max_s - recipe.g_min_s), 0.0
+    )
 
 
 def _shapes(task: Task) -> dict[str, tuple[int, int]]:

@@ -100,7 +100,7 @@ def compare(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     experiments = comparing.with_rules(load_experiment(args.experiment, args), rules)
     name = next(iter(experiments.values())).name
     directory = _new_place(args, f"{name}-compare")
-    with _stop_hint(f"the same command with --out {directory} goes on", terminal):
+    with _stop_hint(f"the same command with --out {directory} goes on", directory, terminal):
         comparison = comparing.compare(experiments, directory, lambda rule: TrainingBar(terminal, rule))
     rows = []
     for rule, summary in comparison["rules"].items():
@@ -146,16 +146,17 @@ def _train(experiment: ExperimentConfig, run_dir: Path, terminal: Terminal) -> d
 
 @contextmanager
 def _resumable(run_dir: Path, terminal: Terminal) -> Iterator[None]:
-    with _stop_hint(f"eapu-hil resume {run_dir} goes on", terminal):
+    with _stop_hint(f"eapu-hil resume {run_dir} goes on", run_dir, terminal):
         yield
 
 
 @contextmanager
-def _stop_hint(hint: str, terminal: Terminal) -> Iterator[None]:
+def _stop_hint(hint: str, directory: Path, terminal: Terminal) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
-        terminal.errors.print(f"eapu-hil: stopped; {hint}", soft_wrap=True, markup=False)
+        text = hint if directory.exists() else "nothing was written, nothing is left behind"
+        terminal.errors.print(f"eapu-hil: stopped; {text}", soft_wrap=True, markup=False)
         raise
 
 
@@ -167,7 +168,7 @@ def _say_summary(summary: Mapping[str, Any], terminal: Terminal) -> None:
         gain = style.text(metric["final"] - metric["input"], sign=True)
         lines[0] += f" ({gain} over the input's {style.text(metric['input'])})"
     lines[0] += f", {count(summary.get('steps'))} steps in {duration(summary.get('wall_s'))}"
-    if "writes_total" in summary:
+    if summary.get("writes_total") is not None:
         lines.append(
             f"{share(summary.get('update_ratio_mean'))} of the weights written a step: "
             f"{count(summary['writes_total'])} cell writes, {count(summary.get('pulses_total'))} pulses, "

@@ -7,6 +7,7 @@ taken first, and what is left over is spare.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.hal import ConfigError, Crossbar, Direction, FloatArray, IntArray
+from eapu_hil.hal import ConfigError, Crossbar, Direction, FloatArray, HilError, IntArray
 from eapu_hil.layers import Float32Array
 
 
@@ -182,8 +183,12 @@ class ArrayWeights:
         return x
 
     def _volts(self, values: Float32Array) -> tuple[Float32Array, float]:
-        """Inputs as voltages, and the volts that stand for 1."""
+        """Inputs as voltages, and the volts that stand for 1. Raises HilError for inputs that are not finite."""
         largest = float(max(values.max(initial=0.0), -values.min(initial=0.0)))
+        if not math.isfinite(largest):
+            raise HilError(
+                "a product with numbers that are not finite: training diverged; lower the learning rate"
+            )
         volt = self._v_read_v / largest if largest > 0 else 1.0
         return values * np.float32(volt), volt
 

@@ -38,7 +38,7 @@ class Model(Protocol):
     network: Network
 
     def begin(self) -> None:
-        """Puts the initial weights in place."""
+        """Puts the initial weights in place; what an earlier try has put there stays."""
         ...
 
     def update(self, step: int, wanted: Mapping[str, Float32Array], rng: np.random.Generator) -> Applied:
@@ -57,8 +57,11 @@ class Model(Protocol):
         """Puts back what `state` returned."""
         ...
 
-    def reconcile(self, saved_step: int) -> int:
-        """After `restore`: accounts for what happened after the checkpoint; returns the last step that counts."""
+    def reconcile(self, saved_step: int) -> tuple[int, dict[int, Applied]]:
+        """After `restore`: accounts for what happened after the checkpoint.
+
+        Returns the last step that counts, and what those steps came to that the run's metrics lack.
+        """
         ...
 
     def maps(self, moment: str) -> State:
@@ -115,9 +118,9 @@ class DigitalModel:
         for name, weights in self._weights.items():
             weights.matrix[...] = state[name]
 
-    def reconcile(self, saved_step: int) -> int:
+    def reconcile(self, saved_step: int) -> tuple[int, dict[int, Applied]]:
         """Nothing outside the checkpoint has happened: the steps after it are repeated."""
-        return saved_step
+        return saved_step, {}
 
     def maps(self, moment: str) -> State:  # noqa: ARG002
         return {}

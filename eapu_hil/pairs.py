@@ -62,7 +62,7 @@ class ConductancePairs:
         self._on_written = on_written
         self._columns = arrays[0].shape[1]
         located = [cell_indices(shape, tiles[name], self._columns) for name, shape in shapes.items()]
-        self._array = np.concatenate([array.ravel() for array, _, _ in located])
+        self._array = np.concatenate([array.ravel() for array, _, _ in located]).astype(np.int64)
         plus = np.concatenate([cells.ravel() for _, cells, _ in located])
         minus = np.concatenate([cells.ravel() for _, _, cells in located])
         self._cell = np.stack([plus, minus], axis=1)
@@ -106,10 +106,13 @@ class ConductancePairs:
             self._read(everything, np.full(everything.size, side))
         self._update_errors(everything)
 
-    def program_matrix(self, layer: str, matrix: Float32Array) -> list[Written]:
+    def program_matrix(
+        self, layer: str, matrix: Float32Array, done: BoolArray | None = None
+    ) -> list[Written]:
         """Writes a whole layer: the weight goes to one cell of a pair, the other stays at the low end.
 
         A pair with a bad cell gets what its good cell can make of it. Weights beyond the window are cut to it.
+        done: shape (arrays, rows, columns), cells to leave as they are; none by default.
         """
         weights = np.arange(self.weight_count)[self._slices[layer]]
         wanted_s = matrix.ravel().astype(np.float64) / self._r_wg[layer]
@@ -119,6 +122,10 @@ class ConductancePairs:
         for side, partner, sign in ((PLUS, MINUS, 1.0), (MINUS, PLUS, -1.0)):
             alone = ~usable[:, partner]
             target_s[alone, side] = (g_s[:, partner] + sign * wanted_s)[alone]
+        if done is not None:
+            usable = (
+                usable & ~done.reshape(done.shape[0], -1)[self._array[weights, None], self._cell[weights]]
+            )
         index, side_of = np.nonzero(usable)
         target_s = np.clip(target_s, low_s, high_s)[index, side_of]
         return self._program(weights[index], side_of, target_s, self._recipe)
@@ -139,19 +146,19 @@ class ConductancePairs:
         target_s = np.clip(target_s, self._recipe.g_min_s, self._recipe.g_max_s)
         return self._program(weights, side, target_s, recipe)
 
-    def asked(self, array: int, cells: Cells, change_s: FloatArray) -> tuple[IntArray, FloatArray]:
-        """What changes `change_s` (S) of cells of one array mean for weights: their indices and differential change.
+    def asked(self, array: int | IntArray, cells: Cells, change_s: FloatArray) -> tuple[IntArray, FloatArray]:
+        """What changes `change_s` (S) of cells mean for weights: their indices and differential change.
 
-        Cells that hold no weight are left out.
+        array: where the cells are, one number for all or one each. Cells that hold no weight are left out.
         """
-        size = int(self._arrays[array].shape[0] * self._columns)
-        owner = np.full(size, -1)
-        sign = np.zeros(size)
-        here = np.flatnonzero(self._array == array)
+        size = int(self._arrays[0].shape[0] * self._columns)
+        owner = np.full(len(self._arrays) * size, -1)
+        sign = np.zeros(owner.size)
         for side, direction in ((PLUS, 1.0), (MINUS, -1.0)):
-            owner[self._cell[here, side]] = here
-            sign[self._cell[here, side]] = direction
-        flat = cells.row * self._columns + cells.col
+            at = self._array * size + self._cell[:, side]
+            owner[at] = np.arange(self.weight_count)
+            sign[at] = direction
+        flat = array * size + cells.row * self._columns + cells.col
         known = owner[flat] >= 0
         return owner[flat][known], (sign[flat] * change_s)[known]
 

@@ -4,7 +4,9 @@
     metrics.jsonl   one JSON object a line, each written at once
     writes.bin      one `WRITE_DTYPE` record per cell write, synced to the disk batch by batch
     checkpoints/    step_NNNNNN.npz, the last `CHECKPOINTS_KEPT`
-    snapshots.npz   conductance maps before and after, pulses per cell, example images
+    placement.json  where the weights lie on the arrays; chosen before the first write and never changed
+    snapshots.npz   ledger and clock before the first write, conductance maps before and after, pulses per cell,
+                    example images
     summary.json    at the end; absent after a crash
 
 Small files are written aside, synced and renamed, so that a reader sees the old one or the new one. The two

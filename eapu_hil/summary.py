@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,46 +17,54 @@ from eapu_hil.model import Model
 from eapu_hil.runs import read_metrics
 from eapu_hil.tasks import Task
 
+_OF_THE_BENCH = (
+    "cells",
+    "writes_total",
+    "pulses_total",
+    "verify_reads_total",
+    "vmm_total",
+    "writes_per_cell",
+    "pulses_per_cell_max",
+    "energy_j",
+    "energy_assumptions",
+)
 
-class RunTotals:
-    """Where the ledger and the clock stood when the run began, kept over resumes."""
 
-    def __init__(self, counts: LedgerCounts | None, clock_s: float) -> None:
-        self._counts = counts
-        self._clock_s = clock_s
-        self._wall_before_s = 0.0
-        self._opened_s = time.perf_counter()
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """Where a run began: the ledger and the bench clock before its first write. counts: None without a bench."""
 
-    def since(self, counts: LedgerCounts | None) -> LedgerCounts | None:
-        """What the ledger gained since the run began."""
-        return counts - self._counts if counts is not None and self._counts is not None else None
+    counts: LedgerCounts | None
+    clock_s: float
 
-    def bench_time_s(self, clock_s: float) -> float:
-        """Bench time since the run began."""
-        return clock_s - self._clock_s
+    def as_arrays(self) -> dict[str, NDArray[Any]]:
+        """For a file; `from_arrays` takes it back."""
+        counted = self.counts.as_arrays() if self.counts is not None else {}
+        return {**counted, "clock_s": np.array(self.clock_s)}
 
-    def wall_s(self) -> float:
-        """Time at work, without the pauses between a stop and a resume."""
-        return self._wall_before_s + time.perf_counter() - self._opened_s
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Origin:
+        """The inverse of `as_arrays`."""
+        counts = LedgerCounts.from_arrays(arrays) if len(arrays) > 1 else None
+        return cls(counts, float(arrays["clock_s"]))
 
-    def state(self) -> dict[str, NDArray[Any]]:
-        """For a checkpoint."""
-        counted = self._counts.as_arrays() if self._counts is not None else {}
-        return {**counted, "clock_s": np.array(self._clock_s), "wall_s": np.array(self.wall_s())}
 
-    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Puts back what `state` returned."""
-        self._clock_s = float(state["clock_s"])
-        self._wall_before_s = float(state["wall_s"])
-        self._opened_s = time.perf_counter()
-        if self._counts is not None:
-            self._counts = LedgerCounts.from_arrays(state)
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended. status: success, stopped or failed.
+
+    clock_s: bench clock when it was last asked. wall_s: time at work, without the pauses before a resume.
+    """
+
+    status: str
+    clock_s: float
+    wall_s: float
 
 
 def summarize(
-    config: ExperimentConfig, task: Task, model: Model, totals: RunTotals, status: str, run_dir: Path
+    config: ExperimentConfig, task: Task, model: Model, origin: Origin, ending: Ending, run_dir: Path
 ) -> dict[str, Any]:
-    """The summary of a run; `status` is success, stopped or failed."""
+    """The summary of a run, without asking the bench: it may be what failed. Null: what a run without one lacks."""
     steps = read_metrics(run_dir, "step")
     summary: dict[str, Any] = {
         "task": config.task.name,
@@ -64,17 +72,17 @@ def summarize(
         "backend": "digital" if config.rule.name == "digital" else config.bench.backend,
         "seed": config.seed,
         "steps": len(steps),
-        "exit_status": status,
+        "exit_status": ending.status,
         "weights": sum(int(np.prod(layer.weights.shape)) for layer in model.network.weighted),
         "metric": _metric(task.metric_name, read_metrics(run_dir, "evaluation")),
         **_update_ratios(steps),
-        "bench_time_s": totals.bench_time_s(model.clock_s()),
-        "wall_s": totals.wall_s(),
+        "bench_time_s": ending.clock_s - origin.clock_s,
+        "wall_s": ending.wall_s,
     }
-    counts, used = totals.since(model.counts()), model.used()
-    if counts is None or used is None:
-        return summary
-    assumptions = EnergyModel()
+    now, used = model.counts(), model.used()
+    if now is None or used is None or origin.counts is None:
+        return {**summary, **dict.fromkeys(_OF_THE_BENCH)}
+    counts, assumptions = now - origin.counts, EnergyModel()
     return {
         **summary,
         "cells": int(used.sum()),

@@ -6,6 +6,7 @@ run got there: the number of the last step is the data position and the state of
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,22 +16,23 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.array_model import ArrayModel, require_fit
+from eapu_hil.array_model import ArrayModel, choose_tiles, require_fit
 from eapu_hil.bench import Bench, open_bench, prepare_for_training
 from eapu_hil.config import ExperimentConfig, load_model
 from eapu_hil.hal import HilError
 from eapu_hil.layers import Float32Array
 from eapu_hil.mapping import Tile
-from eapu_hil.model import DigitalModel, Model
+from eapu_hil.model import Applied, DigitalModel, Model
 from eapu_hil.network import Network
 from eapu_hil.optimizer import Optimizer, make_optimizer
-from eapu_hil.runs import Checkpoint, RunStore, load_checkpoint, read_start
+from eapu_hil.runs import Checkpoint, RunStore, load_checkpoint, read_snapshots, read_start
 from eapu_hil.storage import read_json, write_json
-from eapu_hil.summary import RunTotals, summarize
+from eapu_hil.summary import Ending, Origin, summarize
 from eapu_hil.tasks import Task, make_task
 
 DATA_STREAM, RULE_STREAM = 2, 3
 PLACEMENT = "placement.json"  # where the run's weights lie on the arrays
+ORIGIN = "origin."  # in the snapshots: what the ledger and the clock said before the first write
 
 
 class Progress(Protocol):
@@ -60,29 +62,21 @@ def train(experiment: ExperimentConfig, run_dir: Path, progress: Progress) -> di
     }
     with RunStore.create(run_dir, start) as store, _open_bench(experiment, run_dir) as bench:
         store.amend_start({"identities": _identities(bench)})
-        trainer = _Trainer(experiment, task, _new_model(experiment, task, bench, store), store)
-        trainer.begin()
-        return trainer.run(1, progress)
+        return _Trainer(experiment, task, _model(experiment, task, bench, store), store).run(progress)
 
 
 def resume(run_dir: Path, progress: Progress) -> dict[str, Any]:
     """Goes on with a run after a stop or a crash and returns the summary.
 
     What was written after the last checkpoint has happened to the chip: those steps are not repeated, the cells
-    are read anew, and rules that keep an account are told what was already asked for.
+    are read anew, and rules that keep an account are told what was already asked for. Raises ConfigError when
+    there is nothing to resume, HilError when what a finished step left behind is damaged.
     """
     experiment = _experiment_of(run_dir)
     task = make_task(experiment.task)
     with RunStore.open(run_dir) as store, _open_bench(experiment, run_dir) as bench:
         store.amend_start({"identities": _identities(bench)})
-        checkpoint = load_checkpoint(run_dir)
-        if checkpoint is None:
-            # Stopped while the initial weights were written: cells that are in place are only read.
-            trainer = _Trainer(experiment, task, _new_model(experiment, task, bench, store), store)
-            trainer.begin()
-            return trainer.run(1, progress)
-        trainer = _Trainer(experiment, task, _old_model(experiment, task, bench, run_dir, store), store)
-        return trainer.run(trainer.restore(checkpoint), progress)
+        return _Trainer(experiment, task, _model(experiment, task, bench, store), store).run(progress)
 
 
 @contextmanager
@@ -97,7 +91,7 @@ def trained_network(run_dir: Path) -> Iterator[tuple[Task, Network]]:
     if checkpoint is None:
         raise HilError(f"{run_dir}: no checkpoint; this run stopped before its first step")
     with _open_bench(experiment, run_dir) as bench:
-        model = _old_model(experiment, task, bench, run_dir, None)
+        model = _written_model(experiment, task, bench, run_dir)
         model.restore(_under(checkpoint.arrays, "model."))
         for layer in model.network.weighted:
             layer.bias[...] = checkpoint.arrays[f"bias.{layer.name}"]
@@ -117,19 +111,23 @@ def _open_bench(experiment: ExperimentConfig, run_dir: Path) -> Iterator[Bench |
         yield bench
 
 
-def _new_model(experiment: ExperimentConfig, task: Task, bench: Bench | None, store: RunStore) -> Model:
-    """The network before its first weight is written: places are chosen and noted in the run."""
-    if bench is None:
-        return DigitalModel(task, experiment.seed)
-    prepare_for_training(bench)
-    model = ArrayModel(task, experiment, bench, store)
-    placement = {name: [tile.to_plain() for tile in tiles] for name, tiles in model.tiles.items()}
-    write_json(store.path / PLACEMENT, placement)
-    return model
+def _model(experiment: ExperimentConfig, task: Task, bench: Bench | None, store: RunStore) -> Model:
+    """The network of a run that is trained. Its places are chosen once, before the first weight is written."""
+    if bench is not None and not (store.path / PLACEMENT).exists() and store.last_steps().writes is None:
+        prepare_for_training(bench)
+        placement = {
+            name: [tile.to_plain() for tile in tiles] for name, tiles in choose_tiles(task, bench).items()
+        }
+        write_json(store.path / PLACEMENT, placement)
+    return _written_model(experiment, task, bench, store.path, store)
 
 
-def _old_model(
-    experiment: ExperimentConfig, task: Task, bench: Bench | None, run_dir: Path, store: RunStore | None
+def _written_model(
+    experiment: ExperimentConfig,
+    task: Task,
+    bench: Bench | None,
+    run_dir: Path,
+    store: RunStore | None = None,
 ) -> Model:
     """The network where the run put it. Raises HilError when the run does not say where that is."""
     if bench is None:
@@ -138,7 +136,7 @@ def _old_model(
     if placement is None:
         raise HilError(f"{run_dir / PLACEMENT}: missing; the cells of this run's weights are not known")
     tiles = {name: [Tile.from_plain(tile) for tile in plain] for name, plain in placement.items()}
-    return ArrayModel(task, experiment, bench, store, tiles)
+    return ArrayModel(task, experiment, bench, tiles, store)
 
 
 def _identities(bench: Bench | None) -> list[dict[str, str]]:
@@ -162,40 +160,27 @@ class _Trainer:
         for layer in self._network.weighted:
             self._optimizers[layer.name] = make_optimizer(experiment.optimizer, layer.weights.shape)
             self._optimizers[f"{layer.name}.bias"] = make_optimizer(experiment.optimizer, layer.bias.shape)
-        self._totals = RunTotals(model.counts(), model.clock_s())
+        self._clock_s = model.clock_s()
+        self._wall_before_s, self._opened_s = 0.0, time.perf_counter()
+        origin = _under(read_snapshots(store.path), ORIGIN)
+        self._origin = Origin.from_arrays(origin) if origin else Origin(model.counts(), self._clock_s)
+        if not origin:
+            store.save_snapshots({ORIGIN + key: value for key, value in self._origin.as_arrays().items()})
 
-    def begin(self) -> None:
-        """Writes the initial weights and what is known before the first step."""
-        self._model.begin()
-        self._store.save_snapshots(self._model.maps("before"))
-        self._checkpoint(0)
-
-    def restore(self, checkpoint: Checkpoint) -> int:
-        """Takes up a checkpoint; returns the step to go on with."""
-        arrays = checkpoint.arrays
-        for name, optimizer in self._optimizers.items():
-            optimizer.restore(_under(arrays, f"optimizer.{name}:"))
-        for layer in self._network.weighted:
-            layer.bias[...] = arrays[f"bias.{layer.name}"]
-        self._model.restore(_under(arrays, "model."))
-        self._totals.restore(_under(arrays, "totals."))
-        return self._model.reconcile(checkpoint.step) + 1
-
-    def run(self, first_step: int, progress: Progress) -> dict[str, Any]:
-        """Steps `first_step` to the end; whatever ends it, the run directory says how."""
+    def run(self, progress: Progress) -> dict[str, Any]:
+        """Takes the run up where it stands and goes on to the end; whatever ends it, the run directory says how."""
         config = self._config
         progress.on_start(config.steps)
         status = "failed"
         try:
+            done = self._take_up()
             # Quick after a resume: it shows what the chip still holds.
-            self._evaluate(first_step - 1, first_step > 1, progress)
-            for step in range(first_step, config.steps + 1):
+            self._evaluate(done, done > 0, progress)
+            for step in range(done + 1, config.steps + 1):
                 self._train_step(step, progress)
-                if step == config.steps:
-                    break
-                if step % config.evaluate_every == 0:
+                if step < config.steps and step % config.evaluate_every == 0:
                     self._evaluate(step, True, progress)
-                if step % config.checkpoint_every == 0:
+                if step < config.steps and step % config.checkpoint_every == 0:
                     self._checkpoint(step)
             self._checkpoint(config.steps)
             self._evaluate(config.steps, False, progress)
@@ -206,39 +191,79 @@ class _Trainer:
             raise
         finally:
             progress.on_end()
-            summary = summarize(config, self._task, self._model, self._totals, status, self._store.path)
+            ending = Ending(status, self._clock_s, self._wall_s())
+            summary = summarize(config, self._task, self._model, self._origin, ending, self._store.path)
             self._store.finish(summary)
         return summary
+
+    def _take_up(self) -> int:
+        """Puts the initial weights in place, or everything back as it was; returns the last step that was taken."""
+        checkpoint = load_checkpoint(self._store.path)
+        if checkpoint is not None:
+            return self._restore(checkpoint)
+        last = self._store.last_steps()
+        taken = max(last.metrics or 0, last.writes or 0)
+        if taken:
+            raise HilError(
+                f"{self._store.path}: no checkpoint of this run is usable, and {taken} steps were taken: "
+                "it cannot go on; train anew"
+            )
+        self._model.begin()
+        self._store.save_snapshots(self._model.maps("before"))
+        self._checkpoint(0)
+        return 0
+
+    def _restore(self, checkpoint: Checkpoint) -> int:
+        arrays = checkpoint.arrays
+        for name, optimizer in self._optimizers.items():
+            optimizer.restore(_under(arrays, f"optimizer.{name}:"))
+        for layer in self._network.weighted:
+            layer.bias[...] = arrays[f"bias.{layer.name}"]
+        self._model.restore(_under(arrays, "model."))
+        self._wall_before_s = float(arrays["wall_s"])
+        last, unlogged = self._model.reconcile(checkpoint.step)
+        for step, applied in unlogged.items():  # written, but stopped before its line
+            self._store.append_metrics("step", {"step": step, "loss": None, **self._counted(applied)})
+        return last
 
     def _train_step(self, step: int, progress: Progress) -> None:
         config, started_s = self._config, time.perf_counter()
         x, y = self._task.batch(np.random.default_rng([config.seed, DATA_STREAM, step]), config.batch)
         loss, d = self._task.loss(self._network.forward(x), y)
+        if not math.isfinite(loss):
+            raise HilError(f"step {step}: the loss is {loss}: training diverged; lower the learning rate")
         lr = config.optimizer.rate(step - 1, config.steps)
         wanted: dict[str, Float32Array] = {}
         for layer, (d_weights, d_bias) in zip(self._network.weighted, self._network.backward(d), strict=True):
             layer.bias += self._optimizers[f"{layer.name}.bias"].step(d_bias, lr)
             wanted[layer.name] = self._optimizers[layer.name].step(d_weights, lr)
         applied = self._model.update(step, wanted, np.random.default_rng([config.seed, RULE_STREAM, step]))
-        weights = sum(change.size for change in wanted.values())
-        changed = sum(applied.changed[name] * change.size for name, change in wanted.items())
+        self._clock_s = self._model.clock_s()
         metrics = {
             "step": step,
             "loss": loss,
             "lr": lr,
-            "update_ratio": changed / weights,
-            "update_ratio_layer": applied.changed,
-            "writes": applied.writes,
-            "pulses": applied.pulses,
-            "not_converged": applied.not_converged,
-            "clock_s": self._model.clock_s(),
+            **self._counted(applied),
+            "clock_s": self._clock_s,
             "wall_s": time.perf_counter() - started_s,
         }
         self._store.append_metrics("step", metrics)
         progress.on_step(step, metrics)
 
+    def _counted(self, applied: Applied) -> dict[str, Any]:
+        sizes = {layer.name: int(np.prod(layer.weights.shape)) for layer in self._network.weighted}
+        changed = sum(applied.changed[name] * size for name, size in sizes.items())
+        return {
+            "update_ratio": changed / sum(sizes.values()),
+            "update_ratio_layer": applied.changed,
+            "writes": applied.writes,
+            "pulses": applied.pulses,
+            "not_converged": applied.not_converged,
+        }
+
     def _evaluate(self, step: int, quick: bool, progress: Progress) -> None:
         evaluation = self._task.evaluate(self._network.infer, quick=quick)
+        self._clock_s = self._model.clock_s()
         metrics = {
             "step": step,
             "name": self._task.metric_name,
@@ -267,9 +292,12 @@ class _Trainer:
         for layer in self._network.weighted:
             arrays[f"bias.{layer.name}"] = layer.bias
         arrays |= {f"model.{key}": value for key, value in self._model.state().items()}
-        arrays |= {f"totals.{key}": value for key, value in self._totals.state().items()}
+        arrays["wall_s"] = np.array(self._wall_s())
         self._store.save_checkpoint(step, arrays)
         self._model.flush()
+
+    def _wall_s(self) -> float:
+        return self._wall_before_s + time.perf_counter() - self._opened_s
 
 
 def _under(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
-import textwrap
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,95 +18,107 @@ import pytest
 import yaml
 from numpy.typing import NDArray
 
-from eapu_hil.config import ExperimentConfig
-from eapu_hil.hal import ConfigError, HilError
+from eapu_hil.config import ExperimentConfig, load_model
+from eapu_hil.hal import ConfigError, HilError, Pulses
 from eapu_hil.ledger import Ledger, LedgerCounts
 from eapu_hil.mapping import Tile, cell_indices
-from eapu_hil.runs import WRITE_DTYPE, load_checkpoint, read_metrics, read_summary, read_writes
+from eapu_hil.pairs import ConductancePairs
+from eapu_hil.runs import WRITE_DTYPE, RunStore, load_checkpoint, read_metrics, read_summary, read_writes
+from eapu_hil.storage import GrowingFile
 from eapu_hil.trainer import resume, train, trained_network
+from eapu_hil.twin.crossbar import TwinCrossbar
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there")
 
 STEPS, CHECKPOINT_EVERY, TILES = 10, 4, 3
 
-# Trains and kills itself at the N-th call of a function: before it, after it, or half-way through.
-CHILD = textwrap.dedent(
-    """
-    import os, signal, sys
-    from pathlib import Path
-    import yaml
-    from eapu_hil import pairs, runs, storage, trainer
-    from eapu_hil.config import ExperimentConfig, load_model
-    from eapu_hil.twin.crossbar import TwinCrossbar
-
-    def die(*_):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    def pulse_and_die(self, pulses):
-        pulse(self, pulses)
-        die()
-
-    def half(self, data, *, durable):
-        self._file.write(data[: len(data) // 2 + 1])
-        die()
-
-    def at(number, act, call):
-        def counted(*given, **named):
-            at.calls += 1
-            if at.calls == number:
-                return act(call, *given, **named)
-            return call(*given, **named)
-        at.calls = 0
-        return counted
-
-    def before(call, *given, **named):
-        die()
-
-    def after(call, *given, **named):
-        call(*given, **named)
-        die()
-
-    def between_pulses(call, *given, **named):
-        TwinCrossbar.pulse = pulse_and_die
-        return call(*given, **named)
-
-    def torn(call, *given, **named):
-        storage.GrowingFile.append = half
-        return call(*given, **named)
-
-    def unfinished(call, *given, **named):
-        Path.replace = die
-        return call(*given, **named)
-
-    pulse = TwinCrossbar.pulse
-    run, experiment, where, how, number = sys.argv[1:]
-    owner, name = {
-        "program": (pairs.ConductancePairs, "_program"),
-        "writes": (runs.RunStore, "append_writes"),
-        "metrics": (runs.RunStore, "append_metrics"),
-        "checkpoint": (runs.RunStore, "save_checkpoint"),
-        "summary": (runs.RunStore, "finish"),
-    }[where]
-    setattr(owner, name, at(int(number), globals()[how], getattr(owner, name)))
-
-    class Silent:
-        on_start = on_step = on_evaluation = lambda self, *_: None
-        def on_end(self):
-            pass
-
-    content = yaml.safe_load(experiment)
-    trainer.train(load_model(ExperimentConfig, content, (), "experiments"), Path(run), Silent())
-    """
+# Imports once what every child needs; a child is then a fork of that process.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(
+    ["eapu_hil.trainer", "eapu_calibration", "sklearn.datasets", "sklearn.model_selection"]
 )
 
 Make = Callable[..., ExperimentConfig]
 
 
+class _Silent:
+    """A `Progress` that shows nothing."""
+
+    def on_start(self, total_steps: int) -> None: ...
+
+    def on_step(self, step: int, metrics: Mapping[str, Any]) -> None: ...
+
+    def on_evaluation(self, step: int, metrics: Mapping[str, Any]) -> None: ...
+
+    def on_end(self) -> None: ...
+
+
+def _die(*_: object, **__: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _between_pulses() -> None:
+    pulse = TwinCrossbar.pulse
+
+    def pulse_and_die(array: TwinCrossbar, pulses: Pulses) -> None:
+        pulse(array, pulses)
+        _die()
+
+    TwinCrossbar.pulse = pulse_and_die  # type: ignore[assignment, method-assign]
+
+
+def _torn() -> None:
+    def half(file: Any, data: bytes, *, durable: bool) -> None:  # noqa: ARG001
+        file._file.write(data[: len(data) // 2 + 1])
+        _die()
+
+    GrowingFile.append = half  # type: ignore[assignment, method-assign]
+
+
+def _unrenamed() -> None:
+    Path.replace = _die  # type: ignore[assignment, method-assign]
+
+
+CALLS: dict[str, tuple[type, str]] = {
+    "program": (ConductancePairs, "_program"),
+    "writes": (RunStore, "append_writes"),
+    "metrics": (RunStore, "append_metrics"),
+    "checkpoint": (RunStore, "save_checkpoint"),
+    "summary": (RunStore, "finish"),
+}
+INSIDE = {"between_pulses": _between_pulses, "torn": _torn, "unrenamed": _unrenamed}
+
+
+def _train_until(run: Path, experiment: dict[str, Any], moment: str) -> None:
+    """Trains and dies at a moment: "writes before 11" is before the 11th call of `append_writes`.
+
+    Also `after` it, or in the midst of it: `between_pulses`, with a record half written (`torn`), with a file
+    written aside but not yet renamed (`unrenamed`).
+    """
+    where, how, number = moment.split()
+    owner, name = CALLS[where]
+    call, calls = getattr(owner, name), itertools.count(1)
+
+    def counted(*given: Any, **named: Any) -> Any:
+        now = next(calls) == int(number)
+        if now and how == "before":
+            _die()
+        if now and how in INSIDE:
+            INSIDE[how]()
+        found = call(*given, **named)
+        if now and how == "after":
+            _die()
+        return found
+
+    setattr(owner, name, counted)
+    train(load_model(ExperimentConfig, experiment, (), "experiments"), run, _Silent())
+
+
 def _killed(run: Path, experiment: ExperimentConfig, moment: str) -> None:
-    text = yaml.safe_dump(experiment.model_dump(mode="json"))
-    arguments = [sys.executable, "-c", CHILD, str(run), text, *moment.split()]
-    child = subprocess.run(arguments, capture_output=True, text=True, check=False)
-    assert child.returncode == -signal.SIGKILL, child.stderr
+    child = FORKS.Process(target=_train_until, args=(run, experiment.model_dump(mode="json"), moment))
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
 
 
 def _ledger(chip: Path, experiment: ExperimentConfig) -> LedgerCounts:
@@ -122,7 +135,8 @@ def _cells(writes: NDArray[np.void]) -> list[tuple[int, ...]]:
 
 def _step_lines(run: Path) -> list[int]:
     """The step lines as they stand in the file: repeated ones too."""
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    whole = (run / "metrics.jsonl").read_text().rpartition("\n")[0]
+    lines = [json.loads(line) for line in whole.splitlines()]
     return [line["step"] for line in lines if line["kind"] == "step"]
 
 
@@ -136,7 +150,7 @@ def _step_lines(run: Path) -> list[int]:
         "writes before 11",  # programmed, not recorded
         "writes after 11",  # one array of a step recorded, the others not yet written
         "metrics before 8",  # a step is written, its line is missing (line 1 is an evaluation)
-        "checkpoint unfinished 2",
+        "checkpoint unrenamed 2",
         "checkpoint before 4",  # after the last step
         "summary before 1",  # all done but the summary
     ],
@@ -273,21 +287,24 @@ def test_digital_repeats_the_steps_after_its_checkpoint_bit_by_bit(
     train(experiment, tmp_path / "whole", silent())
     _killed(tmp_path / "cut", experiment, "metrics after 9")
     resume(tmp_path / "cut", silent())
-    whole, cut = ([line["loss"] for line in read_metrics(tmp_path / name, "step")] for name in ("whole", "cut"))
+    whole, cut = (
+        [line["loss"] for line in read_metrics(tmp_path / name, "step")] for name in ("whole", "cut")
+    )
     assert whole == cut
 
 
-def test_a_process_that_is_killed_anywhere_can_be_gone_on_with(
+def test_killed_whenever_the_signal_comes_a_run_goes_on(
     tmp_path: Path, make_experiment: Make, silent: Callable[..., Any]
 ) -> None:
-    """Not at a chosen moment but whenever the signal comes."""
     run, experiment = tmp_path / "run", make_experiment(steps=100_000)
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(experiment.model_dump(mode="json")))
-    command = [sys.executable, "-m", "eapu_hil.cli", "train", "tiny.yaml", "--out", str(run)]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE) as child:
-        while not (run / "metrics.jsonl").exists() or len(_lines(run)) < 8:
-            assert child.poll() is None
-        os.kill(child.pid, signal.SIGKILL)
+    child = FORKS.Process(
+        target=_train_until, args=(run, experiment.model_dump(mode="json"), "summary before 1")
+    )
+    child.start()
+    while child.is_alive() and (not (run / "metrics.jsonl").exists() or len(_step_lines(run)) < 7):
+        time.sleep(0.01)
+    child.kill()
+    child.join()
     before = read_writes(run)
     start = yaml.safe_load((run / "start.yaml").read_text())
     start["experiment"]["steps"] = int(before["step"].max()) + 3
@@ -298,8 +315,16 @@ def test_a_process_that_is_killed_anywhere_can_be_gone_on_with(
     assert len(set(_cells(after))) == len(after)
 
 
-def _lines(run: Path) -> list[str]:
-    return (run / "metrics.jsonl").read_text().splitlines()
+def test_a_run_that_crashed_can_be_evaluated_as_it_is(
+    tmp_path: Path, make_experiment: Make, silent: Callable[..., Any]
+) -> None:
+    run = tmp_path / "run"
+    _killed(run, make_experiment(), "writes after 11")
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    with trained_network(run) as (task, network):
+        assert 0 <= task.evaluate(network.infer, quick=False).value <= 1
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
+    assert resume(run, silent())["exit_status"] == "success"
 
 
 def test_without_any_usable_checkpoint_nothing_is_written(
@@ -310,7 +335,9 @@ def test_without_any_usable_checkpoint_nothing_is_written(
     for path in (run / "checkpoints").iterdir():
         path.write_bytes(b"PK")
     before = (run / "writes.bin").read_bytes()
-    with pytest.raises(HilError, match=r"no checkpoint of this run is usable, and 6 steps were taken") as info:
+    with pytest.raises(
+        HilError, match=r"no checkpoint of this run is usable, and 6 steps were taken"
+    ) as info:
         resume(run, silent())
     assert "\n" not in str(info.value)
     assert (run / "writes.bin").read_bytes() == before

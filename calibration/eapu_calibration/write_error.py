@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, IntArray, Targets
+from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, HilError, IntArray, Targets
 from eapu_hil.recipe import Recipe
 
 LEVELS = 10
+CELLS_A_LEVEL_MIN = 4  # converged ones; with fewer a standard deviation says nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +37,8 @@ def measure_write_error(
 ) -> WriteErrorTable:
     """Writes `cells` to evenly spaced levels of the window at random, reads them at once and after `relax_time_s`.
 
-    Cells that do not converge are left out. Raises ValueError with fewer than 8 cells a level.
+    Cells that do not converge are left out. Raises ValueError with fewer than 8 cells a level, HilError when too
+    few of a level converge.
     """
     if len(cells) < 8 * LEVELS:
         raise ValueError(
@@ -50,6 +52,13 @@ def measure_write_error(
     later = array.read(cells, recipe.v_read_v).g_s
     good = outcome.status == CellStatus.OK
     by_level = [np.flatnonzero(good & (level == number)) for number in range(LEVELS)]
+    for number, chosen in enumerate(by_level):
+        if chosen.size < CELLS_A_LEVEL_MIN:
+            raise HilError(
+                f"{array.identity.serial}: level of {levels_s[number]:.3g} S: only {chosen.size} of "
+                f"{np.count_nonzero(level == number)} cells could be written; {CELLS_A_LEVEL_MIN} are needed to "
+                "measure the write error"
+            )
     return WriteErrorTable(
         levels_s=levels_s,
         sigma_write_s=np.array([_sd(at_once[chosen] - levels_s[level[chosen]]) for chosen in by_level]),

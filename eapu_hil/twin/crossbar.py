@@ -92,7 +92,8 @@ class TwinCrossbar:
     def wait(self, duration_s: float) -> None:
         """Advances the clock by `duration_s` and lets the cells relax. Raises ValueError when negative."""
         self._clock.advance(duration_s)
-        self._update(force=True)
+        long = duration_s >= self._preset.relaxation.update_interval_s
+        self._update(waited=True, exactly=long)
 
     def ground(self) -> None:
         """Nothing is driven between requests; the twin's lines are at 0 V already."""
@@ -177,15 +178,18 @@ class TwinCrossbar:
         """Write-verify with `recipe` or the bench's own."""
         return write_verify(self, targets, recipe or self._recipe)
 
-    def _update(self, force: bool = False) -> None:
-        """Lets cells relax and fluctuate up to now, at most once per update interval unless forced."""
+    def _update(self, waited: bool = False, exactly: bool = False) -> None:
+        """Lets cells relax and fluctuate up to now: once per update interval, and after a wait.
+
+        exactly: brings all cells up to date, not only those that are due.
+        """
         now_s = self._clock.now_s()
         elapsed_s = now_s - self._updated_s
         interval_s = self._preset.relaxation.update_interval_s
-        if elapsed_s < interval_s and not force:
+        if elapsed_s < interval_s and not waited:
             return
         if self._preset.relaxation.enabled:
-            self._cells.relax(now_s, self._rng, exactly=force)
+            self._cells.relax(now_s, self._rng, exactly=exactly)
             self._products = None
         if self._slow_noise.enabled:
             self._slow_noise.advance(elapsed_s, self._rng)

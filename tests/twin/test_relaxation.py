@@ -117,6 +117,20 @@ def test_time_passing_in_small_steps_changes_nothing(open_twin: OpenTwin) -> Non
     assert variances[0] == pytest.approx(5.75 + 2.2, rel=0.25)
 
 
+def test_a_wait_brings_every_cell_up_to_date(open_twin: OpenTwin) -> None:
+    """However short it is compared with the age of the cells."""
+    quiet = {"read_noise.enabled": False, "rtn.enabled": False, "adc.bits": None, "adc.noise_relative": 0.0}
+    bench = open_twin("rram_180nm", (16, 8), **quiet)
+    array = bench.arrays[0]
+    cells = Cells.all(array.shape)
+    form(array, cells, bench.recipe)
+    array.program(Targets(cells, np.full(len(cells), 15e-6)))
+    for duration_s in (10.0, 2.0, 1.0):  # a twentieth of a decade and less
+        before_s = array.read(cells, 0.2).g_s
+        array.wait(duration_s)
+        assert (array.read(cells, 0.2).g_s != before_s).mean() > 0.95
+
+
 def test_off_by_name(open_twin: OpenTwin) -> None:
     names = ("relaxation", "read_noise", "rtn")
     off = {f"{name}.enabled": False for name in names} | {"adc.noise_relative": 0.0}

@@ -1,0 +1,43 @@
+"""The crossbars that the contract's suite runs against. A new backend joins by one more entry of `BENCHES`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from eapu_hil.bench import Bench, open_bench
+
+LIMITS = {
+    "v_max_v": 3.5,
+    "v_gate_max_v": 5.0,
+    "i_max_a": 2e-3,
+    "width_max_s": 1e-3,
+    "pulses_per_cell_max": 100,
+    "v_read_max_v": 0.25,
+}
+BENCHES: dict[str, dict[str, Any]] = {
+    "twin rram_180nm": {
+        "backend": "twin",
+        "preset": "rram_180nm",
+        "overrides": {"faults.stuck_fraction": 0.0},
+        "shape": [16, 8],
+        "limits": LIMITS,
+    },
+    "twin ideal": {"backend": "twin", "preset": "ideal", "shape": [16, 8], "limits": LIMITS},
+}
+
+
+@pytest.fixture(params=BENCHES, scope="module")
+def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    """An open bench of one array of 16 x 8 cells that are formed and work. The tests of a module share it."""
+    with open_bench(BENCHES[request.param]) as opened:
+        yield opened
+
+
+@pytest.fixture(params=BENCHES)
+def own_bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    """The same for one test alone, which may close it."""
+    with open_bench(BENCHES[request.param]) as opened:
+        yield opened

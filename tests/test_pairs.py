@@ -1,0 +1,357 @@
+"""Weights as pairs of cells: programming, single changes, bad cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from eapu_calibration.forming import exercise, form
+from numpy.typing import NDArray
+
+from eapu_hil.bench import Bench, open_bench
+from eapu_hil.hal import Cells, CellStatus, Limits, Targets
+from eapu_hil.mapping import place
+from eapu_hil.pairs import ConductancePairs, Written
+from eapu_hil.recipe import Recipe
+
+SHAPES = {"first": (20, 6), "second": (12, 5)}
+R_WG = {"first": 0.5 / 39e-6, "second": 1.0 / 39e-6}
+COUNT = 20 * 6 + 12 * 5
+
+
+@dataclass
+class Bed:
+    """Pairs on an open bench, with a log of what was written; `hooks` are called with each entry."""
+
+    bench: Bench
+    recipe: Recipe
+    pairs: ConductancePairs = field(init=False)
+    log: list[Written] = field(default_factory=list)
+    hooks: list[Callable[[Written], None]] = field(default_factory=list)
+
+    def on_written(self, written: Written) -> None:
+        self.log.append(written)
+        for hook in self.hooks:
+            hook(written)
+
+
+Make = Callable[..., Bed]
+Bad = NDArray[np.bool_]
+
+
+@pytest.fixture
+def make(limits: Limits) -> Iterator[Make]:
+    with ExitStack() as stack:
+
+        def make_bed(
+            preset: str = "ideal", bad: Callable[[Bad], None] | None = None, **overrides: Any
+        ) -> Bed:
+            source = {
+                "backend": "twin",
+                "preset": preset,
+                "shape": [24, 16],
+                "arrays": 2,
+                "overrides": overrides,
+                "limits": {**vars(limits), "pulses_per_cell_max": 1000},
+            }
+            bench = stack.enter_context(open_bench(source, commission=False))
+            known_bad = []
+            for array in bench.arrays:
+                status = np.full(array.shape, CellStatus.OK, np.uint8)
+                if preset != "ideal":
+                    form(array, Cells.all(array.shape), bench.recipe)
+                    status = exercise(array, Cells.all(array.shape), bench.recipe).reshape(array.shape)
+                known_bad.append(status != CellStatus.OK)
+            if bad is not None:
+                bad(known_bad[0])
+            # the places do not depend on the bad cells, so that pairs with one exist
+            tiles = place(SHAPES, [np.zeros((24, 16))] * 2)
+            bed = Bed(bench, bench.recipe)
+            bed.pairs = ConductancePairs(
+                bench.arrays,
+                tiles,
+                SHAPES,
+                R_WG,
+                bench.recipe,
+                lambda g_s: 1e-6 + 0.05 * np.asarray(g_s),
+                known_bad,
+                bed.on_written,
+            )
+            return bed
+
+        yield make_bed
+
+
+def some_matrix(layer: str, share: float = 0.9) -> NDArray[np.float32]:
+    """Weights over the window of a pair."""
+    largest = share * R_WG[layer] * 39e-6
+    return np.random.default_rng(1).uniform(-largest, largest, SHAPES[layer]).astype(np.float32)
+
+
+def program_all(bed: Bed, share: float = 0.9) -> None:
+    for layer in SHAPES:
+        bed.pairs.program_matrix(layer, some_matrix(layer, share))
+
+
+class TestProgramming:
+    @pytest.mark.parametrize("preset", ["ideal", "rram_180nm"])
+    def test_a_matrix_arrives(self, make: Make, preset: str) -> None:
+        bed = make(preset, **({} if preset == "ideal" else {"faults.stuck_fraction": 0.0}))
+        program_all(bed)
+        for layer in SHAPES:
+            error_s = (bed.pairs.matrix(layer) - some_matrix(layer)) / R_WG[layer]
+            assert bed.pairs.matrix(layer).dtype == np.float32
+            # two cells, each inside its band
+            assert (np.abs(error_s) <= 2 * bed.recipe.band_s * 1.001).mean() > 0.99
+            assert error_s.std() < bed.recipe.band_s
+
+    def test_one_cell_of_each_pair_stays_low(self, make: Make) -> None:
+        bed = make()
+        program_all(bed)
+        targets_s = np.concatenate([written.targets.g_target_s for written in bed.log])
+        assert targets_s.size == 2 * COUNT
+        assert np.isclose(targets_s, bed.recipe.g_min_s).mean() == pytest.approx(0.5, abs=0.01)
+
+    def test_weights_beyond_the_window_are_cut(self, make: Make) -> None:
+        bed = make()
+        program_all(bed, share=3.0)
+        for layer in SHAPES:
+            matrix, largest = bed.pairs.matrix(layer), R_WG[layer] * 39e-6
+            np.testing.assert_allclose(matrix, np.clip(some_matrix(layer, 3.0), -largest, largest), atol=0.06)
+
+    def test_beliefs_follow_the_cells_only_when_refreshed(self, make: Make) -> None:
+        bed = make()
+        program_all(bed)
+        before = bed.pairs.matrix("first")
+        cells = bed.log[0].targets.cells[:4]
+        bed.bench.arrays[bed.log[0].array].program(Targets(cells, np.full(4, 33e-6)))
+        np.testing.assert_array_equal(bed.pairs.matrix("first"), before)
+        bed.pairs.refresh()
+        assert (bed.pairs.matrix("first") != before).any()
+
+    def test_a_bad_cell_is_compensated_by_its_partner(self, make: Make) -> None:
+        """The two columns of a pair stand side by side: bad are the minus cell of one weight, both of another."""
+
+        def spoil(bad: Bad) -> None:
+            bad[:2, :] = True  # two whole rows
+            bad[2:6, ::2] = True  # one cell of each pair in four more
+
+        bed = make(bad=spoil)
+        program_all(bed, share=0.8)
+        for written in bed.log:
+            assert not ((written.array == 0) & (written.targets.cells.row < 2)).any()
+        matrix, wanted = bed.pairs.matrix("first"), some_matrix("first", 0.8)
+        errors = bed.pairs.errors("first")
+        alone = np.zeros(SHAPES["first"], bool)
+        dead = np.isinf(errors.up_s).reshape(alone.shape) & np.isinf(errors.down_s).reshape(alone.shape)
+        assert dead.any()
+        held_by_one = [w for w in bed.log if w.array == 0]
+        rows = np.concatenate([w.targets.cells.row for w in held_by_one])
+        cols = np.concatenate([w.targets.cells.col for w in held_by_one])
+        assert not ((rows >= 2) & (rows < 6) & (cols % 2 == 0)).any()
+        # The bad cell holds 1 uS, so its partner alone makes weights of one sign; those arrive.
+        partly = np.abs(matrix - wanted) < 2 * R_WG["first"] * bed.recipe.band_s
+        assert partly[~dead].mean() > 0.85
+        assert (matrix[dead] == 0).all()
+
+    def test_a_partner_balances_what_a_stuck_cell_conducts(self, make: Make) -> None:
+        """A minus cell stuck at 15 uS: zero means 15 uS in the plus cell."""
+        stuck = {
+            "faults.stuck_fraction": 0.15,
+            "faults.stuck_high_share": 1.0,
+            "faults.g_stuck_high_s": 15e-6,
+        }
+        bed = make("rram_180nm", **stuck)
+        for layer, shape in SHAPES.items():
+            bed.pairs.program_matrix(layer, np.zeros(shape, np.float32))
+        bed.pairs.refresh()
+        weights_s = np.concatenate([(bed.pairs.matrix(layer) / R_WG[layer]).ravel() for layer in SHAPES])
+        # with 28 % of the pairs holding such a cell, an uncompensated one would stand out by 14 uS
+        assert (np.abs(weights_s) < 6e-6).mean() > 0.95
+
+
+class TestWriting:
+    @pytest.mark.parametrize("size_s", [3e-6, 8e-6])
+    def test_a_change_arrives_within_the_band(self, make: Make, size_s: float) -> None:
+        bed = make()
+        program_all(bed, share=0.6)
+        before = np.concatenate([bed.pairs.matrix(layer).ravel() / R_WG[layer] for layer in SHAPES])
+        chosen = np.arange(0, COUNT, 3)
+        step_s = np.where(np.arange(chosen.size) % 2, size_s, -size_s)
+        bed.log.clear()
+        written = bed.pairs.write(chosen, step_s, bed.recipe)
+        assert written == bed.log
+        after = np.concatenate([bed.pairs.matrix(layer).ravel() / R_WG[layer] for layer in SHAPES])
+        moved = after - before
+        assert np.abs(moved[chosen] - step_s).max() <= bed.recipe.band_s * 1.01
+        others = np.setdiff1d(np.arange(COUNT), chosen)
+        assert (moved[others] == 0).all()
+        # one cell a weight, and all weights in one request an array
+        assert sum(len(one.targets) for one in written) == chosen.size
+        assert len(written) == len({one.array for one in written})
+        np.testing.assert_array_equal(np.sort(np.concatenate([one.weights for one in written])), chosen)
+
+    def test_a_change_starts_from_what_the_cell_holds_now(self, make: Make) -> None:
+        """Not from what it held when it was last read: it may have relaxed since."""
+        bed = make()
+        bed.pairs.program_matrix("first", np.full(SHAPES["first"], R_WG["first"] * 20e-6, np.float32))
+        plus = [one for one in bed.log if (one.targets.g_target_s > 10e-6).any()]
+        for one in plus:
+            high = one.targets.g_target_s > 10e-6
+            cells = one.targets.cells[high]
+            bed.bench.arrays[one.array].program(Targets(cells, np.full(len(cells), 30e-6)))
+        [written] = bed.pairs.write(np.arange(6), np.full(6, -6e-6), bed.recipe)
+        np.testing.assert_allclose(written.targets.g_target_s, 24e-6, atol=1e-6)
+
+    def test_lowering_a_cell_comes_first(self, make: Make) -> None:
+        bed = make()
+        program_all(bed, share=0.6)
+        written = bed.pairs.write(np.arange(COUNT), np.full(COUNT, -0.5e-6), bed.recipe)
+        for one in written:
+            falls = one.targets.g_target_s < one.outcome.g_before_s + 1e-9
+            # of a positive weight the plus cell falls; of a negative one there is no room but upwards
+            matrix_s = np.concatenate([some_matrix(layer, 0.6).ravel() / R_WG[layer] for layer in SHAPES])
+            clear = np.abs(matrix_s[one.weights]) > 3e-6
+            np.testing.assert_array_equal(falls[clear], matrix_s[one.weights][clear] > 0)
+
+    def test_at_the_end_of_the_window(self, make: Make) -> None:
+        bed = make()
+        full = {layer: np.full(shape, R_WG[layer] * 39e-6, np.float32) for layer, shape in SHAPES.items()}
+        for layer, matrix in full.items():
+            bed.pairs.program_matrix(layer, matrix)
+        bed.log.clear()
+        assert bed.pairs.write(np.arange(10), np.full(10, 20e-6), bed.recipe) == []
+        assert bed.log == []
+        errors = bed.pairs.errors("first")
+        assert np.isfinite(errors.down_s).all()
+        [down] = bed.pairs.write(np.arange(10), np.full(10, -5e-6), bed.recipe)
+        assert (down.outcome.status == CellStatus.OK).all()
+
+    def test_part_of_a_change_is_made_where_only_a_part_fits(self, make: Make) -> None:
+        bed = make()
+        matrix = np.full(SHAPES["first"], R_WG["first"] * 34e-6, np.float32)
+        bed.pairs.program_matrix("first", matrix)
+        [written] = bed.pairs.write(np.arange(8), np.full(8, 20e-6), bed.recipe)
+        np.testing.assert_allclose(written.targets.g_target_s, bed.recipe.g_max_s)
+
+    def test_the_log_comes_before_the_belief(self, make: Make) -> None:
+        bed = make()
+        program_all(bed)
+        seen: list[NDArray[np.float32]] = []
+        bed.hooks.append(lambda _: seen.append(bed.pairs.matrix("first")))
+        before = bed.pairs.matrix("first")
+        bed.pairs.write(np.array([0]), np.array([-5e-6]), bed.recipe)
+        assert abs(seen[0][0, 0] - before[0, 0]) < 0.1 * R_WG["first"] * 5e-6
+        assert abs(bed.pairs.matrix("first")[0, 0] - before[0, 0]) > 0.5 * R_WG["first"] * 5e-6
+
+    def test_if_the_log_fails_nothing_is_believed(self, make: Make) -> None:
+        bed = make()
+        program_all(bed)
+        before = bed.pairs.matrix("first")
+
+        def full_disk(_: Written) -> None:
+            raise OSError("no space left")
+
+        bed.hooks.append(full_disk)
+        with pytest.raises(OSError, match="no space"):
+            bed.pairs.write(np.array([0]), np.array([-5e-6]), bed.recipe)
+        assert abs(bed.pairs.matrix("first") - before).max() < 0.1 * R_WG["first"] * 5e-6
+
+    def test_pairs_without_a_working_cell(self, make: Make) -> None:
+        def spoil(bad: Bad) -> None:
+            bad[:] = True
+
+        bed = make(bad=spoil)
+        dead = np.flatnonzero(np.concatenate([np.isinf(bed.pairs.errors(layer).up_s) for layer in SHAPES]))
+        alive = np.setdiff1d(np.arange(COUNT), dead)
+        assert dead.size > 0
+        for layer in SHAPES:
+            np.testing.assert_array_equal(
+                np.isinf(bed.pairs.errors(layer).up_s), np.isinf(bed.pairs.errors(layer).down_s)
+            )
+        bed.pairs.write(np.arange(COUNT), np.full(COUNT, 10e-6), bed.recipe)
+        touched = np.concatenate([one.weights for one in bed.log] or [np.zeros(0, np.int64)])
+        np.testing.assert_array_equal(np.sort(touched), alive)
+        errors = bed.pairs.errors("first")
+        assert errors.floor_s == (0.0 if np.isinf(errors.up_s).all() else errors.up_s.min())
+
+    def test_a_cell_that_gets_stuck_is_not_written_again(self, make: Make) -> None:
+        stuck = {"faults.stuck_fraction": 0.2, "faults.stuck_high_share": 0.0}
+        bed = make("ideal", **stuck)
+        program_all(bed)
+        found = {
+            (one.array, int(row), int(col))
+            for one in bed.log
+            for row, col, status in zip(
+                one.targets.cells.row, one.targets.cells.col, one.outcome.status, strict=True
+            )
+            if status == CellStatus.STUCK
+        }
+        assert found
+        bed.log.clear()
+        for sign in (1.0, -1.0):
+            bed.pairs.write(np.arange(COUNT), np.full(COUNT, sign * 5e-6), bed.recipe)
+        again = {
+            (one.array, int(row), int(col))
+            for one in bed.log
+            for row, col in zip(one.targets.cells.row, one.targets.cells.col, strict=True)
+        }
+        assert again
+        assert not found & again
+
+
+class TestErrors:
+    def test_they_follow_the_conductance_of_the_cell_to_be_written(self, make: Make) -> None:
+        bed = make()
+        program_all(bed, share=0.6)
+        errors = bed.pairs.errors("first")
+        matrix_s = bed.pairs.matrix("first").ravel() / R_WG["first"]
+        high = matrix_s > 5e-6  # lowering it lowers the plus cell, raising it raises the same
+        expected_s = 1e-6 + 0.05 * (matrix_s[high] + 1e-6)
+        np.testing.assert_allclose(errors.down_s[high], expected_s, atol=0.06e-6)
+        assert errors.floor_s == pytest.approx(min(errors.up_s.min(), errors.down_s.min()))
+        assert errors.floor_s > 1e-6
+
+    def test_they_are_renewed_by_a_write(self, make: Make) -> None:
+        bed = make()
+        program_all(bed, share=0.2)
+        before = bed.pairs.errors("first").down_s[0]
+        bed.pairs.write(np.array([0]), np.array([20e-6]), bed.recipe)
+        assert bed.pairs.errors("first").down_s[0] > before + 0.3e-6
+
+
+class TestAsked:
+    def test_it_inverts_the_mapping(self, make: Make) -> None:
+        """From the log of a write back to the change of each weight, as a crashed run does it."""
+        bed = make()
+        program_all(bed, share=0.6)
+        rng = np.random.default_rng(3)
+        chosen = rng.permutation(COUNT)[:40]
+        step_s = rng.choice([-4e-6, 4e-6], 40)
+        bed.log.clear()
+        bed.pairs.write(chosen, step_s, bed.recipe)
+        found = np.full(COUNT, np.nan)
+        for one in bed.log:
+            change_s = one.targets.g_target_s - one.outcome.g_before_s
+            weights, asked_s = bed.pairs.asked(one.array, one.targets.cells, change_s)
+            np.testing.assert_array_equal(weights, one.weights)
+            found[weights] = asked_s
+        np.testing.assert_allclose(found[chosen], step_s, atol=1e-12)
+        assert np.isnan(found).sum() == COUNT - 40
+
+    def test_cells_without_a_weight_are_left_out(self, make: Make) -> None:
+        bed = make()
+        owners = [bed.pairs.asked(number, Cells.all((24, 16)), np.ones(24 * 16))[0] for number in (0, 1)]
+        assert sum(owner.size for owner in owners) == 2 * COUNT == bed.pairs.cell_count
+        counts = np.bincount(np.concatenate(owners), minlength=COUNT)
+        assert (counts == 2).all()
+
+    def test_layers_follow_each_other(self, make: Make) -> None:
+        bed = make()
+        assert bed.pairs.weights_of("first") == slice(0, 120)
+        assert bed.pairs.weights_of("second") == slice(120, 180)
+        assert bed.pairs.weight_count == 180
