@@ -20,6 +20,11 @@ from eapu_hil.hal import ConfigError, Crossbar, Direction, FloatArray, HilError,
 from eapu_hil.layers import Float32Array
 
 
+# Vectors of 0 V in a batch of products: at least some, and one more for so many others.
+ZERO_VECTORS = 8
+VECTORS_PER_ZERO = 128
+
+
 @dataclass(frozen=True, eq=False)
 class Tile:
     """Part of a layer's matrix on one array.
@@ -131,6 +136,9 @@ class ArrayWeights:
 
     r_wg: weight per siemens of differential conductance. v_read_v: the voltage that the largest input gets;
     inputs are scaled to it for each batch, so that the input converters use their range.
+
+    Each batch ends with a few vectors of 0 V, which measure the offset of every line in the range in use; it is
+    subtracted. Small as it is, an offset is the same for every pixel of a gradient and adds up over all of them.
     """
 
     def __init__(
@@ -157,40 +165,50 @@ class ArrayWeights:
 
     def forward(self, x: Float32Array) -> Float32Array:
         """`x @ W` on the arrays: rows are driven, the currents of each column pair subtracted."""
-        v_v, volt = self._volts(x)
+        v_v, weight_per_a = self._volts(x)
         y = np.zeros((x.shape[0], self._shape[1]), np.float32)
         for tile in self._tiles:
             columns = np.concatenate([tile.plus, tile.minus])
-            current_a = self._arrays[tile.array].vmm(
-                v_v[:, tile.inputs], Direction.FORWARD, tile.rows, columns
-            )
-            half = tile.plus.size
-            y[:, tile.outputs] += current_a[:, :half] - current_a[:, half:]
-        y *= np.float32(self._r_wg / volt)
+            array, half = self._arrays[tile.array], tile.plus.size
+            current_a = array.vmm(v_v[:, tile.inputs], Direction.FORWARD, tile.rows, columns)
+            y[:, tile.outputs] += _without_offset(current_a[:, :half] - current_a[:, half:], len(x))
+        y *= weight_per_a
         return y
 
     def backward(self, d: Float32Array) -> Float32Array:
         """`d @ W.T` on the arrays: column pairs are driven with opposite signs, rows measured."""
-        v_v, volt = self._volts(d)
+        v_v, weight_per_a = self._volts(d)
         x = np.zeros((d.shape[0], self._shape[0]), np.float32)
         for tile in self._tiles:
             columns = np.concatenate([tile.plus, tile.minus])
             driven_v = np.concatenate([v_v[:, tile.outputs], -v_v[:, tile.outputs]], axis=1)
-            x[:, tile.inputs] += self._arrays[tile.array].vmm(
-                driven_v, Direction.TRANSPOSED, columns, tile.rows
-            )
-        x *= np.float32(self._r_wg / volt)
+            current_a = self._arrays[tile.array].vmm(driven_v, Direction.TRANSPOSED, columns, tile.rows)
+            x[:, tile.inputs] += _without_offset(current_a, len(d))
+        x *= weight_per_a
         return x
 
-    def _volts(self, values: Float32Array) -> tuple[Float32Array, float]:
-        """Inputs as voltages, and the volts that stand for 1. Raises HilError for inputs that are not finite."""
+    def _volts(self, values: Float32Array) -> tuple[Float32Array, np.float32]:
+        """Inputs as voltages with the vectors of 0 V behind them, and what a measured ampere stands for.
+
+        Raises HilError for inputs that are not finite.
+        """
         largest = float(max(values.max(initial=0.0), -values.min(initial=0.0)))
         if not math.isfinite(largest):
             raise HilError(
                 "a product with numbers that are not finite: training diverged; lower the learning rate"
             )
         volt = self._v_read_v / largest if largest > 0 else 1.0
-        return values * np.float32(volt), volt
+        zeros = ZERO_VECTORS + len(values) // VECTORS_PER_ZERO
+        v_v = np.zeros((len(values) + zeros, values.shape[1]), np.float32)
+        np.multiply(values, np.float32(volt), out=v_v[: len(values)])
+        return v_v, np.float32(self._r_wg / volt)
+
+
+def _without_offset(current_a: FloatArray, vectors: int) -> FloatArray:
+    """The currents of the first `vectors` products, less the mean of those at 0 V behind them."""
+    wanted = current_a[:vectors]
+    wanted -= current_a[vectors:].mean(axis=0)
+    return wanted
 
 
 class HostBackward:
