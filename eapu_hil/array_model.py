@@ -189,11 +189,17 @@ class ArrayModel:
             weights.matrix[...] = self._pairs.matrix(name)
 
     def _log(self, batch: Written) -> None:
-        """Puts a write on disk before anything believes it."""
+        """Puts a write on disk before anything believes it, and cells found stuck into the passport."""
         if self._store is not None:
             clock_s = self._bench.arrays[batch.array].clock_s()
             records = write_records(self._step, clock_s, batch.array, batch.targets, batch.outcome)
             self._store.append_writes(records)
+            stuck = (batch.outcome.status & CellStatus.STUCK) != 0
+            if stuck.any():
+                cells = batch.targets.cells[stuck]
+                found = {"row": cells.row, "col": cells.col, "status": batch.outcome.status[stuck]}
+                values = {"array": batch.array, "cells": len(cells), "found_by": "training"}
+                self._bench.chip.record("bad_cells", values, found, clock_s)
 
     def _records(self) -> NDArray[np.void]:
         """All writes of the run so far."""

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from eapu_hil.hal import ConfigError, Crossbar, Direction, FloatArray, HilError, IntArray
 from eapu_hil.layers import Float32Array
 
-
 # Vectors of 0 V in a batch of products: at least some, and one more for so many others.
 ZERO_VECTORS = 8
 VECTORS_PER_ZERO = 128

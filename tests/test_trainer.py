@@ -18,9 +18,10 @@ import yaml
 from pytest_mock import MockerFixture
 
 from eapu_hil.bench import open_bench
+from eapu_hil.chip import Chip
 from eapu_hil.cli import main
 from eapu_hil.config import BenchConfig, ExperimentConfig
-from eapu_hil.hal import Crossbar, HilError, TransportError
+from eapu_hil.hal import CellStatus, Crossbar, HilError, TransportError
 from eapu_hil.interlock import InterlockedCrossbar
 from eapu_hil.runs import RunStore, read_metrics, read_start, read_summary, read_writes
 from eapu_hil.trainer import resume, train, trained_network
@@ -387,3 +388,17 @@ def test_the_start_says_what_was_run(tmp_path: Path, make_experiment: Make, sile
     assert ExperimentConfig.model_validate(start["experiment"]) == experiment
     assert [identity["firmware"] for identity in start["identities"]] == ["ideal"] * 3
     assert json.dumps(start["experiment"]["bench"]["limits"])
+
+
+def test_cells_that_die_in_training_are_in_the_passport(
+    make_experiment: Callable[..., ExperimentConfig], silent: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Cells that a few pulses wear out: whatever a write found stuck is bad from then on, also for the next run."""
+    weak = {"preset": "rram_180nm", "overrides": {"endurance.cycles": 10, "endurance.exponent": 0.5}}
+    train(make_experiment(bench=weak, rule={"name": "bp"}, steps=12), tmp_path / "run", silent())
+    writes = read_writes(tmp_path / "run")
+    stuck = writes[(writes["status"] & CellStatus.STUCK) != 0]
+    assert stuck.size > 0
+    chip = Chip.open(tmp_path / "run" / "chip")
+    for record in stuck:
+        assert chip.bad_cells(int(record["array"]))[record["row"], record["col"]] & CellStatus.STUCK

@@ -9,7 +9,7 @@ import numpy as np
 from eapu_calibration.forming import exercise, form
 from eapu_calibration.write_error import LEVELS, measure_write_error
 from eapu_hil.chip import Chip
-from eapu_hil.hal import Cells, CellStatus, Crossbar, HilError
+from eapu_hil.hal import Cells, CellStatus, Crossbar, HilError, Targets
 from eapu_hil.recipe import Recipe
 
 RELAX_TIME_S = 1.0
@@ -43,6 +43,8 @@ def commission(arrays: Sequence[Crossbar], chip: Chip, recipe: Recipe, seed: int
     chosen = rng.choice(good, min(CELLS_MEASURED, good.size), replace=False)
     cells = Cells(chosen // array.shape[1], chosen % array.shape[1])
     table = measure_write_error(array, cells, recipe, RELAX_TIME_S, rng)
+    # Cells that hold no weight should neither draw current nor make noise.
+    array.program(Targets(cells, np.full(len(cells), recipe.g_min_s)), recipe)
     values = {
         name: value.tolist() if isinstance(value, np.ndarray) else value
         for name, value in vars(table).items()
