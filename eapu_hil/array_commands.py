@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentTypeError, Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import numpy as np
 from eapu_hil.bench import Bench, open_bench
 from eapu_hil.cellcsv import READING_HEADER, read_targets, status_text, write_cells
 from eapu_hil.check import check as check_bench
+from eapu_hil.config import BenchConfig, load_model
 from eapu_hil.hal import Cells, CellStatus, ConfigError, Crossbar, FloatArray, StatusArray
 from eapu_hil.storage import storage_errors
 from eapu_hil.terminal import Terminal
@@ -33,7 +36,7 @@ def block(text: str) -> Block:
 def read(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     """Reads cells."""
     _require_free(args.out)
-    with open_bench(args.bench) as bench:
+    with _open(args.bench, terminal) as bench:
         array = _chosen(bench, args.array)
         cells = _cells(array, args.block)
         reading = array.read(cells, bench.recipe.v_read_v)
@@ -43,7 +46,7 @@ def read(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 def program(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     """Write-verify of the cells in a CSV file."""
     _require_free(args.out)
-    with open_bench(args.bench) as bench:
+    with _open(args.bench, terminal) as bench:
         array = _chosen(bench, args.array)
         targets = read_targets(args.targets, array.shape)
         outcome = array.program(targets)
@@ -61,7 +64,7 @@ def form(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_calibration.forming import form as form_cells
 
     _require_free(args.out)
-    with open_bench(args.bench, commission=False) as bench:
+    with _open(args.bench, terminal) as bench:
         array = _chosen(bench, args.array)
         cells = _cells(array, args.block)
         formed = form_cells(array, cells, bench.recipe)
@@ -94,6 +97,20 @@ def check(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         "proofs": [vars(proof) for proof in found.proofs],
         "grounded": True,
     }
+
+
+@contextmanager
+def _open(source: str, terminal: Terminal) -> Iterator[Bench]:
+    """The bench as it is: nothing is formed or measured unasked.
+
+    A bench file without a chip gets one in chips/NAME, so that one command finds what another has written.
+    """
+    config = load_model(BenchConfig, source, (), "benches")
+    chip_dir = None if config.chip is not None else Path("chips") / Path(source).stem
+    if chip_dir is not None:
+        terminal.errors.print(f"eapu-hil: the bench names no chip: using {chip_dir}", soft_wrap=True)
+    with open_bench(config, chip_dir=chip_dir, commission=False) as bench:
+        yield bench
 
 
 def _chosen(bench: Bench, number: int) -> Crossbar:

@@ -21,6 +21,7 @@ from pytest_mock import MockerFixture
 
 from eapu_hil.cellcsv import read_targets
 from eapu_hil.check import check
+from eapu_hil.chip import Chip
 from eapu_hil.cli import main
 from eapu_hil.compare import ratios
 from eapu_hil.hal import ConfigError, HilError, TransportError
@@ -227,6 +228,15 @@ def test_cells_are_formed_programmed_and_read_as_csv(
     assert len(seen) == 6
     assert float(seen[1]["g_uS"]) == pytest.approx(20.0, abs=1.1)  # the chip keeps it between commands
     assert len(run_json("read", "bench.yaml")["g_uS"]) == 64 * 32
+    assert Chip.open(files / "chip").history() == []  # nothing is formed or measured unasked
+
+
+def test_a_bench_without_a_chip_keeps_one_by_its_name(files: Path, run_json: Json) -> None:
+    bench = {key: value for key, value in BENCH.items() if key != "chip"}
+    (files / "loose.yaml").write_text(yaml.safe_dump(bench))
+    run_json("form", "loose.yaml", "--block", "0:2,0:3")
+    assert Chip.open(files / "chips" / "loose").history() == []
+    assert min(run_json("read", "loose.yaml", "--block", "0:2,0:3")["g_uS"]) > 5.0  # still formed
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Drivers of hardware benches. See drivers/README.md for what one is."""
