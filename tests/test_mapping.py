@@ -203,3 +203,24 @@ def test_host_backward_uses_the_matrix_it_was_given(open_ideal: OpenIdeal) -> No
     x, d = np.ones((1, 12), np.float32), np.ones((1, 5), np.float32)
     np.testing.assert_allclose(host.forward(x), x @ matrix, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(host.backward(d), d @ other.T, rtol=1e-6)
+
+
+def test_line_offsets_do_not_reach_the_sums_over_a_batch(limits: Limits) -> None:
+    """A gradient adds up thousands of products, and with them an offset that no single product shows."""
+    noisy = {"adc.bits": 12, "adc.offset_error_sd": 0.01, "adc.noise_relative": 5e-4}
+    source = {
+        "backend": "twin",
+        "preset": "ideal",
+        "overrides": noisy,
+        "shape": (16, 16),
+        "limits": vars(limits),
+    }
+    tile = Tile(0, np.arange(16), np.arange(0, 16, 2), np.arange(1, 16, 2), 0, 0)
+    rng = np.random.default_rng(5)
+    with open_bench(source, commission=False) as bench:
+        weights = ArrayWeights((16, 8), bench.arrays, [tile], 1.0, 0.2)  # all cells alike: every weight is 0
+        range_a = 4e-6  # the smallest one, in use here
+        for product, inputs in ((weights.forward, 16), (weights.backward, 8)):
+            values = rng.uniform(-1, 1, (4096, inputs)).astype(np.float32)
+            mean_a = np.abs(product(values).mean(axis=0)) * 0.2
+            assert mean_a.max() < 0.1 * 0.01 * range_a
