@@ -42,9 +42,11 @@ def count(value: float | None) -> str:
 
 
 def share(value: float | None) -> str:
-    """A fraction in percent, or in per mille below 1 %."""
+    """A fraction in percent, or in per mille below 1 %; what is smaller than 0.001 per mille is not worth digits."""
     if value is None or not math.isfinite(value):
         return MISSING
+    if 0 < value < 1e-6:
+        return "< 0.001 \u2030"
     return f"{value * 1e2:.3g} %" if value >= 0.01 or value == 0 else f"{value * 1e3:.3g} \u2030"
 
 
