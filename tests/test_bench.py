@@ -174,5 +174,5 @@ def test_a_real_chip_is_not_formed_unasked(
 ) -> None:
     with open_bench(BENCH, chip_dir=tmp_path / "chip") as bench:
         assert bench.chip.history() == []
-    assert "never calibrated" in caplog.text
+    assert "not calibrated for this recipe" in caplog.text
     assert lab.events == ["array0 ground", "array1 ground", "closed"]
