@@ -212,6 +212,7 @@ def close_all(arrays: Sequence[InterlockedCrossbar], error: BaseException | None
 def grounding_signals() -> Iterator[None]:
     """SIGTERM ends the process as Ctrl-C does, through every `finally` and `with`: exit code 143.
 
+    Ctrl-C is heard also where the shell that started the process ignores it, as for jobs in the background.
     In the main thread only; elsewhere, and for the signals after the first, nothing happens.
     """
 
@@ -223,10 +224,12 @@ def grounding_signals() -> Iterator[None]:
         yield
         return
     before = signal.signal(signal.SIGTERM, stop)
+    before_interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGINT, before_interrupt)
 
 
 def _report(message: str, error: BaseException) -> None:

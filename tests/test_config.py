@@ -122,7 +122,7 @@ def test_any_float_comes_through_a_file_and_an_override(value: float) -> None:
         ({"preset": "ideall"}, "did you mean 'ideal'?; packaged are ideal, rram_180nm"),
         (
             {"recipe": "none"},
-            "bench: recipe: recipe 'none': not packaged; packaged are rram_180nm, anything else",
+            "bench: recipe: recipe 'none': not packaged; packaged are rram_180nm, rram_180nm_settled, anything",
         ),
         ({"recipe": 5}, "bench: recipe: expected the name, path or content of a recipe"),
         ({"recipe": {"band_s": 1e-6}}, "bench: recipe.g_min_s: missing"),
