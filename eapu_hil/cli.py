@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from eapu_hil import array_commands, commands
 from eapu_hil.hal import ConfigError, HilError, LimitError
-from eapu_hil.interlock import grounding_signals
+from eapu_hil.stopping import grounding_signals
 from eapu_hil.terminal import Terminal
 
 Command = Callable[[Namespace, Terminal], dict[str, Any]]

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import atexit
 import logging
-import signal
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from types import FrameType, TracebackType
+from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +34,7 @@ from eapu_hil.hal import (
 from eapu_hil.ledger import ArrayLedger
 from eapu_hil.limitcheck import LimitCheck
 from eapu_hil.recipe import Recipe
+from eapu_hil.stopping import raise_if_stopped
 
 _LOG = logging.getLogger(__name__)
 
@@ -159,6 +158,7 @@ class InterlockedCrossbar:
 
     @contextmanager
     def _sending(self, changes: Cells | None = None) -> Iterator[None]:
+        raise_if_stopped()
         self._grounded = False
         with self._grounding_on_error(changes):
             yield
@@ -206,30 +206,6 @@ def close_all(arrays: Sequence[InterlockedCrossbar], error: BaseException | None
         raise leaving
     if error is None and failures:
         raise HilError("; ".join(messages)) from failures[0]
-
-
-@contextmanager
-def grounding_signals() -> Iterator[None]:
-    """SIGTERM ends the process as Ctrl-C does, through every `finally` and `with`: exit code 143.
-
-    Ctrl-C is heard also where the shell that started the process ignores it, as for jobs in the background.
-    In the main thread only; elsewhere, and for the signals after the first, nothing happens.
-    """
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        raise SystemExit(128 + number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    before_interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        signal.signal(signal.SIGINT, before_interrupt)
 
 
 def _report(message: str, error: BaseException) -> None:

@@ -26,6 +26,7 @@ from eapu_hil.model import Applied, DigitalModel, Model
 from eapu_hil.network import Network
 from eapu_hil.optimizer import Optimizer, make_optimizer
 from eapu_hil.runs import Checkpoint, RunStore, load_checkpoint, read_snapshots, read_start
+from eapu_hil.stopping import raise_if_stopped
 from eapu_hil.storage import read_json, write_json
 from eapu_hil.summary import Ending, Origin, summarize
 from eapu_hil.tasks import Task, make_task
@@ -177,6 +178,7 @@ class _Trainer:
             # Quick after a resume: it shows what the chip still holds.
             self._evaluate(done, done > 0, progress)
             for step in range(done + 1, config.steps + 1):
+                raise_if_stopped()
                 self._train_step(step, progress)
                 if step < config.steps and step % config.evaluate_every == 0:
                     self._evaluate(step, True, progress)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import textwrap
@@ -26,7 +25,7 @@ from eapu_hil.hal import (
     Targets,
     TransportError,
 )
-from eapu_hil.interlock import InterlockedCrossbar, close_all, grounding_signals
+from eapu_hil.interlock import InterlockedCrossbar, close_all
 from eapu_hil.ledger import ArrayLedger
 from eapu_hil.limitcheck import LimitCheck
 from eapu_hil.recipe import Recipe
@@ -413,17 +412,6 @@ def test_a_failed_ground_does_not_replace_the_error_on_its_way(guarded: Any) -> 
         raise ValueError("the real trouble")
     assert caught.value.__notes__ == ["array 0: could not be grounded: no answer"]
     assert inner.grounds == 1
-
-
-def test_sigterm_leaves_through_the_context(guarded: Any) -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    inner, array = guarded()
-    array.read(CELL, 0.2)
-    with pytest.raises(SystemExit) as caught, grounding_signals(), array:
-        signal.raise_signal(signal.SIGTERM)
-    assert caught.value.code == 143
-    assert inner.grounds == 1
-    assert signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.mark.parametrize(("ending", "code"), [("pass", 0), ("sys.exit(5)", 5), ("1 / 0", 1)])
