@@ -140,7 +140,7 @@ def prepare_for_training(bench: Bench) -> None:
     if is_commissioned(bench.chip, bench.recipe):
         return
     directory = bench.chip.directory
-    if bench.config.backend != "twin":
+    if not bench.config.simulated:
         _LOG.warning("%s: not calibrated for this recipe: form the cells, measure the write error", directory)
         return
     _LOG.info("%s: forming what is fresh and measuring the write error", directory)

@@ -26,13 +26,11 @@ from eapu_hil.tasks import TaskConfig
 __all__ = ["BenchConfig", "ExperimentConfig", "LimitsConfig", "load_model", "packaged_names"]
 
 # Keys that only one of the project's own backends understands; a lab's backend may use any of them.
-_KEYS_OF_BACKEND = {
-    "preset": "twin",
-    "overrides": "twin",
-    "seed": "twin",
-    "port": "controller",
-    "resource": "smu",
-}
+_KEYS_OF_BACKEND = {"port": "controller", "resource": "smu"}
+# Keys that say what is simulated.
+_KEYS_OF_TWIN = ("preset", "overrides", "seed")
+_BACKENDS = ("twin", "controller", "smu")
+_SIMULATED_PORTS = ("sim:posix", "sim:qemu")
 _DEFAULT_PRESET = "rram_180nm"
 _DEFAULT_RECIPE = "rram_180nm"
 
@@ -70,7 +68,8 @@ class BenchConfig(FileModel):
     """A bench file.
 
     backend: name of the driver (entry point group `eapu_hil.drivers`).
-    preset, overrides, seed: the twin's parameters, single values of them by dotted key, its cells' seed.
+    preset, overrides, seed: the twin's parameters, single values of them by dotted key, its cells' seed. Also of
+        the twin behind a simulated controller (`port: sim:posix` or `sim:qemu`).
     arrays, shape: how many arrays, and rows and columns of each.
     chip: directory of the chip's passport; None means a chip that lives as long as the session.
     port, resource: where the controller or the source-measure unit answers.
@@ -98,7 +97,7 @@ class BenchConfig(FileModel):
     def prepare(cls, data: Data, nested: Data) -> tuple[Data, Data]:
         """The twin's preset and recipe have defaults: a preset names the recipe that fits it."""
         data = dict(data)
-        twin = data.get("backend") == "twin"
+        twin = _on_the_twin(data.get("backend"), data.get("port"))
         if twin and data.get("preset") is None:
             data["preset"] = _DEFAULT_PRESET
         if data.get("recipe") is None:
@@ -109,16 +108,32 @@ class BenchConfig(FileModel):
 
     @model_validator(mode="after")
     def _keys_fit_backend(self) -> BenchConfig:
-        if self.backend not in _KEYS_OF_BACKEND.values():
+        if self.backend not in _BACKENDS:
             return self
         for key, backend in _KEYS_OF_BACKEND.items():
-            given = getattr(self, key) not in (None, {}, 0)
-            if given and backend != self.backend:
+            if backend == self.backend and not getattr(self, key):
+                raise ValueError(f"{key}: missing; backend {backend!r} needs it")
+            if backend != self.backend and getattr(self, key) is not None:
                 raise ValueError(f"{key}: only for backend {backend!r}; given with backend {self.backend!r}")
-        for key in ("port", "resource"):
-            if _KEYS_OF_BACKEND[key] == self.backend and not getattr(self, key):
-                raise ValueError(f"{key}: missing; backend {self.backend!r} needs it")
+        if self.backend == "controller" and self.simulated and self.port not in _SIMULATED_PORTS:
+            allowed = ", ".join(_SIMULATED_PORTS)
+            raise ValueError(
+                f"port: {self.port!r}: no such simulation; allowed are {allowed}, or a real port"
+            )
+        for key in _KEYS_OF_TWIN:
+            if not self.simulated and getattr(self, key) not in (None, {}, 0):
+                where = f"backend {self.backend!r}" + (f", port {self.port!r}" if self.port else "")
+                raise ValueError(f"{key}: only for backend 'twin' and for ports sim:...; given with {where}")
         return self
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the cells are those of the twin: directly, or behind a simulated controller."""
+        return _on_the_twin(self.backend, self.port)
+
+
+def _on_the_twin(backend: Any, port: Any) -> bool:
+    return backend == "twin" or (backend == "controller" and str(port).startswith("sim:"))
 
 
 class ExperimentConfig(FileModel):

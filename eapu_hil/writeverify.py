@@ -7,8 +7,10 @@ doi 10.1038/s41586-022-04992-8; a survey of code is behind every default of the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -215,18 +217,25 @@ def _next_reset(recipe: Recipe, history: History) -> tuple[FloatArray, BoolArray
 
 
 def write_verify(array: Crossbar, targets: Targets, recipe: Recipe) -> WriteOutcome:
-    """Programs all cells of `targets` side by side until each has converged or met a cap.
+    """Programs all cells of `targets` side by side until each has converged or met a cap, epoch after epoch."""
+    return repeat_epochs(array, targets, recipe, partial(_one_epoch, array))
 
-    Further epochs (`recipe.epochs`) repeat this after `epoch_wait_s`, for the cells that relaxed out of their
+
+def repeat_epochs(
+    array: Crossbar, targets: Targets, recipe: Recipe, one_epoch: Callable[[Targets, Recipe], WriteOutcome]
+) -> WriteOutcome:
+    """Runs `one_epoch` on `array` as often as the recipe says; a backend may bring its own, nearer to the cells.
+
+    Further epochs (`recipe.epochs`) repeat it after `epoch_wait_s`, for the cells that relaxed out of their
     band or did not converge; those that cannot be written are left alone. Returns totals over all epochs; the
     status is that of the last epoch of each cell.
     """
-    total = _one_epoch(array, targets, recipe)
+    total = one_epoch(targets, recipe)
     for _ in range(recipe.epochs - 1):
         array.wait(recipe.epoch_wait_s)
         again = np.flatnonzero((total.status & ~np.uint8(CellStatus.NOT_CONVERGED)) == 0)
         chosen = Targets(targets.cells[again], targets.g_target_s[again])
-        last = _one_epoch(array, chosen, _without_rewrite(recipe))
+        last = one_epoch(chosen, _without_rewrite(recipe))
         total.g_after_s[again] = last.g_after_s
         total.status[again] = last.status
         for sums, more in (

@@ -52,12 +52,21 @@ def bench_file(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", packaged_names("benches"))
 def test_packaged_benches_load(name: str) -> None:
     config = bench(name)
-    assert (config.backend, config.arrays, config.shape) == ("twin", 4, (128, 64))
+    assert (config.simulated, config.arrays, config.shape) == (True, 4, (128, 64))
     assert config.preset in packaged_names("presets")
 
 
 def test_packaged_benches_are_there() -> None:
-    assert set(packaged_names("benches")) >= {"twin", "ideal"}
+    assert set(packaged_names("benches")) >= {"twin", "ideal", "sim_controller"}
+
+
+def test_a_simulated_controller_has_the_keys_and_the_defaults_of_the_twin() -> None:
+    simulated = {**BENCH, "backend": "controller", "port": "sim:posix"}
+    config = bench({**simulated, "seed": 3, "overrides": {"dac.bits": 8}})
+    assert (config.preset, config.recipe) == (bench().preset, bench().recipe)
+    assert (config.seed, config.overrides, config.simulated) == (3, {"dac.bits": 8}, True)
+    real = bench({**simulated, "port": "socket://127.0.0.1:5000"})
+    assert (real.preset, real.simulated) == (None, False)
 
 
 @pytest.mark.parametrize("name", packaged_names("experiments"))
@@ -114,11 +123,24 @@ def test_any_float_comes_through_a_file_and_an_override(value: float) -> None:
         ({"port": "COM3"}, "bench: port: only for backend 'controller'; given with backend 'twin'"),
         ({"resource": "sim:2400"}, "bench: resource: only for backend 'smu'; given with backend 'twin'"),
         ({"backend": "controller"}, "bench: port: missing; backend 'controller' needs it"),
-        ({"backend": "smu", "resource": "x", "preset": "ideal"}, "bench: preset: only for backend 'twin'"),
+        (
+            {"backend": "smu", "resource": "x", "preset": "ideal"},
+            "bench: preset: only for backend 'twin' and for ports sim:...; given with backend 'smu'",
+        ),
         (
             {"backend": "smu", "resource": "x", "overrides": {"a": 1}},
             "bench: overrides: only for backend 'twin'",
         ),
+        (
+            {"backend": "controller", "port": "/dev/ttyACM0", "seed": 1},
+            "bench: seed: only for backend 'twin' and for ports sim:...; "
+            "given with backend 'controller', port '/dev/ttyACM0'",
+        ),
+        (
+            {"backend": "controller", "port": "sim:posx"},
+            "bench: port: 'sim:posx': no such simulation; allowed are sim:posix, sim:qemu, or a real port",
+        ),
+        ({"backend": "smu", "resource": "x", "port": "COM3"}, "bench: port: only for backend 'controller'"),
         ({"preset": "ideall"}, "did you mean 'ideal'?; packaged are ideal, rram_180nm"),
         (
             {"recipe": "none"},

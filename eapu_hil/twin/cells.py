@@ -55,10 +55,10 @@ class CellArray:
         self._fails_high = fail_draw < preset.endurance.fails_high_share
         self._life = np.exp(preset.endurance.log_sd * device.standard_normal(count))
 
-        self.g_s: FloatArray = files.array("g_s", fresh)  # type: ignore[assignment]
-        self._formed: BoolArray = files.array("formed", np.full(count, not form.enabled))  # type: ignore[assignment]
-        self._dead: BoolArray = files.array("dead", stuck)  # type: ignore[assignment]
-        self._wear: FloatArray = files.zeros("wear", (count,))  # type: ignore[assignment]
+        self.g_s: FloatArray = files.array("g_s", fresh)
+        self._formed: BoolArray = files.array("formed", np.full(count, not form.enabled))
+        self._dead: BoolArray = files.array("dead", stuck)
+        self._wear: FloatArray = files.zeros("wear", (count,), np.float64)
         self._relaxing = RelaxingCells(preset.relaxation, count, files)
 
     def relax(self, now_s: float, rng: np.random.Generator, exactly: bool) -> None:
@@ -89,15 +89,18 @@ class CellArray:
         reach = np.clip(reach, self._preset.window.floor_s, self._preset.window.ceiling_s)
         after = before.copy()
         up, down = active & rising, active & ~rising
-        after[up] = self._set(index[up], before[up], reach[up], amplitude_v[up], width_s[up], rng)
-        after[down] = self._reset(index[down], before[down], amplitude_v[down], width_s[down], rng)
-        spread = self._preset.forming.g_after_log_sd * rng.standard_normal(int(formable.sum()))
-        after[formable] = reach[formable] * np.exp(spread)
+        if up.any():
+            after[up] = self._set(index[up], before[up], reach[up], amplitude_v[up], width_s[up], rng)
+        if down.any():
+            after[down] = self._reset(index[down], before[down], amplitude_v[down], width_s[down], rng)
+        if formable.any():
+            spread = self._preset.forming.g_after_log_sd * rng.standard_normal(int(formable.sum()))
+            after[formable] = reach[formable] * np.exp(spread)
+            self._formed[index[formable]] = True
         after = np.where(
             alive, np.clip(after, self._preset.window.floor_s, self._preset.window.ceiling_s), before
         )
         after = np.where(active | formable, after, before)
-        self._formed[index[formable]] = True
         self.g_s[index] = after
         moved = after != before
         self._relaxing.restart(index[moved], after[moved], now_s, rng)
@@ -163,10 +166,10 @@ class RelaxingCells:
 
     def __init__(self, law: Relaxation, count: int, files: StateFiles) -> None:
         self._law = law
-        self._written_s: FloatArray = files.array("written_s", np.full(count, np.inf))  # type: ignore[assignment]
-        self._g_written_s: FloatArray = files.zeros("g_written_s", (count,))  # type: ignore[assignment]
-        self._tail: FloatArray = files.array("tail", np.ones(count))  # type: ignore[assignment]
-        self._log_age: FloatArray = files.array("log_age", np.full(count, np.inf))  # type: ignore[assignment]
+        self._written_s: FloatArray = files.array("written_s", np.full(count, np.inf))
+        self._g_written_s: FloatArray = files.zeros("g_written_s", (count,), np.float64)
+        self._tail: FloatArray = files.array("tail", np.ones(count))
+        self._log_age: FloatArray = files.array("log_age", np.full(count, np.inf))
         self._log_start = -np.asarray(law.variance_1s_s2) / np.asarray(law.variance_per_decade_s2)
 
     def restart(self, index: IntArray, g_s: FloatArray, now_s: float, rng: np.random.Generator) -> None:

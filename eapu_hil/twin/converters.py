@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,14 @@ class InputConverter:
         return codes
 
 
+@dataclass(frozen=True)
+class FullScale:
+    """A range of an output converter: the codes +-top_code stand for +-amperes_a."""
+
+    amperes_a: float
+    top_code: int
+
+
 class OutputConverters:
     """ADCs of the measured lines, one a line: gain, offset and noise, then rounding and saturation.
 
@@ -67,6 +76,34 @@ class OutputConverters:
         the converter's own are independent and normal, so one draw stands for both.
         """
         full_scale_a = self._range_a(current_a)
+        self._disturb(current_a, variance_a2, lines, full_scale_a, rng)
+        if self._law.bits is not None:
+            _round(current_a, full_scale_a, self._top_code)
+            current_a *= full_scale_a / self._top_code
+        return current_a
+
+    def codes(
+        self,
+        current_a: NDArray[np.floating],
+        variance_a2: NDArray[np.floating] | None,
+        lines: IntArray | slice,
+        full_scale: FullScale,
+        rng: np.random.Generator,
+    ) -> NDArray[np.int16]:
+        """The same, measured in one range and given as the converter gives it: a code for each current."""
+        self._disturb(current_a, variance_a2, lines, full_scale.amperes_a, rng)
+        _round(current_a, full_scale.amperes_a, full_scale.top_code)
+        return current_a.astype(np.int16)
+
+    def _disturb(
+        self,
+        current_a: NDArray[np.floating],
+        variance_a2: NDArray[np.floating] | None,
+        lines: IntArray | slice,
+        full_scale_a: float,
+        rng: np.random.Generator,
+    ) -> None:
+        """Adds what the converter adds before it rounds: offset and noise."""
         if self._law.offset_error_sd:
             current_a += (full_scale_a * self._offset[lines]).astype(current_a.dtype)
         own_sd_a = self._law.noise_relative * full_scale_a
@@ -78,12 +115,6 @@ class OutputConverters:
                 variance_a2 += np.float32(own_sd_a**2)
                 noise *= np.sqrt(variance_a2, out=variance_a2)
             current_a += noise
-        if self._law.bits is not None:
-            current_a *= self._top_code / full_scale_a
-            np.rint(current_a, out=current_a)
-            np.clip(current_a, -self._top_code, self._top_code, out=current_a)
-            current_a *= full_scale_a / self._top_code
-        return current_a
 
     def saturated(self, current_a: FloatArray) -> NDArray[np.bool_]:
         """Where a measured current lies at the end of the largest range."""
@@ -95,3 +126,10 @@ class OutputConverters:
         largest_a = float(max(current_a.max(initial=0.0), -current_a.min(initial=0.0)))
         fitting = [range_a for range_a in self._ranges_a if range_a >= largest_a]
         return fitting[0] if fitting else self._ranges_a[-1]
+
+
+def _round(current_a: NDArray[np.floating], full_scale_a: float, top_code: float) -> None:
+    """Makes codes of the currents, in place."""
+    current_a *= top_code / full_scale_a
+    np.rint(current_a, out=current_a)
+    np.clip(current_a, -top_code, top_code, out=current_a)

@@ -9,6 +9,7 @@ from pathlib import Path
 from eapu_hil.config import BenchConfig, load_model
 from eapu_hil.hal import Crossbar, Identity
 from eapu_hil.provenance import git_commit
+from eapu_hil.twin.array import TwinArray
 from eapu_hil.twin.crossbar import TwinCrossbar
 from eapu_hil.twin.preset import TwinPreset
 from eapu_hil.twin.state import BenchClock, StateFiles
@@ -20,23 +21,29 @@ def open_arrays(config: BenchConfig, chip_dir: Path) -> Iterator[list[Crossbar]]
 
     Raises ConfigError for an unknown preset or a wrong override.
     """
-    preset = load_model(TwinPreset, config.preset or "rram_180nm", config.overrides, "presets")
-    files = StateFiles(chip_dir / "twin")
-    clock = BenchClock(files)
+    clock, arrays = simulated_arrays(config, chip_dir)
+    limits = config.limits.as_limits()
     git_hash = str(git_commit().get("commit") or "")
-    arrays: list[Crossbar] = []
-    for number in range(config.arrays):
-        identity = Identity("eapu_hil twin", f"seed{config.seed}-array{number}", preset.name, git_hash)
-        arrays.append(
-            TwinCrossbar(
-                preset,
-                config.recipe,
-                config.shape,
-                config.limits.as_limits(),
-                clock,
-                StateFiles(chip_dir / "twin" / f"array{number}"),
-                identity,
-                [config.seed, number],
-            )
+    opened: list[Crossbar] = []
+    for number, array in enumerate(arrays):
+        serial = f"seed{config.seed}-array{number}"
+        identity = Identity("eapu_hil twin", serial, array.preset.name, git_hash)
+        opened.append(TwinCrossbar(array, clock, limits, config.recipe, identity))
+    yield opened
+
+
+def simulated_arrays(config: BenchConfig, chip_dir: Path) -> tuple[BenchClock, list[TwinArray]]:
+    """The physics behind a bench, with its clock; the state lives in `chip_dir`/twin.
+
+    Raises ConfigError for an unknown preset or a wrong override.
+    """
+    preset = load_model(TwinPreset, config.preset or "rram_180nm", config.overrides, "presets")
+    directory = chip_dir / "twin"
+    clock = BenchClock(StateFiles(directory))
+    arrays = [
+        TwinArray(
+            preset, config.shape, clock, StateFiles(directory / f"array{number}"), [config.seed, number]
         )
-    yield arrays
+        for number in range(config.arrays)
+    ]
+    return clock, arrays

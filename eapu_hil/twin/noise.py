@@ -12,20 +12,24 @@ from eapu_hil.twin.preset import ReadNoise, Rtn, TwinPreset
 
 
 class SlowNoise:
-    """Fluctuations slower than a product: the relative deviation of each cell from its stored conductance."""
+    """Fluctuations slower than a product.
+
+    relative: dG/G of each cell from its stored conductance, as of the last `advance`; shape (count,).
+    """
 
     def __init__(self, preset: TwinPreset, count: int, seed: list[int], rng: np.random.Generator) -> None:
         self._flicker = _Flicker(preset.read_noise, count, rng)
         self._rtn = _Telegraph(preset.rtn, count, seed, rng)
         self.enabled = preset.read_noise.enabled or preset.rtn.enabled
+        self.relative = self._now()
 
     def advance(self, elapsed_s: float, rng: np.random.Generator) -> None:
         """Lets `elapsed_s` of bench time pass."""
         self._flicker.advance(elapsed_s, rng)
         self._rtn.advance(elapsed_s, rng)
+        self.relative = self._now()
 
-    def relative(self) -> FloatArray:
-        """dG/G of each cell, shape (count,)."""
+    def _now(self) -> FloatArray:
         return self._flicker.relative() + self._rtn.relative()
 
 

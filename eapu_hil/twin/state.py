@@ -7,11 +7,12 @@ state is one `.npy` file in the chip directory, mapped into memory, and survives
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
-from eapu_hil.hal import FloatArray
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 class StateFiles:
@@ -21,7 +22,7 @@ class StateFiles:
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
 
-    def array(self, name: str, initial: NDArray[np.generic]) -> NDArray[np.generic]:
+    def array(self, name: str, initial: NDArray[Scalar]) -> NDArray[Scalar]:
         """The array `name`, created with `initial` when it does not exist yet.
 
         The file appears complete or not at all, so that a crash at creation leaves nothing half-made.
@@ -38,10 +39,10 @@ class StateFiles:
                 f"{path} holds {mapped.dtype}{mapped.shape}, expected {initial.dtype}{initial.shape}"
             )
         # A plain view: arithmetic on it stays ordinary numpy.
-        plain: NDArray[np.generic] = mapped.view(np.ndarray)
+        plain: NDArray[Scalar] = mapped.view(np.ndarray)
         return plain
 
-    def zeros(self, name: str, shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> NDArray[np.generic]:
+    def zeros(self, name: str, shape: tuple[int, ...], dtype: type[Scalar]) -> NDArray[Scalar]:
         """An array of zeros, created when absent."""
         return self.array(name, np.zeros(shape, dtype))
 
@@ -50,7 +51,7 @@ class BenchClock:
     """Simulated bench time, shared by the arrays of one bench and kept over restarts."""
 
     def __init__(self, files: StateFiles) -> None:
-        self._time_s: FloatArray = files.zeros("clock", (1,))  # type: ignore[assignment]
+        self._time_s = files.zeros("clock", (1,), np.float64)
 
     def now_s(self) -> float:
         """Bench time since the chip was made, s."""

@@ -1,0 +1,70 @@
+"""Opens the arrays of a controller board: behind a serial port, or its firmware with the twin as front end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from eapu_drivers.controller.board import Board
+from eapu_drivers.controller.crossbar import ControllerCrossbar
+from eapu_drivers.controller.link import Link, Timing
+from eapu_drivers.controller.ports import Port, SerialPort, SocketPort
+from eapu_drivers.controller.units import load_calibrations
+from eapu_hil.config import BenchConfig
+from eapu_hil.hal import ConfigError, Crossbar, TransportError
+from eapu_hil.twin import rig
+
+_SIMULATED = "sim:"
+_TIMING = {
+    "posix": Timing(),
+    # An emulated controller answers within a second or so, whatever the machine is busy with.
+    "qemu": Timing(resend_floor_s=0.25, silence_s=5.0, reconnect_s=1.0, hello_s=10.0, dead_man_s=5.0),
+}
+
+
+@contextmanager
+def open_arrays(config: BenchConfig, chip_dir: Path) -> Iterator[list[Crossbar]]:
+    """The arrays of the board at `config.port`: any pyserial URL, `sim:posix` or `sim:qemu`.
+
+    Raises ConfigError when the board is not what the bench file describes, TransportError when none answers,
+    ProtocolError when it has firmware of another release.
+    """
+    port = str(config.port)
+    with ExitStack() as stack:
+        if port.startswith(_SIMULATED):
+            kind = port.removeprefix(_SIMULATED)
+            if kind not in _TIMING:
+                names = ", ".join(f"{_SIMULATED}{name}" for name in _TIMING)
+                raise ConfigError(f"bench: port: {port!r} asked; allowed are a serial port, its URL, {names}")
+            timing = _TIMING[kind]
+            open_port = _once(stack.enter_context(rig.start(kind, config, chip_dir)), port)
+        else:
+            timing = Timing()
+            open_port = lambda: SerialPort(port)  # noqa: E731
+        link = stack.enter_context(Link(open_port, timing))
+        welcome = link.welcome
+        shape = (welcome.rows, welcome.cols)
+        if shape != config.shape or welcome.arrays < config.arrays:
+            raise ConfigError(
+                f"bench: arrays, shape: the board at {port} has {welcome.arrays} of {shape[0]} x {shape[1]}; "
+                f"asked are {config.arrays} of {config.shape[0]} x {config.shape[1]}"
+            )
+        calibrations = load_calibrations(chip_dir, config.arrays, shape)
+        board = Board(link, port, config.limits.as_limits(), calibrations, timing.dead_man_s)
+        yield [
+            ControllerCrossbar(board, number, calibration, config.recipe)
+            for number, calibration in enumerate(calibrations)
+        ]
+
+
+def _once(simulated: rig.Rig, name: str) -> Callable[[], Port]:
+    """A simulated board is plugged in once; when its line is lost it is gone."""
+    lines = [simulated.host]
+
+    def open_port() -> Port:
+        if not lines:
+            raise TransportError(f"{name}: {simulated.ending()}")
+        return SocketPort(lines.pop(), name)
+
+    return open_port

@@ -1,0 +1,94 @@
+"""After a lost link: what became of the pulses and writes that were under way. Nothing is ever sent twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eapu_drivers.controller import messages
+from eapu_drivers.controller.board import Board
+from eapu_drivers.controller.errors import LinkLost
+from eapu_drivers.controller.messages import Exchange
+from eapu_hil.hal import Cells, CellStatus, FloatArray, HilError, TransportError
+
+if TYPE_CHECKING:
+    from eapu_drivers.controller.crossbar import ControllerCrossbar
+
+
+class UnfinishedError(TransportError):
+    """The link was lost in the middle of pulses or writes.
+
+    cells: those of the request that are not known to be finished. g_s: what they read once the link was back, S;
+    NaN where they could not be read.
+    """
+
+    def __init__(self, text: str, cells: Cells, g_s: FloatArray) -> None:
+        super().__init__(text)
+        self.cells = cells
+        self.g_s = g_s
+
+
+def account_for(
+    array: ControllerCrossbar,
+    board: Board,
+    lost: LinkLost,
+    cells: Cells,
+    sent: Sequence[messages.Pulse | messages.Write],
+    futures: Sequence[Future[Exchange]],
+    v_read_v: float,
+) -> UnfinishedError:
+    """The exception that tells it all. sent: the frames, in order; a future for each, maybe not for the last.
+
+    Where the link came back, the board is asked for the results that it holds, and the other cells are read.
+    """
+    open_ = [number for number in range(len(sent)) if not _answered(futures, number)]
+    sizes = np.array([request.tail.size for request in sent])
+    first = np.concatenate(([0], np.cumsum(sizes)))
+    answered = int(first[-1]) - int(sizes[open_].sum())
+    found = "nothing was read"
+    recalled = 0
+    g_s = np.full(0, np.nan)
+    if lost.reconnected:
+        try:
+            board.prepare()
+            if lost.same_session:
+                held = [number for number in open_ if _finished(board, sent[number])]
+                recalled = int(sizes[held].sum())
+                open_ = [number for number in open_ if number not in held]
+        except HilError as error:
+            found = f"the board could not be asked ({error})"
+    pieces = [np.arange(first[number], first[number + 1]) for number in open_]
+    unknown = np.concatenate([*pieces, np.arange(first[-1], len(cells))])
+    touched = cells[unknown]
+    g_s = np.full(len(touched), np.nan)
+    if lost.reconnected and len(touched):
+        try:
+            g_s = array.read(touched, v_read_v).g_s
+            found = f"the others were read: {g_s.min() * 1e6:.3g} to {g_s.max() * 1e6:.3g} uS"
+        except HilError as error:
+            found = f"the others could not be read ({error})"
+    kind = "write" if isinstance(sent[0], messages.Write) else "pulse"
+    return UnfinishedError(
+        f"{array.name}: the link was lost during a {kind} of {len(cells)} cells ({lost}); {answered} had answered, "
+        f"{recalled} more were finished, {found}; nothing was sent twice: {kind} what is missing again",
+        touched,
+        g_s,
+    )
+
+
+def _answered(futures: Sequence[Future[Exchange]], number: int) -> bool:
+    if number >= len(futures):
+        return False
+    future = futures[number]
+    return future.done() and not future.cancelled() and future.exception() is None
+
+
+def _finished(board: Board, request: messages.Pulse | messages.Write) -> bool:
+    """Whether the board holds a result of this frame that says every cell is finished."""
+    answer = board.call(messages.Recall(board.link.take_ids(), request.id))
+    if not isinstance(answer, (messages.Pulsed, messages.Written)):
+        return False
+    return not (answer.tail["status"] & CellStatus.ABORTED).any()

@@ -1,0 +1,140 @@
+"""Requests under way: the frames that make one up and the future that its answer fulfils."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eapu_drivers.controller.errors import RefusedError
+from eapu_drivers.controller.messages import (
+    CODES_MAX,
+    Exchange,
+    LineDirection,
+    Product,
+    ProductData,
+    ProductIs,
+    Refused,
+    Welcome,
+)
+from eapu_hil.hal import ProtocolError
+
+T = TypeVar("T")
+Codes = NDArray[np.int16]
+_CODE_BYTES = 2
+
+
+class Promise(Future[T]):
+    """A future whose callbacks each run on a thread of their own: none of them can hold up the port."""
+
+    def add_done_callback(self, fn: Callable[[Future[T]], Any]) -> None:
+        def start(done: Future[T]) -> None:
+            threading.Thread(target=fn, args=(done,), name="link-callback", daemon=True).start()
+
+        super().add_done_callback(start)
+
+
+class Request(Protocol):
+    """One request: what the link sends for it and what it does with what comes back."""
+
+    id: int
+
+    @property
+    def future(self) -> Future[Any]: ...
+
+    def start(self) -> bool:
+        """Whether it is still wanted; from now on it cannot be cancelled."""
+        ...
+
+    def peek(self) -> tuple[int, bytes] | None:
+        """Type and payload of the frame to send next; None when all were sent."""
+        ...
+
+    def advance(self) -> None:
+        """The frame of `peek` was sent."""
+        ...
+
+    def answered(self, message: Exchange) -> bool:
+        """Takes a message with the id of this request; whether that completes it."""
+        ...
+
+
+class _Frames:
+    """The frames still to send, made one at a time."""
+
+    def __init__(self, number: int, frames: Iterator[tuple[int, bytes]]) -> None:
+        self.id = number
+        self._frames = frames
+        self._head = next(frames, None)
+
+    def peek(self) -> tuple[int, bytes] | None:
+        return self._head
+
+    def advance(self) -> None:
+        self._head = next(self._frames, None)
+
+
+class SingleRequest(_Frames):
+    """One frame there, one frame back."""
+
+    def __init__(self, message: Exchange) -> None:
+        super().__init__(message.id, iter([(message.NUMBER, message.pack())]))
+        self.future: Promise[Exchange] = Promise()
+
+    def start(self) -> bool:
+        return self.future.set_running_or_notify_cancel()
+
+    def answered(self, message: Exchange) -> bool:
+        self.future.set_result(message)
+        return True
+
+
+class ProductRequest(_Frames):
+    """A PRODUCT with the codes that follow it, and the codes that come back."""
+
+    def __init__(self, begin: Product, codes: Codes, welcome: Welcome) -> None:
+        driven = welcome.rows if begin.direction == LineDirection.FORWARD else welcome.cols
+        border = (driven + 7) // 8
+        lines_in = int(np.unpackbits(begin.tail[:border]).sum())
+        lines_out = int(np.unpackbits(begin.tail[border:]).sum())
+        if codes.shape != (begin.vectors, lines_in):
+            raise ValueError(f"codes of shape {codes.shape} for {begin.vectors} vectors of {lines_in} lines")
+        raw = np.ascontiguousarray(codes, dtype="<i2").tobytes()
+        super().__init__(begin.id, _product_frames(begin, raw))
+        self.future: Promise[Codes] = Promise()
+        self._result = np.empty((begin.vectors, lines_out), np.int16)
+        self._filled = 0
+
+    def start(self) -> bool:
+        return self.future.set_running_or_notify_cancel()
+
+    def answered(self, message: Exchange) -> bool:
+        if isinstance(message, Refused):
+            self.future.set_exception(RefusedError(message, "PRODUCT"))
+        elif not isinstance(message, ProductIs):
+            self.future.set_exception(ProtocolError(f"PRODUCT was answered by {type(message).__name__}"))
+        else:
+            flat = self._result.reshape(-1)
+            end = self._filled + len(message.tail)
+            if end > flat.size:
+                text = f"PRODUCT was answered by {end} codes or more, not {flat.size}"
+                self.future.set_exception(ProtocolError(text))
+                return True
+            flat[self._filled : end] = message.tail
+            self._filled = end
+            if end < flat.size:
+                return False
+            self.future.set_result(self._result)
+        return True
+
+
+def _product_frames(begin: Product, raw: bytes) -> Iterator[tuple[int, bytes]]:
+    yield begin.NUMBER, begin.pack()
+    head = begin.id.to_bytes(4, "little")
+    size = CODES_MAX * _CODE_BYTES
+    for start in range(0, len(raw), size):
+        yield ProductData.NUMBER, head + raw[start : start + size]
