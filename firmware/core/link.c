@@ -205,7 +205,11 @@ void link_poll(link_t *link, bool idle, uint64_t now_us)
         resend(link, now_us);
         return; /* that told the host what came in, too */
     }
+    if (news > 0 && !link->owed) { /* the queue went down to the window */
+        link->owed = true;
+        link->owed_us = now_us;
+    }
     if (link->urged || news >= LINK_WINDOW / 4
-        || (link->owed && (idle || now_us - link->owed_us >= link->resend_us / 4)))
+        || (news > 0 && (idle || now_us - link->owed_us >= link->resend_us / 4)))
         link_send_unsequenced(link, MSG_ACK, NULL, 0);
 }

@@ -170,12 +170,13 @@ static bool apply(uint8_t array, const afe_pulse_t *pulse)
     if (fake.stuck[array][pulse->row][pulse->col]) {
         return false;
     }
+    const double before_s = *g_s;
     if (pulse->polarity > 0) {
         *g_s = larger(*g_s, SLOPE_S_PER_V * (gate_v - GATE_THRESHOLD_V));
     } else {
         *g_s = smaller(*g_s, larger(G_LEAST_S, RESET_S_PER_V * (RESET_CEILING_V - volts)));
     }
-    return *g_s * volts * 1e9 >= fake.i_max_na;
+    return larger(before_s, *g_s) * volts * 1e9 >= fake.i_max_na;
 }
 
 bool afe_pulse(uint8_t array, const afe_pulse_t *pulses, uint8_t count, uint8_t *compliance)

@@ -231,7 +231,7 @@ def test_independent_states_give_the_same_step(firmware: Firmware, seed: int) ->
     assert len(statuses) == 4  # done, not converged, limit, stuck
 
 
-def _stuck(g_s: FloatArray, decision: Decision, recipe: Recipe, rng: np.random.Generator) -> FloatArray:
+def _stuck(g_s: FloatArray, _: Decision, recipe: Recipe, rng: np.random.Generator) -> FloatArray:
     return g_s + rng.normal(0.0, 0.05 * recipe.band_s, g_s.size)
 
 
@@ -244,7 +244,7 @@ def _ideal(g_s: FloatArray, decision: Decision, recipe: Recipe, rng: np.random.G
     return np.select([kind == Action.SET, kind == Action.RESET], [up, down], g_s)
 
 
-def _wild(g_s: FloatArray, decision: Decision, recipe: Recipe, rng: np.random.Generator) -> FloatArray:
+def _wild(g_s: FloatArray, _: Decision, recipe: Recipe, rng: np.random.Generator) -> FloatArray:
     """Cells that jump about their band, in whole quarters of it: many readings lie exactly at an edge."""
     return g_s + rng.integers(-6, 7, g_s.size) * (recipe.band_s / 4)
 

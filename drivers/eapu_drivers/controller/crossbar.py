@@ -16,7 +16,15 @@ from eapu_drivers.controller.errors import LinkLost, RefusedError
 from eapu_drivers.controller.messages import CELLS_MAX, CODES_MAX, Exchange, LineDirection, LineKind
 from eapu_drivers.controller.ranging import RangeMemory
 from eapu_drivers.controller.recovery import account_for
-from eapu_drivers.controller.units import Calibration, counts, microvolts, nanoseconds, to_amperes, to_codes, to_volts
+from eapu_drivers.controller.units import (
+    Calibration,
+    counts,
+    microvolts,
+    nanoseconds,
+    to_amperes,
+    to_codes,
+    to_volts,
+)
 from eapu_hil.hal import (
     Cells,
     CellStatus,
@@ -159,9 +167,7 @@ class ControllerCrossbar:
         self, request: tuple[LineDirection, int, NDArray[np.uint8]], range_: int, codes: NDArray[np.int16]
     ) -> NDArray[np.int16]:
         direction, vectors, bits = request
-        begin = messages.Product(
-            self._board.link.take_ids(), self._number, direction, range_, vectors, bits
-        )
+        begin = messages.Product(self._board.link.take_ids(), self._number, direction, range_, vectors, bits)
         future = self._board.link.stream(begin, codes)
         try:
             return self._board.result(future)
@@ -180,7 +186,9 @@ class ControllerCrossbar:
         records = np.empty(len(pulses.cells), messages.Pulse.TAIL)
         records["row"], records["col"] = pulses.cells.row, pulses.cells.col
         if not np.isin(pulses.polarity, (-1, 1, 2)).all():
-            raise LimitError(f"{self.name}: polarities {np.unique(pulses.polarity)} asked; allowed are -1, 1, 2")
+            raise LimitError(
+                f"{self.name}: polarities {np.unique(pulses.polarity)} asked; allowed are -1, 1, 2"
+            )
         records["polarity"] = pulses.polarity
         records["amplitude_uv"] = microvolts(pulses.amplitude_v, f"{self.name}: an amplitude")
         records["gate_uv"] = microvolts(pulses.gate_v, f"{self.name}: a gate")

@@ -64,9 +64,7 @@ class _Waiter:
     def wait(self, timeout_s: float, sending: bool) -> bool:
         """Whether there is something to read, be it the end of the line."""
         if sending != self._sending:
-            self._selector.modify(
-                self._fd, selectors.EVENT_READ | (selectors.EVENT_WRITE if sending else 0)
-            )
+            self._selector.modify(self._fd, selectors.EVENT_READ | (selectors.EVENT_WRITE if sending else 0))
             self._sending = sending
         readable = False
         for key, events in self._selector.select(max(timeout_s, 0.0)):
@@ -89,7 +87,9 @@ class _Waiter:
 class _DescriptorPort:
     """A line with a file descriptor. `receive` and `send` must not block."""
 
-    def __init__(self, name: str, fd: int, receive: Callable[[int], bytes], send: Callable[[bytes], int]) -> None:
+    def __init__(
+        self, name: str, fd: int, receive: Callable[[int], bytes], send: Callable[[bytes], int]
+    ) -> None:
         self.name = name
         self._waiter = _Waiter(fd)
         self._receive, self._send = receive, send
@@ -183,7 +183,9 @@ class SerialPort:
             reason = str(error).removeprefix(f"could not open port {url}: ")
             raise TransportError(f"{url}: cannot be opened ({reason}); see `eapu-hil discover`") from error
         self._serial = line
-        with contextlib.suppress(AttributeError, OSError, ValueError):  # pty, socket, other systems: no such thing
+        with contextlib.suppress(
+            AttributeError, OSError, ValueError
+        ):  # pty, socket, other systems: no such thing
             line.set_low_latency_mode(True)  # USB adapters otherwise hold bytes back for 16 ms
         self._port: Port = _PolledPort(url, line)
         if os.name == "posix":  # elsewhere a descriptor is no file that os.read takes

@@ -48,7 +48,5 @@ class RangeMemory:
         return codes, self._full_scales_a[place]
 
     def _fitting(self, current_a: float) -> int:
-        wide = [
-            place for place, full_a in enumerate(self._full_scales_a) if full_a >= MARGIN * current_a
-        ]
+        wide = [place for place, full_a in enumerate(self._full_scales_a) if full_a >= MARGIN * current_a]
         return wide[0] if wide else len(self._order) - 1

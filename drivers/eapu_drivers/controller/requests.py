@@ -103,6 +103,8 @@ class ProductRequest(_Frames):
         lines_out = int(np.unpackbits(begin.tail[border:]).sum())
         if codes.shape != (begin.vectors, lines_in):
             raise ValueError(f"codes of shape {codes.shape} for {begin.vectors} vectors of {lines_in} lines")
+        if not begin.vectors or not lines_in or not lines_out:
+            raise ValueError("a product needs vectors, driven lines and measured lines")
         raw = np.ascontiguousarray(codes, dtype="<i2").tobytes()
         super().__init__(begin.id, _product_frames(begin, raw))
         self.future: Promise[Codes] = Promise()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from eapu_drivers.controller.counters import WINDOW_COUNTS, Tally
 from eapu_drivers.controller.frames import Decoder, Frame, encode, encoded_size
 from eapu_drivers.controller.messages import BY_NUMBER, PAYLOAD_MAX, SCHEMA, VERSION, Hello, Status, Welcome
 from eapu_drivers.controller.ports import Port
@@ -36,48 +37,24 @@ class Timing:
     hello_s: float = 2.0
     dead_man_s: float = 1.0
 
-
-@dataclass
-class Tally:
-    """What was counted since the link was opened, over all its connections."""
-
-    frames_sent: int = 0
-    bytes_sent: int = 0
-    frames_received: int = 0
-    bytes_received: int = 0
-    damaged: int = 0
-    strays: int = 0
-    reconnects: int = 0
-    last_frame: str = ""
-    last_frame_s: float = 0.0
-    resent: int = 0  # these six: of the connections that ended; the window counts those of the present one
-    timeouts: int = 0
-    naks_sent: int = 0
-    naks_received: int = 0
-    gaps: int = 0
-    duplicates: int = 0
-
-    def take_over(self, window: Window) -> None:
-        """Adds what the window of a connection that ended has counted."""
-        for name in WINDOW_COUNTS:
-            setattr(self, name, getattr(self, name) + getattr(window, name))
-
-
-WINDOW_COUNTS = ("resent", "timeouts", "naks_sent", "naks_received", "gaps", "duplicates")
+    @property
+    def keepalive_s(self) -> float:
+        """How long the link is quiet at most."""
+        return self.dead_man_s / 4.0
 
 
 class Session:
-    """Frames in and out over one open port. All methods raise TransportError when the line is lost."""
+    """Frames in and out over one open port. The methods raise TransportError when the line is lost."""
 
     def __init__(self, port: Port, timing: Timing, tally: Tally) -> None:
         self.port = port
-        self.tally = tally
+        self.window = Window(1, PAYLOAD_MAX, RoundTrip(timing.resend_floor_s))
         self._timing = timing
+        self._tally = tally
         self._decoder = Decoder()
         self._backlog = b""  # what the line did not take yet
         self._asked_s: float | None = None  # when we first sent something since the last good frame
         self._sent_s = 0.0
-        self.window = Window(1, PAYLOAD_MAX, RoundTrip(timing.resend_floor_s))
 
     def hello(self, link_id: int, limit_s: float, stopped: Callable[[], bool]) -> Welcome:
         """Introduces the two sides to each other; HELLO is repeated until it is answered.
@@ -87,111 +64,111 @@ class Session:
         timing = self._timing
         resend_ms = min(round(2e3 * timing.resend_floor_s), 0xFFFF)
         hello = Hello(VERSION, SCHEMA, link_id, resend_ms, round(1e3 * timing.dead_man_s))
-        # the zero ends whatever half a frame the other side may hold
-        request = b"\0" + encode(Hello.NUMBER, 0, 0, hello.pack())
-        start_s = time.monotonic()
+        request = b"\0" + encode(
+            Hello.NUMBER, 0, 0, hello.pack()
+        )  # the zero ends what the other side may hold of a frame
+        start_s = again_s = time.monotonic()
         tries = 0
         while (now_s := time.monotonic()) < start_s + limit_s and not stopped():
-            if now_s >= start_s + tries * _HELLO_AGAIN_S:
-                if not self._backlog:
-                    self._write([request], now_s)
-                tries += 1
-            for frame in self.receive(min(_HELLO_AGAIN_S, start_s + limit_s - now_s)):
+            if now_s >= again_s and not self._backlog:
+                self._write([request], now_s)
+                again_s, tries = now_s + _HELLO_AGAIN_S, tries + 1
+            for frame in self._read(min(again_s, start_s + limit_s) - now_s):
                 welcome = _welcome(self.port.name, link_id, frame)
                 if welcome is not None:
-                    round_trip = RoundTrip(timing.resend_floor_s)
-                    if tries == 1:
-                        round_trip.measured(time.monotonic() - now_s)
-                    room = welcome.rx_bytes - encoded_size(PAYLOAD_MAX)
-                    self.window = Window(welcome.window, room, round_trip)
+                    # of a repeated HELLO nobody knows which one was answered
+                    self._open(welcome, time.monotonic() - start_s if tries == 1 else None)
                     return welcome
-        heard = f"{self._decoder.damaged} damaged frames" if self._decoder.damaged else "nothing that was a frame"
+        damaged = self._decoder.damaged
+        heard = f"{damaged} damaged frames came" if damaged else "nothing came that was a frame"
         raise TransportError(
-            f"{self.port.name}: no controller answered HELLO within {limit_s:g} s ({heard} came back); check the name of "
-            "the port, cable and power"
+            f"{self.port.name}: no controller answers HELLO within {limit_s:.2g} s ({heard}); "
+            "check the name of the port, the cable and the power"
         )
 
     def receive(self, timeout_s: float) -> list[Frame]:
-        """The good frames that arrive within `timeout_s`; [] also when something woke us."""
-        data = self.port.read(timeout_s, sending=bool(self._backlog))
-        if not data:
-            return []
-        now_s = time.monotonic()
+        """What is to be handled now of what arrives within `timeout_s`: once each, and in order."""
         before = self._decoder.damaged
-        frames = self._decoder.feed(data)
-        self.tally.bytes_received += len(data)
-        self.tally.frames_received += len(frames)
-        self.tally.damaged += self._decoder.damaged - before
-        if frames:
-            self._asked_s = None
-            self.tally.last_frame, self.tally.last_frame_s = name_of(frames[-1].number), now_s
-        return frames
-
-    def deliver(self, frames: list[Frame], damaged_before: int) -> list[Frame]:
-        """Those of `frames` that are to be handled now, in order; the rest came too early or again."""
+        frames = self._read(timeout_s)
         now_s = time.monotonic()
         fresh = []
         for frame in frames:
             kind = BY_NUMBER.get(frame.number)
             if kind is not None and self.window.input(frame, kind.SEQUENCED, now_s):
                 fresh.append(frame)
-        if self._decoder.damaged > damaged_before:
+        if self._decoder.damaged > before:
             self.window.missing(now_s)
+        if not frames and self._asked_s is not None and now_s - self._asked_s > self._timing.silence_s:
+            raise TransportError(f"{self.port.name}: no answer for {self._timing.silence_s:g} s")
         return fresh
 
-    @property
-    def damaged(self) -> int:
-        return self._decoder.damaged
-
     def transmit(self, urgent: list[tuple[int, bytes]]) -> None:
-        """Sends what is due: urgent messages first, then those of the window, else STATUS when it was quiet long."""
+        """Sends what is due: urgent messages, then those of the window, else STATUS when it was quiet for long."""
         now_s = time.monotonic()
-        if self._backlog:
-            self._write([], now_s)
-            if self._backlog and not urgent:
-                return
         ack = self.window.expected
         frames = [encode(number, 0, ack, payload) for number, payload in urgent]
+        if self._backlog and not frames:
+            self._write([], now_s)
         if not self._backlog:
             frames += self.window.output(now_s)
-        if not frames and now_s >= self._sent_s + self.keepalive_s:
-            frames.append(encode(Status.NUMBER, 0, ack, Status(KEEPALIVE_ID).pack()))
+            if not frames and now_s >= self._sent_s + self._timing.keepalive_s:
+                frames.append(encode(Status.NUMBER, 0, ack, Status(KEEPALIVE_ID).pack()))
         if frames:
             self._write(frames, now_s)
-            if len(self._backlog) > _BACKLOG_MAX:
-                raise TransportError(f"{self.port.name}: the other side takes no bytes any more")
 
-    @property
-    def keepalive_s(self) -> float:
-        return self._timing.dead_man_s / 4.0
-
-    def patience_s(self, now_s: float) -> float:
-        """How long nothing has to be done if nothing arrives."""
-        end_s = self._sent_s + self.keepalive_s
+    def patience_s(self) -> float:
+        """For how long nothing has to be done if nothing arrives."""
+        now_s = time.monotonic()
+        end_s = self._sent_s + self._timing.keepalive_s
+        if self._backlog:  # `receive` ends as soon as the line takes more, or else the silence tells
+            return self._timing.keepalive_s
         if self.window.due_s is not None:
             end_s = min(end_s, self.window.due_s)
         return max(end_s - now_s, 0.0)
 
-    def check_silence(self, now_s: float) -> None:
-        """To be asked when the line had nothing to read."""
-        if self._asked_s is not None and now_s - self._asked_s > self._timing.silence_s:
-            raise TransportError(f"{self.port.name}: no answer for {self._timing.silence_s:g} s")
+    def _open(self, welcome: Welcome, round_trip_s: float | None) -> None:
+        round_trip = RoundTrip(self._timing.resend_floor_s)
+        if round_trip_s is not None:
+            round_trip.measured(round_trip_s)
+        self.window = Window(welcome.window, welcome.rx_bytes - encoded_size(PAYLOAD_MAX), round_trip)
+
+    def _read(self, timeout_s: float) -> list[Frame]:
+        data = self.port.read(timeout_s, sending=bool(self._backlog))
+        if not data:
+            return []
+        before = self._decoder.damaged
+        frames = self._decoder.feed(data)
+        self._tally.bytes_received += len(data)
+        self._tally.frames_received += len(frames)
+        self._tally.damaged += self._decoder.damaged - before
+        if frames:
+            self._asked_s = None
+            self._tally.heard(name_of(frames[-1].number), time.monotonic())
+        return frames
 
     def _write(self, frames: list[bytes], now_s: float) -> None:
-        data = self._backlog + b"".join(frames)
+        data = b"".join((self._backlog, *frames))
         taken = self.port.write(data)
         self._backlog = data[taken:]
-        self.tally.frames_sent += len(frames)
-        self.tally.bytes_sent += taken
+        self._tally.frames_sent += len(frames)
+        self._tally.bytes_sent += taken
         self._sent_s = now_s
         if self._asked_s is None:
             self._asked_s = now_s
+        if len(self._backlog) > _BACKLOG_MAX:
+            raise TransportError(f"{self.port.name}: the other side takes no bytes any more")
+
+    def end(self) -> None:
+        """Closes the port; the counts of this connection go to the tally."""
+        self.port.close()
+        for name in WINDOW_COUNTS:
+            setattr(self._tally, name, getattr(self._tally, name) + getattr(self.window, name))
 
 
 def name_of(number: int) -> str:
-    """A message's name as in the message table."""
+    """A message's name."""
     kind = BY_NUMBER.get(number)
-    return f"type 0x{number:02X}" if kind is None else kind.__name__
+    return f"of type 0x{number:02X}" if kind is None else kind.__name__
 
 
 def _welcome(port: str, link_id: int, frame: Frame) -> Welcome | None:
@@ -206,6 +183,6 @@ def _welcome(port: str, link_id: int, frame: Frame) -> Welcome | None:
     theirs = frame.payload[_GIT_HASH].rstrip(b"\0").decode("ascii", "replace") or "unknown"
     ours = str(git_commit()["commit"] or "unknown")[:12]
     raise ProtocolError(
-        f"{port}: the firmware (git {theirs}) speaks protocol {version}, schema {schema:08x}; this program (git {ours}) "
-        f"speaks protocol {VERSION}, schema {SCHEMA:08x}: flash the firmware of this release"
+        f"{port}: the firmware (git {theirs}) speaks protocol {version}, schema {schema:08x}, this program (git {ours}) "
+        f"protocol {VERSION}, schema {SCHEMA:08x}: flash the firmware of this release"
     )

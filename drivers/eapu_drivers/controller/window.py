@@ -65,7 +65,7 @@ class Window:
         self.round_trip = round_trip
         self.resent = self.timeouts = self.naks_sent = self.naks_received = 0
         self.duplicates = self.gaps = 0
-        self._frames = min(frames, FRAMES_MAX)
+        self.frames = min(frames, FRAMES_MAX)
         self._room = room_bytes
         self._sent: list[_Sent] = []  # the unacknowledged, oldest first
         self._bytes = 0
@@ -97,7 +97,7 @@ class Window:
 
     def fits(self, payload_bytes: int) -> bool:
         """Whether the window takes one more message."""
-        return len(self._sent) < self._frames and self._bytes + encoded_size(payload_bytes) <= self._room
+        return len(self._sent) < self.frames and self._bytes + encoded_size(payload_bytes) <= self._room
 
     def push(self, number: int, payload: bytes) -> None:
         """Takes a message over, to be sent until it is acknowledged; the caller has asked `fits`."""
@@ -108,9 +108,11 @@ class Window:
 
     def input(self, frame: Frame, sequenced: bool, now_s: float) -> bool:
         """Whether the message of this frame is to be delivered now; false for repetitions and what came too early."""
-        self._acknowledge(frame.ack, now_s)
+        known = self._acknowledge(frame.ack, now_s)
         if frame.number == Nak.NUMBER:
             self._go_back(now_s)
+        elif frame.number == Ack.NUMBER and known:
+            self._probed = False  # the other side has the probe already and is only slow to take it
         if not sequenced:
             return True
         ahead = (frame.seq - self._expected) % _NUMBERS
@@ -164,14 +166,15 @@ class Window:
         self._owed = False
         return frames
 
-    def _acknowledge(self, ack: int, now_s: float) -> None:
-        if not self._sent:
-            return
-        count = (ack - self._sent[0].seq) % _NUMBERS
+    def _acknowledge(self, ack: int, now_s: float) -> bool:
+        """Takes an acknowledgement; whether it repeats the one before."""
+        count = (ack - self._base) % _NUMBERS
         if not 0 < count <= len(self._sent) or self._sent[count - 1].at_s is None:
-            return  # nothing new, or older than what we know
+            return count == 0  # else older than what we know
         newest = self._sent[count - 1]
-        if not newest.again and newest.at_s is not None:  # of a repeated one nobody knows which copy was answered
+        if (
+            not newest.again and newest.at_s is not None
+        ):  # of a repeated one nobody knows which copy was answered
             self.round_trip.measured(now_s - newest.at_s)
         self.round_trip.progressed()
         self._bytes -= sum(sent.size for sent in self._sent[:count])
@@ -181,6 +184,11 @@ class Window:
             self._cursor = 0  # the probe was what was missing; what followed it was thrown away there
         self._probed = self._probe = False
         self._due_s = now_s + self.round_trip.resend_s if self._cursor else None
+        return False
+
+    @property
+    def _base(self) -> int:
+        return (self._next - len(self._sent)) % _NUMBERS
 
     def _go_back(self, now_s: float) -> None:
         self.naks_received += 1

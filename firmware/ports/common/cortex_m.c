@@ -45,10 +45,15 @@ void tick_start(uint32_t hz)
     SYST_CSR = 7; /* core clock, interrupt, on */
 }
 
-void sleep_unless(bool (*ready)(void))
+uint32_t tick_left(void)
+{
+    return SYST_CVR;
+}
+
+void sleep_unless_filled(const ring_t *ring)
 {
     const uint32_t mask = interrupts_off();
-    if (!ready())
+    if (ring_count(ring) == 0)
         __asm volatile("wfi");
     interrupts_restore(mask);
 }

@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "ring.h"
+
 #define REGISTER(address) (*(volatile uint32_t *)(uintptr_t)(address))
 
 typedef void (*handler_t)(void);
@@ -20,9 +22,10 @@ void tick_handler(void);  /* the port's, every millisecond */
 
 /* The millisecond interrupt, which ends every sleep; `hz` is the core's clock. */
 void tick_start(uint32_t hz);
-/* Sleeps until an interrupt, 1 ms at most; not at all where `ready` says that there is work, which is asked with
+uint32_t tick_left(void); /* core cycles until the next */
+/* Sleeps until an interrupt, 1 ms at most; not at all where something came in already, which is looked at with
  * interrupts off so that none slips in between. */
-void sleep_unless(bool (*ready)(void));
+void sleep_unless_filled(const ring_t *ring);
 void interrupt_enable(uint32_t number);
 _Noreturn void system_reset(void);
 /* A number that differs from boot to boot, from the jitter of the clock against the code. */

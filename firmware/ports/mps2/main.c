@@ -19,7 +19,7 @@ __attribute__((section(".vectors"), used)) static const struct {
     handler_t handlers[15 + 4];
 } vectors = {image_stack_top, {CORTEX_M_VECTORS, uart0_receive, uart0_transmit, uart1_receive, ignore}};
 
-static uint8_t host_in[8192], host_out[4096], afe_in[2048];
+static uint8_t host_in[4096], host_out[2048], afe_in[2048];
 static uart_t host = {UART0, {host_in, sizeof host_in, 0, 0}, {host_out, sizeof host_out, 0, 0}};
 static uart_t afe = {UART1, {afe_in, sizeof afe_in, 0, 0}, {0, 0, 0, 0}};
 static controller_t controller;
@@ -69,16 +69,6 @@ void port_send(const uint8_t *bytes, size_t count)
     uart_send(&host, bytes, count);
 }
 
-static bool afe_ready(void)
-{
-    return ring_count(&afe.in) > 0;
-}
-
-static bool host_ready(void)
-{
-    return ring_count(&host.in) > 0;
-}
-
 bool afe_line_write(const uint8_t *bytes, size_t count)
 {
     return uart_write(&afe, bytes, count, port_now_us() + AFE_TIMEOUT_US);
@@ -88,7 +78,7 @@ size_t afe_line_read(uint8_t *bytes, size_t room, uint64_t deadline_us)
 {
     size_t count;
     while ((count = ring_take_many(&afe.in, bytes, room)) == 0 && port_now_us() < deadline_us)
-        sleep_unless(afe_ready);
+        sleep_unless_filled(&afe.in);
     return count;
 }
 
@@ -116,6 +106,6 @@ int main(void)
             controller_receive(&controller, bytes, count);
         controller_poll(&controller);
         if (count == 0 && controller_idle(&controller))
-            sleep_unless(host_ready);
+            sleep_unless_filled(&host.in);
     }
 }

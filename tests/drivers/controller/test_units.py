@@ -55,7 +55,9 @@ class TestVolts:
         np.testing.assert_array_equal(back, codes)
 
     @given(st.floats(-0.25, 0.25), st.floats(-0.25, 0.25), GAIN, OFFSET)
-    def test_more_volts_are_never_a_lower_code(self, a_v: float, b_v: float, gain: float, offset: float) -> None:
+    def test_more_volts_are_never_a_lower_code(
+        self, a_v: float, b_v: float, gain: float, offset: float
+    ) -> None:
         codes = to_codes(np.array([[min(a_v, b_v)], [max(a_v, b_v)]]), 1.0, 511, one_line(gain, offset))
         assert codes[0, 0] <= codes[1, 0]
 
@@ -71,7 +73,9 @@ class TestVolts:
 
 class TestAmperes:
     @given(st.integers(-2047, 2047), st.floats(1e-6, 1e-3), GAIN, OFFSET)
-    def test_the_law_of_the_converter(self, code: int, full_scale_a: float, gain: float, offset: float) -> None:
+    def test_the_law_of_the_converter(
+        self, code: int, full_scale_a: float, gain: float, offset: float
+    ) -> None:
         found_a = to_amperes(np.array([[code]], np.int16), full_scale_a, 2047, one_line(gain, offset))
         expected_a = full_scale_a * (code / 2047 * gain + offset)
         assert found_a[0, 0] == pytest.approx(expected_a, rel=1e-12, abs=1e-18)

@@ -1,0 +1,227 @@
+"""The thread of a link: opens the port, keeps the window full, hands out answers, reconnects."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from eapu_drivers.controller.counters import WINDOW_COUNTS, Counters, Tally
+from eapu_drivers.controller.desk import Desk
+from eapu_drivers.controller.errors import LinkLost
+from eapu_drivers.controller.frames import Frame
+from eapu_drivers.controller.messages import BY_NUMBER, Exchange, StatusIs, Welcome
+from eapu_drivers.controller.ports import Port
+from eapu_drivers.controller.requests import Request
+from eapu_drivers.controller.session import Session, Timing
+from eapu_hil.hal import HilError, ProtocolError, TransportError
+
+_LOG = logging.getLogger("eapu_drivers.controller.link")
+_RETRY_S = 0.05
+
+
+class Worker:
+    """`run` is the thread; `wake` and `counters` are for everybody."""
+
+    def __init__(
+        self, desk: Desk, open_port: Callable[[], Port], timing: Timing, new_link_id: Callable[[], int]
+    ) -> None:
+        self.name = "controller"  # of the port, once it is open
+        self.welcome: Welcome | None = None
+        self._desk = desk
+        self._open_port = open_port
+        self._timing = timing
+        self._new_link_id = new_link_id
+        self._tally = Tally()
+        self._session: Session | None = None
+        self._woken = False  # since requests were last taken from the desk
+        self._sending: Request | None = None  # has frames left to send
+        self._unanswered: dict[int, Request] = {}
+
+    def wake(self) -> None:
+        """Something was left on the desk."""
+        session = self._session
+        if session is not None and not self._woken:
+            self._woken = True
+            session.port.wake()
+
+    def counters(self) -> Counters:
+        """What was counted so far."""
+        tally, session = self._tally, self._session
+        window = session.window if session is not None else None
+        counts = {name: value for name, value in vars(tally).items() if name != "last_frame"}
+        for name in WINDOW_COUNTS:
+            counts[name] += getattr(window, name, 0)
+        last, last_s = tally.last_frame or ("", 0.0)
+        return Counters(
+            in_flight=window.in_flight if window else 0,
+            window=window.frames if window else 0,
+            unanswered=len(self._unanswered),
+            waiting=len(self._desk),
+            round_trip_s=window.round_trip.smoothed_s if window else 0.0,
+            resend_s=window.round_trip.resend_s if window else 0.0,
+            last_frame=last,
+            last_frame_age_s=time.monotonic() - last_s if last else 0.0,
+            **counts,
+        )
+
+    def run(self, opened: Future[Welcome]) -> None:
+        """Until the desk ends. `opened` gets the first WELCOME, or why there is none."""
+        try:
+            try:
+                welcome = self._connect(self._timing.hello_s)
+            except HilError as error:
+                opened.set_exception(error)
+                return
+            opened.set_result(welcome)
+            while not self._desk.ended:
+                try:
+                    self._serve()
+                except TransportError as error:
+                    self._lost(error)
+        finally:  # also when this code is wrong: nobody is left to wait for ever
+            self._desk.end(
+                lambda: TransportError(f"{self.name}: the thread of the link has failed, see above")
+            )
+            self._fail(self._desk.reason)
+            for urgent in self._desk.urgent():
+                urgent.future.set_exception(self._desk.reason())
+            self._leave()
+            if not opened.done():
+                opened.set_exception(self._desk.reason())
+
+    def _connect(self, limit_s: float) -> Welcome:
+        port = self._open_port()
+        self.name = port.name
+        self._session = Session(port, self._timing, self._tally)
+        try:
+            welcome = self._session.hello(self._new_link_id(), limit_s, lambda: self._desk.ended)
+        except BaseException:
+            self._leave()
+            raise
+        self._desk.ids_above(welcome.last_op)
+        self.welcome = welcome
+        return welcome
+
+    def _leave(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.end()
+
+    def _serve(self) -> None:
+        """Works the line until the desk ends."""
+        session = self._session
+        assert session is not None
+        while not self._desk.ended:
+            self._woken = False
+            self._fill(session)
+            urgent, patience_s = self._due_urgent(session)
+            session.transmit(urgent)
+            for frame in session.receive(min(patience_s, session.patience_s())):
+                self._deliver(frame)
+
+    def _fill(self, session: Session) -> None:
+        """Moves requests into the window as long as it takes them."""
+        while True:
+            request = self._sending or self._next()
+            if request is None:
+                return
+            frame = request.peek()
+            if frame is None or request.id not in self._unanswered:  # all sent, or refused meanwhile
+                self._sending = None
+                continue
+            self._sending = request
+            if not session.window.fits(len(frame[1])):
+                return
+            session.window.push(*frame)
+            request.advance()
+
+    def _next(self) -> Request | None:
+        """The next request that is still wanted; it counts as under way from now on."""
+        while (request := self._desk.head()) is not None:
+            self._desk.pop()
+            if not request.start():
+                continue
+            if request.id in self._unanswered:
+                request.future.set_exception(ValueError(f"a request with id {request.id} is under way"))
+                continue
+            self._unanswered[request.id] = request
+            return request
+        return None
+
+    def _due_urgent(self, session: Session) -> tuple[list[tuple[int, bytes]], float]:
+        """The urgent frames to send now, and for how long there is none."""
+        now_s = time.monotonic()
+        due, end_s = [], now_s + self._timing.keepalive_s
+        for urgent in self._desk.urgent():
+            if now_s >= urgent.next_s:
+                due.append(urgent.frame)
+                urgent.next_s = now_s + session.window.round_trip.resend_s
+            end_s = min(end_s, urgent.next_s)
+        return due, end_s - now_s
+
+    def _deliver(self, frame: Frame) -> None:
+        kind = BY_NUMBER[frame.number]
+        if not issubclass(kind, Exchange) or len(frame.payload) < 4:
+            return  # ACK and NAK: the window has seen them; WELCOME: to a HELLO that was repeated
+        number = int.from_bytes(frame.payload[:4], "little")
+        if kind is StatusIs:
+            urgent = self._desk.drop_urgent(number)
+            if urgent is not None:
+                urgent.future.set_result(StatusIs.unpack(frame.payload))
+            return
+        request = self._unanswered.get(number)
+        if request is None:
+            self._tally.strays += 1
+            _LOG.debug("%s: %s of id %d, which nobody waits for", self.name, kind.__name__, number)
+            return
+        try:
+            done = request.answered(kind.unpack(frame.payload))
+        except ProtocolError as error:
+            request.future.set_exception(error)
+            done = True
+        if done:
+            del self._unanswered[number]
+
+    def _lost(self, cause: TransportError) -> None:
+        """Reconnects if that is possible; whatever was under way fails either way."""
+        counters = self.counters()
+        before = self.welcome.session if self.welcome is not None else None
+        self._leave()
+        _LOG.warning("%s; %s", cause, counters)
+        welcome = None
+        try:
+            welcome = self._reconnect()
+        except HilError as error:
+            outcome = f"not reconnected within {self._timing.reconnect_s:g} s ({error})"
+        same = welcome is not None and welcome.session == before
+        if welcome is not None:
+            self._tally.reconnects += 1
+            outcome = "reconnected" if same else "reconnected, but the controller has restarted meanwhile"
+        text = f"{cause}; {counters.last_good_frame}; {outcome}"
+        _LOG.warning("%s", text)
+
+        def reason() -> LinkLost:
+            return LinkLost(text, reconnected=welcome is not None, same_session=same)
+
+        if welcome is None:
+            self._desk.end(reason)
+        self._fail(reason)
+
+    def _reconnect(self) -> Welcome:
+        end_s = time.monotonic() + self._timing.reconnect_s
+        while True:
+            try:
+                return self._connect(max(end_s - time.monotonic(), _RETRY_S))
+            except TransportError:
+                if time.monotonic() + _RETRY_S >= end_s or self._desk.ended:
+                    raise
+            time.sleep(_RETRY_S)
+
+    def _fail(self, reason: Callable[[], HilError]) -> None:
+        """Ends every request that is under way or waits."""
+        under_way, self._unanswered, self._sending = list(self._unanswered.values()), {}, None
+        waiting = [request for request in self._desk.take_all() if request.start()]
+        for request in under_way + waiting:
+            request.future.set_exception(reason())
