@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from eapu_hil import array_commands, commands
+from eapu_hil import array_commands, commands, device_commands
 from eapu_hil.hal import ConfigError, HilError, LimitError
 from eapu_hil.stopping import grounding_signals
 from eapu_hil.terminal import Terminal
@@ -98,6 +98,23 @@ def make_parser() -> ArgumentParser:
             "--block", type=array_commands.block, metavar="R0:R1,C0:C1", help="default: all cells"
         )
     program.add_argument("targets", type=Path, metavar="TARGETS.csv", help="columns row,col,g_target_uS")
+
+    discover = add("discover", device_commands.discover, "ask serial ports for controllers")
+    discover.add_argument(
+        "ports", nargs="*", metavar="PORT", help="device or pyserial URL; default: every serial port there is"
+    )
+
+    sim = found.add_parser("sim", help="a simulated device, for any client")
+    add_device = _Adder(sim.add_subparsers(title="devices", required=True, metavar="DEVICE"))
+    text = "a controller: its real firmware, on the twin"
+    controller = add_device("controller", device_commands.sim_controller, text)
+    controller.add_argument(
+        "--listen", required=True, metavar="HOST:PORT|pty", help="where it answers; port 0: a free one"
+    )
+    controller.add_argument("--qemu", action="store_true", help="the Cortex-M3 image in QEMU")
+    controller.add_argument(
+        "--bench", default="twin", metavar="BENCH", help="whose arrays it has; default: %(default)s"
+    )
     return parser
 
 

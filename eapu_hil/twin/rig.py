@@ -104,9 +104,9 @@ class Order:
 def start(kind: str, config: BenchConfig, chip_dir: Path) -> Rig:
     """Builds the firmware where that is due and starts it on the twin of `config`, whose state lives in `chip_dir`.
 
-    kind: "posix", the firmware as a program of this machine, or "qemu", its Cortex-M3 image in QEMU. Raises ConfigError for a
-    bench that no controller can be, HilError when the firmware cannot be built or started: it says what to
-    install.
+    kind: "posix", the firmware as a program of this machine, or "qemu", its Cortex-M3 image in QEMU.
+    Raises ConfigError for a bench that no controller can be, HilError when the firmware cannot be built or
+    started: it says what to install.
     """
     preset = load_model(TwinPreset, config.preset or "rram_180nm", config.overrides, "presets")
     Scales.of(preset, config)

@@ -4,6 +4,10 @@
 
 enum { CODE_FAR = 1 << 20 }; /* beyond every converter, and far from overflow */
 
+/* Divided by, not multiplied with 1e-6: that gives the very number the host reads in its bench file, so that both
+ * find the same code also where the limit lies half way between two. */
+static const double MICRO = 1e6;
+
 double convert_scaled(double value, double scale)
 {
     return floor(value * scale + 0.5);
@@ -30,7 +34,7 @@ double convert_amperes(int32_t code, double full_scale_a, uint16_t top, line_cal
 
 static double step_v(int32_t full_scale_uv, uint16_t top)
 {
-    return (double)full_scale_uv * 1e-6 / (double)top;
+    return (double)full_scale_uv / MICRO / (double)top;
 }
 
 static double read_step_v(const board_t *board)
@@ -40,7 +44,7 @@ static double read_step_v(const board_t *board)
 
 int32_t convert_read_code(const board_t *board, uint8_t array, uint8_t kind, uint16_t line, double uv)
 {
-    return convert_code(uv * 1e-6, read_step_v(board), board->calibration[array][kind][line]);
+    return convert_code(uv / MICRO, read_step_v(board), board->calibration[array][kind][line]);
 }
 
 double convert_read_volts(const board_t *board, uint8_t array, uint8_t kind, uint16_t line, int32_t code)
@@ -54,14 +58,14 @@ int32_t convert_pulse_code(const board_t *board, uint8_t array, int32_t polarity
     const bool down = polarity < 0;
     const line_calibration_t line =
         board->calibration[array][down ? LINE_KIND_ROW_DAC : LINE_KIND_COL_DAC][down ? row : col];
-    return convert_code(uv * 1e-6, step_v(board->info.pulse_full_scale_uv, board->info.pulse_top), line);
+    return convert_code(uv / MICRO, step_v(board->info.pulse_full_scale_uv, board->info.pulse_top), line);
 }
 
 /* Gate drivers give no negative voltage: where the offset asks for one, 0 is as low as they get. */
 int32_t convert_gate_code(const board_t *board, uint8_t array, uint16_t row, double uv)
 {
     const line_calibration_t line = board->calibration[array][LINE_KIND_GATE_DAC][row];
-    const int32_t code = convert_code(uv * 1e-6, step_v(board->info.gate_full_scale_uv, board->info.gate_top), line);
+    const int32_t code = convert_code(uv / MICRO, step_v(board->info.gate_full_scale_uv, board->info.gate_top), line);
     return code > 0 ? code : 0;
 }
 

@@ -12,7 +12,8 @@ double convert_amperes(int32_t code, double full_scale_a, uint16_t top, line_cal
 /* The same for a line of a board; kind: ROW_DAC or COL_DAC, which serve reads and pulses alike. */
 int32_t convert_read_code(const board_t *board, uint8_t array, uint8_t kind, uint16_t line, double uv);
 double convert_read_volts(const board_t *board, uint8_t array, uint8_t kind, uint16_t line, int32_t code);
-int32_t convert_pulse_code(const board_t *board, uint8_t array, int32_t polarity, uint16_t row, uint16_t col, double uv);
+int32_t convert_pulse_code(const board_t *board, uint8_t array, int32_t polarity, uint16_t row, uint16_t col,
+                           double uv);
 int32_t convert_gate_code(const board_t *board, uint8_t array, uint16_t row, double uv);
 /* Conductance of a cell from the code that its column measured in the read range. */
 double convert_siemens(const board_t *board, uint8_t array, uint16_t col, int32_t code, double v_read_v);

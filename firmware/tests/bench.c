@@ -82,19 +82,19 @@ verdict_t bench_short(bench_request_t request, size_t size)
 
 verdict_t bench_set_limits(const limits_msg_t *m)
 {
-    uint8_t payload[LIMITS_SIZE];
+    uint8_t payload[LIMITS_SIZE] = {0};
     return exactly(limits_set, payload, limits_pack(m, payload));
 }
 
 verdict_t bench_set_recipe(const recipe_msg_t *m)
 {
-    uint8_t payload[RECIPE_SIZE];
+    uint8_t payload[RECIPE_SIZE] = {0};
     return exactly(recipe_set, payload, recipe_pack(m, payload));
 }
 
 verdict_t bench_calibrate(uint8_t array, uint8_t kind, uint16_t first, const calibrate_record_t *lines, size_t count)
 {
-    uint8_t payload[512];
+    uint8_t payload[512] = {0};
     const calibrate_msg_t m = {3, array, kind, first};
     calibrate_pack(&m, payload);
     for (size_t i = 0; i < count; i++) {
@@ -105,13 +105,13 @@ verdict_t bench_calibrate(uint8_t array, uint8_t kind, uint16_t first, const cal
 
 verdict_t bench_read(const read_msg_t *m)
 {
-    uint8_t payload[READ_SIZE];
+    uint8_t payload[READ_SIZE] = {0};
     return exactly(read_start, payload, read_pack(m, payload));
 }
 
 verdict_t bench_pulse(uint8_t array, const pulse_record_t *cells, size_t count)
 {
-    uint8_t payload[512];
+    uint8_t payload[512] = {0};
     const pulse_msg_t m = {100, array};
     pulse_pack(&m, payload);
     for (size_t i = 0; i < count; i++) {
@@ -122,7 +122,7 @@ verdict_t bench_pulse(uint8_t array, const pulse_record_t *cells, size_t count)
 
 verdict_t bench_write(uint8_t array, uint8_t slot, const write_record_t *cells, size_t count)
 {
-    uint8_t payload[512];
+    uint8_t payload[512] = {0};
     const write_msg_t m = {200, array, slot};
     write_pack(&m, payload);
     for (size_t i = 0; i < count; i++) {
@@ -133,7 +133,7 @@ verdict_t bench_write(uint8_t array, uint8_t slot, const write_record_t *cells, 
 
 verdict_t bench_product(const product_msg_t *m, const uint8_t *bits, size_t size)
 {
-    uint8_t payload[512];
+    uint8_t payload[512] = {0};
     product_pack(m, payload);
     memcpy(payload + PRODUCT_SIZE, bits, size);
     return exactly(product_start, payload, product_size(size));
@@ -141,7 +141,7 @@ verdict_t bench_product(const product_msg_t *m, const uint8_t *bits, size_t size
 
 verdict_t bench_feed(uint32_t id, const int16_t *codes, size_t count)
 {
-    uint8_t payload[512];
+    uint8_t payload[512] = {0};
     const product_data_msg_t m = {id};
     product_data_pack(&m, payload);
     for (size_t i = 0; i < count; i++) {

@@ -100,6 +100,13 @@ static int16_t measured(double current_a, uint8_t range)
     return (int16_t)larger(smaller(code, top), -top);
 }
 
+/* From -noise_s to noise_s. */
+static double noise_s(void)
+{
+    fake.seed = fake.seed * 1664525u + 1013904223u;
+    return fake.noise_s * ((double)(fake.seed >> 8) / (double)(1u << 23) - 1.0);
+}
+
 static double read_volts(int32_t code)
 {
     return code * 1e-6 * fake.info.read_full_scale_uv / fake.info.read_top;
@@ -151,7 +158,8 @@ bool afe_read(uint8_t array, const afe_read_t *cells, uint8_t count, int16_t *co
     fake.grounded = false;
     for (uint8_t i = 0; i < count; i++) {
         most(&fake.most_read_code, cells[i].code);
-        const double current_a = fake.g_s[array][cells[i].row][cells[i].col] * read_volts(cells[i].code);
+        const double g_s = fake.g_s[array][cells[i].row][cells[i].col] + noise_s();
+        const double current_a = g_s * read_volts(cells[i].code);
         codes[i] = measured(current_a, fake.info.read_range);
     }
     fake.time_ns += count * fake.cell_ns;
@@ -172,9 +180,9 @@ static bool apply(uint8_t array, const afe_pulse_t *pulse)
     }
     const double before_s = *g_s;
     if (pulse->polarity > 0) {
-        *g_s = larger(*g_s, SLOPE_S_PER_V * (gate_v - GATE_THRESHOLD_V));
+        *g_s = larger(*g_s, SLOPE_S_PER_V * (gate_v - GATE_THRESHOLD_V) + noise_s());
     } else {
-        *g_s = smaller(*g_s, larger(G_LEAST_S, RESET_S_PER_V * (RESET_CEILING_V - volts)));
+        *g_s = smaller(*g_s, larger(G_LEAST_S, RESET_S_PER_V * (RESET_CEILING_V - volts) + noise_s()));
     }
     return larger(before_s, *g_s) * volts * 1e9 >= fake.i_max_na;
 }

@@ -6,7 +6,16 @@
 
 enum { FAKE_CALLS = 8192, FAKE_CELLS = 12 };
 
-typedef enum { CALL_OPEN, CALL_SKIP, CALL_ARM, CALL_GROUND, CALL_READ, CALL_PULSE, CALL_SELECT, CALL_PRODUCT } fake_kind_t;
+typedef enum {
+    CALL_OPEN,
+    CALL_SKIP,
+    CALL_ARM,
+    CALL_GROUND,
+    CALL_READ,
+    CALL_PULSE,
+    CALL_SELECT,
+    CALL_PRODUCT
+} fake_kind_t;
 
 typedef struct {
     fake_kind_t kind;
@@ -25,6 +34,8 @@ typedef struct {
     bool stuck[ARRAYS_MAX][LINES_MAX][LINES_MAX];
     uint32_t fail_at;   /* this many calls from now one fails, once: 1 is the next; 0 none */
     uint64_t cell_ns;   /* that one read or pulse takes */
+    double noise_s;     /* largest that reads and pulses are off by; the same each time for the same seed */
+    uint32_t seed;
     /* Recorded. */
     fake_call_t calls[FAKE_CALLS];
     uint32_t count; /* of all calls; those beyond FAKE_CALLS are counted only */

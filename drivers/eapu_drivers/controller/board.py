@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import fields
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from eapu_drivers.controller.messages import (
     Calibrate,
     Clear,
     Exchange,
+    Fault,
     GetLimits,
     Ground,
     LimitsAre,
@@ -35,6 +36,7 @@ from eapu_hil.recipe import Recipe
 
 _LOG = logging.getLogger(__name__)
 _Answer = TypeVar("_Answer", bound=Exchange)
+_Value = TypeVar("_Value")
 _POLL_S = 0.2  # so that Ctrl-C is heard while waiting, also where a lock cannot be interrupted
 _SETTLE_S = 2.0  # for the answers to what a ground has aborted
 
@@ -62,7 +64,7 @@ class Board:
         self._configured_for: Welcome | None = None
         self._epoch_s = 0.0  # UTC at which the board's clock was 0; a simulated clock is taken as it is
         self._latest_s = 0.0
-        self._abandoned: set[Future[Exchange]] = set()
+        self._abandoned: set[Future[Any]] = set()
         self.prepare()
 
     def prepare(self) -> None:
@@ -142,13 +144,13 @@ class Board:
             return InstrumentError(refused.reason, f"{place}: {self._fault_text()}", command)
         return refusal(refused, place, command)
 
-    def result(self, future: Future[Exchange]) -> Exchange:
+    def result(self, future: Future[_Value]) -> _Value:
         """Waits for an answer, for as long as the link lives; Ctrl-C interrupts it."""
-        while not wait([future], _POLL_S).done:
-            pass
+        while not future.done():
+            wait([future], _POLL_S)
         return future.result()
 
-    def abandon(self, futures: Sequence[Future[Exchange]]) -> None:
+    def abandon(self, futures: Sequence[Future[Any]]) -> None:
         """Nobody waits for these any more: what was not sent yet never is; `ground` ends the rest."""
         self._abandoned.update(future for future in futures if not future.cancel() and not future.done())
 
@@ -199,7 +201,9 @@ class Board:
         status = self.status()
         if status.state != BoardState.FAULT:
             return
-        _LOG.warning("%s: %s; cleared", self.name, fault(status))
+        # After every session that ended the board misses its host: that is no news.
+        usual = status.fault == Fault.DEAD_MAN
+        _LOG.log(logging.INFO if usual else logging.WARNING, "%s: %s; cleared", self.name, fault(status))
         status = self.link.urgent(Clear(self.link.take_ids()))
         if status.state == BoardState.FAULT:
             raise InstrumentError(status.fault, f"{self.name}: {fault(status)}", "CLEAR")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from eapu_drivers.controller import messages
 from eapu_drivers.controller.blocks import Block, blocks_of
 from eapu_drivers.controller.board import Board
-from eapu_drivers.controller.errors import LinkLost, RefusedError
+from eapu_drivers.controller.errors import RefusedError
 from eapu_drivers.controller.messages import CELLS_MAX, CODES_MAX, Exchange, LineDirection, LineKind
 from eapu_drivers.controller.ranging import RangeMemory
 from eapu_drivers.controller.recovery import account_for
@@ -38,6 +38,7 @@ from eapu_hil.hal import (
     Pulses,
     Reading,
     Targets,
+    TransportError,
     WriteOutcome,
 )
 from eapu_hil.recipe import Recipe
@@ -58,7 +59,7 @@ class ControllerCrossbar:
         self._recipe = recipe
         welcome = board.link.welcome
         self._shape = (welcome.rows, welcome.cols)
-        self._driver_v, self._driver_top = welcome.read_full_scale_uv * 1e-6, welcome.read_top
+        self._driver_v, self._driver_top = welcome.read_full_scale_uv / 1e6, welcome.read_top
         self._adc_top = welcome.adc_top
         full_scales_a = welcome.range_full_scale_a[: welcome.ranges]
         self._read_range_a = full_scales_a[welcome.read_range]
@@ -121,7 +122,7 @@ class ControllerCrossbar:
         except BaseException:
             self._board.abandon([future for _, _, future in futures])
             raise
-        return self._reading(codes[cells.row, cells.col], cells, v_read_uv * 1e-6)
+        return self._reading(codes[cells.row, cells.col], cells, v_read_uv / 1e6)
 
     def _reading(self, codes: NDArray[np.int16], cells: Cells, v_read_v: float) -> Reading:
         drivers, converters = self._lines[LineKind.ROW_DAC], self._lines[LineKind.COL_ADC]
@@ -152,9 +153,9 @@ class ControllerCrossbar:
         if not (v_in_v.shape[0] and driven.size and measured.size):
             return np.zeros((v_in_v.shape[0], wanted.size))
         kinds = (LineKind.ROW_DAC, LineKind.COL_ADC) if forward else (LineKind.COL_DAC, LineKind.ROW_ADC)
+        bits = np.concatenate((_bits(driven, count_in), _bits(measured, count_out)))
         drivers, converters = self._lines[kinds[0]].take(driven), self._lines[kinds[1]].take(measured)
         codes = to_codes(v_in_v[:, order], self._driver_v, self._driver_top, drivers)
-        bits = np.concatenate((_bits(driven, count_in), _bits(measured, count_out)))
         number = LineDirection.FORWARD if forward else LineDirection.TRANSPOSED
         request = (number, int(v_in_v.shape[0]), bits)
         found, full_scale_a = self._ranges.measure(
@@ -251,10 +252,11 @@ class ControllerCrossbar:
             for number, (asked, future) in enumerate(zip(sent, futures, strict=True)):
                 first = number * CELLS_MAX
                 answer = self._board.expect(
-                    self._board.result(future), asked, kind, lambda index: self._cell(cells, first + index)
+                    self._board.result(future), asked, kind, self._place_of(cells, first)
                 )
                 answers[first : first + asked.tail.size] = answer.tail
-        except LinkLost as lost:
+        except TransportError as lost:
+            self._board.abandon(futures)
             raise account_for(self, self._board, lost, cells, sent, futures, v_read_v) from lost
         except BaseException:
             self._board.abandon(futures)
@@ -272,10 +274,16 @@ class ControllerCrossbar:
         """How messages call this array."""
         return f"{self._board.name}, array {self._number}"
 
-    def _cell(self, cells: Cells, index: int) -> str:
-        if index >= len(cells):
-            return f"array {self._number}"
-        return f"array {self._number}, cell ({cells.row[index]}, {cells.col[index]})"
+    def _place_of(self, cells: Cells, first: int) -> Callable[[int], str]:
+        """Names the cell of a record of a frame that began with cell number `first`."""
+
+        def place(index: int) -> str:
+            here = first + index
+            if here >= len(cells):
+                return f"array {self._number}"
+            return f"array {self._number}, cell ({cells.row[here]}, {cells.col[here]})"
+
+        return place
 
     def _require_inside(self, cells: Cells) -> None:
         """A message cannot carry every number."""

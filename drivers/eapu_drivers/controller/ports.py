@@ -143,7 +143,7 @@ class _PolledPort:
         self._serial = line
         self._woken = False
 
-    def read(self, timeout_s: float, sending: bool = False) -> bytes:  # noqa: ARG002: it always takes bytes
+    def read(self, timeout_s: float, sending: bool = False) -> bytes:  # noqa: ARG002 (its write waits)
         end_s = time.monotonic() + timeout_s
         try:
             while True:

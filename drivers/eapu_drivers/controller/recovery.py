@@ -34,7 +34,7 @@ class UnfinishedError(TransportError):
 def account_for(
     array: ControllerCrossbar,
     board: Board,
-    lost: LinkLost,
+    lost: TransportError,
     cells: Cells,
     sent: Sequence[messages.Pulse | messages.Write],
     futures: Sequence[Future[Exchange]],
@@ -44,17 +44,18 @@ def account_for(
 
     Where the link came back, the board is asked for the results that it holds, and the other cells are read.
     """
+    reconnected = isinstance(lost, LinkLost) and lost.reconnected
+    same_session = isinstance(lost, LinkLost) and lost.same_session
     open_ = [number for number in range(len(sent)) if not _answered(futures, number)]
     sizes = np.array([request.tail.size for request in sent])
     first = np.concatenate(([0], np.cumsum(sizes)))
     answered = int(first[-1]) - int(sizes[open_].sum())
     found = "nothing was read"
     recalled = 0
-    g_s = np.full(0, np.nan)
-    if lost.reconnected:
+    if reconnected:
         try:
             board.prepare()
-            if lost.same_session:
+            if same_session:
                 held = [number for number in open_ if _finished(board, sent[number])]
                 recalled = int(sizes[held].sum())
                 open_ = [number for number in open_ if number not in held]
@@ -64,7 +65,7 @@ def account_for(
     unknown = np.concatenate([*pieces, np.arange(first[-1], len(cells))])
     touched = cells[unknown]
     g_s = np.full(len(touched), np.nan)
-    if lost.reconnected and len(touched):
+    if reconnected and len(touched):
         try:
             g_s = array.read(touched, v_read_v).g_s
             found = f"the others were read: {g_s.min() * 1e6:.3g} to {g_s.max() * 1e6:.3g} uS"
@@ -83,12 +84,16 @@ def _answered(futures: Sequence[Future[Exchange]], number: int) -> bool:
     if number >= len(futures):
         return False
     future = futures[number]
-    return future.done() and not future.cancelled() and future.exception() is None
+    done = future.done() and not future.cancelled() and future.exception() is None
+    return done and _is_result(future.result())
 
 
 def _finished(board: Board, request: messages.Pulse | messages.Write) -> bool:
     """Whether the board holds a result of this frame that says every cell is finished."""
-    answer = board.call(messages.Recall(board.link.take_ids(), request.id))
-    if not isinstance(answer, (messages.Pulsed, messages.Written)):
+    return _is_result(board.call(messages.Recall(board.link.take_ids(), request.id)))
+
+
+def _is_result(answer: Exchange) -> bool:
+    if not isinstance(answer, messages.Pulsed | messages.Written):
         return False
     return not (answer.tail["status"] & CellStatus.ABORTED).any()

@@ -99,8 +99,9 @@ class ProductRequest(_Frames):
     def __init__(self, begin: Product, codes: Codes, welcome: Welcome) -> None:
         driven = welcome.rows if begin.direction == LineDirection.FORWARD else welcome.cols
         border = (driven + 7) // 8
-        lines_in = int(np.unpackbits(begin.tail[:border]).sum())
-        lines_out = int(np.unpackbits(begin.tail[border:]).sum())
+        bits = np.asarray(begin.tail, np.uint8)
+        lines_in = int(np.unpackbits(bits[:border]).sum())
+        lines_out = int(np.unpackbits(bits[border:]).sum())
         if codes.shape != (begin.vectors, lines_in):
             raise ValueError(f"codes of shape {codes.shape} for {begin.vectors} vectors of {lines_in} lines")
         if not begin.vectors or not lines_in or not lines_out:

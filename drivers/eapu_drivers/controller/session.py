@@ -183,6 +183,6 @@ def _welcome(port: str, link_id: int, frame: Frame) -> Welcome | None:
     theirs = frame.payload[_GIT_HASH].rstrip(b"\0").decode("ascii", "replace") or "unknown"
     ours = str(git_commit()["commit"] or "unknown")[:12]
     raise ProtocolError(
-        f"{port}: the firmware (git {theirs}) speaks protocol {version}, schema {schema:08x}, this program (git {ours}) "
-        f"protocol {VERSION}, schema {SCHEMA:08x}: flash the firmware of this release"
+        f"{port}: the firmware (git {theirs}) speaks protocol {version}, schema {schema:08x}, "
+        f"this program (git {ours}) protocol {VERSION}, schema {SCHEMA:08x}: flash the firmware of this release"
     )

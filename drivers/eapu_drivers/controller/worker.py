@@ -113,8 +113,10 @@ class Worker:
         """Works the line until the desk ends."""
         session = self._session
         assert session is not None
-        while not self._desk.ended:
-            self._woken = False
+        while True:
+            self._woken = False  # before anything is looked for, so that no later wake is missed
+            if self._desk.ended:
+                return
             self._fill(session)
             urgent, patience_s = self._due_urgent(session)
             session.transmit(urgent)

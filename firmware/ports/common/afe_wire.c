@@ -23,6 +23,7 @@ static bool done(uint8_t request, size_t size)
 bool afe_open(afe_info_t *info)
 {
     afe_info_msg_t is;
+    time_ns = 0;
     if (!ask(MSG_AFE_OPEN, 0, MSG_AFE_INFO) || !afe_info_unpack(&is, message.payload, message.size))
         return false;
     info->arrays = is.arrays;

@@ -32,6 +32,8 @@ bool afe_free_start(unsigned row_count, unsigned col_count, unsigned array_count
     rows = row_count;
     cols = col_count;
     arrays = array_count;
+    time_ns = 0;
+    free(cells);
     cells = calloc((size_t)arrays * rows * cols, sizeof *cells);
     for (size_t i = 0; cells && i < (size_t)arrays * rows * cols; i++)
         cells[i] = G_BOTTOM_S;

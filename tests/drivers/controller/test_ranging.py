@@ -77,7 +77,7 @@ def test_nothing_saturates_that_some_range_holds(currents_a: list[float]) -> Non
     memory = RangeMemory(RANGES_A, TOP)
     for current_a in currents_a:
         used: list[int] = []
-        codes, full_scale_a = memory.measure("x", batch(current_a, used))
+        codes, _ = memory.measure("x", batch(current_a, used))
         assert len(used) <= len(RANGES_A) + 1
         if abs(current_a) < 0.999 * max(RANGES_A):
             assert np.abs(codes).max() < TOP

@@ -63,7 +63,7 @@ class TestVolts:
 
     @pytest.mark.parametrize("asked_v", [0.2506, -0.2506, np.nan, np.inf, 1e9])
     def test_what_the_converter_cannot_give_is_refused(self, asked_v: float) -> None:
-        with pytest.raises(LimitError, match="line driver; allowed is at most 0.25 V"):
+        with pytest.raises(LimitError, match=r"line driver; allowed is at most 0\.25 V"):
             to_codes(np.array([asked_v]), 0.25, 511, Lines.nominal(1))
 
     def test_each_line_has_its_own(self) -> None:
@@ -109,7 +109,7 @@ class TestRounding:
         ],
     )
     def test_what_a_message_cannot_carry_is_refused(self, rounded: object, asked: float) -> None:
-        with pytest.raises(LimitError, match="a thing of .* asked; allowed is"):
+        with pytest.raises(LimitError, match=r"a thing of .* asked; allowed is"):
             rounded([0.0, asked], "a thing")  # type: ignore[operator]
 
 

@@ -1,0 +1,65 @@
+"""The commands for devices: find what is there, simulate what is not. Each returns what --json prints."""
+
+from __future__ import annotations
+
+import tempfile
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from eapu_hil.chip import own_chip
+from eapu_hil.config import BenchConfig, load_model
+from eapu_hil.hal import ConfigError
+from eapu_hil.terminal import Terminal
+
+
+def discover(args: Namespace, terminal: Terminal) -> dict[str, Any]:
+    """Asks serial ports for controllers."""
+    from eapu_drivers.controller.discover import find_controllers
+
+    found = find_controllers(args.ports or None)
+    rows = [[one.port, one.board, one.serial, one.git_hash, one.geometry, one.problem] for one in found]
+    if rows:
+        terminal.table(["port", "board", "serial", "firmware", "arrays", "answer"], rows)
+    else:
+        terminal.say("no serial port found")
+    return {"controllers": [asdict(one) for one in found]}
+
+
+def sim_controller(args: Namespace, terminal: Terminal) -> dict[str, Any]:
+    """Serves a simulated controller until Ctrl-C."""
+    from eapu_hil.twin import rig, simulator
+
+    config = load_model(BenchConfig, args.bench, (), "benches")
+    if not config.simulated:
+        raise ConfigError(
+            f"--bench {args.bench}: its arrays are not simulated; allowed is a bench of the twin"
+        )
+    with (
+        _chip(config) as chip_dir,
+        simulator.listening(args.listen) as line,
+        rig.start("qemu" if args.qemu else "posix", config, chip_dir) as board,
+    ):
+        rows, columns = config.shape
+        terminal.say(
+            f"a controller with {config.arrays} x {rows} x {columns} cells answers on {line.address}"
+        )
+        terminal.say(f"in a bench file:  backend: controller, port: {line.address}   (Ctrl-C ends it)")
+        firmware, parent = board.pids
+        terminal.result({"port": line.address, "firmware_pid": firmware, "rig_pid": parent})
+        simulator.serve(board, line)
+    return {}
+
+
+@contextmanager
+def _chip(config: BenchConfig) -> Iterator[Path]:
+    """The bench's chip, or one that lives as long as the simulation."""
+    if config.chip is not None:
+        with own_chip(config.chip):
+            yield config.chip
+        return
+    with tempfile.TemporaryDirectory(prefix="eapu-hil-sim-") as directory:
+        yield Path(directory)

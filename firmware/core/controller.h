@@ -1,0 +1,59 @@
+/* The controller: one host, one board, one request at a time. A port runs it from its main loop:
+ *
+ *     controller_init(&controller, &identity);
+ *     for (;;) {
+ *         controller_receive(&controller, all that came in since);
+ *         controller_poll(&controller);
+ *         if nothing came in and controller_idle(&controller): sleep until input, 1 ms at most
+ *     }
+ */
+#ifndef EAPU_CONTROLLER_H
+#define EAPU_CONTROLLER_H
+
+#include "board.h"
+#include "link.h"
+#include "port.h"
+#include "results.h"
+
+typedef struct {
+    port_identity_t identity;
+    link_t link;
+    board_t board;
+    results_t results;
+    bool opened; /* the front end answered */
+    uint8_t fault;
+    uint32_t link_id, dead_man_us;
+    bool silent;               /* the host, for longer than the dead-man time */
+    uint32_t last_op, refused; /* as in STATUS_IS */
+    uint32_t job_id;           /* of the running request */
+    bool starved;              /* it waits for PRODUCT_DATA */
+    bool waiting, skipped;     /* a WAIT runs; the front end was told of it */
+    uint64_t wait_until_ns;
+    uint32_t product_id; /* of the last PRODUCT: what is left of its data, after a refusal, is dropped */
+    bool product_known;
+    uint8_t doomed; /* requests at the head of the queue that ABORT, GROUND or CLEAR ended */
+} controller_t;
+
+void controller_init(controller_t *c, const port_identity_t *identity);
+/* Takes bytes from the host, and answers at once what cannot wait: STATUS, GROUND, ABORT, CLEAR, HELLO. */
+void controller_receive(controller_t *c, const uint8_t *bytes, size_t count);
+/* One step: timers, then one transaction with the front end at most, or the start of the next request. */
+void controller_poll(controller_t *c);
+/* Nothing to do before the next input or timer. */
+bool controller_idle(const controller_t *c);
+/* Nothing runs, nothing waits, every line is at 0 V: the port may end. */
+bool controller_resting(const controller_t *c);
+/* Grounds, ends the running request and enters FAULT. A port calls it when its own guard fired. */
+void controller_fault(controller_t *c, fault_t fault);
+
+/* Between controller.c and requests.c. ------------------------------------------------------------------------ */
+
+/* Starts or answers one sequenced request; nothing else may be running. Reads `n` bytes of the payload at most. */
+void requests_start(controller_t *c, uint8_t type, const uint8_t *payload, size_t n);
+/* One transaction of the running request, at most, and the answers that came of it. */
+void requests_step(controller_t *c);
+/* Ends the running request: pulses and writes answer what they did so far, all else is REFUSED for `reason`. */
+void requests_end(controller_t *c, reason_t reason);
+bool requests_running(const controller_t *c);
+
+#endif
