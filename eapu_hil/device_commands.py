@@ -21,12 +21,16 @@ def discover(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_drivers.controller.discover import find_controllers
 
     found = find_controllers(args.ports or None)
-    rows = [[one.port, one.board, one.serial, one.git_hash, one.geometry, one.problem] for one in found]
+    rows = []
+    for one in found:
+        cells = f"{one.arrays} x {one.rows} x {one.columns}"
+        what = ["", "", "", ""] if one.problem else [one.board, one.serial, one.git_hash, cells]
+        rows.append([one.port, *what, one.problem or one.state])
     if rows:
-        terminal.table(["port", "board", "serial", "firmware", "arrays", "answer"], rows)
+        terminal.table(["port", "controller", "serial", "firmware", "cells", "state"], rows)
     else:
-        terminal.say("no serial port found")
-    return {"controllers": [asdict(one) for one in found]}
+        terminal.say("this machine has no serial port")
+    return {"ports": [asdict(one) for one in found]}
 
 
 def sim_controller(args: Namespace, terminal: Terminal) -> dict[str, Any]:

@@ -36,6 +36,11 @@ class Found:
     columns: int = 0
     state: str = ""
 
+    @property
+    def geometry(self) -> str:
+        """For a table: arrays x rows x columns."""
+        return "" if self.problem else f"{self.arrays} x {self.rows} x {self.columns}"
+
 
 def find_controllers(
     ports: Iterable[str] | None = None, open_port: Callable[[str], Port] = SerialPort

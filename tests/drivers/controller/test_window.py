@@ -106,11 +106,11 @@ def test_everything_is_delivered_once_and_in_order(seed: int, share: float, up: 
     assert [end.in_flight for end in line.ends] == [0, 0]
 
 
-def test_a_good_line_repeats_nothing_and_wastes_no_frames() -> None:
+def test_a_good_line_repeats_nothing_and_needs_few_frames_of_its_own() -> None:
     line = Line(1, 0.0, (1000, 1000))
     line.run(limit_s=60.0)
     assert [end.resent + end.timeouts + end.naks_sent for end in line.ends] == [0, 0]
-    assert line.frames <= 2000 + 4  # acknowledgements travel with the messages
+    assert line.frames <= 1.1 * 2000  # most acknowledgements travel with messages
 
 
 def test_one_frame_in_a_hundred_costs_less_than_a_third() -> None:
