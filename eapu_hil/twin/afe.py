@@ -30,8 +30,8 @@ from eapu_drivers.controller.messages import (
 from eapu_hil.hal import ProtocolError
 from eapu_hil.twin.frontend import (
     I_MAX_A,
+    LARGEST_TOP,
     RANGES,
-    UNSIGNED_TOP,
     V_GATE_MAX_V,
     V_MAX_V,
     WIDTH_MAX_S,
@@ -106,9 +106,9 @@ class AfeServer:
             read_full_scale_uv=_micro(scales.read_full_scale_v),
             read_top=scales.read_top,
             pulse_full_scale_uv=_micro(V_MAX_V),
-            pulse_top=UNSIGNED_TOP,
+            pulse_top=LARGEST_TOP,
             gate_full_scale_uv=_micro(V_GATE_MAX_V),
-            gate_top=UNSIGNED_TOP,
+            gate_top=LARGEST_TOP,
             adc_top=scales.adc_top,
             read_range=scales.read_range,
             ranges=len(scales.ranges_a),

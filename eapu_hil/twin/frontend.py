@@ -23,11 +23,10 @@ from eapu_hil.twin.linerecord import LineRecorder
 from eapu_hil.twin.preset import TwinPreset
 from eapu_hil.twin.state import BenchClock, StateFiles
 
-# What the board itself can stand, and its drivers of pulses and gates.
+# What the board itself can stand; the full scales of its drivers of pulses and gates.
 V_MAX_V, V_GATE_MAX_V, I_MAX_A, WIDTH_MAX_S = 5.0, 6.0, 5e-3, 10e-3
-UNSIGNED_TOP = 2**16 - 1
-# Converters that a preset makes ideal still have codes on a board: as many as a code can have.
-SIGNED_TOP = 2**15 - 1
+# The largest code there is: of those drivers, and of converters that a preset makes ideal.
+LARGEST_TOP = 2**15 - 1
 IDEAL_READ_FULL_SCALE_V = 1.0
 RANGES, LINES, ARRAYS = 8, 128, 4  # most that the protocol knows
 
@@ -75,8 +74,8 @@ class Scales:
             )
         return cls(
             IDEAL_READ_FULL_SCALE_V if dac.bits is None else dac.v_full_scale_v,
-            SIGNED_TOP if dac.bits is None else 2 ** (dac.bits - 1) - 1,
-            SIGNED_TOP if adc.bits is None else 2 ** (adc.bits - 1) - 1,
+            LARGEST_TOP if dac.bits is None else 2 ** (dac.bits - 1) - 1,
+            LARGEST_TOP if adc.bits is None else 2 ** (adc.bits - 1) - 1,
             tuple(float(value) for value in ranges.astype(np.float32)),
             read_range,
         )
@@ -142,7 +141,7 @@ class FrontEnd:
         self._require_cells(row, col)
         self._require_codes(code, -self.scales.read_top, self.scales.read_top, "row driver")
         full_scale = self._ranges[self.scales.read_range]
-        self._record.driven(int(np.abs(code).max()), UNSIGNED_TOP)
+        self._record.driven(int(np.abs(code).max()), LARGEST_TOP)
         self._record.count("reads")
         first = int(code[0])
         if (code == first).all():
@@ -184,8 +183,8 @@ class FrontEnd:
         peak_a = chosen.pulse(
             index,
             polarity,
-            np.multiply(line_code, V_MAX_V / UNSIGNED_TOP, dtype=np.float64),
-            np.multiply(gate_code, V_GATE_MAX_V / UNSIGNED_TOP, dtype=np.float64),
+            np.multiply(line_code, V_MAX_V / LARGEST_TOP, dtype=np.float64),
+            np.multiply(gate_code, V_GATE_MAX_V / LARGEST_TOP, dtype=np.float64),
             np.divide(width_ns, 1e9, dtype=np.float64),
         )
         self._record.count("pulses", index.size)
@@ -223,7 +222,7 @@ class FrontEnd:
         largest = max(int(codes.max()), -int(codes.min()))
         if largest > top:
             raise FrontEndError(f"product: code {largest} of a driver, its top is {top}")
-        self._record.driven(largest, UNSIGNED_TOP)
+        self._record.driven(largest, LARGEST_TOP)
         self._record.count("products")
         v_v: NDArray[np.floating] = np.multiply(
             codes.reshape(vectors, driven),

@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO
 
 import eapu_hil
 from eapu_hil.config import BenchConfig, load_model
@@ -28,6 +28,7 @@ KINDS = ("posix", "qemu")
 # After the host has gone, the firmware has this long to ground the lines: twice the longest dead-man time in use.
 GROUNDED_WITHIN_S = 10.0
 _ENDED_WITHIN_S = GROUNDED_WITHIN_S + 5.0
+_FAILED_WITHIN_S = 3.0
 _EMULATOR = "qemu-system-arm"
 
 
@@ -55,13 +56,7 @@ class Rig:
     def close(self) -> None:
         """Ends rig and firmware; the lines are at 0 V afterwards."""
         self.host.close()
-        for pipe in (self._process.stdin, self._process.stdout):
-            _close(pipe)  # the end of its stdin tells the rig that the host has gone
-        try:
-            self._process.wait(_ENDED_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        _end(self._process, _ENDED_WITHIN_S)
 
     def __enter__(self) -> Rig:
         return self
@@ -77,11 +72,16 @@ FIRMWARE_DIED = 3  # exit code of the rig
 
 @dataclass(frozen=True)
 class Order:
-    """What a rig is to run, as its parent tells it. command: of the firmware, with {host} and {afe} for sockets."""
+    """What a rig is to run, as its parent tells it.
+
+    command: of the firmware, with {host} and {afe} for its sockets. end_signal: what ends it. host_fd: its end of the
+    host's line.
+    """
 
     config: BenchConfig
     chip_dir: Path
     command: tuple[str, ...]
+    end_signal: int
     host_fd: int
 
     def text(self) -> str:
@@ -98,7 +98,8 @@ class Order:
         """The inverse of `text`."""
         content = json.loads(text)
         config = load_model(BenchConfig, content["config"], (), "benches")
-        return cls(config, Path(content["chip_dir"]), tuple(content["command"]), content["host_fd"])
+        content |= {"config": config, "chip_dir": Path(content["chip_dir"])}
+        return cls(**content | {"command": tuple(content["command"])})
 
 
 def start(kind: str, config: BenchConfig, chip_dir: Path) -> Rig:
@@ -122,7 +123,9 @@ def start(kind: str, config: BenchConfig, chip_dir: Path) -> Rig:
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
             )
-            order = Order(config, chip_dir.absolute(), command, theirs.fileno()).text()
+            # The program grounds its lines when it is told to end; the emulator would only say that it ends.
+            end_signal = signal.SIGTERM if kind == "posix" else signal.SIGKILL
+            order = Order(config, chip_dir.absolute(), command, end_signal, theirs.fileno()).text()
         return Rig(ours, process, _firmware_pid(kind, process, order))
     except BaseException:
         ours.close()
@@ -142,16 +145,20 @@ def _firmware_pid(kind: str, process: subprocess.Popen[bytes], order: str) -> in
             raise HilError(f"sim:{kind}: {answer['error']}")
         return int(answer["firmware"])
     except BaseException:
-        _close(process.stdin)
-        _close(process.stdout)
-        process.kill()
-        process.wait()
+        _end(process, _FAILED_WITHIN_S)
         raise
 
 
-def _close(pipe: IO[bytes] | None) -> None:
-    if pipe is not None and not pipe.closed:
-        pipe.close()
+def _end(process: subprocess.Popen[bytes], within_s: float) -> None:
+    """The end of its stdin tells a rig that the host has gone."""
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
+    try:
+        process.wait(within_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _command(kind: str, serial: str) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from eapu_hil.hal import HilError
@@ -27,7 +27,7 @@ from eapu_hil.twin.frontend import FrontEnd
 from eapu_hil.twin.rig import FIRMWARE_DIED, GROUNDED_WITHIN_S, Order
 
 _LOG = logging.getLogger(__name__)
-_STDIN = 0
+_STDIN, _STDOUT = 0, 1
 _PREDECESSOR_WITHIN_S = GROUNDED_WITHIN_S + 5.0
 _TERMINATED_WITHIN_S = 2.0
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
@@ -61,7 +61,7 @@ def _run(order: Order, host: socket.socket, stopped: socket.socket) -> int:
             )
         # From here on the firmware alone holds its end of the host's line: it is closed when the firmware dies.
         host.close()
-        board = _Board(firmware, front_end, AfeServer(front_end, ours), ours.fileno())
+        board = _Board(firmware, order.end_signal, front_end, AfeServer(front_end, ours), ours.fileno())
         try:
             _say({"firmware": firmware.pid})
             return board.run(stopped.fileno())
@@ -73,9 +73,15 @@ class _Board:
     """The firmware and its front end, while they run."""
 
     def __init__(
-        self, firmware: subprocess.Popen[bytes], front_end: FrontEnd, server: AfeServer, afe_fd: int
+        self,
+        firmware: subprocess.Popen[bytes],
+        end_signal: int,
+        front_end: FrontEnd,
+        server: AfeServer,
+        afe_fd: int,
     ) -> None:
         self._firmware = firmware
+        self._end_signal = end_signal
         self._front_end = front_end
         self._server = server
         self._afe_fd = afe_fd
@@ -101,11 +107,14 @@ class _Board:
 
     def _ended_well(self) -> bool:
         """Whether the firmware ended by itself, as it does when its host closes the line."""
-        return self._firmware.wait() == 0
+        try:
+            return self._firmware.wait(_TERMINATED_WITHIN_S) == 0
+        except subprocess.TimeoutExpired:
+            return False
 
     def end(self) -> None:
         """Ends the firmware, answering it as long as it grounds its lines; they are at 0 V afterwards."""
-        self._firmware.terminate()
+        self._firmware.send_signal(self._end_signal)
         poll = select.poll()
         poll.register(self._afe_fd, select.POLLIN)
         end_s = time.monotonic() + _TERMINATED_WITHIN_S
@@ -131,8 +140,9 @@ def _line() -> str:
 
 
 def _say(answer: dict[str, object]) -> None:
-    sys.stdout.write(json.dumps(answer) + "\n")
-    sys.stdout.flush()
+    # Nobody listens when the host was killed meanwhile; the end of stdin will tell.
+    with suppress(BrokenPipeError):
+        os.write(_STDOUT, json.dumps(answer).encode() + b"\n")
 
 
 @contextmanager

@@ -16,8 +16,9 @@ static uint32_t crc_add(uint32_t crc, uint8_t byte)
 uint32_t frame_crc32(const uint8_t *bytes, size_t count)
 {
     uint32_t crc = 0xFFFFFFFFu;
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         crc = crc_add(crc, bytes[i]);
+    }
     return ~crc;
 }
 
@@ -50,12 +51,15 @@ size_t frame_encode(uint8_t *out, size_t room, uint8_t type, uint8_t seq, uint8_
     uint8_t check[FRAME_CRC];
     stuffer_t s = {out, 0, 1};
 
-    if (room < FRAME_ENCODED(n))
+    if (room < FRAME_ENCODED(n)) {
         return 0;
-    for (size_t i = 0; i < FRAME_HEADER; i++)
+    }
+    for (size_t i = 0; i < FRAME_HEADER; i++) {
         crc = crc_add(crc, header[i]);
-    for (size_t i = 0; i < n; i++)
+    }
+    for (size_t i = 0; i < n; i++) {
         crc = crc_add(crc, payload[i]);
+    }
     put_u32(check, ~crc);
     stuff(&s, header, FRAME_HEADER);
     stuff(&s, payload, n);
@@ -74,10 +78,11 @@ void frame_decoder_init(frame_decoder_t *decoder, uint8_t *content, size_t room)
 
 static void take(frame_decoder_t *d, uint8_t byte)
 {
-    if (d->count < d->room)
+    if (d->count < d->room) {
         d->content[d->count++] = byte;
-    else
+    } else {
         d->bad = true;
+    }
 }
 
 static frame_event_t finish(frame_decoder_t *d)
@@ -88,12 +93,15 @@ static frame_event_t finish(frame_decoder_t *d)
     d->started = d->bad = false;
     d->count = 0;
     d->left = 0;
-    if (!started)
+    if (!started) {
         return FRAME_NONE;
-    if (bad || count < FRAME_CONTENT(0))
+    }
+    if (bad || count < FRAME_CONTENT(0)) {
         return FRAME_DAMAGED;
-    if (frame_crc32(d->content, count - FRAME_CRC) != get_u32(d->content + count - FRAME_CRC))
+    }
+    if (frame_crc32(d->content, count - FRAME_CRC) != get_u32(d->content + count - FRAME_CRC)) {
         return FRAME_DAMAGED;
+    }
     d->type = d->content[0];
     d->seq = d->content[1];
     d->ack = d->content[2];
@@ -104,15 +112,17 @@ static frame_event_t finish(frame_decoder_t *d)
 
 frame_event_t frame_feed(frame_decoder_t *d, uint8_t byte)
 {
-    if (byte == 0)
+    if (byte == 0) {
         return finish(d);
+    }
     if (d->left > 0) {
         d->left--;
         take(d, byte);
         return FRAME_NONE;
     }
-    if (d->started && d->code != 255) /* between two blocks there was a zero */
+    if (d->started && d->code != 255) { /* between two blocks there was a zero */
         take(d, 0);
+    }
     d->started = true;
     d->code = byte;
     d->left = (uint8_t)(byte - 1);

@@ -57,8 +57,9 @@ static void transmit(link_t *link, uint8_t type, uint8_t seq, const uint8_t *pay
     const uint8_t ack = ack_of(link);
     const size_t count = frame_encode(bytes, sizeof bytes, type, seq, ack, payload, n);
 
-    if (count == 0)
+    if (count == 0) {
         return;
+    }
     link->acked = ack;
     link->owed = link->urged = false;
     link->counters.tx_frames++;
@@ -74,8 +75,9 @@ bool link_send(link_t *link, uint8_t type, const uint8_t *payload, size_t n, uin
 {
     link_item_t *item;
 
-    if (link_room(link) == 0 || n > PAYLOAD_MAX)
+    if (link_room(link) == 0 || n > PAYLOAD_MAX) {
         return false;
+    }
     item = &link->sent[(link->sent_head + link->sent_count) % LINK_WINDOW];
     item->type = type;
     item->size = (uint8_t)n;
@@ -103,8 +105,9 @@ static void acknowledged(link_t *link, uint8_t ack, uint64_t now_us)
 {
     const uint8_t progress = (uint8_t)(ack - link->base);
 
-    if (progress == 0 || progress > link->sent_count)
+    if (progress == 0 || progress > link->sent_count) {
         return; /* nothing new, or an old frame that took its time */
+    }
     link->sent_head = (uint8_t)((link->sent_head + progress) % LINK_WINDOW);
     link->sent_count = (uint8_t)(link->sent_count - progress);
     link->base = ack;
@@ -115,8 +118,9 @@ static void acknowledged(link_t *link, uint8_t ack, uint64_t now_us)
 /* A frame is damaged or missing. Says so once; again only when the answer to that seems lost too. */
 static void complain(link_t *link, uint64_t now_us)
 {
-    if (!link->open || (link->nak_sent && now_us - link->nak_us < link->resend_us))
+    if (!link->open || (link->nak_sent && now_us - link->nak_us < link->resend_us)) {
         return;
+    }
     link->nak_sent = true;
     link->nak_us = now_us;
     link_send_unsequenced(link, MSG_NAK, NULL, 0);
@@ -124,8 +128,9 @@ static void complain(link_t *link, uint64_t now_us)
 
 static void owe(link_t *link, uint64_t now_us)
 {
-    if (!link->owed)
+    if (!link->owed) {
         link->owed_us = now_us;
+    }
     link->owed = true;
 }
 
@@ -160,26 +165,30 @@ bool link_feed(link_t *link, uint8_t byte, uint64_t now_us)
     const frame_decoder_t *frame = &link->decoder;
     const frame_event_t event = frame_feed(&link->decoder, byte);
 
-    if (event == FRAME_NONE)
+    if (event == FRAME_NONE) {
         return false;
+    }
     if (event == FRAME_DAMAGED) {
         link->counters.rx_damaged++;
         complain(link, now_us);
         return false;
     }
     link->counters.rx_frames++;
-    if (frame->type == MSG_HELLO)
+    if (frame->type == MSG_HELLO) {
         return true; /* of a link that is yet to be: its ack means nothing, and it says itself whether it is alive */
-    if (!link->open)
+    }
+    if (!link->open) {
         return false;
+    }
     link->last_rx_us = now_us;
     acknowledged(link, frame->ack, now_us);
-    if (frame->type == MSG_NAK)
+    if (frame->type == MSG_NAK) {
         resend(link, now_us);
-    else if (!unsequenced(frame->type))
+    } else if (!unsequenced(frame->type)) {
         accept(link, now_us);
-    else
+    } else {
         return frame->type != MSG_ACK;
+    }
     return false;
 }
 
@@ -198,8 +207,9 @@ void link_poll(link_t *link, bool idle, uint64_t now_us)
 {
     const uint8_t news = (uint8_t)(ack_of(link) - link->acked);
 
-    if (!link->open)
+    if (!link->open) {
         return;
+    }
     if (link->sent_count > 0 && now_us - link->sent_us >= link->wait_us) {
         link->wait_us = link->wait_us < RESEND_MAX_US / 2 ? 2 * link->wait_us : RESEND_MAX_US;
         resend(link, now_us);
@@ -210,6 +220,7 @@ void link_poll(link_t *link, bool idle, uint64_t now_us)
         link->owed_us = now_us;
     }
     if (link->urged || news >= LINK_WINDOW / 4
-        || (news > 0 && (idle || now_us - link->owed_us >= link->resend_us / 4)))
+        || (news > 0 && (idle || now_us - link->owed_us >= link->resend_us / 4))) {
         link_send_unsequenced(link, MSG_ACK, NULL, 0);
+    }
 }

@@ -97,24 +97,22 @@ static void recall(controller_t *c, const uint8_t *payload, size_t n)
     send(c, result->type, copy, result->size);
 }
 
-typedef verdict_t start_t(board_t *board, const uint8_t *payload, size_t n);
-
 /* A pulse or a write: started once and never again, whatever the link does. */
-static void start_operation(controller_t *c, start_t *start, uint8_t answer_type, const uint8_t *payload, size_t n,
-                            size_t cells)
+static void start_operation(controller_t *c, bool write, const uint8_t *payload, size_t n)
 {
     const uint32_t id = get_u32(payload);
+    const size_t cells = write ? write_count(n) : pulse_count(n);
     const uint32_t more = cells > 0 ? (uint32_t)cells - 1 : 0;
     if (id <= c->last_op) {
         const result_t *result = results_find(&c->results, id);
-        if (result != NULL && result->type == answer_type) {
+        if (result != NULL && result->type == (write ? MSG_WRITTEN : MSG_PULSED)) {
             send(c, result->type, result->payload, result->size);
         } else {
             refuse_for(c, id, REASON_DUPLICATE);
         }
     } else if (id > UINT32_MAX - more) {
         refuse(c, id, verdict_refused(REASON_BAD_VALUE, 0, (double)id, (double)(UINT32_MAX - more)));
-    } else if (started(c, id, start(&c->board, payload, n))) {
+    } else if (started(c, id, write ? write_start(&c->board, payload, n) : pulse_start(&c->board, payload, n))) {
         c->last_op = id + more;
     }
 }
@@ -144,10 +142,10 @@ static void start(controller_t *c, uint8_t type, uint32_t id, const uint8_t *pay
         (void)started(c, id, read_start(&c->board, payload, n));
         break;
     case MSG_PULSE:
-        start_operation(c, pulse_start, MSG_PULSED, payload, n, pulse_count(n));
+        start_operation(c, false, payload, n);
         break;
     case MSG_WRITE:
-        start_operation(c, write_start, MSG_WRITTEN, payload, n, write_count(n));
+        start_operation(c, true, payload, n);
         break;
     case MSG_PRODUCT:
         (void)started(c, id, product_start(&c->board, payload, n));

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,18 +27,51 @@ BENCHES: dict[str, dict[str, Any]] = {
         "limits": LIMITS,
     },
     "twin ideal": {"backend": "twin", "preset": "ideal", "shape": [16, 8], "limits": LIMITS},
+    "controller on posix": {
+        "backend": "controller",
+        "port": "sim:posix",
+        "overrides": {"faults.stuck_fraction": 0.0},
+        "shape": [16, 8],
+        "limits": LIMITS,
+    },
+    "controller in QEMU": {
+        "backend": "controller",
+        "port": "sim:qemu",
+        "overrides": {"faults.stuck_fraction": 0.0},
+        "shape": [16, 8],
+        "limits": LIMITS,
+    },
 }
+# What a simulated controller needs: program, package.
+TOOLS = {
+    "sim:posix": {"make": "make", "cc": "gcc"},
+    "sim:qemu": {
+        "make": "make",
+        "arm-none-eabi-gcc": "gcc-arm-none-eabi libnewlib-arm-none-eabi",
+        "qemu-system-arm": "qemu-system-arm",
+    },
+}
+
+
+def opened(name: str) -> Iterator[Bench]:
+    missing = [
+        package
+        for tool, package in TOOLS.get(BENCHES[name].get("port", ""), {}).items()
+        if shutil.which(tool) is None
+    ]
+    if missing:
+        pytest.skip(f"{name}: apt-get install {' '.join(missing)}")
+    with open_bench(BENCHES[name]) as bench:
+        yield bench
 
 
 @pytest.fixture(params=BENCHES, scope="module")
 def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     """An open bench of one array of 16 x 8 cells that are formed and work. The tests of a module share it."""
-    with open_bench(BENCHES[request.param]) as opened:
-        yield opened
+    yield from opened(request.param)
 
 
 @pytest.fixture(params=BENCHES)
 def own_bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     """The same for one test alone, which may close it."""
-    with open_bench(BENCHES[request.param]) as opened:
-        yield opened
+    yield from opened(request.param)

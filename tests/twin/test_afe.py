@@ -113,8 +113,8 @@ def pulse(cells: Cells, **fields: Any) -> m.AfePulse:
     tail["row"], tail["col"] = cells.row, cells.col
     nominal = {
         "polarity": 1,
-        "line_code": 26214,
-        "gate_code": 16384,
+        "line_code": 13107,
+        "gate_code": 8192,
         "width_ns": 1000,
     }  # 2 V, gate 1.5 V, 1 us
     for name, value in {**nominal, **fields}.items():
@@ -148,7 +148,7 @@ class TestScales:
         assert (info.read_full_scale_uv, info.read_top, info.adc_top) == (250_000, 511, 2047)
         assert info.range_full_scale_a[: info.ranges] == pytest.approx([1.6e-5, 4e-6, 2e-5, 1e-4, 5e-4])
         assert info.range_full_scale_a[info.read_range] == pytest.approx(1.6e-5)
-        assert (info.v_max_uv, info.pulse_top, info.gate_top) == (5_000_000, 65535, 65535)
+        assert (info.v_max_uv, info.pulse_top, info.gate_top) == (5_000_000, 32767, 32767)
 
     def test_ideal_converters_have_16_bits_and_ranges_for_everything(self, open_board: OpenBoard) -> None:
         info = open_board("ideal").info
@@ -245,8 +245,8 @@ class TestPhysics:
         board = open_board("ideal")
         board.ask(ARM, m.AfeDone)
         start_ns = board.info.time_ns
-        up = {"line_code": round(1.7 / 5 * 65535), "gate_code": round(1.4 / 6 * 65535), "width_ns": 200}
-        down = {"line_code": round(1.6 / 5 * 65535), "gate_code": round(4 / 6 * 65535), "width_ns": 100}
+        up = {"line_code": round(1.7 / 5 * 32767), "gate_code": round(1.4 / 6 * 32767), "width_ns": 200}
+        down = {"line_code": round(1.6 / 5 * 32767), "gate_code": round(4 / 6 * 32767), "width_ns": 100}
         board.ask(pulse(cells, **up), m.AfePulsed)
         answer = board.ask(pulse(cells[:5], polarity=-1, **down), m.AfePulsed)
         np.testing.assert_array_equal(answer.tail, 0)
@@ -256,10 +256,10 @@ class TestPhysics:
     def test_the_current_limit_is_the_one_armed(self, open_board: OpenBoard) -> None:
         board = open_board("ideal")
         cells = Cells.block(0, 1, 0, 2)
-        gates = np.round(np.array([1.0, 1.7]) / 6 * 65535)  # 12 and 40 uS
+        gates = np.round(np.array([1.0, 1.7]) / 6 * 32767)  # 12 and 40 uS
         for limit_na, reached in ((50_000, [0, 1]), (2_000_000, [0, 0]), (10_000, [1, 1])):
             board.ask(m.AfeArm(limit_na, 10**6), m.AfeDone)
-            answer = board.ask(pulse(cells, line_code=32768, gate_code=gates), m.AfePulsed)
+            answer = board.ask(pulse(cells, line_code=16384, gate_code=gates), m.AfePulsed)
             np.testing.assert_array_equal(answer.tail, reached)
 
     def test_a_current_beyond_the_range_is_at_its_end(self, open_board: OpenBoard) -> None:
@@ -297,9 +297,9 @@ class TestLines:
         board.ask(m.AfeSelect(1, 1, 2, ALL_LINES), m.AfeDone)
         assert board.record().grounded
         drives = [
-            (pulse(cells), m.AfePulsed, (0, 16384)),
-            (read(cells, -300), m.AfeReadIs, (300, 65535)),
-            (product(np.full((4, 8), -7)), m.AfeProductIs, (7, 65535)),
+            (pulse(cells), m.AfePulsed, (0, 8192)),
+            (read(cells, -300), m.AfeReadIs, (300, 32767)),
+            (product(np.full((4, 8), -7)), m.AfeProductIs, (7, 32767)),
         ]
         for request, kind, lines in drives:
             before_s = time.monotonic()

@@ -220,7 +220,7 @@ class Board:
                 "pulses_per_cell_max": limits.pulses_per_cell_max,
             }
             request = messages.Limits(id=self.link.take_ids(), **values)
-            self.ask(request, LimitsAre, _field_of(messages.Limits, "limits"))
+            self.ask(request, messages.Done, _field_of(messages.Limits, "limits"))
         except LimitError as error:
             raise ConfigError(f"bench: {error}") from error
         held = self.ask(GetLimits(self.link.take_ids()), LimitsAre)

@@ -129,11 +129,12 @@ class Link:
 
     def close(self) -> None:
         """Ends the connection; requests that were not answered fail. May be called again, and after a loss."""
+        counters = self.counters  # while there still is a connection
         first = self._desk.end(lambda: TransportError(f"{self._worker.name}: the link is closed"))
         self._worker.wake()
         self._thread.join(_CLOSE_S)
         if first:
-            _LOG.info("%s: closed; %s", self._worker.name, self.counters)
+            _LOG.info("%s: closed; %s", self._worker.name, counters)
 
     def __enter__(self) -> Self:
         return self

@@ -10,8 +10,7 @@
 
 #define READ_FULL_SCALE_UV 500000
 #define DRIVE_FULL_SCALE_UV 5000000
-#define TOP 65535u
-#define SIGNED_TOP 32767
+enum { TOP = INT16_MAX };
 enum { READ_RANGE = 1, RANGE_COUNT = 4 };
 static const float full_scale_a[RANGES_MAX] = {4e-6f, 20e-6f, 100e-6f, 500e-6f};
 
@@ -47,13 +46,13 @@ static double *cell(uint32_t a, uint32_t row, uint32_t col)
 
 static double read_volts(int16_t code)
 {
-    return code * (READ_FULL_SCALE_UV * 1e-6 / SIGNED_TOP);
+    return code * (READ_FULL_SCALE_UV * 1e-6 / TOP);
 }
 
 static int16_t measure(double current_a, uint8_t in_range)
 {
-    const double code = floor(current_a / (double)full_scale_a[in_range] * SIGNED_TOP + 0.5);
-    return (int16_t)fmin(fmax(code, -SIGNED_TOP), SIGNED_TOP);
+    const double code = floor(current_a / (double)full_scale_a[in_range] * TOP + 0.5);
+    return (int16_t)fmin(fmax(code, -TOP), TOP);
 }
 
 static bool open(afe_message_t *m)
@@ -67,7 +66,7 @@ static bool open(afe_message_t *m)
     info.i_max_na = 10000000;
     info.width_max_ns = 10000000;
     info.read_full_scale_uv = READ_FULL_SCALE_UV;
-    info.read_top = info.adc_top = SIGNED_TOP;
+    info.read_top = info.adc_top = TOP;
     info.pulse_full_scale_uv = info.gate_full_scale_uv = DRIVE_FULL_SCALE_UV;
     info.pulse_top = info.gate_top = TOP;
     info.read_range = READ_RANGE;

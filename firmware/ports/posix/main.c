@@ -204,7 +204,8 @@ int main(int argc, char **argv)
         fail("entropy");
 
     controller_init(&controller, &identity);
-    while (!stopped && !(host_gone && controller_resting(&controller))) {
+    /* Without a host, FAULT is the end too: the lines were grounded, or the front end does not answer. */
+    while (!stopped && !(host_gone && (controller_resting(&controller) || controller.fault != FAULT_NONE))) {
         struct pollfd wait = {host_gone ? -1 : host_fd, POLLIN, 0};
         if (out_count > 0)
             wait.events |= POLLOUT;

@@ -100,7 +100,9 @@ uint8_t chip_reset_cause(void)
 uint32_t chip_random(void)
 {
     RNG_CR = RNG_CR_RNGEN;
-    return jitter() ^ (await(&RNG_SR, RNG_SR_DRDY, RNG_SR_DRDY) ? RNG_DR : 0);
+    if (chip_emulated() || !await(&RNG_SR, RNG_SR_DRDY, RNG_SR_DRDY))
+        return jitter();
+    return jitter() ^ RNG_DR;
 }
 
 void chip_serial(char text[17])

@@ -147,9 +147,9 @@ class FakeLink:
     def _refused(self, request: Exchange, reason: Reason) -> Refused:
         return Refused(request.id, reason, 0, 0.0, 0.0)
 
-    def _limits(self, request: messages.Limits) -> messages.LimitsAre:
+    def _limits(self, request: messages.Limits) -> messages.Done:
         self.limits = request
-        return messages.LimitsAre(**vars(request))
+        return messages.Done(request.id, self.time_ns)
 
     def _getlimits(self, request: messages.GetLimits) -> messages.LimitsAre:
         assert self.limits is not None

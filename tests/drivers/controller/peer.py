@@ -10,7 +10,6 @@ import socket
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -73,20 +72,21 @@ class Behaviour:
 
 @dataclass
 class Peer:
-    """One end of `ends` belongs to it; the other is given out by `open_port`, as often as the line is opened."""
+    """The controller, whatever line it is spoken to on."""
 
     behaviour: Behaviour = field(default_factory=Behaviour)
     executed: Counter[int] = field(default_factory=Counter)  # how often each operation was
     heard: Counter[str] = field(default_factory=Counter)  # names of the frames that came in
-    opened: int = 0
+
+    def open_line(self) -> socket.socket:
+        """A new line to this controller."""
+        host, self._line = socket.socketpair()
+        threading.Thread(target=self._serve, args=(self._line,), daemon=True).start()
+        return host
 
     def open_port(self) -> SocketPort:
-        """A new line to this controller; an earlier one is dead from now on."""
-        host, mine = socket.socketpair()
-        self.opened += 1
-        self._line = mine
-        threading.Thread(target=self._serve, args=(mine,), daemon=True).start()
-        return SocketPort(host, "peer")
+        """The same as a port."""
+        return SocketPort(self.open_line(), "peer")
 
     def hang_up(self) -> None:
         """Closes the line, as a pulled plug does."""
@@ -214,6 +214,3 @@ class _Connection:
                 self._line.sendall(b"".join(frames))
             except OSError:
                 return  # the next read says so too
-
-
-OpenPort = Callable[[], SocketPort]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -338,7 +339,7 @@ def test_a_port_that_takes_no_bytes_is_a_loss_and_does_not_hold_up_closing() -> 
     def open_port() -> Full:
         if ports:
             raise TransportError("peer: gone")
-        ports.append(Full(host.open_port()._socket, "peer"))
+        ports.append(Full(host.open_line(), "peer"))
         return ports[0]
 
     with Link(open_port, QUICK) as link:
@@ -355,5 +356,4 @@ def test_a_program_that_forgets_to_close_ends_all_the_same() -> None:
         "from eapu_drivers.controller.link import Link\n"
         "link = Link(Peer().open_port)\n"
     )
-    here = str(__import__("pathlib").Path(__file__).parent)
-    subprocess.run([sys.executable, "-c", program, here], check=True, timeout=10)
+    subprocess.run([sys.executable, "-c", program, str(Path(__file__).parent)], check=True, timeout=10)
