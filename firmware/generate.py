@@ -271,7 +271,7 @@ def py_dtype(message: Message) -> str:
 
 def py_packed(field: Field) -> str:
     if field.scalar == "char":
-        return f'self.{field.name}.encode("ascii")'
+        return f'self.{field.name}.encode("ascii", "replace")'
     return f"*self.{field.name}" if field.length else f"self.{field.name}"
 
 
@@ -341,7 +341,7 @@ from eapu_hil.hal import ProtocolError
 
 PYTHON_BASE = '''\
 def _text(raw: bytes) -> str:
-    return raw.rstrip(b"\\0").decode("ascii", "replace")
+    return raw.partition(b"\\0")[0].decode("ascii", "replace")
 
 
 def _records(*fields: tuple[str, str]) -> np.dtype[Any]:

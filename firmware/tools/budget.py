@@ -40,7 +40,9 @@ PORTS = {
         ),
         36,
     ),
-    "stm32f405": Port("eapu-firmware.elf", "reset_handler", ("tick_handler", "host_handler", "fault_handler"), 108),
+    "stm32f405": Port(
+        "eapu-firmware.elf", "reset_handler", ("tick_handler", "host_handler", "fault_handler"), 108
+    ),
 }
 
 
@@ -83,7 +85,7 @@ def main() -> int:
     parser.add_argument("port", nargs="*", choices=[[], *PORTS])
     arguments = parser.parse_args()
 
-    print(f"{'port':<10} {'code':>7} {'data':>6} {'bss':>7} {'stack':>6} {'RAM':>7}   bytes")
+    lines = [f"{'port':<10} {'code':>7} {'data':>6} {'bss':>7} {'stack':>6} {'RAM':>7}   bytes"]
     failures = []
     for name in arguments.port:
         try:
@@ -91,15 +93,15 @@ def main() -> int:
         except stack.StackError as error:
             failures.append(f"{name}: {error}")
             continue
-        print(f"{name:<10} {use.code:>7} {use.data:>6} {use.bss:>7} {use.stack:>6} {use.ram:>7}")
+        lines.append(f"{name:<10} {use.code:>7} {use.data:>6} {use.bss:>7} {use.stack:>6} {use.ram:>7}")
         if use.code + use.data > CODE_MAX:
             failures.append(f"{name}: {use.code + use.data} bytes of code and data, at most {CODE_MAX}")
         if use.ram > RAM_MAX:
             failures.append(f"{name}: {use.ram} bytes of RAM, at most {RAM_MAX}")
         if use.reserved is not None and use.stack > use.reserved:
             failures.append(f"{name}: {use.stack} bytes of stack, {use.reserved} are kept in image.ld")
-    for failure in failures:
-        print(f"firmware: {failure}", file=sys.stderr)
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stderr.write("".join(f"firmware: {failure}\n" for failure in failures))
     return 1 if failures else 0
 
 

@@ -67,7 +67,9 @@ def _pushed_bytes(instruction: str) -> int:
 
 def disassembled(image: Path, prefix: str) -> dict[str, Function]:
     """Functions of an Arm image, by every name they have."""
-    text = subprocess.run([f"{prefix}objdump", "-d", image], capture_output=True, text=True, check=True).stdout
+    text = subprocess.run(
+        [f"{prefix}objdump", "-d", image], capture_output=True, text=True, check=True
+    ).stdout
     symbols = subprocess.run([f"{prefix}nm", image], capture_output=True, text=True, check=True).stdout
     names: dict[int, list[str]] = {}
     for line in symbols.splitlines():

@@ -88,14 +88,17 @@ def hello(host: socket.socket) -> m.Welcome:
     decoder = Decoder()
     request = m.Hello(m.VERSION, m.SCHEMA, link=7, resend_ms=200, dead_man_ms=1000)
     host.settimeout(0.5)
-    for _ in range(20):
-        host.sendall(b"\0" + encode(m.Hello.NUMBER, 0, 0, request.pack()))
+    end_s = time.monotonic() + SOON_S
+    host.sendall(b"\0" + encode(m.Hello.NUMBER, 0, 0, request.pack()))
+    while time.monotonic() < end_s:
         try:
-            for frame in decoder.feed(host.recv(4096)):
-                if frame.number == m.Welcome.NUMBER:
-                    return m.Welcome.unpack(frame.payload)
+            frames = decoder.feed(host.recv(4096))  # from QEMU in pieces of any size
         except TimeoutError:
+            host.sendall(b"\0" + encode(m.Hello.NUMBER, 0, 0, request.pack()))
             continue
+        for frame in frames:
+            if frame.number == m.Welcome.NUMBER:
+                return m.Welcome.unpack(frame.payload)
     raise AssertionError("no answer")
 
 
@@ -150,22 +153,17 @@ def pulsing_host(kind: str, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[s
             host.kill()
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_host_that_dies_leaves_grounded_lines_and_no_process(
-    kind: str, tmp_path: Path, number: signal.Signals
-) -> None:
+def test_a_host_that_is_killed_leaves_grounded_lines_and_no_process(kind: str, tmp_path: Path) -> None:
     dead_man_s = {"posix": Timing().dead_man_s, "qemu": 5.0}[kind]
     with pulsing_host(kind, tmp_path) as (host, pids, chip):
         assert not LineRecord.read(chip).grounded
-        host.send_signal(number)
+        host.kill()
         host.wait()
         died_s = time.monotonic()
         wait_until(lambda: not any(runs(pid) for pid in pids), dead_man_s + SOON_S)
     record = LineRecord.read(chip)
     assert record.grounded
     assert max(record.last_ground_s, record.last_drive_s) - died_s < dead_man_s + 0.5
-    with rig.start(kind, config_of(), chip) as board:  # and the chip can be used again
-        hello(board.host)
 
 
 def test_the_next_board_waits_for_one_whose_host_was_killed(posix: str, tmp_path: Path) -> None:
@@ -192,13 +190,16 @@ def test_firmware_that_dies_is_noticed(kind: str, tmp_path: Path) -> None:
         assert not any(runs(pid) for pid in board.pids)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_rig_that_dies_takes_the_firmware_along(kind: str, tmp_path: Path, number: signal.Signals) -> None:
-    with rig.start(kind, config_of(), tmp_path) as board:
+@pytest.mark.parametrize(
+    ("number", "said"), [(signal.SIGKILL, "board's rig has died"), (signal.SIGTERM, "board has ended")]
+)
+def test_a_rig_that_dies_takes_the_firmware_along(
+    posix: str, tmp_path: Path, number: signal.Signals, said: str
+) -> None:
+    with rig.start(posix, config_of(), tmp_path) as board:
         hello(board.host)
         os.kill(board.pids[1], number)
         wait_until(lambda: not runs(board.pids[0]))
-        said = {signal.SIGTERM: "board has ended", signal.SIGKILL: "board's rig has died"}[number]
         assert board.ending() == f"the simulated {said}"
 
 
@@ -241,7 +242,7 @@ class TestMissingTools:
 
     def test_the_compiler(self, posix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HOST_CC", "no-such-compiler")
-        with pytest.raises(HilError, match="no-such-compiler: apt-get install gcc") as error:
+        with pytest.raises(HilError, match=r"posix needs .*: apt-get install gcc") as error:
             rig.start(posix, config_of(), tmp_path)
         assert "\n" not in str(error.value)
 

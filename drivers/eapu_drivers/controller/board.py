@@ -29,6 +29,7 @@ from eapu_drivers.controller.messages import (
     StatusIs,
     Welcome,
 )
+from eapu_drivers.controller.recipes import recipe_message
 from eapu_drivers.controller.refusals import fault, refusal
 from eapu_drivers.controller.units import Calibration, microvolts, nanoamperes, nanoseconds
 from eapu_hil.hal import ConfigError, InstrumentError, LimitError, Limits, TransportError
@@ -92,13 +93,13 @@ class Board:
 
     def slot(self, recipe: Recipe) -> int:
         """The slot that holds `recipe`; it is sent when none does. Raises LimitError when it is refused."""
-        content = _packed(recipe, 0, 0)
+        content = recipe_message(recipe, 0, 0).pack()
         number = self._slots.pop(content, None)
         if number is None:
             number = len(self._slots)
             if number == messages.RECIPES:
                 number = self._slots.pop(next(iter(self._slots)))
-            message = _recipe_message(recipe, self.link.take_ids(), number)
+            message = recipe_message(recipe, self.link.take_ids(), number)
             self.ask(message, messages.Done, _field_of(messages.Recipe, "recipe"))
         self._slots[content] = number
         return number
@@ -247,48 +248,6 @@ class Board:
 def shape_of(welcome: Welcome) -> tuple[int, int, int]:
     """Arrays, rows and columns of a board."""
     return welcome.arrays, welcome.rows, welcome.cols
-
-
-def _recipe_message(recipe: Recipe, id_: int, slot: int) -> messages.Recipe:
-    up, down = recipe.set, recipe.reset
-    return messages.Recipe(
-        id=id_,
-        slot=slot,
-        rewrite_in_band=int(recipe.rewrite_in_band),
-        pulses_max=_u16(recipe.pulses_max, "pulses_max"),
-        flips_max=_u16(recipe.flips_max, "flips_max"),
-        pulses_at_cap_max=_u16(recipe.pulses_at_cap_max, "pulses_at_cap_max"),
-        g_min_s=recipe.g_min_s,
-        g_max_s=recipe.g_max_s,
-        band_s=recipe.band_s,
-        v_read_v=recipe.v_read_v,
-        set_gate_start_v=up.gate.start_v,
-        set_gate_step_v=up.gate.step_v,
-        set_gate_stop_v=up.gate.stop_v,
-        set_gate_offset_v=up.gate_offset_v,
-        set_gate_slope_s_per_v=up.gate_slope_s_per_v,
-        set_start_v=up.amplitude.start_v,
-        set_step_v=up.amplitude.step_v,
-        set_stop_v=up.amplitude.stop_v,
-        set_width_s=up.width_s,
-        reset_gate_v=down.gate_v,
-        reset_start_v=down.amplitude.start_v,
-        reset_step_v=down.amplitude.step_v,
-        reset_stop_v=down.amplitude.stop_v,
-        reset_width_s=down.width_s,
-        time_max_s=recipe.time_max_s,
-    )
-
-
-def _packed(recipe: Recipe, id_: int, slot: int) -> bytes:
-    return _recipe_message(recipe, id_, slot).pack()
-
-
-def _u16(value: int, key: str) -> int:
-    most = 0xFFFF
-    if value > most:
-        raise LimitError(f"recipe {key} of {value} asked; allowed is at most {most}, what a message carries")
-    return value
 
 
 def _field_of(message: type[Exchange], what: str) -> Callable[[int], str]:

@@ -88,7 +88,7 @@ class Reason(IntEnum):
 
 
 def _text(raw: bytes) -> str:
-    return raw.rstrip(b"\0").decode("ascii", "replace")
+    return raw.partition(b"\0")[0].decode("ascii", "replace")
 
 
 def _records(*fields: tuple[str, str]) -> np.dtype[Any]:
@@ -189,9 +189,9 @@ class Welcome(Message):
             self.schema,
             self.link,
             self.session,
-            self.git_hash.encode("ascii"),
-            self.board.encode("ascii"),
-            self.serial.encode("ascii"),
+            self.git_hash.encode("ascii", "replace"),
+            self.board.encode("ascii", "replace"),
+            self.serial.encode("ascii", "replace"),
             self.reset_cause,
             self.state,
             self.arrays,
@@ -1085,7 +1085,7 @@ class AfeFailed(Message):
     STRUCT: ClassVar[struct.Struct] = struct.Struct("<Q64s")
 
     def pack(self) -> bytes:
-        return self.STRUCT.pack(self.time_ns, self.text.encode("ascii"))
+        return self.STRUCT.pack(self.time_ns, self.text.encode("ascii", "replace"))
 
     @classmethod
     def unpack(cls, payload: bytes) -> Self:

@@ -14,6 +14,7 @@ import socket
 import time
 from collections.abc import Callable
 from typing import Protocol
+from urllib.parse import urlsplit
 
 import serial
 
@@ -21,6 +22,8 @@ from eapu_hil.hal import TransportError
 
 BAUD = 1_000_000  # USB adapters and boards with native USB take it; a pty or a socket ignores it
 _CHUNK = 65_536
+_SOCKET = "socket://"
+_CONNECT_S = 1.0
 _POLL_S = 0.002  # of serial ports that have no file descriptor to wait for
 
 
@@ -177,6 +180,10 @@ class SerialPort:
 
     def __init__(self, url: str) -> None:
         self.name = url
+        self._serial: serial.SerialBase | None = None
+        if url.startswith(_SOCKET):
+            self._port: Port = SocketPort(_connect(url), url)
+            return
         try:
             line = serial.serial_for_url(url, BAUD, timeout=_POLL_S, write_timeout=1.0, exclusive=True)
         except (OSError, ValueError) as error:
@@ -187,7 +194,7 @@ class SerialPort:
             AttributeError, OSError, ValueError
         ):  # pty, socket, other systems: no such thing
             line.set_low_latency_mode(True)  # USB adapters otherwise hold bytes back for 16 ms
-        self._port: Port = _PolledPort(url, line)
+        self._port = _PolledPort(url, line)
         if os.name == "posix":  # elsewhere a descriptor is no file that os.read takes
             with contextlib.suppress(io.UnsupportedOperation):
                 fd: int = line.fileno()
@@ -206,5 +213,17 @@ class SerialPort:
 
     def close(self) -> None:
         self._port.close()
-        with contextlib.suppress(OSError):  # a device that was unplugged
-            self._serial.close()
+        if self._serial is not None:
+            with contextlib.suppress(OSError):  # a device that was unplugged
+                self._serial.close()
+
+
+def _connect(url: str) -> socket.socket:
+    """pyserial's own socket:// sleeps when it is closed, and leaves its socket open when the other side was first."""
+    try:
+        parts = urlsplit(url)
+        connected = socket.create_connection((parts.hostname or "", parts.port or 0), _CONNECT_S)
+    except (OSError, ValueError) as error:
+        raise TransportError(f"{url}: cannot be opened ({error}); is the other side listening?") from error
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connected

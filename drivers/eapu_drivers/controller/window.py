@@ -78,6 +78,7 @@ class Window:
         self._expected = 0  # number of the next message from the other side
         self._owed = False  # an acknowledgement
         self._nak = False
+        self._lacking = False  # later messages came than the one expected: it was sent, and lost
         self._nak_again_s = 0.0  # no second NAK for the same loss before
 
     @property
@@ -93,7 +94,9 @@ class Window:
     @property
     def due_s(self) -> float | None:
         """When `output` has to be asked at the latest."""
-        return self._due_s
+        if not self._lacking:
+            return self._due_s
+        return self._nak_again_s if self._due_s is None else min(self._due_s, self._nak_again_s)
 
     def fits(self, payload_bytes: int) -> bool:
         """Whether the window takes one more message."""
@@ -118,10 +121,11 @@ class Window:
         ahead = (frame.seq - self._expected) % _NUMBERS
         if ahead == 0:
             self._expected = (self._expected + 1) % _NUMBERS
-            self._owed, self._nak_again_s = True, 0.0
+            self._owed, self._nak_again_s, self._lacking = True, 0.0, False
             return True
         if ahead < _NUMBERS // 2:
             self.gaps += 1
+            self._lacking = True
             self.missing(now_s)
         else:
             self.duplicates += 1
@@ -137,6 +141,8 @@ class Window:
     def output(self, now_s: float) -> list[bytes]:
         """The frames to write now."""
         frames = []
+        if self._lacking:
+            self.missing(now_s)
         if self._nak:
             self.naks_sent += 1
             frames.append(encode(Nak.NUMBER, 0, self._expected, b""))

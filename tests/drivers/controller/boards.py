@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,22 +22,38 @@ from eapu_drivers.controller.messages import Message, Refused, Write
 
 FIRMWARE = Path(__file__).parents[3] / "firmware"
 SHAPE = (16, 8)
+FREE = ["--free", f"{SHAPE[0]}x{SHAPE[1]}x1"]
 G_LOW_S, G_HIGH_S = 1e-6, 30e-6
 GATE_OFFSET_V, GATE_SLOPE_S_PER_V = 0.7, 40e-6
-MISSING = None if shutil.which("make") and shutil.which("cc") else "needs make and cc: apt-get install make gcc"
+MISSING = (
+    None if shutil.which("make") and shutil.which("cc") else "needs make and cc: apt-get install make gcc"
+)
+
+
+def build() -> str:
+    """The program, built where that is due."""
+    subprocess.run(["make", "-s", "-C", str(FIRMWARE), "posix"], check=True)
+    return str(FIRMWARE / "build" / "posix" / "eapu-firmware")
+
+
+@dataclass
+class Board:
+    """host: the host's end of the line."""
+
+    host: socket.socket
+    process: subprocess.Popen[bytes]
 
 
 @contextmanager
-def firmware(front_end: list[str], pass_fds: tuple[int, ...] = ()) -> Iterator[socket.socket]:
-    """The host's end of a firmware's line; `front_end` are its arguments for that."""
-    subprocess.run(["make", "-s", "-C", str(FIRMWARE), "posix"], check=True)
+def firmware(front_end: list[str], pass_fds: tuple[int, ...] = ()) -> Iterator[Board]:
+    """A running firmware; `front_end` are its arguments for that."""
+    program = build()
     host, theirs = socket.socketpair()
-    program = FIRMWARE / "build" / "posix" / "eapu-firmware"
-    command = [str(program), "--host-fd", str(theirs.fileno()), *front_end]
+    command = [program, "--host-fd", str(theirs.fileno()), *front_end]
     with theirs:
         process = subprocess.Popen(command, pass_fds=(theirs.fileno(), *pass_fds))
     try:
-        yield host
+        yield Board(host, process)
     finally:
         host.close()
         process.terminate()
@@ -44,20 +61,20 @@ def firmware(front_end: list[str], pass_fds: tuple[int, ...] = ()) -> Iterator[s
 
 
 @contextmanager
-def free_board() -> Iterator[socket.socket]:
+def free_board() -> Iterator[Board]:
     """A board whose front end answers at once."""
-    with firmware(["--free", f"{SHAPE[0]}x{SHAPE[1]}x1"]) as host:
-        yield host
+    with firmware(FREE) as board:
+        yield board
 
 
 @contextmanager
-def counting_board() -> Iterator[tuple[socket.socket, CountingFrontEnd]]:
+def counting_board() -> Iterator[tuple[Board, CountingFrontEnd]]:
     """A board with the same cells, but every pulse is counted where it arrives."""
     ours, theirs = socket.socketpair()
     front_end = CountingFrontEnd(ours)
-    with ours, theirs, firmware(["--afe-fd", str(theirs.fileno())], (theirs.fileno(),)) as host:
+    with ours, theirs, firmware(["--afe-fd", str(theirs.fileno())], (theirs.fileno(),)) as board:
         threading.Thread(target=front_end.serve, daemon=True).start()
-        yield host, front_end
+        yield board, front_end
 
 
 class CountingFrontEnd:

@@ -49,8 +49,8 @@ WELCOME = Welcome(
     range_full_scale_a=(1e-4,) + (0.0,) * 7,
 )
 STATUS = StatusIs(
-    **{name: 0 for name in ("id", "state", "fault", "grounded", "queued", "time_ns", "last_op")},
-    **{name: 0 for name in ("rx_frames", "rx_damaged", "rx_gaps", "tx_frames", "tx_resent", "refused")},
+    **dict.fromkeys(("id", "state", "fault", "grounded", "queued", "time_ns", "last_op"), 0),
+    **dict.fromkeys(("rx_frames", "rx_damaged", "rx_gaps", "tx_frames", "tx_resent", "refused"), 0),
 )
 
 
@@ -59,7 +59,7 @@ class Behaviour:
     """What a test changes while the peer runs.
 
     deaf: nothing is heard. mute: heard, but nothing is answered. work_s: how long a write takes. hellos_ignored: so
-    many come before the first answer. welcome: what it says of itself. refuse: why products are refused (0: they are not).
+    many come before the first answer. welcome: what it says of itself. refuse: why products are refused, or 0.
     """
 
     deaf: bool = False
@@ -193,7 +193,10 @@ class _Connection:
         lines_in, lines_out = self._products[data.id]
         self._held = np.concatenate([self._held, data.tail])
         whole = len(self._held) // lines_in
-        vectors, self._held = self._held[: whole * lines_in].reshape(whole, lines_in), self._held[whole * lines_in :]
+        vectors, self._held = (
+            self._held[: whole * lines_in].reshape(whole, lines_in),
+            self._held[whole * lines_in :],
+        )
         codes = np.repeat(vectors[:, :1], lines_out, axis=1).ravel()
         for start in range(0, codes.size, messages.CODES_MAX):
             self._answers.append(messages.ProductIs(data.id, codes[start : start + messages.CODES_MAX]))

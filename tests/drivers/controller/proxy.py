@@ -35,7 +35,9 @@ class Traffic:
 class _Way:
     """One direction: bytes are read from `source` and, later, written to `sink`."""
 
-    def __init__(self, source: socket.socket, sink: socket.socket, random: Random, share: float, baud: float) -> None:
+    def __init__(
+        self, source: socket.socket, sink: socket.socket, random: Random, share: float, baud: float
+    ) -> None:
         self.source, self.sink = source, sink
         self.traffic = Traffic()
         self.waiting: list[tuple[float, int, bytes]] = []  # when it arrives, its turn, what
@@ -67,7 +69,9 @@ class _Way:
         traffic.bytes += len(wire)
         for frame in self._decoder.feed(wire):
             traffic.by_type[frame.number] += len(wire)
-        self._free_s = max(now_s, self._free_s) + (_BITS_PER_BYTE * len(wire) / self._baud if self._baud else 0.0)
+        self._free_s = max(now_s, self._free_s) + (
+            _BITS_PER_BYTE * len(wire) / self._baud if self._baud else 0.0
+        )
         at_s = self._free_s
         if self._random.random() >= self._share:
             self._arrive(max(at_s, self._last_s), wire)

@@ -174,7 +174,9 @@ class TestPulse:
             return None
 
         link.refuse = refuse
-        expected = r"fake: array 0, cell \(3, 2\): 3\.6 V asked; allowed is at most 3\.5 V \(limits\.v_max_v\)"
+        expected = (
+            r"fake: array 0, cell \(3, 2\): 3\.6 V asked; allowed is at most 3\.5 V \(limits\.v_max_v\)"
+        )
         with pytest.raises(LimitError, match=expected):
             array.pulse(Pulses.same(CELLS, Polarity.SET, 3.6, 1.0, 1e-7))
 
@@ -257,7 +259,9 @@ class TestLostLink:
     def test_a_link_that_stays_lost(self, link: Any) -> None:
         link.lose_at, link.reconnects = 0, False
         array = array_on(link)
-        with pytest.raises(UnfinishedError, match="0 had answered, 0 more were finished, nothing was read") as caught:
+        with pytest.raises(
+            UnfinishedError, match="0 had answered, 0 more were finished, nothing was read"
+        ) as caught:
             array.pulse(Pulses.same(CELLS, Polarity.SET, 1.0, 1.0, 1e-7))
         assert len(caught.value.cells) == 128
         assert np.isnan(caught.value.g_s).all()
@@ -286,7 +290,7 @@ class TestBoard:
         from dataclasses import replace
 
         link.held = lambda limits: replace(limits, v_max_uv=5_000_000)
-        with pytest.raises(InstrumentError, match="holds other limits .* v_max_uv 5000000, not 3500000"):
+        with pytest.raises(InstrumentError, match=r"holds other limits .* v_max_uv 5000000, not 3500000"):
             array_on(link)
 
     def test_a_fault_of_before_is_cleared_when_the_bench_opens(

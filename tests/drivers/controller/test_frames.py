@@ -6,18 +6,19 @@ import zlib
 
 import pytest
 from cobs import cobs
-from hypothesis import given
-from hypothesis import strategies as st
-
 from eapu_drivers.controller.frames import Decoder, Frame, encode, encoded_size
 from eapu_drivers.controller.messages import AFE_PAYLOAD_MAX, PAYLOAD_MAX
+from hypothesis import given
+from hypothesis import strategies as st
 
 byte = st.integers(0, 255)
 frames = st.builds(Frame, byte, byte, byte, st.binary(max_size=PAYLOAD_MAX))
 
 
 @given(st.lists(frames, max_size=8), st.lists(st.integers(1, 40), min_size=1))
-def test_what_is_encoded_comes_out_again_however_the_bytes_are_cut(sent: list[Frame], cuts: list[int]) -> None:
+def test_what_is_encoded_comes_out_again_however_the_bytes_are_cut(
+    sent: list[Frame], cuts: list[int]
+) -> None:
     wire = b"".join(encode(*frame) for frame in sent)
     decoder, received, at = Decoder(), [], 0
     while at < len(wire):

@@ -59,7 +59,9 @@ def product(link: Link, vectors: int) -> Product:
     return Product(link.take_ids(), 0, LineDirection.FORWARD, 0, vectors, bits)
 
 
-def test_every_write_of_a_batch_is_answered_and_executed_once(peer: Peer, connect: Callable[..., Link]) -> None:
+def test_every_write_of_a_batch_is_answered_and_executed_once(
+    peer: Peer, connect: Callable[..., Link]
+) -> None:
     link = connect()
     requests = [write(link) for _ in range(300)]
     futures = [link.submit(request) for request in requests]
@@ -111,7 +113,9 @@ def test_products_come_back_whole(connect: Callable[..., Link]) -> None:
     np.testing.assert_array_equal(result, np.repeat(codes[:, :1], 8, axis=1))
 
 
-def test_a_refused_product_does_not_hold_up_the_next_request(peer: Peer, connect: Callable[..., Link]) -> None:
+def test_a_refused_product_does_not_hold_up_the_next_request(
+    peer: Peer, connect: Callable[..., Link]
+) -> None:
     link = connect()
     peer.behaviour.refuse = messages.Reason.V_READ_MAX
     refused = link.stream(product(link, 2000), np.zeros((2000, 16), np.int16))
@@ -165,7 +169,7 @@ def test_an_urgent_message_is_repeated_and_then_given_up(peer: Peer, connect: Ca
 def test_the_dead_man_is_fed_while_nothing_is_asked(peer: Peer, connect: Callable[..., Link]) -> None:
     link = connect(replace(QUICK, dead_man_s=0.1))
     time.sleep(0.3)
-    assert 8 <= peer.heard["Status"] <= 14
+    assert 4 <= peer.heard["Status"] <= 14
     assert link.counters.reconnects == 0
 
 
@@ -221,7 +225,7 @@ def test_a_pulled_plug_fails_what_was_under_way_and_nothing_is_sent_again(
 def test_silence_is_a_loss_and_a_restarted_controller_is_another_session(
     peer: Peer, connect: Callable[..., Link]
 ) -> None:
-    link = connect()
+    link = connect(replace(QUICK, reconnect_s=2.0))
     peer.behaviour.mute = True
     future = link.submit(write(link))
     time.sleep(0.2)
@@ -259,7 +263,7 @@ def test_closing_is_quick_and_may_be_repeated(
     with caplog.at_level(logging.INFO, "eapu_drivers.controller.link"):
         link.close()
         link.close()
-    assert time.monotonic() - start_s < 0.3
+    assert time.monotonic() - start_s < 0.5
     assert caplog.text.count("closed; frames_sent") == 1
     assert all(isinstance(future.exception(1), TransportError) for future in futures)
     with pytest.raises(TransportError, match="closed"):
@@ -274,7 +278,7 @@ def test_closing_is_quick_after_a_loss_and_while_reconnecting(peer: Peer) -> Non
         time.sleep(pause_s)
         start_s = time.monotonic()
         link.close()
-        assert time.monotonic() - start_s < 0.3
+        assert time.monotonic() - start_s < 0.5
         peer.behaviour.mute = False
 
 

@@ -107,10 +107,14 @@ def test_a_full_line_takes_a_part_and_says_when_it_takes_more(ends: Ends) -> Non
 def test_a_line_that_goes_away_is_named(ends: Ends) -> None:
     port, _, _, hang_up = ends
     hang_up()
-    with pytest.raises(TransportError, match=r"lost") as caught:
+
+    def use() -> None:
         for _ in range(100):
             port.read(0.1)
             port.write(b"x")
+
+    with pytest.raises(TransportError, match=r"lost") as caught:
+        use()
     assert str(caught.value).startswith(port.name)
 
 
@@ -132,9 +136,17 @@ def test_a_port_without_a_descriptor_is_asked_again_and_again() -> None:
         assert time.monotonic() - start_s < 1.0
 
 
-@pytest.mark.parametrize("name", ["/dev/does-not-exist", "socket://127.0.0.1:1", "nonsense://x"])
-def test_a_port_that_does_not_open_is_named_with_what_to_do(name: str) -> None:
-    with pytest.raises(TransportError, match=r"cannot be opened .*eapu-hil discover") as caught:
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("/dev/does-not-exist", "eapu-hil discover"),
+        ("nonsense://x", "eapu-hil discover"),
+        ("socket://127.0.0.1:1", "listening"),
+        ("socket://127.0.0.1:none", "listening"),
+    ],
+)
+def test_a_port_that_does_not_open_is_named_with_what_to_do(name: str, advice: str) -> None:
+    with pytest.raises(TransportError, match=rf"cannot be opened .*{advice}") as caught:
         SerialPort(name)
     assert str(caught.value).startswith(name)
     assert "\n" not in str(caught.value)

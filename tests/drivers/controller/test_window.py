@@ -7,12 +7,11 @@ import itertools
 from random import Random
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from eapu_drivers.controller.frames import Decoder, Frame, encoded_size
 from eapu_drivers.controller.messages import BY_NUMBER, Ack, Done, GetLimits, Nak
 from eapu_drivers.controller.window import RoundTrip, Window
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 FLOOR_S = 0.025
 TRAVEL_S = 0.002
@@ -168,6 +167,16 @@ def test_a_gap_is_complained_of_once_until_the_answer_is_overdue() -> None:
     assert asked == [[Nak.NUMBER], [], [], [Nak.NUMBER]]
 
 
+def test_a_complaint_that_is_lost_is_repeated_without_another_frame() -> None:
+    here = window()
+    here.input(Frame(Done.NUMBER, 3, 0, bytes(12)), True, 0.0)
+    here.output(0.0)
+    assert here.due_s == FLOOR_S
+    assert [frame.number for frame in decoded(here.output(FLOOR_S))] == [Nak.NUMBER]
+    assert here.input(Frame(Done.NUMBER, 0, 0, bytes(12)), True, 1.5 * FLOOR_S)
+    assert here.due_s is None
+
+
 def sent_through(here: Window, count: int, now_s: float) -> list[Frame]:
     for number in range(count):
         here.push(GetLimits.NUMBER, bytes([number]))
@@ -197,7 +206,9 @@ def test_when_the_probe_was_missing_the_rest_follows() -> None:
     sent = sent_through(here, 5, 0.0)
     here.output(1.1 * FLOOR_S)
     here.input(Frame(Done.NUMBER, 0, 1, bytes(12)), True, 1.2 * FLOOR_S)
-    assert [frame.payload for frame in decoded(here.output(1.2 * FLOOR_S))] == [frame.payload for frame in sent[1:]]
+    assert [frame.payload for frame in decoded(here.output(1.2 * FLOOR_S))] == [
+        frame.payload for frame in sent[1:]
+    ]
 
 
 def test_when_the_other_side_was_only_slow_the_rest_is_not_sent_again() -> None:
