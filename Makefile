@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test lint clean
+.PHONY: install demo firmware test lint clean
 
 install: $(STAMP)
 
@@ -22,6 +22,10 @@ $(VENV)/.demo: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train]'
 	touch $@
 
+# Every port that there is a compiler for, with its sizes; in firmware/build.
+firmware:
+	+@$(MAKE) --no-print-directory -s -C firmware
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -32,4 +36,4 @@ test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build firmware/build *.egg-info

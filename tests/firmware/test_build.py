@@ -101,7 +101,7 @@ def test_the_deepest_chain_counts(need: Callable[..., None], stack: ModuleType, 
     """
     worst = stack.worst(_functions(stack, tmp_path, source), None, "main")
     assert worst.chain == ("main", "deep")
-    assert 500 < worst.stack_bytes < 700
+    assert 350 < worst.stack_bytes < 700  # x86 lets a last function use 128 bytes below its stack
 
 
 @pytest.mark.parametrize(

@@ -127,11 +127,12 @@ def test_every_payload_comes_back(kind: type[messages.Message], data: st.DataObj
         assert again == payload
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+OF_INTEGERS = [kind for kind in KINDS if kind.STRUCT.size and set(kind.STRUCT.format[1:]) <= set(INTEGERS)]
+
+
+@pytest.mark.parametrize("kind", OF_INTEGERS, ids=lambda kind: kind.__name__)
 def test_extreme_integers(kind: type[messages.Message]) -> None:
     form = kind.STRUCT.format[1:]
-    if not form or not set(form) <= set(INTEGERS):
-        pytest.skip("not of integers alone")
     tail = () if kind.TAIL is None else (np.zeros(1, kind.TAIL),)
     for end in (0, 1):
         values = [
