@@ -18,7 +18,8 @@ _RESEND_MAX_S = 1.0
 class RoundTrip:
     """Smoothed round-trip time and the time after which to send again, as RFC 6298 (doi:10.17487/RFC6298).
 
-    The floor covers a scheduler that is late on either side; without it a quiet line would send again for nothing.
+    The floor, on top of the smoothed time, covers a scheduler that is late on either side: a steady line has hardly any
+    spread, and would send again for nothing.
     """
 
     def __init__(self, floor_s: float) -> None:
@@ -29,7 +30,7 @@ class RoundTrip:
 
     @property
     def resend_s(self) -> float:
-        wanted_s = max(self._floor_s, self.smoothed_s + 4.0 * self._spread_s) * self._waits
+        wanted_s = (self.smoothed_s + max(self._floor_s, 4.0 * self._spread_s)) * self._waits
         return min(wanted_s, max(_RESEND_MAX_S, self._floor_s))
 
     def measured(self, seconds: float) -> None:

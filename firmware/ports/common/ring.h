@@ -1,4 +1,5 @@
-/* A byte ring between one interrupt handler and the main loop. The size is a power of two. */
+/* A byte ring between one interrupt handler and the main loop. The size is a power of two. All is volatile, so that
+ * a byte is in its place before the count says so. */
 #ifndef EAPU_RING_H
 #define EAPU_RING_H
 
@@ -7,7 +8,7 @@
 #include <stdint.h>
 
 typedef struct {
-    uint8_t *bytes;
+    volatile uint8_t *bytes;
     uint32_t size;
     volatile uint32_t head, tail; /* written by whoever puts, and by whoever takes; only differences count */
 } ring_t;

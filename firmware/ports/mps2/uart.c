@@ -44,13 +44,13 @@ void uart_transmit(uart_t *uart)
 
 void uart_send(uart_t *uart, const uint8_t *bytes, size_t count)
 {
-    const uint32_t mask = interrupts_off();
+    uint32_t mask;
+    if (count > ring_room(&uart->out))
+        return;
+    for (size_t i = 0; i < count; i++)
+        (void)ring_put(&uart->out, bytes[i]);
+    mask = interrupts_off();
     pump(uart);
-    if (count <= ring_room(&uart->out)) {
-        for (size_t i = 0; i < count; i++)
-            (void)ring_put(&uart->out, bytes[i]);
-        pump(uart);
-    }
     if (ring_count(&uart->out) > 0) {
         /* The interrupt comes when a byte leaves: try again, in case the last one left before it was on. */
         CTRL(uart) |= CTRL_TX_INTERRUPT;

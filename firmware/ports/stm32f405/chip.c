@@ -160,12 +160,15 @@ void host_handler(void)
     pump();
 }
 
+/* Interrupts stay on while the frame is copied: a byte comes in every 10 us. */
 void port_send(const uint8_t *bytes, size_t count)
 {
-    const uint32_t mask = interrupts_off();
-    if (count <= ring_room(&out))
-        for (size_t i = 0; i < count; i++)
-            (void)ring_put(&out, bytes[i]);
+    uint32_t mask;
+    if (count > ring_room(&out))
+        return;
+    for (size_t i = 0; i < count; i++)
+        (void)ring_put(&out, bytes[i]);
+    mask = interrupts_off();
     pump();
     interrupts_restore(mask);
 }

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from benchwork import Bed, bed_on, config_of, plugged_once
 from eapu_drivers.controller import messages
 from eapu_drivers.controller.errors import LinkLost, RefusedError
 from eapu_drivers.controller.messages import BoardState, Exchange, Reason, Refused, StatusIs, Welcome
@@ -208,3 +210,10 @@ class FakeLink:
 def link() -> Any:
     """A fresh controller of two arrays of 16 x 8 cells at 10 uS."""
     return FakeLink()
+
+
+@pytest.fixture
+def bed(tmp_path: Path) -> Iterator[Bed]:
+    """A board whose line cannot be plugged in again."""
+    with bed_on(tmp_path, plugged_once, config_of()) as opened:
+        yield opened

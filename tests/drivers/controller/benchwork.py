@@ -1,0 +1,88 @@
+"""The driver on the real firmware, with the twin as its front end, for tests."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eapu_drivers.controller.board import Board
+from eapu_drivers.controller.crossbar import ControllerCrossbar
+from eapu_drivers.controller.link import Link, Timing
+from eapu_drivers.controller.ports import Port, SocketPort
+from eapu_drivers.controller.units import load_calibrations
+
+from eapu_hil.config import BenchConfig, load_model
+from eapu_hil.hal import (
+    Cells,
+    TransportError,
+)
+from eapu_hil.recipe import Recipe
+from eapu_hil.twin import rig
+from eapu_hil.twin.linerecord import LineRecord
+
+SHAPE = (16, 8)
+CELLS = Cells.all(SHAPE)
+LIMITS = {
+    "v_max_v": 3.5,
+    "v_gate_max_v": 4.5,
+    "i_max_a": 3e-4,
+    "width_max_s": 1e-3,
+    "pulses_per_cell_max": 60000,
+    "v_read_max_v": 0.2,
+}
+BENCH = {"backend": "controller", "port": "sim:posix", "preset": "ideal", "shape": SHAPE, "limits": LIMITS}
+V_READ_V = 0.2
+
+
+RECIPE = load_model(Recipe, "rram_180nm", [], "recipes")
+
+
+def config_of(**changes: Any) -> BenchConfig:
+    return load_model(BenchConfig, {**BENCH, **changes}, (), "benches")
+
+
+@dataclass
+class Bed:
+    """An open board with everything in reach. chip: the directory of its chip."""
+
+    array: ControllerCrossbar
+    board: Board
+    link: Link
+    rig: rig.Rig
+    chip: Path
+
+    def lines(self) -> LineRecord:
+        return LineRecord.read(self.chip)
+
+
+@contextmanager
+def bed_on(
+    chip: Path, open_port: Callable[[rig.Rig], Callable[[], Port]], config: BenchConfig
+) -> Iterator[Bed]:
+    with rig.start("posix", config, chip) as running, Link(open_port(running)) as link:
+        calibrations = load_calibrations(chip, 1, SHAPE)
+        board = Board(link, "test", config.limits.as_limits(), calibrations, Timing().dead_man_s)
+        array = ControllerCrossbar(board, 0, calibrations[0], config.recipe)
+        yield Bed(array, board, link, running, chip)
+
+
+def plugged_once(running: rig.Rig) -> Callable[[], Port]:
+    lines = [running.host]
+
+    def open_port() -> Port:
+        if not lines:
+            raise TransportError(f"test: {running.ending()}")
+        return SocketPort(lines.pop(), "test")
+
+    return open_port
+
+
+def wait_until(true: Callable[[], bool], within_s: float = 10.0) -> None:
+    end_s = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < end_s, "in vain"
+        time.sleep(0.002)
