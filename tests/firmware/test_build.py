@@ -41,7 +41,7 @@ def test_ports_without_a_compiler_are_left_out(
     need: Callable[..., None], firmware: Path, tmp_path: Path
 ) -> None:
     need("host")
-    command = ["make", "-s", "-C", firmware, f"BUILD={tmp_path}", "ARM=missing-"]
+    command: list[str | Path] = ["make", "-s", "-C", firmware, f"BUILD={tmp_path}", "ARM=missing-"]
     size = subprocess.run([*command, "size"], capture_output=True, text=True, check=True)
     assert [line.split()[0] for line in size.stdout.splitlines()] == ["port", "posix"]
     assert "mps2 needs gcc-arm-none-eabi" in size.stderr
@@ -52,7 +52,7 @@ def test_ports_without_a_compiler_are_left_out(
 
 def test_builds_at_once_and_nothing_twice(need: Callable[..., None], firmware: Path, tmp_path: Path) -> None:
     need("host")
-    command = ["make", "-s", "-C", firmware, f"BUILD={tmp_path}", "posix"]
+    command: list[str | Path] = ["make", "-s", "-C", firmware, f"BUILD={tmp_path}", "posix"]
     builds = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for _ in range(3)]
     outputs = [build.communicate()[0] for build in builds]
     assert outputs == [b""] * 3
@@ -68,7 +68,7 @@ def test_a_commit_changes_the_image_that_tells_it(
     need: Callable[..., None], firmware: Path, tmp_path: Path
 ) -> None:
     need("host")
-    command = ["make", "-s", "-C", firmware, f"BUILD={tmp_path}", "posix"]
+    command: list[str | Path] = ["make", "-s", "-C", firmware, f"BUILD={tmp_path}", "posix"]
     subprocess.run(command, check=True)
     hash_file = tmp_path / "git_hash.h"
     told = hash_file.read_text()

@@ -23,6 +23,6 @@ def test_nothing_is_found(need: Callable[..., None], make: Callable[..., str], n
 
 
 def test_seeds_are_those_of_the_message_table(firmware: Path) -> None:
-    command = [sys.executable, firmware / "tests" / "seeds.py", "--check"]
+    command: list[str | Path] = [sys.executable, firmware / "tests" / "seeds.py", "--check"]
     same = subprocess.run(command, check=False).returncode == 0
     assert same, "the message table changed: run python firmware/tests/seeds.py"

@@ -55,6 +55,7 @@ class Session:
         self._backlog = b""  # what the line did not take yet
         self._asked_s: float | None = None  # when we first sent something since the last good frame
         self._sent_s = 0.0
+        self._looked_s: float | None = None  # when `receive` ended last
 
     def hello(self, link_id: int, limit_s: float, stopped: Callable[[], bool]) -> Welcome:
         """Introduces the two sides to each other; HELLO is repeated until it is answered.
@@ -91,6 +92,9 @@ class Session:
         before = self._decoder.damaged
         frames = self._read(timeout_s)
         now_s = time.monotonic()
+        if self._looked_s is not None and now_s - self._looked_s > timeout_s + self._timing.silence_s / 2.0:
+            self._asked_s = None if self._asked_s is None else now_s  # we were stopped, not the other side
+        self._looked_s = now_s
         fresh = []
         for frame in frames:
             kind = BY_NUMBER.get(frame.number)

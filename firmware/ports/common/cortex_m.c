@@ -4,7 +4,6 @@
 
 #define SYST_CSR REGISTER(0xE000E010u)
 #define SYST_RVR REGISTER(0xE000E014u)
-#define SYST_CVR REGISTER(0xE000E018u)
 #define NVIC_ISER(n) REGISTER(0xE000E100u + 4u * (n))
 #define SCB_AIRCR REGISTER(0xE000ED0Cu)
 #define SCB_CPACR REGISTER(0xE000ED88u)
@@ -41,13 +40,8 @@ void fault_handler(void)
 void tick_start(uint32_t hz)
 {
     SYST_RVR = hz / 1000u - 1u;
-    SYST_CVR = 0;
+    TICK_LEFT = 0; /* any write clears it */
     SYST_CSR = 7; /* core clock, interrupt, on */
-}
-
-uint32_t tick_left(void)
-{
-    return SYST_CVR;
 }
 
 void sleep_unless_filled(const ring_t *ring)
@@ -71,10 +65,15 @@ _Noreturn void system_reset(void)
         ;
 }
 
-uint32_t jitter(void)
+uint32_t jitter(const volatile uint32_t *clock)
 {
     uint32_t hash = 2166136261u;
-    for (int i = 0; i < 1024; i++)
-        hash = (hash ^ SYST_CVR) * 16777619u;
+    for (int i = 0; i < 256; i++) {
+        const uint32_t before = *clock;
+        uint32_t turns = 0, now;
+        while ((now = *clock) == before && turns < 1000)
+            turns++;
+        hash = ((hash ^ now) * 16777619u ^ turns) * 16777619u;
+    }
     return hash;
 }

@@ -22,14 +22,16 @@ void tick_handler(void);  /* the port's, every millisecond */
 
 /* The millisecond interrupt, which ends every sleep; `hz` is the core's clock. */
 void tick_start(uint32_t hz);
-uint32_t tick_left(void); /* core cycles until the next */
+/* Core cycles until the next. */
+#define TICK_LEFT REGISTER(0xE000E018u)
 /* Sleeps until an interrupt, 1 ms at most; not at all where something came in already, which is looked at with
  * interrupts off so that none slips in between. */
 void sleep_unless_filled(const ring_t *ring);
 void interrupt_enable(uint32_t number);
 _Noreturn void system_reset(void);
-/* A number that differs from boot to boot, from the jitter of the clock against the code. */
-uint32_t jitter(void);
+/* A number that differs from boot to boot, from the jitter of a counter against the code. That is plenty in an
+ * emulator, whose counters follow the clock of the machine around it, and little on a chip. */
+uint32_t jitter(const volatile uint32_t *clock);
 
 static inline uint32_t interrupts_off(void)
 {

@@ -92,13 +92,14 @@ int main(void)
     static port_identity_t identity = {"mps2-an385", "qemu", RESET_CAUSE_POWER, 0, sizeof host_in};
     uint8_t bytes[256];
 
+    FPGAIO_PRESCALE = 0;
+    identity.session = jitter(&FPGAIO_COUNTER);
     FPGAIO_PRESCALE = CORE_HZ / 1000000u - 1u;
     tick_start(CORE_HZ);
     uart_start(&host);
     uart_start(&afe);
     for (uint32_t number = 0; number < 3; number++)
         interrupt_enable(number);
-    identity.session = jitter();
     controller_init(&controller, &identity);
     for (;;) {
         const size_t count = ring_take_many(&host.in, bytes, sizeof bytes);

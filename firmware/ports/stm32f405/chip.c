@@ -76,7 +76,7 @@ uint64_t port_now_us(void)
     do {
         high = ticks_high;
         low = ticks;
-        left = tick_left();
+        left = TICK_LEFT;
     } while (low != ticks || high != ticks_high);
     now_us = (((uint64_t)high << 32) | low) * 1000u + (CORE_HZ / 1000u - 1u - left) / (CORE_HZ / 1000000u);
     if (now_us > latest_us) /* in QEMU the counter may wrap a little before the tick comes */
@@ -101,8 +101,8 @@ uint32_t chip_random(void)
 {
     RNG_CR = RNG_CR_RNGEN;
     if (chip_emulated() || !await(&RNG_SR, RNG_SR_DRDY, RNG_SR_DRDY))
-        return jitter();
-    return jitter() ^ RNG_DR;
+        return jitter(&TICK_LEFT);
+    return jitter(&TICK_LEFT) ^ RNG_DR;
 }
 
 void chip_serial(char text[17])
