@@ -140,9 +140,9 @@ class Board:
         self, refused: Refused, command: str, where: Callable[[int], str] | None = None
     ) -> LimitError | InstrumentError:
         """The exception for a refusal; a FAULT is asked for its cause."""
-        place = f"{self.name}: {where(refused.index)}" if where else self.name
         if refused.reason in (Reason.FAULT, Reason.FRONT_END):
-            return InstrumentError(refused.reason, f"{place}: {self._fault_text()}", command)
+            return InstrumentError(refused.reason, f"{self.name}: {self._fault_text()}", command)
+        place = f"{self.name}, {where(refused.index)}" if where else self.name
         return refusal(refused, place, command)
 
     def result(self, future: Future[_Value]) -> _Value:

@@ -113,7 +113,7 @@ class ControllerCrossbar:
                 futures.append((block, request, self._board.link.submit(request)))
             for block, request, future in futures:
                 answer = self._board.expect(
-                    self._board.result(future), request, messages.ReadIs, lambda _: self.name
+                    self._board.result(future), request, messages.ReadIs, lambda _: f"array {self._number}"
                 )
                 codes[block.row : block.row + block.rows, block.col : block.col + block.cols] = (
                     answer.tail.reshape(block.rows, block.cols)
@@ -172,10 +172,8 @@ class ControllerCrossbar:
         try:
             return self._board.result(future)
         except RefusedError as error:
-            where = f"{direction.name.lower()} product, line"
-            raise self._board.refusal(
-                error.refused, "PRODUCT", lambda index: f"{self.name}: {where} {index}"
-            ) from error
+            what = f"array {self._number}: {direction.name.lower()} product, line"
+            raise self._board.refusal(error.refused, "PRODUCT", lambda index: f"{what} {index}") from error
         except BaseException:
             self._board.abandon([future])
             raise

@@ -175,7 +175,7 @@ class TestPulse:
 
         link.refuse = refuse
         expected = (
-            r"fake: array 0, cell \(3, 2\): 3\.6 V asked; allowed is at most 3\.5 V \(limits\.v_max_v\)"
+            r"fake, array 0, cell \(3, 2\): 3\.6 V asked; allowed is at most 3\.5 V \(limits\.v_max_v\)"
         )
         with pytest.raises(LimitError, match=expected):
             array.pulse(Pulses.same(CELLS, Polarity.SET, 3.6, 1.0, 1e-7))
