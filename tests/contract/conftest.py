@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from proxy import Proxy
 
 from eapu_hil.bench import Bench, open_bench
+from eapu_hil.twin import rig
 
 LIMITS = {
     "v_max_v": 3.5,
@@ -34,6 +36,13 @@ BENCHES: dict[str, dict[str, Any]] = {
         "shape": [16, 8],
         "limits": LIMITS,
     },
+    "controller on a bad line": {
+        "backend": "controller",
+        "port": "sim:posix",
+        "overrides": {"faults.stuck_fraction": 0.0},
+        "shape": [16, 8],
+        "limits": LIMITS,
+    },
     "controller in QEMU": {
         "backend": "controller",
         "port": "sim:qemu",
@@ -42,6 +51,8 @@ BENCHES: dict[str, dict[str, Any]] = {
         "limits": LIMITS,
     },
 }
+# Of the frames between host and controller: corrupted, dropped, duplicated, delayed, reordered.
+FRAMES_HIT = {"controller on a bad line": 0.05}
 # What a simulated controller needs: program, package.
 TOOLS = {
     "sim:posix": {"make": "make", "cc": "gcc"},
@@ -61,8 +72,23 @@ def opened(name: str) -> Iterator[Bench]:
     ]
     if missing:
         pytest.skip(f"{name}: apt-get install {' '.join(missing)}")
-    with open_bench(BENCHES[name]) as bench:
-        yield bench
+    with pytest.MonkeyPatch.context() as patch:
+        if name in FRAMES_HIT:
+            patch.setattr(rig, "start", behind_a_proxy(FRAMES_HIT[name]))
+        with open_bench(BENCHES[name]) as bench:
+            yield bench
+
+
+def behind_a_proxy(share: float) -> Callable[..., rig.Rig]:
+    """`rig.start`, with a line that damages this share of the frames."""
+    start = rig.start
+
+    def start_behind(*arguments: Any) -> rig.Rig:
+        board = start(*arguments)
+        board.host = Proxy(board.host, share=share).near
+        return board
+
+    return start_behind
 
 
 @pytest.fixture(params=BENCHES, scope="module")

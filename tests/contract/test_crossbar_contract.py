@@ -21,6 +21,7 @@ from eapu_hil.hal import (
 )
 from eapu_hil.interlock import InterlockedCrossbar
 from eapu_hil.recipe import Recipe
+from eapu_hil.twin.linerecord import LineRecord
 
 V_READ_V = 0.2
 NOISE_S = 1.5e-6  # what readings of one cell a moment apart may differ by
@@ -159,6 +160,21 @@ class TestPulse:
         )
         spent = bench.ledger.snapshot() - before
         np.testing.assert_array_equal(spent.pulses[0].ravel(), count)
+
+
+class TestExactlyOnce:
+    def test_what_the_host_counts_is_what_the_lines_saw(
+        self, bench: Bench, array: Crossbar, cells: Cells
+    ) -> None:
+        if bench.config.backend != "controller":
+            pytest.skip("only a controller has a front end that counts by itself")
+        directory = bench.chip.directory
+        before = LineRecord.read(directory).pulses
+        targets_s = np.random.default_rng(4).uniform(2e-6, 38e-6, 128)
+        asked = int(array.program(Targets(cells, targets_s)).pulses.sum())
+        assert LineRecord.read(directory).pulses - before == asked > 128
+        array.pulse(Pulses.same(cells, Polarity.SET, 1.2, 1.0, 1e-7, count=3))
+        assert LineRecord.read(directory).pulses - before == asked + 3 * 128
 
 
 class TestProducts:
