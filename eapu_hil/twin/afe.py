@@ -117,7 +117,7 @@ class AfeServer:
 
     def _arm(self, payload: bytes) -> AfeDone:
         request = AfeArm.unpack(payload)
-        self._front_end.arm(1e-9 * request.i_max_na, request.width_max_ns)
+        self._front_end.arm(1e-9 * request.i_max_na, request.width_max_ns, request.v_gate_max_uv / 1e6)
         return self._done()
 
     def _ground(self, payload: bytes) -> AfeDone:

@@ -1,7 +1,7 @@
 """The analog front end of a simulated board: line drivers and converters around arrays of the twin, codes only.
 
-It has no opinion about limits: that is the firmware's business, and the twin's cells suffer what reaches them. It
-refuses what no board could do.
+It has no opinion about limits but those it is armed with: they are the firmware's business, and the twin's cells
+suffer what reaches them. It refuses what no board could do.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class FrontEnd:
         self._clock = clock
         self._ranges = [FullScale(value, scales.adc_top) for value in scales.ranges_a]
         self._read_step_v = scales.read_full_scale_v / scales.read_top
-        self._armed: tuple[float, int] | None = None
+        self._armed: tuple[float, int, int] | None = None
         self._selected: tuple[TwinArray, Selection, int, FullScale] | None = None
         self._record = LineRecorder(files)
         self.ground()  # as after power-up
@@ -118,9 +118,10 @@ class FrontEnd:
         """Whether every line is at 0 V."""
         return self._record.grounded
 
-    def arm(self, i_max_a: float, width_max_ns: int) -> None:
-        """Sets the current limit of pulses and the longest pulse that the hardware timer lets through."""
-        self._armed = i_max_a, width_max_ns
+    def arm(self, i_max_a: float, width_max_ns: int, v_gate_max_v: float) -> None:
+        """Sets limits of pulses: current, the longest that the hardware timer lets through, gate voltage."""
+        gate_max_code = int(np.floor(v_gate_max_v / (V_GATE_MAX_V / LARGEST_TOP) + 0.5))  # as firmware rounds
+        self._armed = i_max_a, width_max_ns, gate_max_code
 
     def ground(self) -> None:
         """Every line of every array to 0 V."""
@@ -175,9 +176,11 @@ class FrontEnd:
             raise FrontEndError("pulse: polarity not -1, 1 or 2")
         if self._armed is None:
             raise FrontEndError("pulse: not armed")
-        i_max_a, width_max_ns = self._armed
+        i_max_a, width_max_ns, gate_max_code = self._armed
         if not (int(width_ns.min()) > 0 and int(width_ns.max()) <= width_max_ns):
             raise FrontEndError(f"pulse: width {int(width_ns.max())} ns, timer armed for {width_max_ns} ns")
+        if int(gate_code.max()) > gate_max_code:
+            raise FrontEndError(f"pulse: gate code {int(gate_code.max())}, armed for {gate_max_code}")
         self._record.driven(int(line_code.max()), int(gate_code.max()))
         self._record.count("pulse_requests")
         peak_a = chosen.pulse(

@@ -40,7 +40,9 @@ typedef struct {
 bool afe_open(afe_info_t *info);
 uint64_t afe_time_ns(void);         /* bench time; only rises */
 bool afe_skip(uint64_t until_ns);   /* simulated time jumps there; elsewhere nothing to do */
-bool afe_arm(uint32_t i_max_na, uint32_t width_max_ns); /* compliance, and the hardware timer's longest drive */
+/* The bench's limits, before anything is driven: compliance, the hardware timer's longest drive, and what no gate goes
+ * beyond: that of reads and products, which the front end chooses, either. */
+bool afe_arm(uint32_t i_max_na, uint32_t width_max_ns, int32_t v_gate_max_uv);
 bool afe_ground(void);              /* every line of every array to 0 V */
 
 /* Reads each cell in the read range: its row driven, its gate fully open, all columns virtual grounds. */

@@ -4,7 +4,7 @@
 #define GIT_HASH "unknown"
 #endif
 
-enum { DEAD_MAN_MAX_MS = 60000 };
+enum { DEAD_MAN_MAX_MS = 60000, GROUND_AGAIN_US = 1000000 };
 /* A running request may have to end with an answer at any time: the last slot of the send window is kept for it. */
 enum { ROOM_TO_WORK = 2 };
 
@@ -22,6 +22,13 @@ void controller_init(controller_t *c, const port_identity_t *identity)
     open_front_end(c);
 }
 
+static bool try_to_ground(controller_t *c)
+{
+    const bool grounded = board_ground(&c->board);
+    c->ground_tried_us = port_now_us();
+    return grounded;
+}
+
 static void enter_fault(controller_t *c, fault_t fault)
 {
     if (c->fault == FAULT_NONE) {
@@ -32,13 +39,13 @@ static void enter_fault(controller_t *c, fault_t fault)
 
 void controller_fault(controller_t *c, fault_t fault)
 {
-    (void)board_ground(&c->board); /* where that fails too, the board stays driven in STATUS_IS */
+    (void)try_to_ground(c); /* where that fails too, the board stays driven in STATUS_IS, and check_ground goes on */
     enter_fault(c, fault);
 }
 
 static void ground(controller_t *c)
 {
-    if (!board_ground(&c->board)) {
+    if (!try_to_ground(c)) {
         enter_fault(c, FAULT_FRONT_END);
     }
 }
@@ -182,7 +189,7 @@ static void clear(controller_t *c)
         open_front_end(c);
     }
     if (c->opened) {
-        c->fault = board_ground(&c->board) ? FAULT_NONE : FAULT_FRONT_END;
+        c->fault = try_to_ground(c) ? FAULT_NONE : FAULT_FRONT_END;
     }
 }
 
@@ -228,6 +235,14 @@ static void check_dead_man(controller_t *c, uint64_t now_us)
     }
 }
 
+/* Lines that could not be grounded: again and again, with time for the host between two tries. FAULT stays. */
+static void check_ground(controller_t *c, uint64_t now_us)
+{
+    if (c->fault != FAULT_NONE && c->opened && c->board.driven && now_us - c->ground_tried_us >= GROUND_AGAIN_US) {
+        (void)try_to_ground(c);
+    }
+}
+
 /* Something a step could go on with, input aside. */
 static bool has_work(const controller_t *c)
 {
@@ -246,6 +261,7 @@ static bool has_to_ground(const controller_t *c)
 void controller_poll(controller_t *c)
 {
     check_dead_man(c, port_now_us());
+    check_ground(c, port_now_us());
     if (has_work(c)) {
         if (requests_running(c)) {
             requests_step(c);

@@ -22,6 +22,7 @@ typedef struct {
     results_t results;
     bool opened; /* the front end answered */
     uint8_t fault;
+    uint64_t ground_tried_us; /* when the last try to ground ended */
     uint32_t link_id, dead_man_us;
     bool silent;               /* the host, for longer than the dead-man time */
     uint32_t last_op, refused; /* as in STATUS_IS */

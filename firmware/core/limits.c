@@ -35,7 +35,7 @@ verdict_t limits_set(board_t *board, const uint8_t *payload, size_t n)
         }
     }
     board->limits.set = false; /* until the front end enforces them too */
-    if (!afe_arm(m.i_max_na, m.width_max_ns)) {
+    if (!afe_arm(m.i_max_na, m.width_max_ns, m.v_gate_max_uv)) {
         return verdict_refused(REASON_FRONT_END, 0, 0.0, 0.0);
     }
     const limits_t limits = {true,       m.v_max_uv,     m.v_gate_max_uv,      m.v_read_max_uv,

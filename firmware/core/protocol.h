@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define PROTOCOL_VERSION 1u
-#define PROTOCOL_SCHEMA 0xF5036FE5u
+#define PROTOCOL_SCHEMA 0xC66C4E95u
 #define PAYLOAD_MAX 240u
 #define AFE_PAYLOAD_MAX 1024u
 #define CELLS_MAX 12u
@@ -1367,15 +1367,17 @@ static inline bool afe_info_unpack(afe_info_msg_t *m, const uint8_t *p, size_t n
 }
 
 /* AFE_ARM, to afe */
-#define AFE_ARM_SIZE 8u
+#define AFE_ARM_SIZE 12u
 typedef struct {
     uint32_t i_max_na;
     uint32_t width_max_ns;
+    int32_t v_gate_max_uv;
 } afe_arm_msg_t;
 static inline size_t afe_arm_pack(const afe_arm_msg_t *m, uint8_t *p)
 {
     put_u32(p + 0, m->i_max_na);
     put_u32(p + 4, m->width_max_ns);
+    put_i32(p + 8, m->v_gate_max_uv);
     return AFE_ARM_SIZE;
 }
 static inline bool afe_arm_unpack(afe_arm_msg_t *m, const uint8_t *p, size_t n)
@@ -1384,6 +1386,7 @@ static inline bool afe_arm_unpack(afe_arm_msg_t *m, const uint8_t *p, size_t n)
         return false;
     m->i_max_na = get_u32(p + 0);
     m->width_max_ns = get_u32(p + 4);
+    m->v_gate_max_uv = get_i32(p + 8);
     return true;
 }
 

@@ -133,18 +133,26 @@ bool afe_skip(uint64_t until_ns)
     return !fails(&call);
 }
 
-bool afe_arm(uint32_t i_max_na, uint32_t width_max_ns)
+bool afe_arm(uint32_t i_max_na, uint32_t width_max_ns, int32_t v_gate_max_uv)
 {
     const fake_call_t call = {.kind = CALL_ARM};
     fake.i_max_na = i_max_na;
     fake.width_max_ns = width_max_ns;
+    fake.v_gate_max_uv = v_gate_max_uv;
     return !fails(&call);
 }
 
 bool afe_ground(void)
 {
     const fake_call_t call = {.kind = CALL_GROUND};
+    if (fake.on_ground != NULL) {
+        fake.on_ground();
+    }
     if (fails(&call)) {
+        return false;
+    }
+    if (fake.fail_grounds > 0) {
+        fake.fail_grounds--;
         return false;
     }
     fake.grounded = true;

@@ -33,6 +33,8 @@ typedef struct {
     double g_s[ARRAYS_MAX][LINES_MAX][LINES_MAX];
     bool stuck[ARRAYS_MAX][LINES_MAX][LINES_MAX];
     uint32_t fail_at;   /* this many calls from now one fails, once: 1 is the next; 0 none */
+    uint32_t fail_grounds;   /* so many of the next calls of afe_ground fail */
+    void (*on_ground)(void); /* what happens during each of them, if anything */
     uint64_t cell_ns;   /* that one read or pulse takes */
     double noise_s;     /* largest that reads and pulses are off by; the same each time for the same seed */
     uint32_t seed;
@@ -42,6 +44,7 @@ typedef struct {
     uint64_t time_ns;
     bool grounded;
     uint32_t i_max_na, width_max_ns; /* as armed */
+    int32_t v_gate_max_uv;           /* likewise */
     int32_t most_read_code, most_line_code, most_gate_code; /* that were ever driven, as magnitudes */
     uint32_t pulses[ARRAYS_MAX][LINES_MAX][LINES_MAX];      /* that each cell got */
 } fake_t;

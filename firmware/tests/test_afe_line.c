@@ -145,11 +145,14 @@ static void test_the_rest(void **state)
     answer_with(MSG_AFE_DONE, 90, AFE_DONE_SIZE);
     answer_with(MSG_AFE_DONE, 80, AFE_DONE_SIZE);
     answer_with(MSG_AFE_DONE, 100, AFE_DONE_SIZE);
-    assert_true(afe_arm(5, 6));
+    assert_true(afe_arm(5, 6, 7));
     assert_true(afe_ground());
     assert_int_equal(afe_time_ns(), 100); /* it never falls */
     assert_true(afe_skip(90));
     assert_int_equal(get_u64(asked[2].payload), 90);
+    afe_arm_msg_t arm;
+    assert_true(afe_arm_unpack(&arm, asked[0].payload, asked[0].size));
+    assert_true(arm.i_max_na == 5 && arm.width_max_ns == 6 && arm.v_gate_max_uv == 7);
 }
 
 static void test_wrong_answers(void **state)
@@ -178,7 +181,7 @@ static void test_a_late_answer_is_not_that_of_the_next_request(void **state)
     const uint8_t late[AFE_DONE_SIZE] = {200};
     say(MSG_AFE_DONE, late, sizeof late);
     answer_with(MSG_AFE_FAILED, 8, AFE_FAILED_SIZE);
-    assert_false(afe_arm(1, 2)); /* not done by the answer to afe_skip */
+    assert_false(afe_arm(1, 2, 3)); /* not done by the answer to afe_skip */
     assert_int_equal(asked[1].type, MSG_AFE_OPEN);
     assert_int_equal(asked[2].type, MSG_AFE_ARM);
 }

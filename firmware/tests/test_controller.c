@@ -375,6 +375,73 @@ static void test_lines_that_cannot_be_grounded(void **state)
     assert_true(m.fault == FAULT_NONE && m.grounded == 1);
 }
 
+/* A front end that does not answer keeps the controller waiting. */
+static void take_five_seconds(void)
+{
+    port.now_us += 5000000;
+}
+
+/* Host and lines as they are; `later_us` after the last poll. Returns how often it tried to ground. */
+static uint32_t grounds_after(uint64_t later_us)
+{
+    const uint32_t before = fake_calls(CALL_GROUND);
+    port.now_us += later_us;
+    host_give(MSG_ACK, 0, host.came, NULL, 0); /* the host is there */
+    controller_poll(&controller);
+    return fake_calls(CALL_GROUND) - before;
+}
+
+static void test_grounding_that_failed_is_tried_again(void **state)
+{
+    (void)state;
+    host_ready();
+    host_read(5);
+    controller_poll(&controller);
+    controller_poll(&controller);
+    fake.fail_grounds = 4; /* of idle lines; and three times again */
+    fake.on_ground = take_five_seconds;
+    assert_int_equal(grounds_after(0), 1);
+    assert_int_equal(controller.fault, FAULT_FRONT_END);
+    for (int again = 0; again < 3; again++) {
+        assert_int_equal(grounds_after(0), 0);
+        assert_int_equal(grounds_after(999999), 0);
+        assert_int_equal(grounds_after(1), 1);
+        assert_false(fake.grounded);
+        assert_false(controller_resting(&controller));
+    }
+    host_read(6); /* refused, and in nobody's way */
+    assert_int_equal(grounds_after(1000000), 1);
+    assert_true(fake.grounded);
+    host_run();
+    host_assert_refused(6, REASON_FAULT);
+    const status_is_msg_t m = host_urgent(MSG_STATUS);
+    assert_true(m.state == BOARD_STATE_FAULT && m.fault == FAULT_FRONT_END && m.grounded == 1);
+    assert_int_equal(grounds_after(3600ull * 1000000u), 0); /* it worked */
+    assert_int_equal(host_urgent(MSG_CLEAR).fault, FAULT_NONE);
+}
+
+static void test_a_try_of_the_host_is_one_too(void **state)
+{
+    (void)state;
+    host_ready();
+    host_read(5);
+    controller_poll(&controller);
+    controller_poll(&controller);
+    fake.fail_grounds = 4;
+    port.now_us += 1000u * HOST_DEAD_MAN_MS;
+    controller_poll(&controller);
+    assert_int_equal(controller.fault, FAULT_DEAD_MAN);
+    assert_int_equal(grounds_after(600000), 0);
+    assert_int_equal(host_urgent(MSG_GROUND).grounded, 0);
+    assert_int_equal(grounds_after(600000), 0);
+    assert_int_equal(host_urgent(MSG_CLEAR).grounded, 0);
+    assert_int_equal(grounds_after(600000), 0);
+    assert_int_equal(grounds_after(400000), 1);
+    assert_int_equal(grounds_after(1000000), 1);
+    assert_true(fake.grounded);
+    assert_int_equal(controller.fault, FAULT_FRONT_END); /* of the host's CLEAR */
+}
+
 static void test_a_front_end_that_is_not_there_at_boot(void **state)
 {
     (void)state;
@@ -434,6 +501,8 @@ int main(void)
         cmocka_unit_test(test_clear_runs_nothing_that_came_before),
         cmocka_unit_test(test_front_end_failure),
         cmocka_unit_test(test_lines_that_cannot_be_grounded),
+        cmocka_unit_test(test_grounding_that_failed_is_tried_again),
+        cmocka_unit_test(test_a_try_of_the_host_is_one_too),
         cmocka_unit_test(test_a_front_end_that_is_not_there_at_boot),
         cmocka_unit_test(test_a_guard_of_the_port),
     };

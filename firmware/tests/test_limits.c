@@ -40,6 +40,7 @@ static void test_limits_are_held_and_armed(void **state)
     assert_true(bench.limits.set);
     assert_int_equal(fake.i_max_na, m.i_max_na);
     assert_int_equal(fake.width_max_ns, m.width_max_ns);
+    assert_int_equal(fake.v_gate_max_uv, m.v_gate_max_uv);
     assert_int_equal(limits_get(&bench, 77, payload), LIMITS_ARE_SIZE);
     assert_true(limits_are_unpack(&are, payload, sizeof payload));
     assert_int_equal(are.id, 77);

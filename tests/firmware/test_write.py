@@ -47,7 +47,7 @@ void prepare(unsigned seed, double noise_s, const double *g_s, const bool *stuck
     fake.seed = seed, fake.noise_s = noise_s;
     for (int i = 0; i < 16 * 8; i++) fake.g_s[0][i / 8][i % 8] = g_s[i], fake.stuck[0][i / 8][i % 8] = stuck[i];
 }
-bool arm(unsigned i_max_na) { return afe_arm(i_max_na, 1000000); }
+bool arm(unsigned i_max_na) { return afe_arm(i_max_na, 1000000, 2500000); }
 unsigned configure(const uint8_t *limits, size_t limits_size, const uint8_t *recipe, size_t recipe_size)
 {
     unsigned reason = board_open(&board) ? 0 : 255;

@@ -33,7 +33,7 @@ LIMITS = {
     "v_read_max_v": 0.25,
 }
 ALL_LINES = np.packbits(np.ones(24, bool), bitorder="little")
-ARM = m.AfeArm(i_max_na=2_000_000, width_max_ns=1_000_000)
+ARM = m.AfeArm(i_max_na=2_000_000, width_max_ns=1_000_000, v_gate_max_uv=5_000_000)
 
 
 class Board:
@@ -258,9 +258,17 @@ class TestPhysics:
         cells = Cells.block(0, 1, 0, 2)
         gates = np.round(np.array([1.0, 1.7]) / 6 * 32767)  # 12 and 40 uS
         for limit_na, reached in ((50_000, [0, 1]), (2_000_000, [0, 0]), (10_000, [1, 1])):
-            board.ask(m.AfeArm(limit_na, 10**6), m.AfeDone)
+            board.ask(m.AfeArm(limit_na, 10**6, 5_000_000), m.AfeDone)
             answer = board.ask(pulse(cells, line_code=16384, gate_code=gates), m.AfePulsed)
             np.testing.assert_array_equal(answer.tail, reached)
+
+    def test_the_gate_limit_is_the_one_armed(self, open_board: OpenBoard) -> None:
+        board = open_board("ideal")
+        for limit_uv, most in ((5_000_000, 27306), (1_500_000, 8192), (1_000_000, 5461), (6_000_000, 32767)):
+            board.ask(m.AfeArm(2_000_000, 10**6, limit_uv), m.AfeDone)
+            board.ask(pulse(ONE, gate_code=most), m.AfePulsed)  # what the limit converts to is allowed
+            said = f"pulse: gate code {most + 1}, armed for {most}"
+            assert board.refusal(pulse(ONE, gate_code=most + 1)) == said
 
     def test_a_current_beyond_the_range_is_at_its_end(self, open_board: OpenBoard) -> None:
         faulty = {"faults.stuck_fraction": 0.5, "faults.stuck_high_share": 1.0}
@@ -338,6 +346,7 @@ REFUSED = {
     "pulse: polarity not -1, 1 or 2": pulse(ONE, polarity=0),
     "pulse: width 1000001 ns, timer armed for 1000000 ns": pulse(ONE, width_ns=1_000_001),
     "pulse: width 0 ns, timer armed for 1000000 ns": pulse(ONE, width_ns=0),
+    "pulse: gate code 27307, armed for 27306": pulse(ONE, gate_code=27307),
     "select: direction 2, range 0": m.AfeSelect(0, 2, 0, ALL_LINES),
     "select: direction 0, range 5": m.AfeSelect(0, 0, 5, ALL_LINES),
     "select: 2 bytes of lines": m.AfeSelect(0, 0, 0, ALL_LINES[:2]),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from eapu_hil.hal import ProtocolError
 
 VERSION = 1
-SCHEMA = 0xF5036FE5
+SCHEMA = 0xC66C4E95
 PAYLOAD_MAX = 240
 AFE_PAYLOAD_MAX = 1024
 CELLS_MAX = 12
@@ -878,12 +878,13 @@ class AfeInfo(Message):
 class AfeArm(Message):
     i_max_na: int
     width_max_ns: int
+    v_gate_max_uv: int
     NUMBER: ClassVar[int] = 0x41
     SEQUENCED: ClassVar[bool] = False
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<II")
+    STRUCT: ClassVar[struct.Struct] = struct.Struct("<IIi")
 
     def pack(self) -> bytes:
-        return self.STRUCT.pack(self.i_max_na, self.width_max_ns)
+        return self.STRUCT.pack(self.i_max_na, self.width_max_ns, self.v_gate_max_uv)
 
     @classmethod
     def unpack(cls, payload: bytes) -> Self:

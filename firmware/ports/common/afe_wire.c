@@ -58,9 +58,9 @@ bool afe_skip(uint64_t until_ns)
     return done(MSG_AFE_SKIP, afe_skip_pack(&skip, message.payload));
 }
 
-bool afe_arm(uint32_t i_max_na, uint32_t width_max_ns)
+bool afe_arm(uint32_t i_max_na, uint32_t width_max_ns, int32_t v_gate_max_uv)
 {
-    const afe_arm_msg_t arm = {i_max_na, width_max_ns};
+    const afe_arm_msg_t arm = {i_max_na, width_max_ns, v_gate_max_uv};
     return done(MSG_AFE_ARM, afe_arm_pack(&arm, message.payload));
 }
 

@@ -8,6 +8,7 @@
 
 static bool seen; /* the parts answered once: from then on grounding that they do not take is a fault */
 static uint32_t width_max_ns;
+static int32_t read_gate_code; /* 0 until armed: gates stay shut */
 
 /* Of the products: lines of the array, numbered as wiring.h does. */
 static uint8_t driven[LINES], measured[LINES];
@@ -52,10 +53,12 @@ bool afe_skip(uint64_t until_ns)
     return true;
 }
 
-bool afe_arm(uint32_t i_max_na, uint32_t longest_ns)
+bool afe_arm(uint32_t i_max_na, uint32_t longest_ns, int32_t v_gate_max_uv)
 {
+    const int32_t gate_uv = v_gate_max_uv < READ_GATE_UV ? v_gate_max_uv : READ_GATE_UV;
     limit_set(i_max_na);
     width_max_ns = longest_ns;
+    read_gate_code = (int32_t)((int64_t)gate_uv * DRIVE_TOP / DRIVE_FULL_SCALE_UV); /* never rounded up */
     return true;
 }
 
@@ -77,7 +80,7 @@ bool afe_ground(void)
 static bool read_row(uint16_t row, int16_t code, const uint8_t *lines, size_t count, int16_t *codes)
 {
     const uint32_t columns = (uint32_t)(((1u << COLS) - 1u) << ROWS);
-    bool done = lines_connect(1u << row, columns) && dac_set(DAC_GATES, row, READ_GATE_CODE) &&
+    bool done = lines_connect(1u << row, columns) && dac_set(DAC_GATES, row, read_gate_code) &&
                 dac_set(DAC_ROWS, row, code);
     if (done) {
         wait_us(DAC_SETTLE_US);
@@ -163,7 +166,7 @@ bool afe_select(uint8_t array, uint8_t direction, uint8_t range, const uint8_t *
     done = lines_connect(drive, measure);
     rows = transposed ? measure : drive;
     for (uint32_t row = 0; row < ROWS; row++)
-        done = dac_load(DAC_GATES, row, rows >> row & 1u ? READ_GATE_CODE : 0) && done;
+        done = dac_load(DAC_GATES, row, rows >> row & 1u ? read_gate_code : 0) && done;
     done = dac_update(DAC_GATES) && done;
     wait_us(DAC_SETTLE_US);
     return done;

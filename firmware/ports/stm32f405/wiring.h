@@ -32,8 +32,8 @@ static const pin_t PIN_SWITCH = {PORT_C, 8};
 
 /* Drivers: +-5 V in 65536 steps, of which one sign and the other are used alike. */
 enum { DRIVE_TOP = 32767, DRIVE_FULL_SCALE_UV = 4999847 };
-/* Of the row that is read and of the rows of a product. Not beyond what the chip's gates stand! */
-enum { READ_GATE_UV = 3300000, READ_GATE_CODE = (int)((int64_t)READ_GATE_UV * DRIVE_TOP / DRIVE_FULL_SCALE_UV) };
+/* Of the row that is read and of the rows of a product, unless the bench's limit is less. */
+enum { READ_GATE_UV = 3300000 };
 
 /* Transimpedance amplifiers with these feedback resistors, into +-5.12 V. */
 enum { ADC_TOP = 32767, RANGE_COUNT = 4, READ_RANGE = 1 };
