@@ -81,7 +81,7 @@ def test_a_good_line_needs_one_frame_a_request_and_few_more(connect: Callable[..
     counters = link.counters
     assert counters.damaged == counters.naks_sent == 0
     assert counters.resent <= 25  # where the machine is so busy that answers take longer than they ever did
-    assert peer.heard["Write"] == 500 + counters.resent
+    assert 500 <= peer.heard["Write"] <= 500 + counters.resent
     assert counters.unanswered == counters.waiting == 0
     assert counters.last_frame == "Written"
     assert counters.round_trip_s > 0.0
