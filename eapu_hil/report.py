@@ -106,7 +106,7 @@ def _curves(run: RunData) -> list[Section]:
         )
         quick = any(line.get("quick") for line in evaluated)
         text = "Loss of every batch and its moving average; " + (
-            "the metric on small crops of the held-out images, for use during training."
+            "the metric on held-out data; tasks with images take small crops of them for it while they train."
             if quick
             else "the metric on held-out data."
         )

@@ -266,7 +266,7 @@ def py_dtype(message: Message) -> str:
     if len(message.tail) == 1:
         return f'    TAIL: ClassVar[np.dtype[Any]] = np.dtype("{SCALARS[message.tail[0].scalar][3]}")'
     items = [f'("{field.name}", "{SCALARS[field.scalar][3]}")' for field in message.tail]
-    return py_list("    TAIL: ClassVar[np.dtype[Any]] = _records(", items, ")")
+    return py_list("    TAIL: ClassVar[np.dtype[Any]] = records(", items, ")")
 
 
 def py_packed(field: Field) -> str:
@@ -279,7 +279,7 @@ def py_unpacked(message: Message) -> list[str]:
     items, at = [], 0
     for field in message.fields:
         if field.scalar == "char":
-            items.append(f"_text(values[{at}])")
+            items.append(f"text(values[{at}])")
         elif field.length:
             items.append(f"values[{at}:{at + field.length}]")
         else:
@@ -336,53 +336,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.hal import ProtocolError
-'''
-
-PYTHON_BASE = '''\
-def _text(raw: bytes) -> str:
-    return raw.partition(b"\\0")[0].decode("ascii", "replace")
-
-
-def _records(*fields: tuple[str, str]) -> np.dtype[Any]:
-    return np.dtype(list(fields))
-
-
-class Message:
-    """A message of the link. Sequenced ones are numbered and sent again until acknowledged."""
-
-    NUMBER: ClassVar[int]
-    SEQUENCED: ClassVar[bool]
-    STRUCT: ClassVar[struct.Struct]
-    TAIL: ClassVar[np.dtype[Any] | None] = None
-
-    def pack(self) -> bytes:
-        raise NotImplementedError
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        raise NotImplementedError
-
-    @classmethod
-    def _values(cls, payload: bytes) -> tuple[Any, ...]:
-        """The fields before the tail, after a check of the length."""
-        over = len(payload) - cls.STRUCT.size
-        if over < 0 or over % cls.TAIL.itemsize if cls.TAIL is not None else over:
-            raise ProtocolError(f"{cls.__name__}: a payload of {len(payload)} bytes, not {cls._lengths()}")
-        return cls.STRUCT.unpack_from(payload)
-
-    @classmethod
-    def _lengths(cls) -> str:
-        records = f" and a multiple of {cls.TAIL.itemsize}" if cls.TAIL is not None else ""
-        return f"{cls.STRUCT.size}{records}"
-
-
-@dataclass(frozen=True, eq=False)
-class Exchange(Message):
-    """A request or its answer: both carry the same id."""
-
-    id: int
-
+from eapu_drivers.controller.message import Exchange, Message, records, text
 '''
 
 
@@ -398,7 +352,6 @@ def python_module(table: dict[str, Any], messages: list[Message]) -> str:
     ]
     for name, values in table["enums"].items():
         lines += [f"class {camel(name)}(IntEnum):", *(f"    {k} = {v}" for k, v in values.items()), "\n"]
-    lines.append(PYTHON_BASE)
     for message in messages:
         lines += py_message(message)
     lines.append("BY_NUMBER: Mapping[int, type[Message]] = {")

@@ -111,7 +111,7 @@ def test_firmware_that_dies_ends_the_run_at_once_and_resume_goes_on(
     os.kill(firmware, signal.SIGKILL)
     start_s = time.monotonic()
     _, err = training.communicate(timeout=30)
-    assert time.monotonic() - start_s < 6.0  # 3 s on a machine that is not busy
+    assert time.monotonic() - start_s < 3.0
     assert training.returncode == 1
     errors = [line for line in err.splitlines() if line.startswith("eapu-hil: error: ")]
     assert len(errors) == 1, err

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 from eapu_drivers.controller.frames import Decoder, encode
+from eapu_drivers.controller.message import Message
 from eapu_drivers.controller.messages import (
     AFE_PAYLOAD_MAX,
     AfeArm,
@@ -24,7 +25,6 @@ from eapu_drivers.controller.messages import (
     AfeReadIs,
     AfeSelect,
     AfeSkip,
-    Message,
 )
 
 from eapu_hil.hal import ProtocolError

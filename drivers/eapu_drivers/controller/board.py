@@ -13,11 +13,11 @@ import numpy as np
 
 from eapu_drivers.controller import messages
 from eapu_drivers.controller.link import Link
+from eapu_drivers.controller.message import Exchange
 from eapu_drivers.controller.messages import (
     BoardState,
     Calibrate,
     Clear,
-    Exchange,
     Fault,
     GetLimits,
     Ground,
@@ -221,7 +221,7 @@ class Board:
                 "pulses_per_cell_max": limits.pulses_per_cell_max,
             }
             request = messages.Limits(id=self.link.take_ids(), **values)
-            self.ask(request, messages.Done, _field_of(messages.Limits, "limits"))
+            self.ask(request, messages.Done, _limit_of)
         except LimitError as error:
             raise ConfigError(f"bench: {error}") from error
         held = self.ask(GetLimits(self.link.take_ids()), LimitsAre)
@@ -253,6 +253,13 @@ def shape_of(welcome: Welcome) -> tuple[int, int, int]:
 def _field_of(message: type[Exchange], what: str) -> Callable[[int], str]:
     names = [field.name for field in fields(message)]
     return lambda index: f"{what}.{names[index]}" if 0 < index < len(names) else what
+
+
+def _limit_of(index: int) -> str:
+    """The key of the bench file: it is in SI, the message in uV, nA and ns."""
+    unit = {"uv": "v", "na": "a", "ns": "s"}
+    name, _, last = _field_of(messages.Limits, "limits")(index).rpartition("_")
+    return f"{name}_{unit.get(last, last)}" if name else last
 
 
 def _line_of(array: int, kind: LineKind) -> Callable[[int], str]:

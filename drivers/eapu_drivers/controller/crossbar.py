@@ -12,7 +12,8 @@ from eapu_drivers.controller import messages
 from eapu_drivers.controller.blocks import Block, blocks_of
 from eapu_drivers.controller.board import Board
 from eapu_drivers.controller.errors import RefusedError
-from eapu_drivers.controller.messages import CELLS_MAX, CODES_MAX, Exchange, LineDirection, LineKind
+from eapu_drivers.controller.message import Exchange
+from eapu_drivers.controller.messages import CELLS_MAX, CODES_MAX, LineDirection, LineKind
 from eapu_drivers.controller.ranging import RangeMemory
 from eapu_drivers.controller.recovery import account_for
 from eapu_drivers.controller.units import (

@@ -6,7 +6,8 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from eapu_drivers.controller.messages import Exchange, StatusIs
+from eapu_drivers.controller.message import Exchange
+from eapu_drivers.controller.messages import StatusIs
 from eapu_drivers.controller.requests import Promise, Request
 from eapu_hil.hal import HilError, TransportError
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from eapu_drivers.controller.board import Board
@@ -38,10 +39,12 @@ def open_arrays(config: BenchConfig, chip_dir: Path) -> Iterator[list[Crossbar]]
                 names = ", ".join(f"{_SIMULATED}{name}" for name in _TIMING)
                 raise ConfigError(f"bench: port: {port!r} asked; allowed are a serial port, its URL, {names}")
             timing = _TIMING[kind]
-            open_port = _once(stack.enter_context(rig.start(kind, config, chip_dir)), port)
+            open_port: Callable[[], Port] = _once(
+                stack.enter_context(rig.start(kind, config, chip_dir)), port
+            )
         else:
             timing = Timing()
-            open_port = lambda: SerialPort(port)  # noqa: E731
+            open_port = partial(SerialPort, port)
         link = stack.enter_context(Link(open_port, timing))
         welcome = link.welcome
         shape = (welcome.rows, welcome.cols)

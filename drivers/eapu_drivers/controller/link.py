@@ -21,16 +21,8 @@ from numpy.typing import NDArray
 from eapu_drivers.controller.counters import Counters
 from eapu_drivers.controller.desk import Desk, Urgent
 from eapu_drivers.controller.errors import LinkLost, RefusedError
-from eapu_drivers.controller.messages import (
-    Abort,
-    Clear,
-    Exchange,
-    Ground,
-    Product,
-    Status,
-    StatusIs,
-    Welcome,
-)
+from eapu_drivers.controller.message import Exchange
+from eapu_drivers.controller.messages import Abort, Clear, Ground, Product, Status, StatusIs, Welcome
 from eapu_drivers.controller.ports import Port
 from eapu_drivers.controller.requests import ProductRequest, SingleRequest
 from eapu_drivers.controller.session import Timing

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.hal import ProtocolError
+from eapu_drivers.controller.message import Exchange, Message, records, text
 
 VERSION = 1
 SCHEMA = 0xC66C4E95
@@ -85,50 +85,6 @@ class Reason(IntEnum):
     ABORTED = 17
     FRONT_END = 18
     UNKNOWN_ID = 19
-
-
-def _text(raw: bytes) -> str:
-    return raw.partition(b"\0")[0].decode("ascii", "replace")
-
-
-def _records(*fields: tuple[str, str]) -> np.dtype[Any]:
-    return np.dtype(list(fields))
-
-
-class Message:
-    """A message of the link. Sequenced ones are numbered and sent again until acknowledged."""
-
-    NUMBER: ClassVar[int]
-    SEQUENCED: ClassVar[bool]
-    STRUCT: ClassVar[struct.Struct]
-    TAIL: ClassVar[np.dtype[Any] | None] = None
-
-    def pack(self) -> bytes:
-        raise NotImplementedError
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        raise NotImplementedError
-
-    @classmethod
-    def _values(cls, payload: bytes) -> tuple[Any, ...]:
-        """The fields before the tail, after a check of the length."""
-        over = len(payload) - cls.STRUCT.size
-        if over < 0 or over % cls.TAIL.itemsize if cls.TAIL is not None else over:
-            raise ProtocolError(f"{cls.__name__}: a payload of {len(payload)} bytes, not {cls._lengths()}")
-        return cls.STRUCT.unpack_from(payload)
-
-    @classmethod
-    def _lengths(cls) -> str:
-        records = f" and a multiple of {cls.TAIL.itemsize}" if cls.TAIL is not None else ""
-        return f"{cls.STRUCT.size}{records}"
-
-
-@dataclass(frozen=True, eq=False)
-class Exchange(Message):
-    """A request or its answer: both carry the same id."""
-
-    id: int
 
 
 @dataclass(frozen=True)
@@ -222,9 +178,9 @@ class Welcome(Message):
             values[1],
             values[2],
             values[3],
-            _text(values[4]),
-            _text(values[5]),
-            _text(values[6]),
+            text(values[4]),
+            text(values[5]),
+            text(values[6]),
             values[7],
             values[8],
             values[9],
@@ -451,7 +407,7 @@ class Calibrate(Exchange):
     NUMBER: ClassVar[int] = 0x12
     SEQUENCED: ClassVar[bool] = True
     STRUCT: ClassVar[struct.Struct] = struct.Struct("<IBBH")
-    TAIL: ClassVar[np.dtype[Any]] = _records(("gain", "<f4"), ("offset", "<f4"))
+    TAIL: ClassVar[np.dtype[Any]] = records(("gain", "<f4"), ("offset", "<f4"))
 
     def pack(self) -> bytes:
         head = self.STRUCT.pack(self.id, self.array, self.kind, self.first)
@@ -641,7 +597,7 @@ class Pulse(Exchange):
     NUMBER: ClassVar[int] = 0x21
     SEQUENCED: ClassVar[bool] = True
     STRUCT: ClassVar[struct.Struct] = struct.Struct("<IB")
-    TAIL: ClassVar[np.dtype[Any]] = _records(
+    TAIL: ClassVar[np.dtype[Any]] = records(
         ("row", "<u2"),
         ("col", "<u2"),
         ("polarity", "i1"),
@@ -667,7 +623,7 @@ class Pulsed(Exchange):
     NUMBER: ClassVar[int] = 0xA1
     SEQUENCED: ClassVar[bool] = True
     STRUCT: ClassVar[struct.Struct] = struct.Struct("<I")
-    TAIL: ClassVar[np.dtype[Any]] = _records(("pulses", "<u2"), ("status", "u1"))
+    TAIL: ClassVar[np.dtype[Any]] = records(("pulses", "<u2"), ("status", "u1"))
 
     def pack(self) -> bytes:
         head = self.STRUCT.pack(self.id)
@@ -687,7 +643,7 @@ class Write(Exchange):
     NUMBER: ClassVar[int] = 0x22
     SEQUENCED: ClassVar[bool] = True
     STRUCT: ClassVar[struct.Struct] = struct.Struct("<IBB")
-    TAIL: ClassVar[np.dtype[Any]] = _records(("row", "<u2"), ("col", "<u2"), ("g_target_s", "<f8"))
+    TAIL: ClassVar[np.dtype[Any]] = records(("row", "<u2"), ("col", "<u2"), ("g_target_s", "<f8"))
 
     def pack(self) -> bytes:
         head = self.STRUCT.pack(self.id, self.array, self.slot)
@@ -705,7 +661,7 @@ class Written(Exchange):
     NUMBER: ClassVar[int] = 0xA2
     SEQUENCED: ClassVar[bool] = True
     STRUCT: ClassVar[struct.Struct] = struct.Struct("<I")
-    TAIL: ClassVar[np.dtype[Any]] = _records(
+    TAIL: ClassVar[np.dtype[Any]] = records(
         ("g_before_s", "<f4"),
         ("g_after_s", "<f4"),
         ("energy_j", "<f4"),
@@ -942,7 +898,7 @@ class AfeRead(Message):
     NUMBER: ClassVar[int] = 0x44
     SEQUENCED: ClassVar[bool] = False
     STRUCT: ClassVar[struct.Struct] = struct.Struct("<B")
-    TAIL: ClassVar[np.dtype[Any]] = _records(("row", "<u2"), ("col", "<u2"), ("code", "<i2"))
+    TAIL: ClassVar[np.dtype[Any]] = records(("row", "<u2"), ("col", "<u2"), ("code", "<i2"))
 
     def pack(self) -> bytes:
         head = self.STRUCT.pack(self.array)
@@ -980,7 +936,7 @@ class AfePulse(Message):
     NUMBER: ClassVar[int] = 0x45
     SEQUENCED: ClassVar[bool] = False
     STRUCT: ClassVar[struct.Struct] = struct.Struct("<B")
-    TAIL: ClassVar[np.dtype[Any]] = _records(
+    TAIL: ClassVar[np.dtype[Any]] = records(
         ("row", "<u2"),
         ("col", "<u2"),
         ("polarity", "i1"),
@@ -1091,7 +1047,7 @@ class AfeFailed(Message):
     @classmethod
     def unpack(cls, payload: bytes) -> Self:
         values = cls._values(payload)
-        return cls(values[0], _text(values[1]))
+        return cls(values[0], text(values[1]))
 
 
 BY_NUMBER: Mapping[int, type[Message]] = {

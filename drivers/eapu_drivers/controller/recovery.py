@@ -11,7 +11,7 @@ import numpy as np
 from eapu_drivers.controller import messages
 from eapu_drivers.controller.board import Board
 from eapu_drivers.controller.errors import LinkLost
-from eapu_drivers.controller.messages import Exchange
+from eapu_drivers.controller.message import Exchange
 from eapu_hil.hal import Cells, CellStatus, FloatArray, HilError, TransportError
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_drivers.controller.errors import RefusedError
+from eapu_drivers.controller.message import Exchange
 from eapu_drivers.controller.messages import (
     CODES_MAX,
-    Exchange,
     LineDirection,
     Product,
     ProductData,

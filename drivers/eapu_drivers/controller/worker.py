@@ -11,7 +11,8 @@ from eapu_drivers.controller.counters import WINDOW_COUNTS, Counters, Tally
 from eapu_drivers.controller.desk import Desk
 from eapu_drivers.controller.errors import LinkLost
 from eapu_drivers.controller.frames import Frame
-from eapu_drivers.controller.messages import BY_NUMBER, Exchange, StatusIs, Welcome
+from eapu_drivers.controller.message import Exchange
+from eapu_drivers.controller.messages import BY_NUMBER, StatusIs, Welcome
 from eapu_drivers.controller.ports import Port
 from eapu_drivers.controller.requests import Request
 from eapu_drivers.controller.session import Session, Timing

@@ -18,7 +18,8 @@ import numpy as np
 from eapu_drivers.controller import messages
 from eapu_drivers.controller.frames import Decoder, Frame, encode
 from eapu_drivers.controller.link import Link
-from eapu_drivers.controller.messages import Message, Refused, Write
+from eapu_drivers.controller.message import Message
+from eapu_drivers.controller.messages import Refused, Write
 
 FIRMWARE = Path(__file__).parents[3] / "firmware"
 SHAPE = (16, 8)

@@ -13,7 +13,8 @@ import pytest
 from benchwork import Bed, bed_on, config_of, plugged_once
 from eapu_drivers.controller import messages
 from eapu_drivers.controller.errors import LinkLost, RefusedError
-from eapu_drivers.controller.messages import BoardState, Exchange, Reason, Refused, StatusIs, Welcome
+from eapu_drivers.controller.message import Exchange
+from eapu_drivers.controller.messages import BoardState, Reason, Refused, StatusIs, Welcome
 
 from eapu_hil.hal import TransportError
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from eapu_drivers.controller import messages
 from eapu_drivers.controller.frames import Decoder, Frame, encode
-from eapu_drivers.controller.messages import BY_NUMBER, Exchange, StatusIs, Welcome
+from eapu_drivers.controller.message import Exchange
+from eapu_drivers.controller.messages import BY_NUMBER, StatusIs, Welcome
 from eapu_drivers.controller.ports import SocketPort
 from eapu_drivers.controller.window import RoundTrip, Window
 

@@ -90,7 +90,7 @@ class TestLimitsOfTheFirmware:
 
     def test_limits_beyond_the_board_are_an_error_of_the_bench_file(self, tmp_path: Path) -> None:
         with (
-            pytest.raises(ConfigError, match=r"^bench: .*limits\.v_max_uv: 9 asked; allowed is at most 5 "),
+            pytest.raises(ConfigError, match=r"^bench: .*limits\.v_max_v: 9 asked; allowed is at most 5 "),
             open_arrays(config_of(limits={**LIMITS, "v_max_v": 9.0}), tmp_path),
         ):
             pass

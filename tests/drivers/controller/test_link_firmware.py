@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from boards import FREE, MISSING, SHAPE, build, configure, counting_board, free_board, writes
 from eapu_drivers.controller.link import Link, LinkLost
+from eapu_drivers.controller.message import Exchange
 from eapu_drivers.controller.messages import (
     BoardState,
-    Exchange,
     Ground,
     LineDirection,
     Product,
