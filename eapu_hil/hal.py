@@ -48,10 +48,11 @@ class ProtocolError(HilError):
 
 
 class InstrumentError(HilError):
-    """An instrument reported an error."""
+    """An instrument reported an error. instrument: how messages call it."""
 
-    def __init__(self, code: int, text: str, command: str) -> None:
-        super().__init__(f"error {code}, {text!r}, after {command!r}")
+    def __init__(self, code: int, text: str, command: str, instrument: str = "") -> None:
+        super().__init__(f"{instrument and instrument + ': '}error {code}, {text!r}, after {command!r}")
+        self.instrument = instrument
         self.code = code
         self.text = text
         self.command = command

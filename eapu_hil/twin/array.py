@@ -101,12 +101,46 @@ class TwinArray:
         width_s: FloatArray,
     ) -> FloatArray:
         """One pulse for each cell of `index` (flat, unique). Returns their peak currents in A, shape (n,)."""
+        peak_a = self.stress(index, polarity, amplitude_v, gate_v, width_s)
+        self._clock.advance(float((width_s + self.preset.timing.pulse_overhead_s).sum()))
+        return peak_a
+
+    def stress(
+        self,
+        index: IntArray,
+        polarity: IntArray,
+        amplitude_v: FloatArray,
+        gate_v: FloatArray,
+        width_s: FloatArray,
+        i_limit_a: float = np.inf,
+    ) -> FloatArray:
+        """What voltages at the cells do to them, all at once; the clock is the caller's. Peak currents in A.
+
+        i_limit_a: where the source of the voltages limits the current.
+        """
         self._update()
         now_s = self._clock.now_s()
-        peak_a = self._cells.pulse(index, polarity, amplitude_v, gate_v, width_s, now_s, self._rng)
-        self._clock.advance(float((width_s + self.preset.timing.pulse_overhead_s).sum()))
+        peak_a = self._cells.pulse(index, polarity, amplitude_v, gate_v, width_s, now_s, self._rng, i_limit_a)
         self._products = None
         return peak_a
+
+    def conducting_s(self, gate_v: FloatArray) -> FloatArray:
+        """Conductance of each cell at this moment as ideal meters at the ends of its two lines see it, S.
+
+        gate_v: of each row, shape (rows,). Cells whose gate does not open them conduct nothing. Shape (rows, columns);
+        white noise is that of one sample, and the wires are those of a cell measured alone.
+        """
+        self._update()
+        rows, columns = self.shape
+        index = np.arange(rows * columns)
+        is_open = self._cells.gate_open(index, np.repeat(gate_v, columns))
+        stored = self._cells.g_s
+        g_s = stored * (1.0 + self._slow_noise.relative)
+        g_s += white_sd_s(self.preset.read_noise, stored) * self._rng.standard_normal(index.size)
+        segments = 1 + index % columns + rows - index // columns
+        g_s = np.where(is_open, np.maximum(g_s, 0.0), 0.0)
+        g_s /= 1.0 + g_s * segments * self.preset.circuit.line_resistance_ohm
+        return g_s.reshape(self.shape)
 
     def select(
         self, forward: bool, driven: IntArray | slice = slice(None), measured: IntArray | slice = slice(None)

@@ -20,7 +20,8 @@ BoolArray = NDArray[np.bool_]
 def _progress(pulse_v: FloatArray, width_s: FloatArray, half_v: FloatArray, law: Switching) -> FloatArray:
     """Fraction of the way that one pulse covers, in [0, 1]."""
     exponent = np.minimum((pulse_v - half_v) / law.v_slope_v, 50.0)
-    return -np.expm1(-(width_s / law.tau_s) * np.exp(exponent))
+    covered = -np.expm1(-(width_s / law.tau_s) * np.exp(exponent))
+    return np.where(pulse_v < law.v_threshold_v, 0.0, covered)
 
 
 class CellArray:
@@ -65,6 +66,10 @@ class CellArray:
         """Brings the conductances up to date with the bench time: all of them if `exactly`."""
         self._relaxing.advance(self.g_s, now_s, rng, exactly)
 
+    def gate_open(self, index: IntArray, gate_v: FloatArray) -> BoolArray:
+        """Whether the access transistor of each cell of `index` conducts."""
+        return np.asarray(gate_v > self._gate_threshold_v[index])
+
     def pulse(
         self,
         index: IntArray,
@@ -74,18 +79,21 @@ class CellArray:
         width_s: FloatArray,
         now_s: float,
         rng: np.random.Generator,
+        i_limit_a: float = np.inf,
     ) -> FloatArray:
         """One pulse to each cell of `index` (unique). Returns the peak current of each in A, shape (n,).
 
-        Where the gate does not open the access transistor no current flows and nothing happens.
+        Where the gate does not open the access transistor no current flows and nothing happens. i_limit_a: of a
+        source that lowers its voltage when it is reached, so that a SET ends there.
         """
         before = self.g_s[index]
-        gate_open = gate_v > self._gate_threshold_v[index]
+        gate_open = self.gate_open(index, gate_v)
         alive = gate_open & ~self._dead[index]
         rising = polarity != Polarity.RESET
         formable = alive & ~self._formed[index] & rising & (amplitude_v >= self._v_form_v[index])
         active = alive & self._formed[index]
         reach = self._gate_slope[index] * (gate_v - self._gate_threshold_v[index])
+        reach = np.minimum(reach, i_limit_a / amplitude_v)
         reach = np.clip(reach, self._preset.window.floor_s, self._preset.window.ceiling_s)
         after = before.copy()
         up, down = active & rising, active & ~rising

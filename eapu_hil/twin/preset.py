@@ -43,11 +43,16 @@ class Window(Section):
 
 
 class Switching(Section):
-    """Kinetics of one direction: a pulse of V and w covers 1 - exp(-(w/tau) exp((V - V0)/v_slope)) of the way."""
+    """Kinetics of one direction: a pulse of V and w covers 1 - exp(-(w/tau) exp((V - V0)/v_slope)) of the way.
+
+    Below `v_threshold_v` nothing moves, however long it lasts, as in VTEAM (doi 10.1109/TCSII.2015.2433536): the
+    exponential was meant for short pulses and would let a slow read switch cells.
+    """
 
     v_half_v: PositiveFloat
     v_slope_v: PositiveFloat
     tau_s: PositiveFloat
+    v_threshold_v: NonNegativeFloat = 0.0
 
 
 class Gate(Section):

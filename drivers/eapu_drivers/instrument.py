@@ -1,0 +1,192 @@
+"""What all instruments have in common: who they are, errors that are never overlooked, numbers that arrive whole."""
+
+from __future__ import annotations
+
+import math
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from eapu_drivers.transport import DEFAULT_TIMEOUT_S, Transport
+from eapu_hil.hal import ConfigError, HilError, InstrumentError, LimitError, ProtocolError, TransportError
+
+_ERRORS_DRAINED = 32  # more than any of the queues holds
+
+
+class UnsupportedError(LimitError):
+    """The instrument cannot do what is asked: refused before anything is sent. Says what it can."""
+
+
+@dataclass(frozen=True)
+class InstrumentIdentity:
+    """What an instrument answers to *IDN?: maker, model, serial number, firmware."""
+
+    maker: str
+    model: str
+    serial: str
+    firmware: str
+
+    @classmethod
+    def parse(cls, answer: str, name: str) -> InstrumentIdentity:
+        """From the answer of the instrument at the line `name`. Raises ProtocolError."""
+        parts = [part.strip() for part in answer.split(",")]
+        if len(parts) != 4 or not all(parts[:2]):
+            raise ProtocolError(
+                f"{name}: '*IDN?' was answered {answer!r}; expected maker, model, serial number, firmware"
+            )
+        maker, model, serial, firmware = parts
+        return cls(maker, model.removeprefix("MODEL ").removeprefix("Model "), serial, firmware)
+
+
+def number(value: float) -> str:
+    """A number as instruments take it: nine digits, with an exponent where it is small (5e-07, never 0.000000)."""
+    if not math.isfinite(value):
+        raise ValueError(f"{value} cannot be sent to an instrument")
+    return f"{value:.9g}"
+
+
+class Instrument(ABC):
+    """One instrument behind a `Transport`; the only owner of it, unless two channels share it.
+
+    family: what messages call it ("Keithley 2400"). models: which `InstrumentIdentity.model` the driver fits.
+    channels: their names; an instrument with one has "".
+    Everything that talks raises TransportError (no line), ProtocolError (an answer that makes no sense) or
+    InstrumentError (the instrument's own error queue), and each names instrument and message.
+    """
+
+    family: str
+    models: re.Pattern[str]
+    channels: tuple[str, ...] = ("",)
+
+    def __init__(self, transport: Transport) -> None:
+        """Asks who is there. Raises ConfigError when it is another model.
+
+        transport: its `name` is a line, whose errors begin with it.
+        """
+        self._transport = transport
+        self.name = f"{self.family} at {transport.name}"
+        self.identity = InstrumentIdentity.parse(transport.query("*IDN?"), transport.name)
+        if not self.models.fullmatch(self.identity.model):
+            raise ConfigError(
+                f"{transport.name}: a {self.identity.maker} {self.identity.model} answers there, not a {self.family}"
+            )
+
+    @abstractmethod
+    def next_error(self) -> tuple[int, str] | None:
+        """Takes the oldest entry from the error queue: code and text; None when it is empty."""
+
+    def send(self, message: str) -> None:
+        """Sends, then raises what the instrument has to say against it."""
+        self.write(message)
+        self.check_errors(message)
+
+    def write(self, message: str) -> None:
+        """Sends, and asks nothing: for ways out, and where what follows asks."""
+        try:
+            self._transport.write(message)
+        except TransportError as error:
+            raise TransportError(f"{self.family} at {error}") from error
+
+    def ask(self, message: str, timeout_s: float = DEFAULT_TIMEOUT_S) -> str:
+        """Sends, and returns the answer. The error queue is not asked: an instrument answers only what it takes."""
+        try:
+            return self._transport.query(message, timeout_s)
+        except TransportError as error:
+            raise TransportError(f"{self.family} at {error}") from error
+
+    def ask_numbers(self, message: str, count: int, timeout_s: float = DEFAULT_TIMEOUT_S) -> list[float]:
+        """Exactly `count` numbers, separated by commas or tabs."""
+        answer = self.ask(message, timeout_s)
+        try:
+            values = [float(part) for part in re.split(r"[,\t]", answer)]
+        except ValueError:
+            values = []
+        if len(values) != count:
+            raise self.wrong_answer(message, answer, f"{count} numbers")
+        return values
+
+    def check_errors(self, message: str) -> None:
+        """Raises InstrumentError for the oldest entry of the error queue, and empties the queue into its notes."""
+        first = self.next_error()
+        if first is None:
+            return
+        error = InstrumentError(*first, message, self.name)
+        for _ in range(_ERRORS_DRAINED):
+            more = self.next_error()
+            if more is None:
+                break
+            error.add_note(f"{self.name}: also error {more[0]}, {more[1]!r}")
+        raise error
+
+    def require_taken(self, what: str, asked: float, taken: float, tolerance: float = 1e-3) -> None:
+        """The instrument has to report back what it was asked for. Raises InstrumentError."""
+        if not abs(taken - asked) <= tolerance * abs(asked) + 1e-12:
+            text = f"{what}: {number(asked)} asked, but the instrument reports {taken}"
+            raise InstrumentError(0, text, what, self.name)
+
+    def require_channel(self, channel: str) -> None:
+        """Raises ConfigError for a channel that is not there."""
+        if channel not in self.channels:
+            names = ", ".join(self.channels) or "none"
+            raise ConfigError(f"{self.name}: channel {channel!r} asked; it has {names}")
+
+    def wrong_answer(self, message: str, answer: str, expected: str) -> ProtocolError:
+        """For an answer that makes no sense."""
+        return ProtocolError(f"{self.name}: {message!r} was answered {answer!r}; expected {expected}")
+
+    def try_each(self, *acts: Callable[[], object]) -> None:
+        """Runs every act of a way out, also after one of them failed.
+
+        Raises HilError that names each failure, once all were tried.
+        """
+        failures: list[HilError] = []
+        for act in acts:
+            try:
+                act()
+            except HilError as error:
+                failures.append(error)
+        if failures:
+            raise HilError("; ".join(str(failure) for failure in failures)) from failures[0]
+
+    def close(self) -> None:
+        """Closes the line. It does not touch the outputs: `safe_off` does."""
+        self._transport.close()
+
+
+def require_range(name: str, what: str, value: float, least: float, most: float, unit: str) -> None:
+    """Raises UnsupportedError unless least <= value <= most."""
+    if not least <= value <= most:
+        raise UnsupportedError(
+            f"{name}: {what} of {number(value)} {unit} asked; "
+            f"it can do {number(least)} to {number(most)} {unit}"
+        )
+
+
+class ScpiInstrument(Instrument):
+    """An instrument with the error queue of SCPI-1999. error_query: how it is asked for."""
+
+    error_query = ":SYST:ERR?"
+
+    def next_error(self) -> tuple[int, str] | None:
+        answer = self.ask(self.error_query)
+        found = re.fullmatch(r'([+-]?\d+),"(.*)"', answer.strip())
+        if found is None:
+            raise self.wrong_answer(self.error_query, answer, 'a number and a text, such as 0,"No error"')
+        code = int(found[1])
+        return None if code == 0 else (code, found[2].partition(";")[0])
+
+
+class TspInstrument(Instrument):
+    """An instrument with the error queue of Keithley's TSP."""
+
+    _NEXT_ERROR = "print(errorqueue.next())"
+
+    def next_error(self) -> tuple[int, str] | None:
+        answer = self.ask(self._NEXT_ERROR)
+        parts = answer.split("\t")
+        try:
+            code = round(float(parts[0]))
+        except ValueError:
+            raise self.wrong_answer(self._NEXT_ERROR, answer, "a code and a text") from None
+        return None if code == 0 else (code, parts[1] if len(parts) > 1 else "")

@@ -1,0 +1,1 @@
+"""Source-measure units: one module a family, each a `SourceMeter` (`contract.py`)."""

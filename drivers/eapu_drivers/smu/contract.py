@@ -1,0 +1,108 @@
+"""What the array needs of a source-measure unit. Any object with these methods serves, whoever wrote it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eapu_drivers.instrument import InstrumentIdentity
+from eapu_hil.hal import FloatArray
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """What one channel can do at the most and at the least.
+
+    v_max_v: largest source voltage. i_limit_min_a, i_limit_max_a: current compliance.
+    pulse_min_s, pulse_max_s: width of a single pulse. points_max: most levels of one sweep.
+    hardware_timed: whether the instrument's own timer ends a pulse; otherwise its width is inexact.
+    """
+
+    v_max_v: float
+    i_limit_min_a: float
+    i_limit_max_a: float
+    pulse_min_s: float
+    pulse_max_s: float
+    points_max: int
+    hardware_timed: bool
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How a channel sources and measures until the next setup.
+
+    v_range_v: fixed source range that holds this voltage. i_limit_a: compliance, also the current range.
+    nplc: integration time of one reading in periods of the power line.
+    """
+
+    v_range_v: float
+    i_limit_a: float
+    nplc: float
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """One reading a level; arrays of shape (levels,).
+
+    current_a: out of the HI terminal, A. limited: the source was in compliance, so the level was not reached.
+    overflow: the reading lies beyond the measuring range; `current_a` is then the end of the range.
+    """
+
+    current_a: FloatArray
+    limited: NDArray[np.bool_]
+    overflow: NDArray[np.bool_]
+
+
+class SourceMeter(Protocol):
+    """One channel that sources a voltage and measures the current.
+
+    Requests raise UnsupportedError before anything is sent where the instrument cannot do them, TransportError,
+    ProtocolError or InstrumentError where they fail. Nothing is tried twice.
+    """
+
+    @property
+    def identity(self) -> InstrumentIdentity: ...
+
+    @property
+    def abilities(self) -> Abilities: ...
+
+    def set_up(self, setup: Setup) -> None:
+        """Takes over `setup`, source at 0 V, and reads every limit back.
+
+        Raises InstrumentError when one was not taken.
+        """
+        ...
+
+    def output(self, on: bool) -> None:
+        """Connects the source, at 0 V, or disconnects it."""
+        ...
+
+    def hold(self, level_v: float) -> None:
+        """Sources `level_v` until something else is asked."""
+        ...
+
+    def held(self) -> Sweep:
+        """One reading at the level that is held."""
+        ...
+
+    def sweep(self, levels_v: FloatArray) -> Sweep:
+        """Sources each level in turn, measures it, and ends at 0 V."""
+        ...
+
+    def pulse(self, level_v: float, width_s: float, count: int = 1) -> bool:
+        """`count` pulses from 0 V to `level_v` and back. Returns whether one ran into the compliance."""
+        ...
+
+    def safe_off(self) -> None:
+        """Device clear, abort, source to 0 V, output off: the way out, also after a fault.
+
+        Tries each step whatever the others did; raises HilError that names those that failed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Closes the line to the instrument."""
+        ...

@@ -1,0 +1,1 @@
+"""Switch matrices: one module a family, each a `SwitchMatrix` (`contract.py`)."""

@@ -1,0 +1,66 @@
+"""A small probe station for tests: cells of the twin, wired once and for all, and instruments on TCP ports."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from eapu_hil.config import BenchConfig, load_model
+from eapu_hil.twin.driver import simulated_arrays
+from eapu_hil.twin.instruments.probe import GROUND, Probe
+from eapu_hil.twin.instruments.server import Device, Server
+
+LIMITS = {
+    "v_max_v": 3.5,
+    "v_gate_max_v": 5.0,
+    "i_max_a": 2e-3,
+    "width_max_s": 20e-3,
+    "pulses_per_cell_max": 100,
+}
+MESSAGE_S = 1e-4
+
+
+class SmallStation:
+    """Cells of `preset`; `connect` closes the crosspoints of one cell: column at the bus `source`, row at ground."""
+
+    def __init__(self, directory: Path, preset: str = "ideal", **overrides: Any) -> None:
+        content = {
+            "backend": "twin",
+            "preset": preset,
+            "shape": [4, 3],
+            "limits": LIMITS,
+            "overrides": overrides,
+        }
+        config = load_model(BenchConfig, content, (), "benches")
+        self.clock, [self.array] = simulated_arrays(config, directory)
+        wires = {f"C{j}": ("source", f"column{j}") for j in range(3)}
+        wires |= {f"R{i}": (GROUND, f"row{i}") for i in range(4)}
+        wires |= {f"G{i}": ("gate", f"gate{i}") for i in range(4)}
+        self.probe = Probe(self.array, self.clock, wires)
+        self.lock = threading.RLock()
+        self.connect(0, 0)
+        gate = self.probe.source("gate")
+        self.probe.drive(gate, level_v=4.0, on=True, i_limit_a=1e-6)
+        self._gate = gate
+
+    def connect(self, row: int, column: int) -> None:
+        self.probe.close_crosspoints({f"C{column}", f"R{row}", f"G{row}"})
+
+    def gate(self, level_v: float) -> None:
+        """Drives the gates without an instrument."""
+        self.probe.drive(self._gate, level_v=level_v)
+
+    def g_s(self, row: int = 0, column: int = 0) -> float:
+        """The conductance that is really there."""
+        return float(self.array._cells.g_s[row * 3 + column])
+
+    @contextmanager
+    def serving(self, device: Device) -> Iterator[Server]:
+        server = Server(device, self.lock, lambda: self.probe.elapse(MESSAGE_S))
+        try:
+            yield server
+        finally:
+            server.close()
