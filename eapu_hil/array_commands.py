@@ -15,7 +15,16 @@ from eapu_hil.bench import Bench, open_bench
 from eapu_hil.cellcsv import READING_HEADER, read_targets, status_text, write_cells
 from eapu_hil.check import check as check_bench
 from eapu_hil.config import BenchConfig, load_model
-from eapu_hil.hal import Cells, CellStatus, ConfigError, Crossbar, FloatArray, StatusArray
+from eapu_hil.hal import (
+    Cells,
+    CellStatus,
+    ConfigError,
+    Crossbar,
+    FloatArray,
+    HilError,
+    LineFault,
+    StatusArray,
+)
 from eapu_hil.storage import storage_errors
 from eapu_hil.terminal import Terminal
 
@@ -34,11 +43,13 @@ def block(text: str) -> Block:
 
 
 def read(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    """Reads cells."""
+    """Reads cells, after a wait if one is asked for."""
     _require_free(args.out)
     with _open(args.bench, terminal) as bench:
         array = _chosen(bench, args.array)
         cells = _cells(array, args.block)
+        if args.after:
+            array.wait(args.after)
         reading = array.read(cells, bench.recipe.v_read_v)
     return _report_cells(args, terminal, cells, reading.g_s, reading.status)
 
@@ -89,14 +100,31 @@ def check(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     rows = [[str(proof.array), proof.limit, proof.asked, "refused"] for proof in found.proofs]
     terminal.table(["array", "limit", "asked", "answer"], rows)
     terminal.say(f"{len(rows)} requests refused; every line grounded, bench closed")
+    _report_faults(found.faults, terminal)
     return {
         "bench": str(args.bench),
+        "line_faults": [
+            None if faults is None else [vars(fault) for fault in faults] for faults in found.faults
+        ],
         "arrays": [
             {**vars(i), "shape": shape} for i, shape in zip(found.identities, found.shapes, strict=True)
         ],
         "proofs": [vars(proof) for proof in found.proofs],
         "grounded": True,
     }
+
+
+def _report_faults(faults: list[list[LineFault] | None], terminal: Terminal) -> None:
+    """Raises HilError where a line is not as it should be: such a bench is not to be used as it is."""
+    tested = [(number, found) for number, found in enumerate(faults) if found is not None]
+    wrong = [[str(number), fault.where, fault.problem] for number, found in tested for fault in found]
+    if wrong:
+        terminal.table(["array", "line", "problem"], wrong)
+        first = f"array {wrong[0][0]}, {wrong[0][1]}: {wrong[0][2]}"
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        raise HilError(f"{first}{more}; mend the contact, or list the position under instruments.map.bad")
+    if tested:
+        terminal.say("every line has contact, no position is shorted, no gate leaks")
 
 
 @contextmanager

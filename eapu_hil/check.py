@@ -10,7 +10,18 @@ from pathlib import Path
 import numpy as np
 
 from eapu_hil.bench import open_bench
-from eapu_hil.hal import Cells, Crossbar, Direction, HilError, Identity, LimitError, Polarity, Pulses, Targets
+from eapu_hil.hal import (
+    Cells,
+    Crossbar,
+    Direction,
+    HilError,
+    Identity,
+    LimitError,
+    LineFault,
+    Polarity,
+    Pulses,
+    Targets,
+)
 from eapu_hil.recipe import Recipe
 
 _BEYOND = 1.001  # of the limit: just too much
@@ -29,15 +40,19 @@ class Proof:
 
 @dataclass(frozen=True)
 class Checked:
-    """identities: of each array. All of them are grounded and closed."""
+    """identities: of each array. All of them are grounded and closed.
+
+    faults: of the lines of each array; None where it cannot tell.
+    """
 
     identities: list[Identity]
     shapes: list[tuple[int, int]]
     proofs: list[Proof]
+    faults: list[list[LineFault] | None]
 
 
 def check(source: Path | str) -> Checked:
-    """Opens a bench, identifies its arrays, asks each for a little more than each limit allows, grounds, closes.
+    """Opens a bench, identifies its arrays, tests contacts, asks for a little more than each limit, grounds, closes.
 
     The requests are for one cell and as weak as they can be in all but what they test, so that even a bench
     without an interlock would come to no harm. Raises HilError as soon as one of them is not refused.
@@ -46,6 +61,7 @@ def check(source: Path | str) -> Checked:
     with open_bench(source, commission=False) as bench:
         arrays = bench.arrays
         identities, shapes = [array.identity for array in arrays], [array.shape for array in arrays]
+        faults = [array.test_contacts() for array in arrays]
         for number, array in enumerate(arrays):
             for limit, asked, request in _requests(array, bench.recipe):
                 proofs.append(Proof(number, limit, asked, _refusal(number, limit, asked, request)))
@@ -55,7 +71,7 @@ def check(source: Path | str) -> Checked:
         asked = "a read after closing"
         read = partial(array.read, Cells.block(0, 1, 0, 1), _HARMLESS_V)
         proofs.append(Proof(number, "closed", asked, _refusal(number, "closed", asked, read)))
-    return Checked(identities, shapes, proofs)
+    return Checked(identities, shapes, proofs, faults)
 
 
 def _requests(array: Crossbar, recipe: Recipe) -> list[tuple[str, str, Callable[[], object]]]:

@@ -16,6 +16,12 @@ from eapu_hil.terminal import Terminal
 Command = Callable[[Namespace, Terminal], dict[str, Any]]
 
 FAILED, USAGE, REFUSED, INTERRUPTED = 1, 2, 3, 130
+_SOURCE_METERS = {
+    "2400": "Keithley 2400",
+    "2450": "Keithley 2450",
+    "2600b": "Keithley 2636B",
+    "b2900": "Keysight B2902B",
+}
 ALL_RULES = "digital,bp,eapu,eapu_residual"
 
 
@@ -97,6 +103,13 @@ def make_parser() -> ArgumentParser:
         one.add_argument(
             "--block", type=array_commands.block, metavar="R0:R1,C0:C1", help="default: all cells"
         )
+    read.add_argument(
+        "--after",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="bench time to let pass first; default: none",
+    )
     program.add_argument("targets", type=Path, metavar="TARGETS.csv", help="columns row,col,g_target_uS")
 
     discover = add("discover", device_commands.discover, "ask serial ports for controllers")
@@ -115,6 +128,15 @@ def make_parser() -> ArgumentParser:
     controller.add_argument(
         "--bench", default="twin", metavar="BENCH", help="whose arrays it has; default: %(default)s"
     )
+    for kind, model in _SOURCE_METERS.items():
+        meter = add_device(kind, device_commands.sim_source_meter, f"a {model} at one cell of the twin")
+        meter.add_argument(
+            "--listen", required=True, metavar="HOST:PORT", help="where it answers; port 0: a free one"
+        )
+        meter.add_argument(
+            "--bench", default="twin", metavar="BENCH", help="whose array it has; default: %(default)s"
+        )
+        meter.set_defaults(kind=kind)
     return parser
 
 

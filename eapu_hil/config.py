@@ -22,17 +22,21 @@ from eapu_hil.optimizer import OptimizerConfig
 from eapu_hil.recipe import Recipe
 from eapu_hil.rules import RuleConfig
 from eapu_hil.tasks import TaskConfig
+from eapu_hil.wiring import Instruments, simulated_instruments
 
 __all__ = ["BenchConfig", "ExperimentConfig", "LimitsConfig", "load_model", "packaged_names"]
 
 # Keys that only one of the project's own backends understands; a lab's backend may use any of them.
-_KEYS_OF_BACKEND = {"port": "controller", "resource": "smu"}
+_KEYS_OF_BACKEND = {"port": "controller", "resource": "smu", "instruments": "smu"}
 # Keys that say what is simulated.
 _KEYS_OF_TWIN = ("preset", "overrides", "seed")
 _BACKENDS = ("twin", "controller", "smu")
-_SIMULATED_PORTS = ("sim:posix", "sim:qemu")
+_SIMULATED = {
+    "controller": ("port", ("sim:posix", "sim:qemu")),
+    "smu": ("resource", ("sim:2400", "sim:2450", "sim:2600b", "sim:b2900")),
+}
 _DEFAULT_PRESET = "rram_180nm"
-_DEFAULT_RECIPE = "rram_180nm"
+_DEFAULT_RECIPE = {"smu": "rram_180nm_ms"}  # instruments pulse for milliseconds
 
 
 def _by_dotted_key(value: Any) -> Any:
@@ -69,17 +73,21 @@ class BenchConfig(FileModel):
 
     backend: name of the driver (entry point group `eapu_hil.drivers`).
     preset, overrides, seed: the twin's parameters, single values of them by dotted key, its cells' seed. Also of
-        the twin behind a simulated controller (`port: sim:posix` or `sim:qemu`).
+        the twin behind a simulated controller (`port: sim:posix` or `sim:qemu`) or instruments (`resource: sim:2400`).
     arrays, shape: how many arrays, and rows and columns of each.
     chip: directory of the chip's passport; None means a chip that lives as long as the session.
-    port, resource: where the controller or the source-measure unit answers.
+    port, resource: where the controller or the source-measure unit at the columns answers.
+    instruments: the rest of a bench of instruments; its own file, or in place.
     limits: what the interlock refuses.
     recipe: write-verify parameters used when a request names none.
     """
 
     path_keys: ClassVar[tuple[str, ...]] = ("chip",)
     name_or_path_keys: ClassVar[tuple[str, ...]] = ("preset",)
-    references: ClassVar[Mapping[str, tuple[type[BaseModel], str]]] = {"recipe": (Recipe, "recipes")}
+    references: ClassVar[Mapping[str, tuple[type[BaseModel], str]]] = {
+        "recipe": (Recipe, "recipes"),
+        "instruments": (Instruments, "instruments"),
+    }
 
     backend: str = Field(min_length=1)
     preset: str | None = None
@@ -90,6 +98,7 @@ class BenchConfig(FileModel):
     chip: Path | None = None
     port: str | None = None
     resource: str | None = None
+    instruments: Instruments | None = None
     limits: LimitsConfig
     recipe: Recipe
 
@@ -97,13 +106,18 @@ class BenchConfig(FileModel):
     def prepare(cls, data: Data, nested: Data) -> tuple[Data, Data]:
         """The twin's preset and recipe have defaults: a preset names the recipe that fits it."""
         data = dict(data)
-        twin = _on_the_twin(data.get("backend"), data.get("port"))
+        backend = str(data.get("backend"))
+        twin = _on_the_twin(backend, data.get("port"), data.get("resource"))
         if twin and data.get("preset") is None:
             data["preset"] = _DEFAULT_PRESET
         if data.get("recipe") is None:
-            data["recipe"] = _DEFAULT_RECIPE
-            if twin and isinstance(data["preset"], str):
-                data["recipe"] = read_mapping(data["preset"], "presets").get("recipe", _DEFAULT_RECIPE)
+            data["recipe"] = _DEFAULT_RECIPE.get(backend, _DEFAULT_PRESET)
+            if twin and backend != "smu" and isinstance(data["preset"], str):
+                data["recipe"] = read_mapping(data["preset"], "presets").get("recipe", data["recipe"])
+        if twin and backend == "smu" and isinstance(data.get("instruments", {}), Mapping):
+            shape = data.get("shape")
+            if isinstance(shape, list | tuple) and len(shape) == 2 and all(isinstance(n, int) for n in shape):
+                data["instruments"] = simulated_instruments((shape[0], shape[1]), data.get("instruments", {}))
         return data, nested
 
     @model_validator(mode="after")
@@ -111,29 +125,57 @@ class BenchConfig(FileModel):
         if self.backend not in _BACKENDS:
             return self
         for key, backend in _KEYS_OF_BACKEND.items():
-            if backend == self.backend and not getattr(self, key):
-                raise ValueError(f"{key}: missing; backend {backend!r} needs it")
             if backend != self.backend and getattr(self, key) is not None:
                 raise ValueError(f"{key}: only for backend {backend!r}; given with backend {self.backend!r}")
-        if self.backend == "controller" and self.simulated and self.port not in _SIMULATED_PORTS:
-            allowed = ", ".join(_SIMULATED_PORTS)
-            raise ValueError(
-                f"port: {self.port!r}: no such simulation; allowed are {allowed}, or a real port"
-            )
         for key in _KEYS_OF_TWIN:
             if not self.simulated and getattr(self, key) not in (None, {}, 0):
-                where = f"backend {self.backend!r}" + (f", port {self.port!r}" if self.port else "")
-                raise ValueError(f"{key}: only for backend 'twin' and for ports sim:...; given with {where}")
+                at = {"port": self.port, "resource": self.resource}
+                where = "".join(f", {name} {value!r}" for name, value in at.items() if value)
+                raise ValueError(
+                    f"{key}: only for backend 'twin', ports sim:... and resources sim:...; "
+                    f"given with backend {self.backend!r}{where}"
+                )
+        for key, backend in _KEYS_OF_BACKEND.items():
+            if backend == self.backend and not getattr(self, key):
+                raise ValueError(f"{key}: missing; backend {backend!r} needs it")
+        key, allowed = _SIMULATED.get(self.backend, ("", ()))
+        if key and self.simulated and getattr(self, key) not in allowed:
+            where = "a real port" if key == "port" else "the VISA name of a real instrument"
+            raise ValueError(
+                f"{key}: {getattr(self, key)!r}: no such simulation; allowed are {', '.join(allowed)}, or {where}"
+            )
+        self._instruments_fit()
         return self
+
+    def _instruments_fit(self) -> None:
+        if self.instruments is None:
+            return
+        rows, columns = self.instruments.map.shape
+        if (rows, columns) != self.shape or self.arrays != 1:
+            raise ValueError(
+                f"instruments.map: leads to one array of {rows} x {columns}; arrays and shape ask for "
+                f"{self.arrays} of {self.shape[0]} x {self.shape[1]}"
+            )
+        names = (
+            self.instruments.gate.resource,
+            self.instruments.switch,
+            *(b.resource for b in self.instruments.bias),
+        )
+        for name in names:
+            if name is not None and name.startswith("sim:") != self.simulated:
+                raise ValueError(
+                    f"instruments: {name!r} with resource {self.resource!r}: all are simulated, or none is"
+                )
 
     @property
     def simulated(self) -> bool:
-        """Whether the cells are those of the twin: directly, or behind a simulated controller."""
-        return _on_the_twin(self.backend, self.port)
+        """Whether the cells are those of the twin: directly, or behind a simulated controller or instruments."""
+        return _on_the_twin(self.backend, self.port, self.resource)
 
 
-def _on_the_twin(backend: Any, port: Any) -> bool:
-    return backend == "twin" or (backend == "controller" and str(port).startswith("sim:"))
+def _on_the_twin(backend: str, port: Any, resource: Any) -> bool:
+    where = {"controller": port, "smu": resource}.get(backend)
+    return backend == "twin" or str(where).startswith("sim:")
 
 
 class ExperimentConfig(FileModel):

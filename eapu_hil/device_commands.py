@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from eapu_hil.chip import own_chip
 from eapu_hil.config import BenchConfig, load_model
 from eapu_hil.hal import ConfigError
 from eapu_hil.terminal import Terminal
+from eapu_hil.twin import simulator
 
 
 def discover(args: Namespace, terminal: Terminal) -> dict[str, Any]:
@@ -35,7 +37,7 @@ def discover(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
 def sim_controller(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     """Serves a simulated controller until Ctrl-C."""
-    from eapu_hil.twin import rig, simulator
+    from eapu_hil.twin import rig
 
     config = load_model(BenchConfig, args.bench, (), "benches")
     if not config.simulated:
@@ -55,6 +57,24 @@ def sim_controller(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         firmware, parent = board.pids
         terminal.result({"port": line.address, "firmware_pid": firmware, "rig_pid": parent})
         simulator.serve(board, line)
+    return {}
+
+
+def sim_source_meter(args: Namespace, terminal: Terminal) -> dict[str, Any]:
+    """Serves one simulated source-measure unit, wired to the cell (0, 0), until Ctrl-C."""
+    from eapu_hil.twin.instruments.station import open_source_meter
+
+    config = load_model(BenchConfig, args.bench, (), "benches")
+    if not config.simulated:
+        raise ConfigError(
+            f"--bench {args.bench}: its arrays are not simulated; allowed is a bench of the twin"
+        )
+    host, port = simulator.host_and_port(args.listen)
+    with _chip(config) as chip_dir, open_source_meter(args.kind, config, chip_dir, host, port) as server:
+        terminal.say(f"a {args.kind} answers on {server.resource}, wired to the cell (0, 0) of {args.bench}")
+        terminal.say("in real time: what it is told to hold, the cell suffers   (Ctrl-C ends it)")
+        terminal.result({"resource": server.resource, "host": host, "port": server.port})
+        threading.Event().wait()
     return {}
 
 

@@ -208,7 +208,10 @@ class Targets:
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """Measured conductances in S, shape (n,), and a `CellStatus` for each (`OK` or `SATURATED`)."""
+    """Measured conductances in S, shape (n,), and a `CellStatus` for each: `OK` or `SATURATED`.
+
+    A cell that the bench knows as bad and does not connect reads NaN, `STUCK`.
+    """
 
     g_s: FloatArray
     status: StatusArray
@@ -292,4 +295,21 @@ class Crossbar(Protocol):
 
     def ground(self) -> None:
         """Every line to 0 V, now. Always allowed, also after an error."""
+        ...
+
+
+@dataclass(frozen=True)
+class LineFault:
+    """What a test of contacts found. where: "row 3", "cell (3, 2)". problem: in words, with the figure measured."""
+
+    where: str
+    problem: str
+
+
+@runtime_checkable
+class ContactTest(Protocol):
+    """A `Crossbar` that can tell, with voltages that change nothing, which of its lines are open or shorted."""
+
+    def test_contacts(self) -> list[LineFault]:
+        """Tests every line; grounds afterwards."""
         ...

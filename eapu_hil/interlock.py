@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from eapu_hil.hal import (
     Cells,
+    ContactTest,
     Crossbar,
     Direction,
     FloatArray,
@@ -25,6 +26,7 @@ from eapu_hil.hal import (
     IntArray,
     LimitError,
     Limits,
+    LineFault,
     PulseOutcome,
     Pulses,
     Reading,
@@ -129,6 +131,14 @@ class InterlockedCrossbar:
             outcome = self._inner.program(targets, recipe)
             self._ledger.record_writes(targets.cells, outcome, used.v_read_v, _strongest_v2(used))
         return outcome
+
+    def test_contacts(self) -> list[LineFault] | None:
+        """See `ContactTest`; None where the array cannot tell."""
+        self._refuse_when_closed()
+        if not isinstance(self._inner, ContactTest):
+            return None
+        with self._sending():
+            return self._inner.test_contacts()
 
     def ground(self) -> None:
         try:

@@ -27,6 +27,8 @@ _KINDS = {
     "recipes": ("recipe", "recipes"),
     "presets": ("preset", "twin/presets"),
     "passports": ("passport", "passports"),
+    "instruments": ("list of instruments", "instruments"),
+    "maps": ("channel map", "maps"),
 }
 # pydantic's words -> those of somebody who writes YAML
 _WORDS = {

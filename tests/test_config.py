@@ -52,12 +52,13 @@ def bench_file(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", packaged_names("benches"))
 def test_packaged_benches_load(name: str) -> None:
     config = bench(name)
-    assert (config.simulated, config.arrays, config.shape) == (True, 4, (128, 64))
+    size = (1, (16, 8)) if config.backend == "smu" else (4, (128, 64))
+    assert (config.simulated, (config.arrays, config.shape)) == (True, size)
     assert config.preset in packaged_names("presets")
 
 
 def test_packaged_benches_are_there() -> None:
-    assert set(packaged_names("benches")) >= {"twin", "ideal", "sim_controller"}
+    assert set(packaged_names("benches")) >= {"twin", "ideal", "sim_controller", "sim_2400", "sim_2600b"}
 
 
 def test_a_simulated_controller_has_the_keys_and_the_defaults_of_the_twin() -> None:
@@ -125,7 +126,7 @@ def test_any_float_comes_through_a_file_and_an_override(value: float) -> None:
         ({"backend": "controller"}, "bench: port: missing; backend 'controller' needs it"),
         (
             {"backend": "smu", "resource": "x", "preset": "ideal"},
-            "bench: preset: only for backend 'twin' and for ports sim:...; given with backend 'smu'",
+            "bench: preset: only for backend 'twin', ports sim:... and resources sim:...; given with backend 'smu'",
         ),
         (
             {"backend": "smu", "resource": "x", "overrides": {"a": 1}},
@@ -133,7 +134,7 @@ def test_any_float_comes_through_a_file_and_an_override(value: float) -> None:
         ),
         (
             {"backend": "controller", "port": "/dev/ttyACM0", "seed": 1},
-            "bench: seed: only for backend 'twin' and for ports sim:...; "
+            "bench: seed: only for backend 'twin', ports sim:... and resources sim:...; "
             "given with backend 'controller', port '/dev/ttyACM0'",
         ),
         (
@@ -144,7 +145,7 @@ def test_any_float_comes_through_a_file_and_an_override(value: float) -> None:
         ({"preset": "ideall"}, "did you mean 'ideal'?; packaged are ideal, rram_180nm"),
         (
             {"recipe": "none"},
-            "bench: recipe: recipe 'none': not packaged; packaged are rram_180nm, rram_180nm_settled, anything",
+            "bench: recipe: recipe 'none': not packaged; packaged are rram_180nm, rram_180nm_ms, rram_180nm_settled, ",
         ),
         ({"recipe": 5}, "bench: recipe: expected the name, path or content of a recipe"),
         ({"recipe": {"band_s": 1e-6}}, "bench: recipe.g_min_s: missing"),

@@ -106,6 +106,17 @@ class Instrument(ABC):
             raise self.wrong_answer(message, answer, f"{count} numbers")
         return values
 
+    def ask_each(self, message: str, count: int) -> list[float]:
+        """One number from each of `count` queries in one message, whose answers are separated by semicolons."""
+        answer = self.ask(message)
+        try:
+            values = [float(part) for part in answer.split(";")]
+        except ValueError:
+            values = []
+        if len(values) != count:
+            raise self.wrong_answer(message, answer, f"{count} numbers")
+        return values
+
     def check_errors(self, message: str) -> None:
         """Raises InstrumentError for the oldest entry of the error queue, and empties the queue into its notes."""
         first = self.next_error()

@@ -67,14 +67,20 @@ def listening(where: str) -> Iterator[Line]:
         line.close()
 
 
+def host_and_port(where: str, also: str = "") -> tuple[str, int]:
+    """HOST:PORT taken apart. also: what else would have been allowed, for the message. Raises ConfigError."""
+    host, colon, port = where.rpartition(":")
+    if not (host and colon and port.isdecimal() and int(port) < 65536):
+        raise ConfigError(f"--listen {where}: expected HOST:PORT{also}")
+    return host.strip("[]"), int(port)
+
+
 def _opened(where: str) -> Line:
     if where == PTY:
         return _Terminal()
-    host, colon, port = where.rpartition(":")
-    if not (host and colon and port.isdecimal() and int(port) < 65536):
-        raise ConfigError(f"--listen {where}: expected HOST:PORT or {PTY}")
+    host, port = host_and_port(where, f" or {PTY}")
     try:
-        return _TcpPort(host.strip("[]"), int(port))
+        return _TcpPort(host, port)
     except OSError as error:
         raise ConfigError(f"--listen {where}: {error.strerror or error}") from error
 

@@ -20,6 +20,21 @@ LIMITS = {
     "pulses_per_cell_max": 100,
     "v_read_max_v": 0.25,
 }
+# Instruments pulse for milliseconds.
+SLOW_LIMITS = {**LIMITS, "width_max_s": 2e-2}
+
+
+def instruments(resource: str, **instruments: Any) -> dict[str, Any]:
+    return {
+        "backend": "smu",
+        "resource": resource,
+        "instruments": instruments,
+        "overrides": {"faults.stuck_fraction": 0.0},
+        "shape": [16, 8],
+        "limits": SLOW_LIMITS,
+    }
+
+
 BENCHES: dict[str, dict[str, Any]] = {
     "twin rram_180nm": {
         "backend": "twin",
@@ -50,6 +65,10 @@ BENCHES: dict[str, dict[str, Any]] = {
         "shape": [16, 8],
         "limits": LIMITS,
     },
+    "Keithley 2400 + 707B": instruments("sim:2400"),
+    "Keithley 2450 + 707B": instruments("sim:2450"),
+    "Keithley 2600B + 707B": instruments("sim:2600b"),
+    "Keysight B2900 + 34980A": instruments("sim:b2900", switch="sim:34980a"),
 }
 # Of the frames between host and controller: corrupted, dropped, duplicated, delayed, reordered.
 FRAMES_HIT = {"controller on a bad line": 0.05}

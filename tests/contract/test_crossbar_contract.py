@@ -135,14 +135,14 @@ class TestProgram:
 
 
 class TestPulse:
-    def test_set_raises_and_reset_lowers(self, array: Crossbar, cells: Cells) -> None:
+    def test_set_raises_and_reset_lowers(self, bench: Bench, array: Crossbar, cells: Cells) -> None:
         array.program(Targets(cells, np.full(128, 15e-6)))
-        outcome = array.pulse(Pulses.same(cells, Polarity.SET, 2.5, 1.6, 1e-7))
+        outcome = array.pulse(Pulses.same(cells, Polarity.SET, 2.5, 1.6, bench.recipe.set.width_s))
         assert outcome.status.shape == (128,)
         assert outcome.status.dtype == np.uint8
         high_s = array.read(cells, V_READ_V).g_s
         assert (high_s > 18e-6).mean() > 0.97
-        array.pulse(Pulses.same(cells, Polarity.RESET, 2.2, 4.0, 1e-7))
+        array.pulse(Pulses.same(cells, Polarity.RESET, 2.2, 4.0, bench.recipe.set.width_s))
         assert (array.read(cells, V_READ_V).g_s < 0.6 * high_s).mean() > 0.97
 
     def test_count_is_per_cell(self, bench: Bench, array: Crossbar, cells: Cells) -> None:
@@ -154,7 +154,7 @@ class TestPulse:
                 polarity=np.full(128, int(Polarity.SET)),
                 amplitude_v=np.full(128, 1.2),
                 gate_v=np.full(128, 1.0),
-                width_s=np.full(128, 1e-7),
+                width_s=np.full(128, bench.recipe.set.width_s),
                 count=count,
             )
         )
@@ -173,7 +173,7 @@ class TestExactlyOnce:
         targets_s = np.random.default_rng(4).uniform(2e-6, 38e-6, 128)
         asked = int(array.program(Targets(cells, targets_s)).pulses.sum())
         assert LineRecord.read(directory).pulses - before == asked > 128
-        array.pulse(Pulses.same(cells, Polarity.SET, 1.2, 1.0, 1e-7, count=3))
+        array.pulse(Pulses.same(cells, Polarity.SET, 1.2, 1.0, bench.recipe.set.width_s, count=3))
         assert LineRecord.read(directory).pulses - before == asked + 3 * 128
 
 
@@ -234,15 +234,15 @@ def requests(recipe: Recipe) -> dict[str, Callable[[Crossbar], object]]:
             )
         }
     )
-    set_ = Polarity.SET
+    set_, width_s = Polarity.SET, recipe.set.width_s
     return {
-        "pulse amplitude": lambda a: a.pulse(Pulses.same(inside, set_, 3.6, 1.0, 1e-7)),
-        "pulse gate": lambda a: a.pulse(Pulses.same(inside, set_, 2.0, 5.1, 1e-7)),
-        "pulse width": lambda a: a.pulse(Pulses.same(inside, set_, 2.0, 1.0, 2e-3)),
-        "pulse count": lambda a: a.pulse(Pulses.same(inside, set_, 2.0, 1.0, 1e-7, count=101)),
-        "pulse outside": lambda a: a.pulse(Pulses.same(outside, set_, 2.0, 1.0, 1e-7)),
-        "pulse twice": lambda a: a.pulse(Pulses.same(twice, set_, 2.0, 1.0, 1e-7)),
-        "pulse not a number": lambda a: a.pulse(Pulses.same(inside, set_, np.nan, 1.0, 1e-7)),
+        "pulse amplitude": lambda a: a.pulse(Pulses.same(inside, set_, 3.6, 1.0, width_s)),
+        "pulse gate": lambda a: a.pulse(Pulses.same(inside, set_, 2.0, 5.1, width_s)),
+        "pulse width": lambda a: a.pulse(Pulses.same(inside, set_, 2.0, 1.0, 2 * a.limits.width_max_s)),
+        "pulse count": lambda a: a.pulse(Pulses.same(inside, set_, 2.0, 1.0, width_s, count=101)),
+        "pulse outside": lambda a: a.pulse(Pulses.same(outside, set_, 2.0, 1.0, width_s)),
+        "pulse twice": lambda a: a.pulse(Pulses.same(twice, set_, 2.0, 1.0, width_s)),
+        "pulse not a number": lambda a: a.pulse(Pulses.same(inside, set_, np.nan, 1.0, width_s)),
         "read voltage": lambda a: a.read(inside, 0.3),
         "read outside": lambda a: a.read(outside, V_READ_V),
         "product voltage": lambda a: a.vmm(np.full((1, 16), 0.3), Direction.FORWARD),
@@ -288,7 +288,7 @@ class TestLimits:
         cells = Cells.block(0, 1, 0, 1)
         array.read(cells, 0.25)
         array.vmm(np.full((1, 16), -0.25), Direction.FORWARD)
-        array.pulse(Pulses.same(cells, Polarity.RESET, 3.5, 5.0, 1e-3, count=1))
+        array.pulse(Pulses.same(cells, Polarity.RESET, 3.5, 5.0, array.limits.width_max_s, count=1))
 
 
 class TestGround:
@@ -307,7 +307,7 @@ class TestGround:
         acts: list[Callable[[], object]] = [
             lambda: array.read(cells, V_READ_V),
             lambda: array.vmm(np.zeros((1, 16)), Direction.FORWARD),
-            lambda: array.pulse(Pulses.same(cells, Polarity.SET, 1.0, 1.0, 1e-7)),
+            lambda: array.pulse(Pulses.same(cells, Polarity.SET, 1.0, 1.0, own_bench.recipe.set.width_s)),
             lambda: array.program(Targets(cells, np.full(128, 1e-5))),
             lambda: array.wait(0.1),
             array.clock_s,
@@ -325,12 +325,12 @@ class TestGround:
 
 
 class TestTime:
-    def test_the_clock_never_goes_back(self, array: Crossbar, cells: Cells) -> None:
+    def test_the_clock_never_goes_back(self, bench: Bench, array: Crossbar, cells: Cells) -> None:
         times_s = [array.clock_s()]
         for act in (
             lambda: array.read(cells, V_READ_V),
-            lambda: array.vmm(np.zeros((5, 16)), Direction.FORWARD),
-            lambda: array.pulse(Pulses.same(cells, Polarity.SET, 1.0, 1.0, 1e-7)),
+            lambda: array.vmm(np.full((5, 16), 0.1), Direction.FORWARD),
+            lambda: array.pulse(Pulses.same(cells, Polarity.SET, 1.0, 1.0, bench.recipe.set.width_s)),
             lambda: array.program(Targets(cells, np.full(128, 1e-5))),
         ):
             act()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eapu_drivers.instrument import InstrumentIdentity
 from eapu_hil.hal import FloatArray
+from eapu_hil.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -105,4 +106,35 @@ class SourceMeter(Protocol):
 
     def close(self) -> None:
         """Closes the line to the instrument."""
+        ...
+
+
+@dataclass(frozen=True)
+class Written:
+    """What write-verify did to one cell; the fields of `WriteOutcome`."""
+
+    g_before_s: float
+    g_after_s: float
+    pulses: int
+    reads: int
+    energy_j: float
+    status: int
+
+
+class Verifier(Protocol):
+    """An instrument that runs write-verify by itself, on the cell that is connected."""
+
+    def write(
+        self, g_target_s: float, recipe: Recipe, read: Setup, pulse: Setup, gate_read_v: float
+    ) -> Written:
+        """One epoch of `recipe`; source and gate are at 0 V afterwards."""
+        ...
+
+
+@runtime_checkable
+class SelfVerifying(Protocol):
+    """A `SourceMeter` that can run write-verify by itself, with another channel at the gate."""
+
+    def verifier(self, gate: SourceMeter) -> Verifier | None:
+        """None where it cannot with this gate."""
         ...

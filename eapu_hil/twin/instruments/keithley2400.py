@@ -12,9 +12,13 @@ from eapu_hil.twin.instruments.scpi import (
     PARAMETER_NOT_ALLOWED,
     ScpiDevice,
     ScpiError,
+    bit,
     boolean,
     choice,
+    nothing,
     real,
+    short_form,
+    shown,
 )
 
 IDENTITY = "KEITHLEY INSTRUMENTS INC.,MODEL 2400,{serial},C34 Sep 21 2016 15:30:00/A02  /S/K"
@@ -46,7 +50,7 @@ class Keithley2400(ScpiDevice):
         self._delay_s = 1e-3
         self._points = 1
         self._clears_itself = False
-        self._elements = [_short(name) for name in _ELEMENTS]
+        self._elements = [short_form(name) for name in _ELEMENTS]
         self._four_wire = False
         self._concurrent = True
         self._functions = ["VOLT:DC", "CURR:DC"]
@@ -68,47 +72,47 @@ class Keithley2400(ScpiDevice):
             ":SYSTem:ERRor:ALL?": self._all_errors,
             ":SYSTem:ERRor:COUNt?": lambda: str(self.error_count),
             ":SYSTem:CLEar": self.clear_errors,
-            ":SYSTem:BEEPer:STATe": lambda value: _nothing(boolean(value)),
+            ":SYSTem:BEEPer:STATe": lambda value: nothing(boolean(value)),
             ":SYSTem:LFRequency?": lambda: f"{LINE_HZ:.0f}",
             ":SYSTem:RSENse": self._set_four_wire,
-            ":SYSTem:RSENse?": lambda: _bit(self._four_wire),
+            ":SYSTem:RSENse?": lambda: bit(self._four_wire),
             ":STATus:MEASurement:CONDition?": self._condition,
             ":FORMat:ELEMents[:SENSe[1]]": self._set_elements,
             ":FORMat:ELEMents[:SENSe[1]]?": lambda: ",".join(self._elements),
             "[:SOURce[1]]:CLEar:AUTO": self._set_clears_itself,
-            "[:SOURce[1]]:CLEar:AUTO?": lambda: _bit(self._clears_itself),
+            "[:SOURce[1]]:CLEar:AUTO?": lambda: bit(self._clears_itself),
             "[:SOURce[1]]:FUNCtion[:MODE]": self._set_source_function,
             "[:SOURce[1]]:FUNCtion[:MODE]?": lambda: self._source_function,
             "[:SOURce[1]]:VOLTage:MODE": self._set_mode,
             "[:SOURce[1]]:VOLTage:MODE?": lambda: self._mode,
             level: self._set_level,
-            f"{level}?": lambda: _number(channel.level_v),
+            f"{level}?": lambda: shown(channel.level_v),
             "[:SOURce[1]]:VOLTage:RANGe": self._set_source_range,
-            "[:SOURce[1]]:VOLTage:RANGe?": lambda: _number(self._v_range_v),
-            "[:SOURce[1]]:VOLTage:RANGe:AUTO": lambda value: _nothing(boolean(value)),
+            "[:SOURce[1]]:VOLTage:RANGe?": lambda: shown(self._v_range_v),
+            "[:SOURce[1]]:VOLTage:RANGe:AUTO": lambda value: nothing(boolean(value)),
             "[:SOURce[1]]:LIST:VOLTage": self._set_list,
             "[:SOURce[1]]:LIST:VOLTage:APPend": self._append_list,
             "[:SOURce[1]]:LIST:VOLTage:POINts?": lambda: str(len(self._levels_v)),
-            "[:SOURce[1]]:SWEep:RANGing": lambda value: _nothing(choice(value, "BEST", "AUTO", "FIXed")),
+            "[:SOURce[1]]:SWEep:RANGing": lambda value: nothing(choice(value, "BEST", "AUTO", "FIXed")),
             "[:SOURce[1]]:SWEep:CABort": self._set_abort,
             "[:SOURce[1]]:DELay": self._set_delay,
-            "[:SOURce[1]]:DELay?": lambda: _number(self._delay_s),
+            "[:SOURce[1]]:DELay?": lambda: shown(self._delay_s),
             ":TRIGger:COUNt": self._set_points,
             ":TRIGger:COUNt?": lambda: str(self._points),
             "[:SENSe[1]]:FUNCtion:CONCurrent": self._set_concurrent,
             "[:SENSe[1]]:FUNCtion[:ON]": self._set_functions,
             "[:SENSe[1]]:FUNCtion[:ON]?": lambda: ",".join(f'"{name}"' for name in self._functions),
             "[:SENSe[1]]:CURRent[:DC]:PROTection[:LEVel]": self._set_limit,
-            "[:SENSe[1]]:CURRent[:DC]:PROTection[:LEVel]?": lambda: _number(channel.i_limit_a),
-            "[:SENSe[1]]:CURRent[:DC]:PROTection:TRIPped?": lambda: _bit(self._in_compliance()),
+            "[:SENSe[1]]:CURRent[:DC]:PROTection[:LEVel]?": lambda: shown(channel.i_limit_a),
+            "[:SENSe[1]]:CURRent[:DC]:PROTection:TRIPped?": lambda: bit(self._in_compliance()),
             "[:SENSe[1]]:CURRent[:DC]:RANGe[:UPPer]": self._set_range,
-            "[:SENSe[1]]:CURRent[:DC]:RANGe[:UPPer]?": lambda: _number(channel.i_range_a or I_RANGES_A[2]),
+            "[:SENSe[1]]:CURRent[:DC]:RANGe[:UPPer]?": lambda: shown(channel.i_range_a or I_RANGES_A[2]),
             "[:SENSe[1]]:CURRent[:DC]:RANGe:AUTO": self._set_autorange,
-            "[:SENSe[1]]:CURRent[:DC]:RANGe:AUTO?": lambda: _bit(channel.i_range_a is None),
+            "[:SENSe[1]]:CURRent[:DC]:RANGe:AUTO?": lambda: bit(channel.i_range_a is None),
             "[:SENSe[1]]:CURRent[:DC]:NPLCycles": self._set_nplc,
-            "[:SENSe[1]]:CURRent[:DC]:NPLCycles?": lambda: _number(channel.nplc),
+            "[:SENSe[1]]:CURRent[:DC]:NPLCycles?": lambda: shown(channel.nplc),
             ":OUTPut[1][:STATe]": self._set_output,
-            ":OUTPut[1][:STATe]?": lambda: _bit(channel.on),
+            ":OUTPut[1][:STATe]?": lambda: bit(channel.on),
             ":OUTPut[1]:SMODe": self._set_off_mode,
             ":OUTPut[1]:SMODe?": lambda: self._off_mode,
             ":INITiate[:IMMediate]": self._initiate,
@@ -138,7 +142,7 @@ class Keithley2400(ScpiDevice):
 
     def _set_elements(self, *names: str) -> None:
         self._elements = sorted(
-            {choice(name, *_ELEMENTS) for name in names}, key=list(map(_short, _ELEMENTS)).index
+            {choice(name, *_ELEMENTS) for name in names}, key=list(map(short_form, _ELEMENTS)).index
         )
 
     def _set_clears_itself(self, value: str) -> None:
@@ -261,20 +265,4 @@ class Keithley2400(ScpiDevice):
             "TIME": sample.time_s,
             "STAT": status,
         }
-        return ",".join(_number(values[name]) for name in self._elements)
-
-
-def _short(word: str) -> str:
-    return "".join(letter for letter in word if letter.isupper())
-
-
-def _bit(value: bool) -> str:
-    return str(int(value))
-
-
-def _number(value: float) -> str:
-    return f"{value:+.6E}"
-
-
-def _nothing(_: object) -> None:
-    return None
+        return ",".join(shown(values[name]) for name in self._elements)

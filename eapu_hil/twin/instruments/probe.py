@@ -87,6 +87,11 @@ class Probe:
         """Those that are wired to something; the instrument may have more."""
         return self._lines.keys()
 
+    @property
+    def sources(self) -> list[Source]:
+        """All that were taken so far."""
+        return list(self._sources.values())
+
     def source(self, bus: str) -> Source:
         """The source at `bus`, a new one where there is none yet."""
         return self._sources.setdefault(bus, Source())

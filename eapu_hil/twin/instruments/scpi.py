@@ -6,10 +6,12 @@ brackets may be left out, each with a function of the parameters that returns th
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import re
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 Act = Callable[..., str | None]
 
@@ -32,15 +34,32 @@ class ScpiError(Exception):
         self.error = error
 
 
+@dataclass(frozen=True)
+class _Command:
+    """needed, most: how many parameters `act` takes; most is None where there is no end to them."""
+
+    act: Act
+    needed: int
+    most: int | None
+
+    def run(self, parameters: list[str]) -> str | None:
+        if len(parameters) < self.needed:
+            raise ScpiError(MISSING_PARAMETER)
+        if self.most is not None and len(parameters) > self.most:
+            raise ScpiError(PARAMETER_NOT_ALLOWED)
+        return self.act(*(parameter.strip() for parameter in parameters))
+
+
 class ScpiDevice:
     """A device made of a command table. errors_max: length of the queue, whose last entry tells of an overflow."""
 
     def __init__(self, commands: Mapping[str, Act], errors_max: int = 10) -> None:
         """Patterns that end in `?` are queries; those that start with `*` are taken as they stand."""
-        self._acts: dict[str, Act] = {}
+        self._acts: dict[str, _Command] = {}
         for pattern, act in commands.items():
+            command = _Command(act, *_arity(act))
             for header in spellings(pattern):
-                self._acts[header] = act
+                self._acts[header] = command
         self._errors: deque[tuple[int, str]] = deque()
         self._errors_max = errors_max
 
@@ -54,7 +73,7 @@ class ScpiDevice:
             header, _, rest = unit.strip().partition(" ")
             try:
                 full, path = _absolute(header.upper(), path, self._acts)
-                answer = self._run(self._acts[full], split_quoted(rest, ",") if rest.strip() else [])
+                answer = self._acts[full].run(split_quoted(rest, ",") if rest.strip() else [])
             except ScpiError as error:
                 self.add_error(error.error)
                 break  # a command error ends the message
@@ -82,19 +101,8 @@ class ScpiDevice:
         """How many entries there are."""
         return len(self._errors)
 
-    @staticmethod
-    def _run(act: Act, parameters: list[str]) -> str | None:
-        needed, most = _arity(act)
-        if len(parameters) < needed:
-            raise ScpiError(MISSING_PARAMETER)
-        if most is not None and len(parameters) > most:
-            raise ScpiError(PARAMETER_NOT_ALLOWED)
-        return act(*(parameter.strip() for parameter in parameters))
-
 
 def _arity(act: Act) -> tuple[int, int | None]:
-    import inspect
-
     needed, most = 0, 0
     for parameter in inspect.signature(act).parameters.values():
         if parameter.kind is parameter.VAR_POSITIONAL:
@@ -104,7 +112,7 @@ def _arity(act: Act) -> tuple[int, int | None]:
     return needed, most
 
 
-def _absolute(header: str, path: str, known: Mapping[str, Act]) -> tuple[str, str]:
+def _absolute(header: str, path: str, known: Mapping[str, _Command]) -> tuple[str, str]:
     """The header from the root, and the path that later units of the message start from."""
     if header.startswith("*"):
         if header not in known:
@@ -124,7 +132,7 @@ def spellings(pattern: str) -> set[str]:
     query = pattern.endswith("?")
     choices: list[list[str]] = []
     for optional, name, maybe, must, _ in _NODE.findall(pattern.rstrip("?")):
-        short = "".join(letter for letter in name if letter.isupper())
+        short = short_form(name)
         numbers = ["", maybe] if maybe else [must]
         node = [f":{word}{tail}" for word in {short, name.upper()} for tail in numbers]
         choices.append([*node, ""] if optional else node)
@@ -175,7 +183,45 @@ def boolean(text: str) -> bool:
 def choice(text: str, *allowed: str) -> str:
     """One of the words, each given with its short form in capitals; returned in its short form."""
     for word in allowed:
-        short = "".join(letter for letter in word if not letter.islower())
-        if text.upper() in (short, word.upper()):
-            return short
+        if text.upper() in (short_form(word), word.upper()):
+            return short_form(word)
     raise ScpiError(ILLEGAL_VALUE)
+
+
+def short_form(word: str) -> str:
+    """`VOLTage` -> `VOLT`."""
+    return "".join(letter for letter in word if not letter.islower())
+
+
+def unquoted(text: str) -> str:
+    """A string parameter without its quotes."""
+    if len(text) < 2 or text[0] not in "\"'" or text[-1] != text[0]:
+        raise ScpiError(DATA_TYPE)
+    return text[1:-1]
+
+
+def channel_list(text: str) -> list[str]:
+    """`(@1101,1103:1105)` -> the channels, ranges written out."""
+    if not (text.startswith("(@") and text.endswith(")")):
+        raise ScpiError(DATA_TYPE)
+    names = []
+    for part in text[2:-1].split(","):
+        first, colon, last = part.strip().partition(":")
+        if not first.isdecimal() or (colon and not last.isdecimal()):
+            raise ScpiError(DATA_TYPE)
+        names += [str(number) for number in range(int(first), int(last or first) + 1)]
+    return names
+
+
+def bit(value: bool) -> str:
+    """The answer of a query for a boolean."""
+    return str(int(value))
+
+
+def shown(value: float) -> str:
+    """The answer of a query for a number."""
+    return f"{value:+.6E}"
+
+
+def nothing(_: object) -> None:
+    """For settings that a simulation takes, checks and does not need."""

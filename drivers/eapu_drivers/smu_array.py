@@ -1,0 +1,322 @@
+"""An array behind source-measure units and a switch matrix, as a `Crossbar`.
+
+One cell at a time: its column (bit line) at the source, its row (source line) at ground, its gate (word line) at the
+gate's source. A positive voltage is a SET.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eapu_drivers.contacts import find_faults
+from eapu_drivers.instrument import InstrumentIdentity, UnsupportedError
+from eapu_drivers.lines import Lines
+from eapu_drivers.smu.contract import Setup, SourceMeter, Verifier, Written
+from eapu_hil.hal import (
+    Cells,
+    CellStatus,
+    Direction,
+    FloatArray,
+    HilError,
+    Identity,
+    IntArray,
+    LimitError,
+    Limits,
+    LineFault,
+    Polarity,
+    PulseOutcome,
+    Pulses,
+    Reading,
+    Targets,
+    WriteOutcome,
+)
+from eapu_hil.recipe import Recipe
+from eapu_hil.writeverify import repeat_epochs, write_verify
+
+# How much of the voltage each bias has, by the number of biases: none, V/2, V/3 (V/3 at lines of the driven kind).
+_SHARES: tuple[tuple[float, ...], ...] = ((), (1 / 2,), (1 / 3, 2 / 3))
+
+
+class Clock(Protocol):
+    """Bench time."""
+
+    def now_s(self) -> float:
+        """It only moves forward."""
+        ...
+
+    def wait(self, duration_s: float) -> None:
+        """Lets time pass."""
+        ...
+
+
+@dataclass(frozen=True)
+class Setups:
+    """How the source reads and pulses, how gate and biases source, and the gate of readings in V."""
+
+    read: Setup
+    pulse: Setup
+    gate: Setup
+    bias: Setup
+    gate_read_v: float
+
+
+@dataclass(frozen=True, eq=False)
+class Sources:
+    """The instruments' channels. verifier: of the source, where it has one that may be used."""
+
+    cell: SourceMeter
+    gate: SourceMeter
+    bias: Sequence[SourceMeter]
+    verifier: Verifier | None = None
+
+    def all(self) -> list[SourceMeter]:
+        """Every channel."""
+        return [self.cell, self.gate, *self.bias]
+
+
+class SmuArray:
+    """The array. recipe: what a program request uses when it names none.
+
+    Requests raise UnsupportedError (a LimitError) for what the instruments cannot do, before anything is sent, and
+    TransportError, ProtocolError or InstrumentError where one fails. Positions that the channel map calls bad are never
+    connected: they read NaN with status STUCK, and are not written; a pulse to one is refused.
+    """
+
+    def __init__(
+        self, sources: Sources, lines: Lines, setups: Setups, recipe: Recipe, identity: Identity, clock: Clock
+    ) -> None:
+        self._sources = sources
+        self._lines = lines
+        self._setups = setups
+        self._recipe = recipe
+        self._identity = identity
+        self._clock = clock
+        self._instruments = lines.wiring.instruments
+        self._bad = np.zeros(lines.wiring.shape, np.bool_)
+        for row, column in self._instruments.map.bad:
+            self._bad[row, column] = True
+        self._setup: Setup | None = None  # of the cell's source; None: all have to be set up
+        self._gate_v = 0.0
+
+    @property
+    def identity(self) -> Identity:
+        return self._identity
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self._lines.wiring.shape
+
+    @property
+    def limits(self) -> Limits:
+        """What the instruments can do; a bench file may not ask for more."""
+        cell, gate = self._sources.cell.abilities, self._sources.gate.abilities
+        return Limits(
+            v_max_v=cell.v_max_v,
+            v_gate_max_v=gate.v_max_v,
+            i_max_a=cell.i_limit_max_a,
+            width_max_s=cell.pulse_max_s,
+            pulses_per_cell_max=2**31 - 1,
+            v_read_max_v=cell.v_max_v,
+        )
+
+    def clock_s(self) -> float:
+        return self._clock.now_s()
+
+    def wait(self, duration_s: float) -> None:
+        self._clock.wait(duration_s)
+
+    def read(self, cells: Cells, v_read_v: float) -> Reading:
+        """Cell after cell; each takes a change of crosspoints and one reading."""
+        g_s, status = np.full(len(cells), np.nan), np.full(len(cells), CellStatus.STUCK, np.uint8)
+        for index in np.flatnonzero(~self._bad[cells.row, cells.col]):
+            self._select(int(cells.row[index]), int(cells.col[index]))
+            self._ready(self._setups.read, self._setups.gate_read_v)
+            seen = self._sources.cell.sweep(np.array([v_read_v]))
+            g_s[index] = seen.current_a[0] / v_read_v
+            beyond = bool(seen.limited[0] or seen.overflow[0])
+            status[index] = CellStatus.SATURATED if beyond else CellStatus.OK
+        return Reading(g_s, status)
+
+    def vmm(
+        self,
+        v_in_v: NDArray[np.floating],
+        direction: Direction,
+        lines_in: IntArray | None = None,
+        lines_out: IntArray | None = None,
+    ) -> FloatArray:
+        """Products by superposition: every driven line with every measured line, one cell after another.
+
+        The cost is one change of crosspoints a cell and one reading for each of its voltages that is not 0:
+        lines in x lines out x batch readings, where a board takes one conversion a line and vector. What many
+        lines do to each other through the resistance of the wires is not in the result.
+        """
+        forward = direction is Direction.FORWARD
+        count_in, count_out = self.shape if forward else self.shape[::-1]
+        driven = np.arange(count_in) if lines_in is None else np.asarray(lines_in)
+        measured = np.arange(count_out) if lines_out is None else np.asarray(lines_out)
+        volts_v = np.asarray(v_in_v, dtype=np.float64)
+        total_a = np.zeros((volts_v.shape[0], measured.size))
+        for place, line in enumerate(driven):
+            vectors = np.flatnonzero(volts_v[:, place])
+            if not vectors.size:
+                continue
+            for out, other in enumerate(measured):
+                row, column = (int(line), int(other)) if forward else (int(other), int(line))
+                if not self._bad[row, column]:
+                    levels_v = volts_v[vectors, place] * (-1.0 if forward else 1.0)
+                    total_a[vectors, out] += self._swept(row, column, levels_v) * (-1.0 if forward else 1.0)
+        return total_a
+
+    def _swept(self, row: int, column: int, levels_v: FloatArray) -> FloatArray:
+        """Currents out of the column of a cell for voltages at its column, A."""
+        self._select(row, column)
+        self._ready(self._setups.read, self._setups.gate_read_v)
+        most = self._sources.cell.abilities.points_max
+        parts = [levels_v[first : first + most] for first in range(0, levels_v.size, most)]
+        return np.concatenate([self._sources.cell.sweep(part).current_a for part in parts])
+
+    def pulse(self, pulses: Pulses) -> PulseOutcome:
+        self._require_possible(pulses)
+        status = np.full(len(pulses.cells), CellStatus.OK, np.uint8)
+        for index in range(len(pulses.cells)):
+            row, column = int(pulses.cells.row[index]), int(pulses.cells.col[index])
+            down = pulses.polarity[index] == Polarity.RESET
+            reverse = bool(down) and self._instruments.reset == "reversed"
+            level_v = float(pulses.amplitude_v[index]) * (-1.0 if down and not reverse else 1.0)
+            self._select(row, column, reverse)
+            self._ready(self._setups.pulse, float(pulses.gate_v[index]))
+            shares = _SHARES[len(self._sources.bias)]
+            for bias, share in zip(self._sources.bias, shares, strict=True):
+                bias.hold(share * level_v)
+            hit = self._sources.cell.pulse(level_v, float(pulses.width_s[index]), int(pulses.count[index]))
+            for bias in self._sources.bias:
+                bias.hold(0.0)
+            if hit:
+                status[index] = CellStatus.COMPLIANCE
+        return PulseOutcome(status)
+
+    def program(self, targets: Targets, recipe: Recipe | None = None) -> WriteOutcome:
+        """Write-verify, cell after cell, so that crosspoints move once a cell; `time_max_s` is for each cell.
+
+        Runs in the instrument where that has a script for it (2600B), else from here.
+        """
+        return repeat_epochs(self, targets, recipe or self._recipe, self._one_epoch)
+
+    def _one_epoch(self, targets: Targets, recipe: Recipe) -> WriteOutcome:
+        n = len(targets)
+        total = WriteOutcome(
+            np.full(n, np.nan),
+            np.full(n, np.nan),
+            np.zeros(n, np.int64),
+            np.zeros(n, np.int64),
+            np.zeros(n),
+            np.full(n, CellStatus.STUCK, np.uint8),
+        )
+        once = recipe.model_copy(update={"epochs": 1})
+        write = self._write_there if self._sources.verifier is not None else self._write_from_here
+        for index in np.flatnonzero(~self._bad[targets.cells.row, targets.cells.col]):
+            one = slice(index, index + 1)
+            done = write(Targets(targets.cells[one], targets.g_target_s[one]), once)
+            for name, values in vars(total).items():
+                values[index] = getattr(done, name)
+        return total
+
+    def _write_from_here(self, target: Targets, recipe: Recipe) -> Written:
+        done = write_verify(self, target, recipe)
+        return Written(**{name: values[0].item() for name, values in vars(done).items()})
+
+    def _write_there(self, target: Targets, recipe: Recipe) -> Written:
+        assert self._sources.verifier is not None
+        setups = self._setups
+        self._select(int(target.cells.row[0]), int(target.cells.col[0]))
+        self._ready(setups.read, 0.0)
+        self._setup = None  # the script changes it
+        done = self._sources.verifier.write(
+            float(target.g_target_s[0]), recipe, setups.read, setups.pulse, setups.gate_read_v
+        )
+        self._gate_v = 0.0
+        return done
+
+    def ground(self) -> None:
+        """Every source to 0 V and off, then every line to the ground bus. Tries all, whatever fails."""
+        self._setup, self._gate_v = None, 0.0
+        failures: list[HilError] = []
+        acts: list[Callable[[], None]] = [source.safe_off for source in self._sources.all()]
+        for act in [*acts, self._lines.ground]:
+            try:
+                act()
+            except HilError as error:
+                failures.append(error)
+        if failures:
+            raise HilError("; ".join(str(error) for error in failures)) from failures[0]
+
+    def test_contacts(self) -> list[LineFault]:
+        """Shorted positions, leaking gates, lines without contact (see `contacts.py`); grounds afterwards."""
+        gate, setups = self._sources.gate, self._setups
+        self._rest()
+        gate.set_up(setups.gate)
+        gate.output(True)
+        cell, nplc = self._sources.cell, setups.read.nplc
+        faults = find_faults(cell, gate, self._lines, self._bad, setups.gate_read_v, nplc)
+        self.ground()
+        return faults
+
+    def _rest(self) -> None:
+        """Every source to 0 V before crosspoints move: relays that switch a current wear, and cells would see it.
+
+        The cell's source and the biases are there between any two requests; the gate stays up for the next one.
+        """
+        if self._gate_v != 0.0:
+            self._gate_v = 0.0
+            self._sources.gate.hold(0.0)
+
+    def _select(self, row: int, column: int, reverse: bool = False) -> None:
+        crosspoints = self._lines.wiring.cell(row, column, reverse)
+        if crosspoints != self._lines.connected:
+            self._rest()
+            self._lines.connect(crosspoints)
+
+    def _ready(self, setup: Setup, gate_v: float) -> None:
+        """The cell's source as `setup` says, at 0 V, the gate at `gate_v`; sets up what was off."""
+        sources = self._sources
+        if self._setup is None:
+            for source, its_own in (
+                (sources.gate, self._setups.gate),
+                *((bias, self._setups.bias) for bias in sources.bias),
+                (sources.cell, setup),
+            ):
+                source.set_up(its_own)
+                source.output(True)
+            self._setup, self._gate_v = setup, 0.0
+        elif self._setup != setup:
+            sources.cell.set_up(setup)
+            self._setup = setup
+        if self._gate_v != gate_v:
+            sources.gate.hold(gate_v)
+            self._gate_v = gate_v
+
+    def _require_possible(self, pulses: Pulses) -> None:
+        """Before anything is sent."""
+        bad = np.flatnonzero(self._bad[pulses.cells.row, pulses.cells.col])
+        if bad.size:
+            row, column = pulses.cells.row[bad[0]], pulses.cells.col[bad[0]]
+            raise LimitError(
+                f"cell ({row}, {column}): a pulse asked; the channel map calls it bad (instruments.map.bad)"
+            )
+        can = self._sources.cell.abilities
+        wrong = np.flatnonzero((pulses.width_s < can.pulse_min_s) | (pulses.width_s > can.pulse_max_s))
+        if wrong.size:
+            name = _called(self._sources.cell.identity)
+            raise UnsupportedError(
+                f"{name}: a pulse of {pulses.width_s[wrong[0]]:.3g} s asked; it can do {can.pulse_min_s:.3g} s to "
+                f"{can.pulse_max_s:.3g} s"
+            )
+
+
+def _called(identity: InstrumentIdentity) -> str:
+    return f"{identity.maker} {identity.model}"

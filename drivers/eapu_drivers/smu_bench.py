@@ -1,0 +1,150 @@
+"""Opens the array of a bench of instruments: real ones over VISA, or simulated ones behind the same VISA stack."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from eapu_drivers.families import open_source_meter, open_switch
+from eapu_drivers.lines import Lines, Wiring
+from eapu_drivers.smu.contract import SelfVerifying, Setup, SourceMeter, Verifier
+from eapu_drivers.smu_array import Clock, Setups, SmuArray, Sources
+from eapu_drivers.switch.contract import SwitchMatrix
+from eapu_drivers.transport import Transport, VisaTransport
+from eapu_hil.config import BenchConfig
+from eapu_hil.hal import ConfigError, Crossbar, Identity
+from eapu_hil.provenance import git_commit
+from eapu_hil.twin.instruments.station import Place, open_station
+from eapu_hil.wiring import Instruments
+
+_GATE_NPLC = 1.0
+
+
+@contextmanager
+def open_arrays(config: BenchConfig, chip_dir: Path) -> Iterator[list[Crossbar]]:
+    """The one array of the bench.
+
+    Raises ConfigError where an instrument is another than the bench file says or cannot do what it asks;
+    TransportError, ProtocolError or InstrumentError where one does not answer as it should.
+    """
+    instruments = config.instruments
+    if instruments is None:
+        raise ConfigError(
+            "bench: instruments: missing; backend 'smu' needs it where the resource is a real instrument"
+        )
+    with ExitStack() as stack:
+        clock: Clock = WallClock()
+        places = _places(config, instruments)
+        if config.simulated:
+            clock, places = stack.enter_context(open_station(config, chip_dir))
+        lines_to = _Opened(instruments.visa, stack)
+        roles = [role for role in places if role != "switch"]
+        meters = [open_source_meter(lines_to[places[role].resource], places[role].channel) for role in roles]
+        switch = open_switch(lines_to[places["switch"].resource])
+        yield [assembled(config, instruments, meters, switch, clock)]
+
+
+class WallClock:
+    """Bench time of real instruments: seconds since 1970 at the start, counted on by the monotonic clock."""
+
+    def __init__(self) -> None:
+        self._start_s = time.time() - time.monotonic()
+
+    def now_s(self) -> float:
+        return self._start_s + time.monotonic()
+
+    def wait(self, duration_s: float) -> None:
+        time.sleep(duration_s)
+
+
+def assembled(
+    config: BenchConfig,
+    instruments: Instruments,
+    meters: list[SourceMeter],
+    switch: SwitchMatrix,
+    clock: Clock,
+) -> SmuArray:
+    """The array from opened instruments: at the columns, at the gates, biases; and the matrix. Grounds every line.
+
+    Any objects with the methods of `SourceMeter` and `SwitchMatrix` serve. Raises ConfigError for a recipe with
+    pulses that the source cannot make.
+    """
+    source, gate, *bias = meters
+    _require_widths(config, source)
+    limits = config.limits
+    setups = Setups(
+        read=Setup(limits.v_read_max_v, instruments.i_read_max_a, instruments.nplc),
+        pulse=Setup(limits.v_max_v, limits.i_max_a, instruments.nplc),
+        gate=Setup(limits.v_gate_max_v, instruments.i_gate_max_a, _GATE_NPLC),
+        bias=Setup(limits.v_max_v, limits.i_max_a, instruments.nplc),
+        gate_read_v=instruments.gate_read_v or config.recipe.reset.gate_v,
+    )
+    if setups.gate_read_v > limits.v_gate_max_v:
+        raise ConfigError(
+            f"bench: instruments.gate_read_v: {setups.gate_read_v} V asked; "
+            f"allowed is at most {limits.v_gate_max_v} V (limits.v_gate_max_v)"
+        )
+    names = [one.identity for one in (*meters, switch)]
+    identity = Identity(
+        " + ".join(dict.fromkeys(name.model for name in names)),
+        "/".join(dict.fromkeys(name.serial for name in names)),
+        "/".join(dict.fromkeys(name.firmware for name in names)),
+        str(git_commit().get("commit") or ""),
+    )
+    sources = Sources(source, gate, bias, _verifier(instruments, source, gate))
+    array = SmuArray(sources, Lines(switch, Wiring(instruments)), setups, config.recipe, identity, clock)
+    array.ground()
+    return array
+
+
+def _verifier(instruments: Instruments, source: SourceMeter, gate: SourceMeter) -> Verifier | None:
+    """Write-verify in the instrument needs a cell that stays connected, and lines that nobody else drives."""
+    if isinstance(source, SelfVerifying) and instruments.reset == "negative" and not instruments.bias:
+        return source.verifier(gate)
+    return None
+
+
+def _require_widths(config: BenchConfig, source: SourceMeter) -> None:
+    can, recipe = source.abilities, config.recipe
+    for key, width_s in (
+        ("set", recipe.set.width_s),
+        ("reset", recipe.reset.width_s),
+        ("form", recipe.form.width_s),
+    ):
+        if not can.pulse_min_s <= width_s <= can.pulse_max_s:
+            raise ConfigError(
+                f"bench: recipe.{key}.width_s: {width_s:.3g} s; the {source.identity.model} makes pulses of "
+                f"{can.pulse_min_s:.3g} s to {can.pulse_max_s:.3g} s"
+            )
+
+
+def _places(config: BenchConfig, instruments: Instruments) -> Mapping[str, Place]:
+    first = Place(str(config.resource), instruments.channel)
+    places = {"source": first}
+    for role, terminal in [
+        ("gate", instruments.gate),
+        *((f"bias{k}", b) for k, b in enumerate(instruments.bias)),
+    ]:
+        places[role] = Place(terminal.resource or first.resource, terminal.channel)
+    if len(set(places.values())) != len(places):
+        raise ConfigError(
+            "bench: instruments: gate and bias: two sources are the same channel of the same resource; name another "
+            "channel or resource"
+        )
+    return {**places, "switch": Place(instruments.switch, None)}
+
+
+class _Opened:
+    """Lines to resources, each opened once: two channels of one instrument share it."""
+
+    def __init__(self, visa: str, stack: ExitStack) -> None:
+        self._visa = visa
+        self._stack = stack
+        self._lines: dict[str, Transport] = {}
+
+    def __getitem__(self, resource: str) -> Transport:
+        if resource not in self._lines:
+            self._lines[resource] = self._stack.enter_context(VisaTransport(resource, self._visa))
+        return self._lines[resource]

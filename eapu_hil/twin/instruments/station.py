@@ -1,0 +1,178 @@
+"""The simulated instruments of a bench: a probe station around the bench's array, each instrument on a TCP port."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from eapu_hil.config import BenchConfig
+from eapu_hil.hal import ConfigError
+from eapu_hil.twin.array import TwinArray
+from eapu_hil.twin.driver import simulated_arrays
+from eapu_hil.twin.instruments.keithley707b import Keithley707B
+from eapu_hil.twin.instruments.keithley2400 import Keithley2400
+from eapu_hil.twin.instruments.keithley2450 import Keithley2450
+from eapu_hil.twin.instruments.keithley2600b import Keithley2600B
+from eapu_hil.twin.instruments.keysight34980a import Keysight34980A
+from eapu_hil.twin.instruments.keysight_b2900 import KeysightB2900
+from eapu_hil.twin.instruments.probe import GROUND, Probe
+from eapu_hil.twin.instruments.server import Device, Server
+from eapu_hil.twin.state import BenchClock
+from eapu_hil.wiring import ChannelMap
+
+SOURCE_METERS = ("2400", "2450", "2600b", "b2900")
+SWITCHES = ("707b", "34980a")
+_TWO_CHANNELS = ("2600b", "b2900")
+_MESSAGE_S = 1e-3  # bench time of one message on the bus
+_GATE_SUPPLY_V = 4.0
+
+
+class Station:
+    """The station of one bench. probe, servers: for tests, which let things go wrong.
+
+    servers: by role, `source`, `gate`, `bias0`, `bias1`, `switch`; two channels of one instrument share a server.
+    """
+
+    def __init__(self, array: TwinArray, clock: BenchClock, probe: Probe) -> None:
+        self.probe = probe
+        self.servers: dict[str, Server] = {}
+        self._array = array
+        self._clock = clock
+        self._lock = threading.RLock()
+
+    def serve(self, device: Device, host: str = "127.0.0.1", port: int = 0) -> Server:
+        """Puts a device on a port. Raises ConfigError where that cannot be had."""
+        return Server(device, self._lock, self._tick, host, port)
+
+    def _tick(self) -> None:
+        self.probe.catch_up()
+        self.probe.elapse(_MESSAGE_S)
+
+    def now_s(self) -> float:
+        """Bench time, simulated."""
+        with self._lock:
+            return self._clock.now_s()
+
+    def wait(self, duration_s: float) -> None:
+        """Advances the clock; the cells relax."""
+        with self._lock:
+            self.probe.elapse(duration_s)
+            self._array.waited(duration_s)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a client finds the instrument of a role: VISA name, channel."""
+
+    resource: str
+    channel: str | None
+
+
+@contextmanager
+def open_station(config: BenchConfig, chip_dir: Path) -> Iterator[tuple[Station, Mapping[str, Place]]]:
+    """The instruments that the bench's `sim:` names ask for, and where each role of them answers.
+
+    The state of the cells lives in `chip_dir`/twin. Raises ConfigError for a name that is no simulation.
+    """
+    assert config.instruments is not None
+    instruments = config.instruments
+    clock, [array] = simulated_arrays(config, chip_dir)
+    roles = ["source", "gate", *(f"bias{number}" for number in range(len(instruments.bias)))]
+    station = Station(array, clock, Probe(array, clock, wires(instruments.map)))
+    kind = _known(str(config.resource), SOURCE_METERS)
+    switch = _known(instruments.switch, SWITCHES)
+    places: dict[str, Place] = {}
+    with ExitStack() as stack:
+
+        def served(device: Device) -> Server:
+            server = station.serve(device)
+            stack.callback(server.close)
+            return server
+
+        for group in (
+            [roles[k : k + 2] for k in range(0, len(roles), 2)] if kind in _TWO_CHANNELS else _each(roles)
+        ):
+            server = served(source_meter(kind, station.probe, group, serial=f"sim-{group[0]}"))
+            for role, channel in zip(group, _channels(kind), strict=False):
+                station.servers[role] = server
+                places[role] = Place(server.resource, channel)
+        station.servers["switch"] = served(_switch(switch, station.probe))
+        places["switch"] = Place(station.servers["switch"].resource, None)
+        yield station, places
+
+
+@contextmanager
+def open_source_meter(
+    kind: str, config: BenchConfig, chip_dir: Path, host: str, port: int
+) -> Iterator[Server]:
+    """One instrument for any client, wired by hand to the cell (0, 0): no switch, in real time.
+
+    Its first channel is at the cell's column, the row at ground; the second, where there is one, at the gate, which is
+    otherwise held open by a supply of its own.
+    """
+    clock, [array, *_] = simulated_arrays(config, chip_dir)
+    by_hand = {"column": ("source", "column0"), "row": (GROUND, "row0"), "gate": ("gate", "gate0")}
+    station = Station(array, clock, Probe(array, clock, by_hand, real_time=True))
+    station.probe.close_crosspoints(by_hand.keys())
+    buses = ["source", "gate"] if kind in _TWO_CHANNELS else ["source"]
+    if len(buses) == 1:
+        station.probe.drive(station.probe.source("gate"), level_v=_GATE_SUPPLY_V, on=True)
+    server = station.serve(source_meter(kind, station.probe, buses, serial="sim"), host, port)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def wires(channels: ChannelMap) -> dict[str, tuple[str, str]]:
+    """Every crosspoint of a map -> its bus, by role, and its line."""
+    buses = channels.buses
+    roles = {buses.source: "source", buses.ground: GROUND, buses.gate: "gate"}
+    roles |= {bus: f"bias{number}" for number, bus in enumerate(buses.bias)}
+    kinds = ("row", "column", "gate")
+    return {
+        name.replace("?", bus): (role, f"{kind}{number}")
+        for kind in kinds
+        for number, name in enumerate(channels.lines(kind))  # type: ignore[arg-type]
+        for bus, role in roles.items()
+    }
+
+
+def source_meter(kind: str, probe: Probe, buses: Sequence[str], serial: str) -> Device:
+    """A simulated instrument of a family with a channel at each of `buses`."""
+    match kind:
+        case "2400":
+            return Keithley2400(probe, buses[0], serial=serial)
+        case "2450":
+            return Keithley2450(probe, buses[0], serial=serial)
+        case "2600b":
+            return Keithley2600B(probe, buses, serial=serial)
+        case _:
+            return KeysightB2900(probe, buses, serial=serial)
+
+
+def _switch(kind: str, probe: Probe) -> Device:
+    return (
+        Keithley707B(probe, serial="sim-switch")
+        if kind == "707b"
+        else Keysight34980A(probe, serial="sim-switch")
+    )
+
+
+def _channels(kind: str) -> Sequence[str | None]:
+    return {"2600b": ["a", "b"], "b2900": ["1", "2"]}.get(kind, [None])
+
+
+def _each(roles: Sequence[str]) -> list[list[str]]:
+    return [[role] for role in roles]
+
+
+def _known(name: str, kinds: Sequence[str]) -> str:
+    kind = name.removeprefix("sim:")
+    if kind not in kinds:
+        allowed = ", ".join(f"sim:{one}" for one in kinds)
+        raise ConfigError(f"bench: {name!r}: no such simulation; allowed are {allowed}")
+    return kind

@@ -1,0 +1,163 @@
+"""How a bench of instruments is wired: which source is at which bus, which crosspoint leads to which line.
+
+Part of a bench file (`instruments`), and, as it can be long, a file of its own for the channel map (`map`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, Field, NonNegativeInt, PositiveFloat, model_validator
+
+from eapu_hil.loading import FileModel
+
+Line = Literal["row", "column", "gate"]
+
+_BUS = "?"  # stands for the bus in the name of a line's crosspoints
+_RANGE = re.compile(r"(.*?)(\d+)\.\.(.*?)(\d+)")
+_BIAS_SOURCES = {"grounded": 0, "floating": 0, "half": 1, "third": 2}
+
+
+class Buses(FileModel):
+    """Names of the buses in crosspoints: source and ground of the bit and source lines, gate, biases."""
+
+    source: str
+    ground: str
+    gate: str
+    bias: list[str] = Field(default_factory=list)
+
+
+class ChannelMap(FileModel):
+    """Which crosspoints connect a line of the array to the buses.
+
+    rows, columns, gates: for each line its crosspoints, with `?` for the bus: `1?07` is 1A07 at bus A. `1?01..1?12`
+        stands for twelve of them. A row has one gate line.
+    bad: positions [row, column] that must never be connected, such as known shorts.
+    """
+
+    buses: Buses
+    rows: list[str]
+    columns: list[str]
+    gates: list[str]
+    bad: list[tuple[NonNegativeInt, NonNegativeInt]] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _one_crosspoint_each(self) -> ChannelMap:
+        lines = [name for kind in ("row", "column", "gate") for name in self.lines(kind)]
+        for name in lines:
+            if name.count(_BUS) != 1:
+                raise ValueError(f"line {name!r}: must have one {_BUS!r}, which stands for the bus")
+        twice = sorted({name for name in lines if lines.count(name) > 1})
+        if twice:
+            raise ValueError(f"line {twice[0]!r} stands there twice")
+        buses = [self.buses.source, self.buses.ground, self.buses.gate, *self.buses.bias]
+        if len(set(buses)) != len(buses):
+            raise ValueError(f"buses {', '.join(buses)}: each must have a name of its own")
+        rows, gates = len(self.lines("row")), len(self.lines("gate"))
+        if rows != gates:
+            raise ValueError(f"{rows} rows and {gates} gates; each row must have one gate")
+        return self
+
+    def lines(self, kind: Line) -> list[str]:
+        """The lines of a kind, ranges written out."""
+        given = {"row": self.rows, "column": self.columns, "gate": self.gates}[kind]
+        return [name for entry in given for name in _expanded(entry)]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows, columns."""
+        return len(self.lines("row")), len(self.lines("column"))
+
+    def crosspoint(self, kind: Line, number: int, bus: str) -> str:
+        """The crosspoint of a line and a bus, in the instrument's words."""
+        return self.lines(kind)[number].replace(_BUS, bus)
+
+
+class Terminal(FileModel):
+    """A further source. resource: its VISA name; None means the instrument of the bench's `resource`.
+
+    channel: for an instrument that has several.
+    """
+
+    resource: str | None = None
+    channel: str | None = None
+
+
+class Instruments(FileModel):
+    """What stands around the array besides the source of `resource`.
+
+    visa: which VISA, in PyVISA's words: "@py" (no vendor's library needed), "@ivi", or the path of a library.
+    channel: of `resource`. gate: the source of the word lines. bias: sources of the unselected lines.
+    switch: VISA name of the switch matrix.
+    unselected: rows and columns that are not addressed are grounded, floating, at half the voltage (one bias), or
+        after the V/3 scheme (two: at a third for lines of the driven kind, two thirds for the others).
+    reset: how a RESET reaches the cell. negative: the column goes below 0 V; the bulk of the chip's transistors must
+        allow that. reversed: the row is driven in the column's place, so nothing goes below 0 V; the other columns
+        must then float.
+    nplc: integration time of a reading in power line periods. i_read_max_a, i_gate_max_a: compliance of readings and
+        of the gate. gate_read_v: gate of readings; None takes the recipe's gate for RESET.
+    """
+
+    references: ClassVar[Mapping[str, tuple[type[BaseModel], str]]] = {"map": (ChannelMap, "maps")}
+
+    visa: str = "@py"
+    channel: str | None = None
+    gate: Terminal
+    bias: list[Terminal] = Field(default_factory=list)
+    switch: str
+    map: ChannelMap
+    unselected: Literal["grounded", "floating", "half", "third"]
+    reset: Literal["negative", "reversed"]
+    nplc: PositiveFloat = 0.1
+    i_read_max_a: PositiveFloat = 1e-4
+    i_gate_max_a: PositiveFloat = 1e-6
+    gate_read_v: PositiveFloat | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Instruments:
+        needed = _BIAS_SOURCES[self.unselected]
+        if len(self.bias) != needed or len(self.map.buses.bias) < needed:
+            raise ValueError(
+                f"unselected: {self.unselected!r} needs {needed} sources in bias and buses in map.buses.bias; "
+                f"there are {len(self.bias)} and {len(self.map.buses.bias)}"
+            )
+        if self.reset == "reversed" and self.unselected != "floating":
+            raise ValueError(
+                f"reset: 'reversed' drives a whole row, so unselected must be 'floating'; it is {self.unselected!r}"
+            )
+        return self
+
+
+def simulated_instruments(shape: tuple[int, int], given: Mapping[str, object]) -> dict[str, object]:
+    """What a bench with `resource: sim:...` has where its file does not say otherwise: a 707B with one card a slot."""
+    matrix = given.get("switch", "sim:707b")
+    columns_a_slot, buses = (16, list("1234")) if matrix == "sim:34980a" else (12, list("ABCDE"))
+    rows, columns = shape
+    names = [f"{1 + k // columns_a_slot}?{1 + k % columns_a_slot:02d}" for k in range(2 * rows + columns)]
+    source, ground, gate, *bias = buses
+    return {
+        "gate": {},
+        "switch": matrix,
+        "map": {
+            "buses": {"source": source, "ground": ground, "gate": gate, "bias": bias},
+            "rows": names[:rows],
+            "columns": names[rows : rows + columns],
+            "gates": names[rows + columns :],
+        },
+        "unselected": "grounded",
+        "reset": "negative",
+        **given,
+    }
+
+
+def _expanded(entry: str) -> list[str]:
+    """`1?01..1?12` -> the twelve; anything else stands for itself."""
+    found = _RANGE.fullmatch(entry)
+    if found is None:
+        return [entry]
+    first, start, last, stop = found.groups()
+    if first != last or len(start) != len(stop) or int(stop) < int(start):
+        raise ValueError(f"line {entry!r}: a range must differ in its last number only, and rise")
+    return [f"{first}{number:0{len(start)}d}" for number in range(int(start), int(stop) + 1)]

@@ -1,0 +1,198 @@
+"""What can go wrong with an instrument, and how each ends: an error that names it, and every output off.
+
+The table `FAULTS` lists them all. Each is tried against the whole bench, with every family at the cells and every
+matrix: open, then a reading or a pulse in which it happens.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import eapu_drivers.smu_bench as smu_bench
+import pytest
+from stations import LIMITS
+
+from eapu_hil.bench import Bench, open_bench
+from eapu_hil.hal import (
+    Cells,
+    CellStatus,
+    HilError,
+    InstrumentError,
+    Polarity,
+    ProtocolError,
+    Pulses,
+    TransportError,
+)
+from eapu_hil.twin.instruments import station as stations
+from eapu_hil.twin.instruments.server import Mishap
+from eapu_hil.twin.instruments.station import Station
+
+TIMEOUT_S = 2.2  # of a reading or a pulse, as the drivers compute them
+SLACK_S = 1.0
+FAMILIES = {
+    "sim:2400": ("Keithley 2400", "sim:707b"),
+    "sim:2450": ("Keithley 2450", "sim:707b"),
+    "sim:2600b": ("Keithley 2600B", "sim:707b"),
+    "sim:b2900": ("Keysight B2900", "sim:34980a"),
+}
+SWITCHES = {"sim:707b": "Keithley 707B", "sim:34980a": "Keysight 34980A"}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """kind: of the mishap. error: what it ends in. cause: what the message must say of it."""
+
+    kind: Any
+    error: type[HilError]
+    cause: str
+
+
+FAULTS = {
+    "lost reply": Fault("drop", TransportError, "no answer to"),
+    "late reply": Fault("delay", TransportError, "no answer to"),
+    "half a reply": Fault("truncate", TransportError, "no answer to"),
+    "wrong reply": Fault("garble", ProtocolError, "was answered '#\\? not what was asked'"),
+    "disconnect in mid-pulse": Fault("disconnect", TransportError, "no answer to|lost while"),
+    "error in the queue": Fault("error", InstrumentError, "error -222, 'Parameter data out of range'"),
+}
+CELL = Cells.block(1, 2, 1, 2)
+
+
+@dataclass
+class Opened:
+    bench: Bench
+    station: Station
+
+    def sources_off(self) -> bool:
+        return not any(source.on for source in self.station.probe.sources)
+
+
+@pytest.fixture
+def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Opened]]:
+    """Opens a small bench of a family; its station is kept, to let things go wrong in it."""
+    kept: list[Station] = []
+    open_station = stations.open_station
+
+    @contextmanager
+    def keeping(*arguments: Any) -> Iterator[Any]:
+        with open_station(*arguments) as (station, places):
+            kept.append(station)
+            yield station, places
+
+    monkeypatch.setattr(smu_bench, "open_station", keeping)
+    with ExitStack() as stack:
+
+        def open_it(resource: str) -> Opened:
+            content = {
+                "backend": "smu",
+                "resource": resource,
+                "preset": "ideal",
+                "shape": [4, 3],
+                "limits": LIMITS,
+                "instruments": {"switch": FAMILIES[resource][1]},
+            }
+            bench = stack.enter_context(open_bench(content, chip_dir=tmp_path / "chip", commission=False))
+            bench.arrays[0].read(CELL, 0.2)  # everything is set up and on
+            return Opened(bench, kept[-1])
+
+        yield open_it
+
+
+def read(bench: Bench) -> None:
+    bench.arrays[0].read(CELL, 0.2)
+
+
+def read_another(bench: Bench) -> None:
+    bench.arrays[0].read(Cells.block(0, 1, 0, 1), 0.2)
+
+
+def pulse(bench: Bench) -> None:
+    bench.arrays[0].pulse(Pulses.same(CELL, Polarity.SET, 1.2, 1.5, 2e-3))
+
+
+def arrange(fault: Fault, opened: Opened, role: str) -> None:
+    """It happens at the next answer of the instrument of this role."""
+    server = opened.station.servers[role]
+    if fault.kind == "error":
+        server.device.add_error((-222, "Parameter data out of range"))  # type: ignore[attr-defined]
+    else:
+        server.mishaps.append(Mishap(fault.kind, delay_s=TIMEOUT_S + 0.5))
+
+
+def require_ends_well(fault: Fault, opened: Opened, act: Callable[[Bench], None], family: str) -> None:
+    start_s = time.monotonic()
+    with pytest.raises(fault.error) as caught:
+        act(opened.bench)
+    assert time.monotonic() - start_s < TIMEOUT_S + SLACK_S
+    said = str(caught.value)
+    assert family in said, "which instrument"
+    assert re.search(fault.cause, said), "why"
+    assert re.search(r"'[^']+'|after", said), "which message"
+    assert opened.sources_off()
+    assert not hasattr(caught.value, "__notes__") or not any(
+        "could not be grounded" in note for note in caught.value.__notes__
+    )
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize("act", [read, pulse])
+@pytest.mark.parametrize("resource", FAMILIES)
+def test_a_source_meter(
+    opened: Callable[[str], Opened], resource: str, act: Callable[[Bench], None], fault: Fault
+) -> None:
+    it = opened(resource)
+    arrange(fault, it, "source")
+    require_ends_well(fault, it, act, FAMILIES[resource][0])
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize("resource", ["sim:2400", "sim:b2900"])
+def test_a_switch(opened: Callable[[str], Opened], resource: str, fault: Fault) -> None:
+    it = opened(resource)
+    arrange(fault, it, "switch")
+    require_ends_well(fault, it, read_another, SWITCHES[FAMILIES[resource][1]])
+
+
+@pytest.mark.parametrize("resource", FAMILIES)
+def test_after_a_fault_the_bench_goes_on(opened: Callable[[str], Opened], resource: str) -> None:
+    """A late answer is never taken for a later question's."""
+    it = opened(resource)
+    arrange(FAULTS["late reply"], it, "source")
+    with pytest.raises(TransportError):
+        read(it.bench)
+    time.sleep(0.7)  # it arrives meanwhile
+    g_s = it.bench.arrays[0].read(CELL, 0.2).g_s
+    assert 0.5e-6 < g_s[0] < 2e-6  # an ideal cell that was never written
+
+
+@pytest.mark.parametrize("resource", FAMILIES)
+def test_compliance_is_a_status_and_the_way_out_is_the_same(
+    opened: Callable[[str], Opened], resource: str
+) -> None:
+    it = opened(resource)
+    it.station.probe.faults.shorts[1, 1] = 100.0
+    status = it.bench.arrays[0].pulse(Pulses.same(CELL, Polarity.SET, 1.2, 1.5, 2e-3)).status
+    assert status[0] == CellStatus.COMPLIANCE
+    it.bench.arrays[0].ground()
+    assert it.sources_off()
+
+
+@pytest.mark.parametrize("resource", FAMILIES)
+def test_an_instrument_that_is_gone_is_said_to_be(opened: Callable[[str], Opened], resource: str) -> None:
+    """Nothing can switch its output off any more: the error says that too. The other instruments are off."""
+    it = opened(resource)
+    it.station.servers["source"].close()
+    start_s = time.monotonic()
+    with pytest.raises(TransportError) as caught:
+        read(it.bench)
+    assert time.monotonic() - start_s < TIMEOUT_S + SLACK_S
+    assert FAMILIES[resource][0] in str(caught.value)
+    assert any("could not be grounded" in note for note in caught.value.__notes__)
+    if resource in ("sim:2400", "sim:2450"):
+        assert not it.station.probe.source("gate").on
