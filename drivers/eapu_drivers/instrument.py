@@ -201,3 +201,8 @@ class TspInstrument(Instrument):
         except ValueError:
             raise self.wrong_answer(self._NEXT_ERROR, answer, "a code and a text") from None
         return None if code == 0 else (code, parts[1] if len(parts) > 1 else "")
+
+    def require_no_errors(self, message: str, count: float) -> None:
+        """For messages that end in `print(errorqueue.count)`: raises what is in the queue where `count` is not 0."""
+        if count != 0:
+            self.check_errors(message)

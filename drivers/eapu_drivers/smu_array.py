@@ -235,11 +235,11 @@ class SmuArray:
         setups = self._setups
         self._select(int(target.cells.row[0]), int(target.cells.col[0]))
         self._ready(setups.read, 0.0)
-        self._setup = None  # the script changes it
+        self._setup = None  # not known while the script runs; it ends as it began
         done = self._sources.verifier.write(
             float(target.g_target_s[0]), recipe, setups.read, setups.pulse, setups.gate_read_v
         )
-        self._gate_v = 0.0
+        self._setup = setups.read
         return done
 
     def ground(self) -> None:

@@ -86,7 +86,7 @@ def assembled(
             f"bench: instruments.gate_read_v: {setups.gate_read_v} V asked; "
             f"allowed is at most {limits.v_gate_max_v} V (limits.v_gate_max_v)"
         )
-    names = [one.identity for one in (*meters, switch)]
+    names = [*(meter.identity for meter in meters), switch.identity]
     identity = Identity(
         " + ".join(dict.fromkeys(name.model for name in names)),
         "/".join(dict.fromkeys(name.serial for name in names)),

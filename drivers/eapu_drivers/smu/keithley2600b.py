@@ -1,0 +1,156 @@
+"""Keithley 2600B series, in TSP; one object a channel.
+
+Names are those of its manual, pulses follow the vendor's example of a pulsed sweep by trigger timers. Put together from
+them, and not run on an instrument: everything in `eapu.lua`, which is loaded into it.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+
+import numpy as np
+
+from eapu_drivers.instrument import TspInstrument, number
+from eapu_drivers.smu.base import SAFE_S, SourceMeterBase
+from eapu_drivers.smu.contract import Abilities, Setup, SourceMeter, Sweep
+from eapu_drivers.smu.tsp_verify import TspVerify
+from eapu_drivers.transport import Transport
+from eapu_hil.hal import ConfigError, FloatArray
+
+SCRIPT = "eapu_tools"
+_LEVELS_A_MESSAGE = 50
+_NOT_A_NUMBER = 9.0e37
+
+
+class Keithley2600B(SourceMeterBase, TspInstrument):
+    """One channel. Pulses are timed by the instrument, 100 us and longer."""
+
+    family = "Keithley 2600B"
+    models = re.compile(r"26[0-3][124-6]B")
+    channels = ("a", "b")
+    abilities = Abilities(
+        v_max_v=200.0,
+        i_limit_min_a=1e-9,
+        i_limit_max_a=1.5,
+        pulse_min_s=100e-6,
+        pulse_max_s=10_000.0,
+        points_max=10_000,
+        hardware_timed=True,
+    )
+    nplc = (0.001, 25.0)
+
+    def __init__(self, transport: Transport, channel: str = "a") -> None:
+        """Resets the channel: output off, 0 V. Raises ConfigError for one that the model does not have."""
+        super().__init__(transport)
+        self.require_channel(channel)
+        if channel == "b" and self.identity.model[3] in "15":
+            raise ConfigError(f"{self.name}: channel 'b' asked; a {self.identity.model} has one")
+        self.name += f", channel {channel}"
+        self.smu = smu = f"smu{channel}"
+        self.send("errorqueue.clear() format.asciiprecision = 10")
+        self.send(
+            f"{smu}.reset() {smu}.source.func = {smu}.OUTPUT_DCVOLTS {smu}.sense = {smu}.SENSE_LOCAL "
+            f"{smu}.source.autorangev = {smu}.AUTORANGE_OFF {smu}.measure.autorangei = {smu}.AUTORANGE_OFF"
+        )
+        self.load(SCRIPT, resources.files("eapu_drivers.smu").joinpath("eapu.lua").read_text())
+
+    def load(self, name: str, source: str) -> None:
+        """Loads a script and runs it once; an older one of the same name is deleted first."""
+        self.write(f'if {name} ~= nil then script.delete("{name}") end')
+        self.send(f"loadscript {name}\n{source.rstrip()}\nendscript")
+        self.send(f"{name}()")
+
+    def set_up(self, setup: Setup) -> None:
+        self.require_setup(setup)
+        self._setup, smu = None, self.smu
+        limit = number(setup.i_limit_a)
+        message = (
+            f"{smu}.source.levelv = 0 {smu}.source.rangev = {number(setup.v_range_v)} {smu}.source.limiti = {limit} "
+            f"{smu}.measure.rangei = {limit} {smu}.measure.nplc = {number(setup.nplc)} "
+            f"print({smu}.source.rangev, {smu}.source.limiti, {smu}.measure.rangei, {smu}.measure.nplc, "
+            "errorqueue.count)"
+        )
+        *taken, errors = self.ask_numbers(message, 5)
+        self.require_no_errors(message, errors)
+        v_range_v, limit_a, i_range_a, nplc = taken
+        self.require_setup_taken(setup, v_range_v, limit_a, i_range_a, nplc)
+        self._setup = setup
+
+    def output(self, on: bool) -> None:
+        state = f"{self.smu}.OUTPUT_{'ON' if on else 'OFF'}"
+        self._do(f"{self.smu}.source.levelv = 0 {self.smu}.source.output = {state}")
+
+    def hold(self, level_v: float) -> None:
+        self.require_levels(level_v)
+        self._do(f"{self.smu}.source.levelv = {number(level_v)}")
+
+    def held(self) -> Sweep:
+        return self._one_reading("", "")
+
+    def sweep(self, levels_v: FloatArray) -> Sweep:
+        self.require_sweep(levels_v)
+        smu, nplc = self.smu, self.ready.nplc
+        if levels_v.size == 1:
+            level = number(levels_v[0])
+            return self._one_reading(f"{smu}.source.levelv = {level} ", f"{smu}.source.levelv = 0 ")
+        rows: list[float] = []
+        for first in range(0, levels_v.size, _LEVELS_A_MESSAGE):
+            part = levels_v[first : first + _LEVELS_A_MESSAGE]
+            message = f"eapu_sweep({smu}, {{{', '.join(map(number, part))}}}, {part.size})"
+            rows += self.ask_numbers(message, 2 * part.size, self.timeout_s(part.size, nplc))
+        self.check_errors("eapu_sweep")
+        values = np.array(rows).reshape(-1, 2)
+        return self._sweep(values[:, 0], values[:, 1] != 0)
+
+    def pulse(self, level_v: float, width_s: float, count: int = 1) -> bool:
+        self.require_pulse(level_v, width_s, count)
+        call = f"eapu_pulse({self.smu}, {number(level_v)}, {number(width_s)}, {count})"
+        message = f"print({call} and 1 or 0, errorqueue.count)"
+        hit, errors = self.ask_numbers(message, 2, self.timeout_s(count, 0.001, 2 * width_s))
+        self.require_no_errors(message, errors)
+        return bool(hit)
+
+    def safe_off(self) -> None:
+        self._setup, smu = None, self.smu
+        self.try_each(
+            self._transport.clear,
+            lambda: self.write(f"{smu}.abort()"),
+            lambda: self.write(f"{smu}.source.levelv = 0"),
+            lambda: self.write(f"{smu}.source.output = {smu}.OUTPUT_OFF"),
+            self._require_off,
+        )
+
+    def verifier(self, gate: SourceMeter) -> TspVerify | None:
+        """Write-verify in the instrument, where `gate` is its other channel."""
+        if isinstance(gate, Keithley2600B) and gate._transport is self._transport:
+            return TspVerify(self, self.smu, gate.smu)
+        return None
+
+    def _do(self, statements: str) -> None:
+        message = f"{statements} print(errorqueue.count)"
+        self.require_no_errors(message, self.ask_numbers(message, 1)[0])
+
+    def _one_reading(self, before: str, after: str) -> Sweep:
+        smu = self.smu
+        message = (
+            f"{before}local i = {smu}.measure.i() local c = {smu}.source.compliance and 1 or 0 {after}"
+            "print(i, c, errorqueue.count)"
+        )
+        current_a, limited, errors = self.ask_numbers(message, 3, self.timeout_s(1, self.ready.nplc))
+        self.require_no_errors(message, errors)
+        return self._sweep(np.array([current_a]), np.array([limited != 0]))
+
+    def _sweep(self, current_a: FloatArray, limited: np.ndarray) -> Sweep:
+        overflow = np.abs(current_a) > _NOT_A_NUMBER
+        return Sweep(np.where(overflow, self.ready.i_limit_a, current_a), limited, overflow)
+
+    def _require_off(self) -> None:
+        message = f"print({self.smu}.source.output)"
+        answer = self.ask(message, SAFE_S)
+        try:
+            off = float(answer) == 0.0
+        except ValueError:
+            off = False
+        if not off:
+            raise self.wrong_answer(message, answer, "0: the output is still on")

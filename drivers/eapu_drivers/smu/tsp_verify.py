@@ -1,0 +1,92 @@
+"""Write-verify inside a 2600B: the whole loop of a cell for one short message. The loop is in `eapu.lua`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from eapu_drivers.instrument import number
+from eapu_drivers.smu.contract import Setup, Written
+from eapu_hil.recipe import Recipe
+
+_BESIDES_S = 5.0  # of the timeout, beside what the recipe allows
+
+
+class Script(Protocol):
+    """What is needed of the instrument that runs the script."""
+
+    def send(self, message: str) -> None: ...
+
+    def ask_numbers(self, message: str, count: int, timeout_s: float) -> list[float]: ...
+
+    def require_no_errors(self, message: str, count: float) -> None: ...
+
+
+class TspVerify:
+    """A `Verifier`. source, gate: names of the channels at the cell and at its gate, `smua` and `smub`."""
+
+    def __init__(self, script: Script, source: str, gate: str) -> None:
+        self._script = script
+        self._source, self._gate = source, gate
+        self._sent: str | None = None  # the recipe that the instrument has
+
+    def write(
+        self, g_target_s: float, recipe: Recipe, read: Setup, pulse: Setup, gate_read_v: float
+    ) -> Written:
+        """One epoch of `recipe` on the cell that is connected; source and gate are on, at 0 V before and after."""
+        statement = f"eapu_recipe = {{{lua_fields(recipe_fields(recipe, read, pulse, gate_read_v))}}}"
+        if statement != self._sent:
+            self._sent = None
+            self._script.send(statement)
+            self._sent = statement
+        message = f"eapu_write({self._source}, {self._gate}, {number(g_target_s)})"
+        *found, errors = self._script.ask_numbers(message, 7, recipe.time_max_s + _BESIDES_S)
+        self._script.require_no_errors(message, errors)
+        before_s, after_s, pulses, reads, energy_j, status = found
+        return Written(before_s, after_s, round(pulses), round(reads), energy_j, round(status))
+
+
+def recipe_fields(
+    recipe: Recipe, read: Setup, pulse: Setup, gate_read_v: float
+) -> Mapping[str, float | bool]:
+    """What `eapu.lua` knows of a recipe, by its names there; SI units."""
+    up, down = recipe.set, recipe.reset
+    return {
+        "band": recipe.band_s,
+        "v_read": recipe.v_read_v,
+        "pulses_max": recipe.pulses_max,
+        "flips_max": recipe.flips_max,
+        "pulses_at_cap_max": recipe.pulses_at_cap_max,
+        "time_max": recipe.time_max_s,
+        "rewrite_in_band": recipe.rewrite_in_band,
+        "set_gate_offset": up.gate_offset_v,
+        "set_gate_slope": up.gate_slope_s_per_v,
+        "set_gate_start": up.gate.start_v,
+        "set_gate_step": up.gate.step_v,
+        "set_gate_stop": up.gate.stop_v,
+        "set_start": up.amplitude.start_v,
+        "set_step": up.amplitude.step_v,
+        "set_stop": up.amplitude.stop_v,
+        "set_width": up.width_s,
+        "reset_gate": down.gate_v,
+        "reset_start": down.amplitude.start_v,
+        "reset_step": down.amplitude.step_v,
+        "reset_stop": down.amplitude.stop_v,
+        "reset_width": down.width_s,
+        "read_range": read.v_range_v,
+        "read_limit": read.i_limit_a,
+        "pulse_range": pulse.v_range_v,
+        "pulse_limit": pulse.i_limit_a,
+        "read_gate": gate_read_v,
+    }
+
+
+def lua_fields(fields: Mapping[str, float | bool]) -> str:
+    """The inside of a Lua table."""
+    return ", ".join(f"{name} = {_lua(value)}" for name, value in fields.items())
+
+
+def _lua(value: float | bool) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(float(value))  # every digit: decisions are the host's to the last bit
