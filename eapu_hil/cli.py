@@ -112,9 +112,19 @@ def make_parser() -> ArgumentParser:
     )
     program.add_argument("targets", type=Path, metavar="TARGETS.csv", help="columns row,col,g_target_uS")
 
-    discover = add("discover", device_commands.discover, "ask serial ports for controllers")
+    text = "ask serial ports for controllers, VISA resources for instruments"
+    discover = add("discover", device_commands.discover, text)
     discover.add_argument(
-        "ports", nargs="*", metavar="PORT", help="device or pyserial URL; default: every serial port there is"
+        "ports",
+        nargs="*",
+        metavar="PORT|RESOURCE",
+        help="device, pyserial URL or VISA name; default: every serial port and VISA resource there is",
+    )
+    discover.add_argument(
+        "--visa",
+        default="@py",
+        metavar="LIBRARY",
+        help="in PyVISA's words: @py, @ivi or a path; default: %(default)s",
     )
 
     sim = found.add_parser("sim", help="a simulated device, for any client")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import tempfile
 import threading
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eapu_hil.chip import own_chip
 from eapu_hil.config import BenchConfig, load_model
@@ -17,12 +17,21 @@ from eapu_hil.hal import ConfigError
 from eapu_hil.terminal import Terminal
 from eapu_hil.twin import simulator
 
+if TYPE_CHECKING:
+    from eapu_drivers.visa_discover import FoundInstrument
+
+_VISA = "::"  # in the names of VISA resources
+
 
 def discover(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    """Asks serial ports for controllers."""
+    """Asks serial ports for controllers, and VISA resources for instruments."""
     from eapu_drivers.controller.discover import find_controllers
+    from eapu_drivers.visa_discover import find_instruments
 
-    found = find_controllers(args.ports or None)
+    resources = [name for name in args.ports if _VISA in name]
+    ports = [name for name in args.ports if _VISA not in name]
+    found = [] if resources and not ports else find_controllers(ports or None)
+    instruments = [] if ports and not resources else find_instruments(resources or None, args.visa)
     rows = []
     for one in found:
         cells = f"{one.arrays} x {one.rows} x {one.columns}"
@@ -30,9 +39,26 @@ def discover(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         rows.append([one.port, *what, one.problem or one.state])
     if rows:
         terminal.table(["port", "controller", "serial", "firmware", "cells", "state"], rows)
-    else:
+    elif not args.ports:
         terminal.say("this machine has no serial port")
-    return {"ports": [asdict(one) for one in found]}
+    _show_instruments(instruments, terminal, searched=not args.ports, visa=args.visa)
+    return {"ports": [asdict(one) for one in found], "instruments": [asdict(one) for one in instruments]}
+
+
+def _show_instruments(
+    found: Sequence[FoundInstrument], terminal: Terminal, *, searched: bool, visa: str
+) -> None:
+    rows = []
+    for one in found:
+        driver = one.driver or "there is no driver for it"
+        what = ["", "", ""] if one.problem else [f"{one.maker} {one.model}", one.serial, one.firmware]
+        rows.append([one.resource, *what, one.problem or driver])
+    if rows:
+        terminal.table(["resource", "instrument", "serial", "firmware", "driver"], rows)
+    elif searched:
+        terminal.say(
+            f"the VISA library {visa} lists no instrument; ask for one by its name (TCPIP0::HOST::5025::SOCKET)"
+        )
 
 
 def sim_controller(args: Namespace, terminal: Terminal) -> dict[str, Any]:

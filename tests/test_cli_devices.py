@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 from eapu_drivers.controller.discover import Found
+from eapu_drivers.visa_discover import FoundInstrument
 from pytest_mock import MockerFixture
 
 from eapu_hil.cli import main
@@ -147,6 +148,7 @@ def test_discover_shows_what_every_port_said(
         "eapu_drivers.controller.discover.find_controllers",
         return_value=[board, Found("/dev/ttyS0", "no answer")],
     )
+    mocker.patch("eapu_drivers.visa_discover.find_instruments", return_value=[])
     assert main(["discover"]) == 0
     find.assert_called_once_with(None)
     lines = capsys.readouterr().out.splitlines()
@@ -165,4 +167,36 @@ def test_discover_shows_what_every_port_said(
     assert " ".join(lines[2].split()) == "/dev/ttyS0 no answer"
     find.return_value = []
     assert main(["discover"]) == 0
-    assert capsys.readouterr().out == "this machine has no serial port\n"
+    assert capsys.readouterr().out == (
+        "this machine has no serial port\n"
+        "the VISA library @py lists no instrument; ask for one by its name (TCPIP0::HOST::5025::SOCKET)\n"
+    )
+
+
+def test_discover_shows_which_driver_fits(capsys: pytest.CaptureFixture[str], mocker: MockerFixture) -> None:
+    mocker.patch("eapu_drivers.controller.discover.find_controllers", return_value=[])
+    meter = FoundInstrument("GPIB0::24::INSTR", "", "KEITHLEY", "2400", "12", "C34", "2400")
+    scope = FoundInstrument("GPIB0::7::INSTR", "", "TEKTRONIX", "TDS 210", "0", "v2", None)
+    silent = FoundInstrument("USB0::1::2::3::INSTR", "no answer to '*IDN?' within 1 s")
+    find = mocker.patch("eapu_drivers.visa_discover.find_instruments", return_value=[meter, scope, silent])
+    assert main(["discover", "--visa", "@ivi"]) == 0
+    find.assert_called_once_with(None, "@ivi")
+    said = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "GPIB0::24::INSTR KEITHLEY 2400 12 C34 2400" in said
+    assert "GPIB0::7::INSTR TEKTRONIX TDS 210 0 v2 there is no driver for it" in said
+    assert "USB0::1::2::3::INSTR no answer to '*IDN?' within 1 s" in said
+    assert main(["discover", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["ports"] == []
+    assert [one["driver"] for one in found["instruments"]] == ["2400", None, None]
+
+
+def test_discover_asks_only_what_it_is_told_to(mocker: MockerFixture) -> None:
+    ports = mocker.patch("eapu_drivers.controller.discover.find_controllers", return_value=[])
+    instruments = mocker.patch("eapu_drivers.visa_discover.find_instruments", return_value=[])
+    assert main(["discover", "TCPIP0::10.0.0.5::5025::SOCKET"]) == 0
+    ports.assert_not_called()
+    instruments.assert_called_once_with(["TCPIP0::10.0.0.5::5025::SOCKET"], "@py")
+    assert main(["discover", "/dev/ttyACM0"]) == 0
+    ports.assert_called_once_with(["/dev/ttyACM0"])
+    assert instruments.call_count == 1

@@ -149,7 +149,7 @@ class Instrument(ABC):
     def try_each(self, *acts: Callable[[], object]) -> None:
         """Runs every act of a way out, also after one of them failed.
 
-        Raises HilError that names each failure, once all were tried.
+        Raises HilError for the first failure, once all were tried.
         """
         failures: list[HilError] = []
         for act in acts:
@@ -158,7 +158,8 @@ class Instrument(ABC):
             except HilError as error:
                 failures.append(error)
         if failures:
-            raise HilError("; ".join(str(failure) for failure in failures)) from failures[0]
+            more = f" (and {len(failures) - 1} more steps of the way out failed)" if len(failures) > 1 else ""
+            raise HilError(f"{failures[0]}{more}") from failures[0]
 
     def close(self) -> None:
         """Closes the line. It does not touch the outputs: `safe_off` does."""

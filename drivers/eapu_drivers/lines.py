@@ -100,6 +100,8 @@ class Lines:
             self.connected = crosspoints
 
     def ground(self) -> None:
-        """Every line to the ground bus, whatever was known before."""
+        """Every line to the ground bus, whatever was known before; after a failure from a matrix that is all open."""
+        if self.connected is None:
+            self._switch.safe_off()
         self.connected = None
         self.connect(self.wiring.grounded())

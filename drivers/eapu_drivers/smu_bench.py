@@ -34,11 +34,12 @@ def open_arrays(config: BenchConfig, chip_dir: Path) -> Iterator[list[Crossbar]]
         raise ConfigError(
             "bench: instruments: missing; backend 'smu' needs it where the resource is a real instrument"
         )
+    clock: Clock
     with ExitStack() as stack:
-        clock: Clock = WallClock()
-        places = _places(config, instruments)
         if config.simulated:
             clock, places = stack.enter_context(open_station(config, chip_dir))
+        else:
+            clock, places = WallClock(), _places(config, instruments)
         lines_to = _Opened(instruments.visa, stack)
         roles = [role for role in places if role != "switch"]
         meters = [open_source_meter(lines_to[places[role].resource], places[role].channel) for role in roles]

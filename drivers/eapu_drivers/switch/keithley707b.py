@@ -14,7 +14,7 @@ from eapu_drivers.transport import Transport
 from eapu_hil.hal import InstrumentError
 
 _NAMES_A_MESSAGE = 60
-_SETTLED_S = 5.0
+_SETTLED_S = 2.0  # for all relays of one message, which take milliseconds
 
 
 class Keithley707B(TspInstrument):

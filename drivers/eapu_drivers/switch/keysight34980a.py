@@ -1,20 +1,21 @@
 """Keysight 34980A with matrix modules, in SCPI. Crosspoints are channel numbers, `1101`: slot 1, row 1, column 01.
 
-Messages are those of its manual and of drivers that others use; none was run on an instrument.
+Messages are those of its command reference; none was run on an instrument. Within one list of channels the order is not
+guaranteed, so what opens and what closes are two messages.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Set
+from collections.abc import Iterable, Set
 
 from eapu_drivers.instrument import ScpiInstrument
 from eapu_drivers.smu.base import SAFE_S
-from eapu_drivers.transport import Transport
+from eapu_drivers.transport import DEFAULT_TIMEOUT_S, Transport
 from eapu_hil.hal import InstrumentError
 
-_CHANNELS_A_MESSAGE = 100
-_SETTLED_S = 5.0  # relays take milliseconds each, and are closed one after another
+_CHANNELS_A_MESSAGE = 50
+_RELAY_S = 0.02  # the slowest relays take half of it, one after another
 
 
 class Keysight34980A(ScpiInstrument):
@@ -24,61 +25,73 @@ class Keysight34980A(ScpiInstrument):
     models = re.compile(r"34980A")
 
     def __init__(self, transport: Transport) -> None:
-        """Opens every relay."""
+        """Opens every relay. One command is over before the next one begins: overlapped switching is off."""
         super().__init__(transport)
         self._closed: frozenset[str] | None = None  # not known
-        self.send("*CLS")
-        self._open_all()
+        self._asked: set[str] = set()  # every crosspoint that was ever to be closed
+        self.send("*CLS;:ROUT:OPER:OVER OFF")
+        self._open_all(DEFAULT_TIMEOUT_S)
 
     def connect(self, crosspoints: Set[str]) -> None:
         if self._closed is None:
-            self._open_all()
+            self._open_all(DEFAULT_TIMEOUT_S)
         before, self._closed = self._closed or frozenset(), None  # not known until all is done
-        for opening in _lists(before - crosspoints):
-            self._moved(f":ROUT:OPEN {opening}")
-        for closing in _lists(crosspoints - before):
-            self._moved(f":ROUT:CLOS {closing}")
-        missing = sorted(crosspoints - self._reported(crosspoints))
-        if missing:
-            text = f"crosspoint {missing[0]} does not report closed ({len(missing)} of {len(crosspoints)})"
-            raise InstrumentError(0, text, ":ROUT:CLOS", self.name)
+        opening = before - crosspoints
+        for names in _parts(opening):
+            self.send(f":ROUT:OPEN {_listed(names)}")
+        self._require("OPEN", opening)
+        for names in _parts(crosspoints - before):
+            self._asked.update(names)
+            self.send(f":ROUT:CLOS {_listed(names)}")
+        self._require("CLOS", crosspoints)
         self._closed = frozenset(crosspoints)
 
     def closed(self) -> frozenset[str]:
-        """Of those that were closed last, those that the instrument reports as closed."""
-        return self._reported(self._closed or frozenset())
-
-    def _reported(self, crosspoints: Set[str]) -> frozenset[str]:
-        found: set[str] = set()
-        for names in _parts(crosspoints):
-            message = f":ROUT:CLOS? (@{','.join(names)})"
-            answer = self.ask(message)
-            states = [state.strip() for state in answer.split(",")]
-            if len(states) != len(names) or not set(states) <= {"0", "1"}:
-                raise self.wrong_answer(message, answer, f"{len(names)} times 0 or 1")
-            found |= {name for name, state in zip(names, states, strict=True) if state == "1"}
-        return frozenset(found)
+        """Of those that were ever to be closed, those that the instrument reports as closed."""
+        return frozenset(name for name, state in self._states("CLOS", self._asked) if state)
 
     def safe_off(self) -> None:
-        self.try_each(self._transport.clear, lambda: self.write("*CLS"), self._open_all)
+        many_s = _RELAY_S * len(self._asked if self._closed is None else self._closed)
+        self.try_each(
+            self._transport.clear, lambda: self.write("*CLS"), lambda: self._open_all(SAFE_S + many_s)
+        )
 
-    def _open_all(self) -> None:
+    def _open_all(self, timeout_s: float) -> None:
+        """Opened, settled and read back."""
+        message = ":ROUT:OPEN:ALL ALL"
         self._closed = None
-        self._moved(":ROUT:OPEN:ALL ALL", SAFE_S)
-        self._closed = frozenset()
-
-    def _moved(self, message: str, timeout_s: float = _SETTLED_S) -> None:
         self.write(message)
         done = self.ask("*OPC?", timeout_s)
         self.check_errors(message)
         if done.strip() not in ("1", "+1"):
             raise self.wrong_answer("*OPC?", done, "1")
+        self._require("OPEN", self._asked)
+        self._closed = frozenset()
+
+    def _require(self, state: str, crosspoints: Set[str]) -> None:
+        """Waits until what was sent is over. Raises InstrumentError where one does not report the state it should."""
+        wrong = [name for name, as_asked in self._states(state, crosspoints) if not as_asked]
+        if wrong:
+            word = "open" if state == "OPEN" else "closed"
+            text = f"crosspoint {wrong[0]} does not report {word} ({len(wrong)} of {len(crosspoints)} do not)"
+            raise InstrumentError(0, text, f":ROUT:{state}", self.name)
+
+    def _states(self, state: str, crosspoints: Set[str]) -> Iterable[tuple[str, bool]]:
+        """Each crosspoint, and whether the instrument reports it in that state."""
+        for names in _parts(crosspoints):
+            message = f"*OPC?;:ROUT:{state}? {_listed(names)}"
+            answer = self.ask(message, DEFAULT_TIMEOUT_S + _RELAY_S * len(names))
+            done, _, listed = answer.partition(";")
+            states = [one.strip() for one in listed.split(",")]
+            if done.strip() not in ("1", "+1") or len(states) != len(names) or not set(states) <= {"0", "1"}:
+                raise self.wrong_answer(message, answer, f"1; and {len(names)} times 0 or 1")
+            yield from ((name, one == "1") for name, one in zip(names, states, strict=True))
 
 
-def _parts(names: Set[str]) -> list[list[str]]:
-    ordered = sorted(names)
+def _parts(crosspoints: Set[str]) -> list[list[str]]:
+    ordered = sorted(crosspoints)
     return [ordered[k : k + _CHANNELS_A_MESSAGE] for k in range(0, len(ordered), _CHANNELS_A_MESSAGE)]
 
 
-def _lists(names: Set[str]) -> list[str]:
-    return [f"(@{','.join(part)})" for part in _parts(names)]
+def _listed(names: Iterable[str]) -> str:
+    return f"(@{','.join(names)})"

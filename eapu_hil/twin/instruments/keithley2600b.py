@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from eapu_hil.twin.instruments.channel import LINE_HZ, Channel, Sample
 from eapu_hil.twin.instruments.probe import Probe
-from eapu_hil.twin.instruments.tsp import Errors, Named, Numbered, Setting, Table, TspDevice
+from eapu_hil.twin.instruments.tsp import Buffer, Errors, Named, Numbered, Setting, Table, TspDevice
 
 IDENTITY = "Keithley Instruments Inc., Model {model}, {serial}, 3.4.0"
 V_RANGES_V = (0.2, 2.0, 20.0, 200.0)
@@ -19,32 +18,6 @@ _NOT_A_NUMBER = 9.91e37
 _TIMERS = 8
 _SOURCE_TIME_S = 30e-6  # to settle at a new level
 _SMALLEST_A = 1e-12
-
-
-@dataclass
-class Buffer:
-    """A reading buffer; scripts count from 1. It holds the readings of one measurement, or appends."""
-
-    samples: list[float]
-    appendmode: float = 0
-    collectsourcevalues: float = 0
-    capacity: float = 60000.0
-
-    @property
-    def readings(self) -> Numbered:
-        return Numbered(self.samples)
-
-    @property
-    def n(self) -> int:
-        return len(self.samples)
-
-    def clear(self) -> None:
-        """Forgets the readings."""
-        self.samples.clear()
-
-    def take(self, value: float) -> None:
-        """One more reading."""
-        self.samples.append(value)
 
 
 class _Source(Table):
@@ -136,7 +109,7 @@ class _Measure(Table):
         sample = self._channel.sample()
         for buffer, value in ((i_buffer, _current_a(sample)), (v_buffer, sample.voltage_v)):
             if buffer is not None:
-                _keep(buffer, [value])
+                buffer._take([value], append=bool(buffer.appendmode))
         return _current_a(sample), sample.voltage_v
 
     def _measured(self, of: Any, buffer: Buffer | None) -> float:
@@ -145,7 +118,7 @@ class _Measure(Table):
             values.append(float(of(self._channel.sample())))
             self._channel.elapse(self.interval)
         if buffer is not None:
-            _keep(buffer, values)
+            buffer._take(values, append=bool(buffer.appendmode))
         return values[-1]
 
     def _changed(self, name: str) -> None:
@@ -235,6 +208,11 @@ class _Trigger(Table):
     endsweep = property(lambda self: self._endsweep)
     arm = property(lambda self: self._arm)
 
+    def _reset(self) -> None:
+        super()._reset()
+        for part in (self._source, self._measure, self._endpulse, self._endsweep, self._arm):
+            part._reset()
+
     def initiate(self) -> None:
         """Runs all points; the script goes on when they are done."""
         channel, idle_v = self._smu._channel, float(self._smu.source.levelv)
@@ -261,7 +239,7 @@ class _Trigger(Table):
                 self._measure._buffers, (_current_a(sample), sample.voltage_v), strict=True
             ):
                 if buffer is not None:
-                    buffer.take(value)
+                    buffer._take([value], append=True)
         if pulsed:
             channel.elapse(max(width_s - spent_s, 0.0))
             channel.drive(level_v=idle_v)
@@ -292,8 +270,9 @@ class _Smu(Table):
     def __init__(self, errors: Errors, channel: Channel, timers: Sequence[_Timer]) -> None:
         super().__init__(errors)
         self._channel = channel
-        self._timers = timers
-        self._buffers = Buffer([]), Buffer([])
+        self._source, self._measure = _Source(errors, channel), _Measure(errors, channel)
+        self._trigger = _Trigger(errors, self, timers)
+        self._buffers = [Buffer(errors), Buffer(errors)]
         self.reset()
 
     source = property(lambda self: self._source)
@@ -304,21 +283,18 @@ class _Smu(Table):
 
     def reset(self) -> None:
         """Output off, 0 V, 100 mA; the array is not reset."""
-        self._reset()
+        for table in (self, self._source, self._measure, self._trigger, *self._buffers):
+            table._reset()
         self._channel.reset()
         self._channel.drive(i_limit_a=1e-1)
-        self._source = _Source(self._errors, self._channel)
-        self._measure = _Measure(self._errors, self._channel)
-        self._trigger = _Trigger(self._errors, self, self._timers)
-        for buffer in self._buffers:
-            buffer.clear()
 
     def abort(self) -> None:
         """Ends a sweep; here none outlives its message."""
 
-    def makebuffer(self, size: float) -> Buffer:
+    def makebuffer(self, _size: float) -> Buffer:
         """A buffer of the script's own."""
-        return Buffer([], capacity=size)
+        self._buffers.append(Buffer(self._errors))
+        return self._buffers[-1]
 
 
 class Keithley2600B(TspDevice):
@@ -371,10 +347,3 @@ class _Condition:
 
 def _current_a(sample: Sample) -> float:
     return _NOT_A_NUMBER if sample.overflow else sample.current_a
-
-
-def _keep(buffer: Buffer, values: Sequence[float]) -> None:
-    if not buffer.appendmode:
-        buffer.clear()
-    for value in values:
-        buffer.take(value)

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from eapu_hil.hal import FloatArray, IntArray, Polarity
+from eapu_hil.hal import FloatArray, Polarity
 from eapu_hil.twin.array import TwinArray
 from eapu_hil.twin.state import BenchClock
 
 CONTACT_S = 2.0  # a closed crosspoint with its cables, half an ohm
 _LEAK_S = 1e-13  # of a line that nothing is connected to; keeps the circuit solvable
 _ROUNDS = 8  # of finding out which sources limit
+_AT_LIMIT = 0.999  # of the limit: a SET that the limit ended draws just that, up to rounding
 GROUND = "ground"
 
 
@@ -78,6 +79,7 @@ class Probe:
         self._lines = dict(lines)
         self._sources: dict[str, Source] = {}
         self._closed: frozenset[str] = frozenset()
+        self._wiring: _Wired | None = None
         self._real_s = time.monotonic() if real_time else None
         preset = array.preset
         self._disturbs_v = min(preset.set.v_threshold_v, preset.reset.v_threshold_v)
@@ -115,6 +117,7 @@ class Probe:
     def close_crosspoints(self, closed: Set[str]) -> None:
         """Exactly these are closed from now on; those that nothing is wired to do nothing."""
         self._closed = frozenset(closed)
+        self._wiring = None
 
     def catch_up(self) -> None:
         """Lets the time pass that really did, where the station keeps real time."""
@@ -134,93 +137,86 @@ class Probe:
         self.elapse(aperture_s)
         if not source.on:
             return 0.0
-        solved = self._solve(self._conductances())
+        solved = self._solve()
         for bus in solved.limits:
             self._sources[bus].limited = True
         [bus] = [name for name, one in self._sources.items() if one is source]
         return solved.current_a[bus]
 
     def _may_disturb(self) -> bool:
-        levels = [source.level_v for source in self._sources.values() if source.on] + [0.0]
+        """Whether some cell may see as much as moves it: cheap, and asked at every message."""
+        levels = [
+            0.0,
+            *(self._sources[bus].level_v for bus in self._wired().at_cells if self._sources[bus].on),
+        ]
         return max(levels) - min(levels) >= self._disturbs_v
 
     def _stress(self, duration_s: float) -> None:
-        solved = self._solve(self._conductances())
+        solved = self._solve()
+        for bus in solved.limits:
+            self._sources[bus].limited = True
         across_v = solved.columns_v - solved.rows_v[:, None]  # positive is the direction of SET
         columns = self._array.shape[1]
         gate_v = np.repeat(self._gate_v(), columns)
         hit = np.flatnonzero((np.abs(across_v.ravel()) >= self._disturbs_v) & (gate_v > 0.0))
         for row, column in self.faults.shorts:
             hit = hit[hit != row * columns + column]  # a short takes the voltage off its cell
-        if hit.size and duration_s > 0.0:
-            volts_v = across_v.ravel()[hit]
-            to_cells = self._to_cells()
-            limits_a = [one.i_limit_a for bus, one in self._sources.items() if one.on and bus in to_cells]
-            self._array.stress(
-                hit,
-                np.where(volts_v > 0, int(Polarity.SET), int(Polarity.RESET)),
-                np.abs(volts_v),
-                gate_v[hit],
-                np.full(hit.size, duration_s),
-                min(limits_a, default=np.inf),
-            )
-            after = self._solve(self._conductances())
-            solved.limits.update(after.limits)
-        for bus in solved.limits:
-            self._sources[bus].limited = True
+        if not (hit.size and duration_s > 0.0):
+            return
+        volts_v = across_v.ravel()[hit]
+        limits_a = {
+            bus: self._sources[bus].i_limit_a for bus in self._wired().at_cells if self._sources[bus].on
+        }
+        strictest = min(limits_a, key=lambda bus: limits_a[bus])
+        peak_a = self._array.stress(
+            hit,
+            np.where(volts_v > 0, int(Polarity.SET), int(Polarity.RESET)),
+            np.abs(volts_v),
+            gate_v[hit],
+            np.full(hit.size, duration_s),
+            limits_a[strictest],
+        )
+        if peak_a.sum() >= _AT_LIMIT * limits_a[strictest]:
+            self._sources[strictest].limited = True
 
-    def _to_cells(self) -> set[str]:
-        """Buses that are connected to a row or a column."""
-        return {bus for bus, line in self._wires() if not line.startswith("gate")}
-
-    def _wires(self) -> list[tuple[str, str]]:
-        wires = (self._lines[crosspoint] for crosspoint in sorted(self._closed) if crosspoint in self._lines)
-        return [(bus, line) for bus, line in wires if line not in self.faults.open_lines]
+    def _wired(self) -> _Wired:
+        """What the closed crosspoints connect; kept until they, the sources or the faults change."""
+        key = (len(self._sources), frozenset(self.faults.open_lines))
+        if self._wiring is None or self._wiring.key != key:
+            wires = (self._lines[name] for name in sorted(self._closed) if name in self._lines)
+            live = [(bus, line) for bus, line in wires if line not in self.faults.open_lines]
+            self._wiring = _Wired.of(live, list(self._sources), self._array.shape, key)
+        return self._wiring
 
     def _gate_v(self) -> FloatArray:
-        """Of each row; a gate that floats, or is tied to two buses, counts as closed."""
+        """Of each row; a gate that floats, leaks, or is tied to two buses, counts as closed."""
         gate_v = np.zeros(self._array.shape[0])
-        tied: dict[str, set[str]] = {}
-        for bus, line in self._wires():
-            if line.startswith("gate"):
-                tied.setdefault(line, set()).add(bus)
-        for line, buses in tied.items():
-            [bus, *more] = buses
-            row = int(line.removeprefix("gate"))
-            if bus != GROUND and not more and row not in self.faults.gate_shorts:
-                source = self._sources.get(bus)
-                gate_v[row] = source.level_v if source is not None and source.on else 0.0
+        for row, buses in self._wired().gates.items():
+            if len(buses) == 1 and buses[0] != GROUND and row not in self.faults.gate_shorts:
+                source = self._sources[buses[0]]
+                gate_v[row] = source.level_v if source.on else 0.0
         return gate_v
 
-    def _conductances(self) -> FloatArray:
+    def _solve(self) -> _Solved:
+        """Nodal analysis of rows, columns and sources. A source that limits becomes a current."""
+        wired = self._wired()
+        rows, columns = self._array.shape
         g_s = self._array.conducting_s(self._gate_v())
         for (row, column), ohm in self.faults.shorts.items():
             g_s[row, column] += 1.0 / ohm
-        return g_s
-
-    def _solve(self, g_s: FloatArray) -> _Solved:
-        """Nodal analysis: rows, columns and gates, then one node a source. A source that limits becomes a current."""
-        rows, columns = self._array.shape
-        names = [*self._sources]
-        first_gate, first_source = rows + columns, 2 * rows + columns
-        node = {f"row{i}": i for i in range(rows)} | {f"column{j}": rows + j for j in range(columns)}
-        node |= {f"gate{i}": first_gate + i for i in range(rows)}
-        node |= {bus: first_source + k for k, bus in enumerate(names)}
-        size = first_source + len(names)
-        matrix = np.zeros((size, size))
-        matrix[np.arange(size), np.arange(size)] = _LEAK_S
-        _connect(
-            matrix, np.arange(rows).repeat(columns), np.tile(rows + np.arange(columns), rows), g_s.ravel()
-        )
+        matrix = wired.matrix.copy()
+        lines = rows + columns
+        matrix[:rows, rows:lines] -= g_s
+        matrix[rows:lines, :rows] -= g_s.T
+        diagonal = np.einsum("ii->i", matrix)
+        diagonal[:rows] += g_s.sum(axis=1)
+        diagonal[rows:lines] += g_s.sum(axis=0)
         for row, ohm in self.faults.gate_shorts.items():
-            _connect(matrix, np.array([first_gate + row]), np.array([row]), np.array([1.0 / ohm]))
-        for bus, line in self._wires():
-            if bus == GROUND:
-                matrix[node[line], node[line]] += CONTACT_S
-            elif bus in node:
-                _connect(matrix, np.array([node[bus]]), np.array([node[line]]), np.array([CONTACT_S]))
-        on = {bus: self._sources[bus] for bus in names if self._sources[bus].on}
-        return self._find_limits(matrix, on, {bus: node[bus] for bus in on})
+            for bus in wired.gates.get(row, []):
+                _leak(matrix, row, wired.node.get(bus), 1.0 / ohm)
+        return self._find_limits(
+            matrix, {bus: one for bus, one in self._sources.items() if one.on}, wired.node
+        )
 
     def _find_limits(self, matrix: FloatArray, on: Mapping[str, Source], node: Mapping[str, int]) -> _Solved:
         limiting: dict[str, float] = {}
@@ -237,26 +233,63 @@ class Probe:
                 break
             worst = max(over, key=lambda bus: abs(over[bus]) / on[bus].i_limit_a)
             limiting[worst] = float(np.copysign(on[worst].i_limit_a, over[worst]))
-        # A SET that the limit ended draws just the limit, up to noise of the solver.
-        near = {bus for bus, i in current_a.items() if abs(i) >= 0.999 * on[bus].i_limit_a}
+        near = {bus for bus, i in current_a.items() if abs(i) >= _AT_LIMIT * on[bus].i_limit_a}
         return _Solved(voltages_v[:rows], voltages_v[rows : rows + columns], current_a, near)
 
 
-def _connect(matrix: FloatArray, a: IntArray, b: IntArray, g_s: FloatArray) -> None:
-    np.add.at(matrix, (a, a), g_s)
-    np.add.at(matrix, (b, b), g_s)
-    np.subtract.at(matrix, (a, b), g_s)
-    np.subtract.at(matrix, (b, a), g_s)
+@dataclass(frozen=True)
+class _Wired:
+    """What closed crosspoints connect. node: of each source, behind the rows and the columns.
+
+    matrix: conductances of contacts and leaks, the cells not yet in it. at_cells: sources at a row or a column.
+    gates: the buses at each row's gate.
+    """
+
+    key: object
+    matrix: FloatArray
+    node: dict[str, int]
+    at_cells: list[str]
+    gates: dict[int, list[str]]
+
+    @classmethod
+    def of(
+        cls, wires: Sequence[tuple[str, str]], sources: Sequence[str], shape: tuple[int, int], key: object
+    ) -> _Wired:
+        """wires: bus and line of each closed crosspoint."""
+        rows, columns = shape
+        node = {bus: rows + columns + k for k, bus in enumerate(sources)}
+        matrix = _LEAK_S * np.eye(rows + columns + len(sources))
+        at_cells: dict[str, None] = {}
+        gates: dict[int, list[str]] = {}
+        for bus, line in wires:
+            kind, number = line.rstrip("0123456789"), int(line.lstrip("abcdefghijklmnopqrstuvwxyz"))
+            if kind == "gate":
+                if bus == GROUND or bus in node:
+                    gates.setdefault(number, []).append(bus)
+                continue
+            _leak(matrix, number + (rows if kind == "column" else 0), node.get(bus), CONTACT_S)
+            if bus in node:
+                at_cells[bus] = None
+        return cls(key, matrix, node, list(at_cells), gates)
+
+
+def _leak(matrix: FloatArray, a: int, b: int | None, g_s: float) -> None:
+    """Connects node a to node b, or to 0 V."""
+    matrix[a, a] += g_s
+    if b is not None:
+        matrix[b, b] += g_s
+        matrix[a, b] -= g_s
+        matrix[b, a] -= g_s
 
 
 def _nodal(
     matrix: FloatArray, injected_a: FloatArray, fixed: Sequence[int], levels_v: Sequence[float]
 ) -> FloatArray:
     """Voltages of all nodes where those of `fixed` are given."""
-    given, given_v = np.array(fixed, dtype=np.int64), np.array(levels_v, dtype=np.float64)
+    free = np.ones(len(matrix), np.bool_)
+    free[fixed] = False
     voltages_v = np.zeros(len(matrix))
-    voltages_v[given] = given_v
-    free = np.setdiff1d(np.arange(len(matrix)), given)
-    drawn_a = injected_a[free] - matrix[np.ix_(free, given)] @ given_v
+    voltages_v[fixed] = levels_v
+    drawn_a = injected_a[free] - matrix[free] @ voltages_v
     voltages_v[free] = np.linalg.solve(matrix[np.ix_(free, free)], drawn_a)
     return voltages_v

@@ -77,6 +77,7 @@ class Server:
             self._listener = socket.create_server((host, port), family=family)
         except OSError as error:
             raise ConfigError(f"{host}:{port}: cannot listen there: {error.strerror or error}") from error
+        self._host, self._port = self._listener.getsockname()[:2]
         self.device = device
         self.mishaps: list[Mishap] = []
         self.messages = 0
@@ -90,12 +91,17 @@ class Server:
     @property
     def port(self) -> int:
         """Where it listens."""
-        return int(self._listener.getsockname()[1])
+        return self._port
 
     @property
     def resource(self) -> str:
         """Its VISA resource name."""
-        return f"TCPIP0::{self._listener.getsockname()[0]}::{self.port}::SOCKET"
+        return f"TCPIP0::{self._host}::{self._port}::SOCKET"
+
+    @property
+    def closed(self) -> bool:
+        """Whether it listens no more."""
+        return self._closed
 
     def close(self) -> None:
         """Hangs up and listens no more."""

@@ -20,8 +20,12 @@ _SEVERITY = 20
 _QUEUE_MAX = 100
 _INSTRUCTIONS_MAX = 50_000_000  # a script that runs longer is taken for one that never ends
 _REMOVED = ("os", "io", "require", "package", "dofile", "loadfile", "python", "module")
+# The first compiles a message, the second makes a script that can be called, the third a table of the instrument.
+# What is Python's is handed to Lua once, and stays there: with lupa 2.8 an object that was handed over anew each time
+# was now and then another one on the side of Lua.
 _TOOLS = """
-local hook, bound = debug.sethook, ...
+local bound = ...
+local hook = debug.sethook
 local too_long = function() error("the script never ends", 0) end
 debug = nil
 return function(source, name)
@@ -29,8 +33,20 @@ return function(source, name)
   if run == nil then return problem end
   hook(too_long, "", bound)
   return nil, run
-end, function(run) return setmetatable({run = run}, {__call = run}) end
+end, function(run)
+  return setmetatable({run = run}, {__call = run})
+end, function(fixed, get, set)
+  return setmetatable({}, {
+    __index = function(_, name)
+      local value = fixed[name]
+      if value == nil then value = get(name) end
+      return value
+    end,
+    __newindex = function(_, name, value) set(name, value) end,
+  })
+end
 """
+_ID = "python object"
 
 
 class Errors:
@@ -88,7 +104,10 @@ class Setting:
 
 
 class Table:
-    """A table of the instrument, as a script sees it. A name that it does not have is a runtime error."""
+    """A table of the instrument, as a script sees it. A name that it does not have is a runtime error.
+
+    Its methods and the tables in it are the same for ever; a reset changes values, not objects.
+    """
 
     def __init__(self, errors: Errors) -> None:
         self._errors = errors
@@ -121,13 +140,38 @@ class Numbered:
     """Things that scripts count from 1."""
 
     def __init__(self, items: Sequence[Any]) -> None:
-        self._items = items
+        self.items = items
 
     def __getitem__(self, number: Any) -> Any:
-        return self._items[int(number) - 1]
+        return self.items[int(number) - 1]
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self.items)
+
+
+class Buffer(Table):
+    """A reading buffer. readings: for scripts, which count from 1."""
+
+    appendmode = Setting(0, values=(0, 1))
+    collectsourcevalues = Setting(0, values=(0, 1))
+    collecttimestamps = Setting(0, values=(0, 1))
+
+    def __init__(self, errors: Errors) -> None:
+        super().__init__(errors)
+        self._kept: list[float] = []
+        self._readings = Numbered(self._kept)
+
+    readings = property(lambda self: self._readings)
+    n = property(lambda self: len(self._kept))
+
+    def clear(self) -> None:
+        """Forgets the readings."""
+        self._kept.clear()
+
+    def _take(self, values: Sequence[float], append: bool) -> None:
+        if not append:
+            self._kept.clear()
+        self._kept.extend(values)
 
 
 class Format(Table):
@@ -181,10 +225,10 @@ class TspDevice:
         self._now_s = now_s
         self._lua = lua51.LuaRuntime(unpack_returned_tuples=True, register_eval=False, encoding="latin-1")
         names = self._lua.globals()
-        self._compile, self._script = self._lua.execute(_TOOLS, _INSTRUCTIONS_MAX)
+        self._compile, self._script, self._table = self._lua.execute(_TOOLS, _INSTRUCTIONS_MAX)
+        self._exposed: list[Any] = []
         for name in _REMOVED:
             names[name] = None
-        queue = {"next": self._next_error, "clear": errors.clear}
         given: dict[str, Any] = {
             **tables,
             "print": self._print,
@@ -193,14 +237,46 @@ class TspDevice:
             "delay": lambda duration_s: elapse(max(float(duration_s), 0.0)),
             "waitcomplete": lambda *_: None,
             "opc": lambda: None,
-            "errorqueue": _Queue(errors, queue),
+            "errorqueue": _Queue(errors),
             "format": self.format,
             "script": Named(delete=lambda name: names.__setitem__(name, None)),
             "timer": Named(reset=self._reset_timer, measure=Named(t=lambda: self._now_s() - self._timer_s)),
         }
-        for name, table in given.items():
-            names[name] = table
+        for name, value in given.items():
+            names[name] = self._to_lua(value)
         self._globals = names
+
+    def _to_lua(self, value: Any) -> Any:
+        """A table or a function of the instrument as Lua's own; numbers and texts as they are."""
+        if isinstance(value, Table | Named | Numbered | _Queue):
+            return self._expose(value)
+        if callable(value):
+            return lambda *given: self._to_lua(value(*map(self._from_lua, given)))
+        return value
+
+    def _expose(self, value: Any) -> Any:
+        number = len(self._exposed)
+        self._exposed.append(value)
+        fixed = self._lua.table()
+        fixed[_ID] = number
+        if isinstance(value, Numbered):
+            for place, item in enumerate(value.items, start=1):
+                if isinstance(item, Table):
+                    fixed[place] = self._expose(item)
+            return self._table(fixed, value.__getitem__, _cannot_be_set)
+        for name in dir(value):
+            if not name.startswith("_"):
+                held = getattr(value, name)
+                if callable(held) or isinstance(held, Table | Named | Numbered):
+                    fixed[name] = self._to_lua(held)
+        return self._table(
+            fixed, lambda name: getattr(value, str(name)), lambda name, new: setattr(value, str(name), new)
+        )
+
+    def _from_lua(self, value: Any) -> Any:
+        """What a script handed over: its own tables as they are, the instrument's as the objects behind them."""
+        number = value[_ID] if lua51.lua_type(value) == "table" else None
+        return value if number is None else self._exposed[int(number)]
 
     def handle(self, message: str) -> bytes:
         """One line: a chunk of Lua, a part of a script, or one of the common commands."""
@@ -274,10 +350,6 @@ class TspDevice:
         rows = [[float(buffer[k]) for buffer in buffers] for k in range(int(first), int(last) + 1)]
         self._answer += self.format.buffer([value for row in rows for value in row])
 
-    def _next_error(self) -> tuple[float, str, float, float]:
-        code, text = self.errors.take() or (0, "Queue Is Empty")
-        return float(code), text, float(_SEVERITY if code else 0), 1.0
-
     def _reset_timer(self) -> None:
         self._timer_s = self._now_s()
 
@@ -285,10 +357,20 @@ class TspDevice:
 class _Queue:
     """The table `errorqueue`."""
 
-    def __init__(self, errors: Errors, acts: Mapping[str, Callable[[], Any]]) -> None:
+    def __init__(self, errors: Errors) -> None:
         self._errors = errors
-        self.next, self.clear = acts["next"], acts["clear"]
+        self.clear = errors.clear
 
     @property
     def count(self) -> int:
+        """How many entries there are."""
         return len(self._errors)
+
+    def next(self) -> tuple[float, str, float, float]:
+        """Code, text, severity, node."""
+        code, text = self._errors.take() or (0, "Queue Is Empty")
+        return float(code), text, float(_SEVERITY if code else 0), 1.0
+
+
+def _cannot_be_set(name: Any, _: Any) -> None:
+    raise AttributeError(f"{name} cannot be set")
