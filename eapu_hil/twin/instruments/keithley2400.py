@@ -1,15 +1,24 @@
-"""A simulated Keithley 2400: its SCPI dialect, with the refusals that its manual names."""
+"""A simulated Keithley 2400: its SCPI dialect, with the refusals that its manual names.
+
+It sources voltages only: a current source is refused. What the manual does not say, and is assumed: a source range
+below the present level is refused (-221); a sweep leaves its last level at the terminals until `:SOUR:VOLT:MODE FIX`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from eapu_hil.twin.instruments.channel import LINE_HZ, Channel, Sample
+from eapu_hil.twin.instruments.keithley2400_buffer import MEASURING_EVENTS, Buffer
 from eapu_hil.twin.instruments.probe import Probe
 from eapu_hil.twin.instruments.scpi import (
     ILLEGAL_VALUE,
     OUT_OF_RANGE,
     PARAMETER_NOT_ALLOWED,
+    SETTINGS_CONFLICT,
+    Act,
     ScpiDevice,
     ScpiError,
     bit,
@@ -24,102 +33,195 @@ from eapu_hil.twin.instruments.scpi import (
 IDENTITY = "KEITHLEY INSTRUMENTS INC.,MODEL 2400,{serial},C34 Sep 21 2016 15:30:00/A02  /S/K"
 V_RANGES_V = (0.21, 2.1, 21.0, 210.0)
 I_RANGES_A = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-_V_MAX_V, _I_MAX_A, _I_MIN_A = 210.0, 1.05, 1e-9
-_LIST_MAX, _LIST_A_COMMAND = 2500, 100
+OVER_RANGE = 1.05  # ranges go by the end of their scale: 1 uA is 1.05e-6
+NOT_A_NUMBER, OVERFLOW = 9.91e37, 9.9e37
+_V_MAX_V, _I_MAX_A = 210.0, 1.05
+_HIGH_V, _HIGH_A = 21.0, 0.105  # above 21 V it can do 105 mA
+_LIMIT_OF_RANGE = 1e-3  # a compliance may not be less of the measuring range
+_POINTS_MAX, _LIST_A_COMMAND = 2500, 100
 _ELEMENTS = ("VOLTage", "CURRent", "RESistance", "TIME", "STATus")
-_NOT_A_NUMBER = 9.91e37
+_FUNCTIONS = {"VOLTage": "VOLT:DC", "CURRent": "CURR:DC", "RESistance": "RES"}
 _OUTPUT_OFF = (803, "Not permitted with OUTPUT off")
-_INIT_IGNORED = (-213, "Init ignored")
-_POINT_S = 0.5e-3  # what a point of a sweep takes besides delay and integration
+_TOO_SMALL = (822, "Too small for sense range")
+_SOURCED = (823, "Invalid with source read-back on")
+_BEYOND_COMPLIANCE = (824, "Cannot exceed compliance range")
+_POWER = (826, "Attempt to exceed power limit")
+_POINT_S = 0.8e-3  # what a point takes besides delay and integration
+_AUTO_DELAY_S = 1e-3
+# Of the status element.
+_OFLO, _FRONT, _COMPLIANCE, _RANGE_COMPLIANCE, _REMOTE_SENSE = 1 << 0, 1 << 2, 1 << 3, 1 << 16, 1 << 22
+_MEASURED = {"VOLT:DC": 1 << 11, "CURR:DC": 1 << 12, "RES": 1 << 13}
+_V_SOURCE = 1 << 14
 
 
 class Keithley2400(ScpiDevice):
     """One channel, at the bus it is given."""
 
+    error_ends_message = False
+
     def __init__(self, probe: Probe, bus: str, serial: str = "1234567") -> None:
         self.channel = Channel(probe, bus, I_RANGES_A, seed=1)
         self._serial = serial
-        super().__init__(self._commands(), errors_max=10)
+        self._buffer = Buffer(self._shown)
+        commands = self._common() | self._source() | self._sense() | self._triggers() | self._buffer.commands()
+        super().__init__(commands, errors_max=10)
         self._reset()
 
     def _reset(self) -> None:
         self.channel.reset()
-        self._v_range_v = 21.0
+        self.channel.drive(i_limit_a=1.05e-4)
+        self._level_v, self._v_range_v, self._v_auto = 0.0, 21.0, True
         self._mode = "FIX"
-        self._levels_v = [0.0]
-        self._delay_s = 1e-3
-        self._points = 1
+        self._list_v, self._sweep_v = [0.0], (0.0, 0.0, 2500)
+        self._delay_s, self._delay_auto, self._trigger_delay_s = 0.0, True, 0.0
+        self._points, self._arms = 1, 1
         self._clears_itself = False
         self._elements = [short_form(name) for name in _ELEMENTS]
-        self._four_wire = False
+        self._four_wire, self._front, self._autozero = False, True, True
         self._concurrent = True
         self._functions = ["VOLT:DC", "CURR:DC"]
-        self._source_function = "VOLT"
-        self._abort_on_compliance = "NEV"
+        self._ranging, self._abort_on_compliance = "BEST", "NEV"
         self._off_mode = "NORM"
+        self._kept: dict[str, str] = {}
         self._samples: list[Sample] = []
+        self._buffer.reset()
 
-    def _commands(self) -> dict[str, Callable[..., str | None]]:
-        channel = self.channel
-        level = "[:SOURce[1]]:VOLTage[:LEVel][:IMMediate][:AMPLitude]"
+    def _common(self) -> dict[str, Act]:
         return {
             "*IDN?": lambda: IDENTITY.format(serial=self._serial),
             "*RST": self._reset,
-            "*CLS": self.clear_errors,
+            "*CLS": self._clear,
             "*OPC?": lambda: "1",
             "*WAI": lambda: None,
+            "*STB?": lambda: str(self._buffer.status_byte((1 << 2) * (self.error_count > 0))),
             ":SYSTem:ERRor[:NEXT]?": self._error,
             ":SYSTem:ERRor:ALL?": self._all_errors,
             ":SYSTem:ERRor:COUNt?": lambda: str(self.error_count),
             ":SYSTem:CLEar": self.clear_errors,
             ":SYSTem:BEEPer:STATe": lambda value: nothing(boolean(value)),
+            ":SYSTem:BEEPer[:IMMediate]": lambda *_: None,
             ":SYSTem:LFRequency?": lambda: f"{LINE_HZ:.0f}",
-            ":SYSTem:RSENse": self._set_four_wire,
+            ":SYSTem:LFRequency:AUTO?": lambda: "1",
+            ":SYSTem:RSENse": lambda value: self._keep("_four_wire", boolean(value)),
             ":SYSTem:RSENse?": lambda: bit(self._four_wire),
-            ":STATus:MEASurement:CONDition?": self._condition,
+            ":SYSTem:AZERo[:STATe]": self._set_autozero,
+            ":SYSTem:AZERo[:STATe]?": lambda: bit(self._autozero),
+            ":ROUTe:TERMinals": lambda value: self._keep("_front", choice(value, "FRONt", "REAR") == "FRON"),
+            ":ROUTe:TERMinals?": lambda: "FRON" if self._front else "REAR",
+            ":DISPlay:ENABle": lambda value: nothing(boolean(value)),
+            ":STATus:PREset": lambda: None,
+            ":STATus:MEASurement:CONDition?": lambda: str((1 << 14) * self._limiting()),
+            ":FORMat[:DATA]": lambda value: nothing(choice(value, "ASCii")),
             ":FORMat:ELEMents[:SENSe[1]]": self._set_elements,
             ":FORMat:ELEMents[:SENSe[1]]?": lambda: ",".join(self._elements),
-            "[:SOURce[1]]:CLEar:AUTO": self._set_clears_itself,
-            "[:SOURce[1]]:CLEar:AUTO?": lambda: bit(self._clears_itself),
-            "[:SOURce[1]]:FUNCtion[:MODE]": self._set_source_function,
-            "[:SOURce[1]]:FUNCtion[:MODE]?": lambda: self._source_function,
-            "[:SOURce[1]]:VOLTage:MODE": self._set_mode,
-            "[:SOURce[1]]:VOLTage:MODE?": lambda: self._mode,
-            level: self._set_level,
-            f"{level}?": lambda: shown(channel.level_v),
-            "[:SOURce[1]]:VOLTage:RANGe": self._set_source_range,
-            "[:SOURce[1]]:VOLTage:RANGe?": lambda: shown(self._v_range_v),
-            "[:SOURce[1]]:VOLTage:RANGe:AUTO": lambda value: nothing(boolean(value)),
-            "[:SOURce[1]]:LIST:VOLTage": self._set_list,
-            "[:SOURce[1]]:LIST:VOLTage:APPend": self._append_list,
-            "[:SOURce[1]]:LIST:VOLTage:POINts?": lambda: str(len(self._levels_v)),
-            "[:SOURce[1]]:SWEep:RANGing": lambda value: nothing(choice(value, "BEST", "AUTO", "FIXed")),
-            "[:SOURce[1]]:SWEep:CABort": self._set_abort,
-            "[:SOURce[1]]:DELay": self._set_delay,
-            "[:SOURce[1]]:DELay?": lambda: shown(self._delay_s),
-            ":TRIGger:COUNt": self._set_points,
-            ":TRIGger:COUNt?": lambda: str(self._points),
-            "[:SENSe[1]]:FUNCtion:CONCurrent": self._set_concurrent,
-            "[:SENSe[1]]:FUNCtion[:ON]": self._set_functions,
-            "[:SENSe[1]]:FUNCtion[:ON]?": lambda: ",".join(f'"{name}"' for name in self._functions),
-            "[:SENSe[1]]:CURRent[:DC]:PROTection[:LEVel]": self._set_limit,
-            "[:SENSe[1]]:CURRent[:DC]:PROTection[:LEVel]?": lambda: shown(channel.i_limit_a),
-            "[:SENSe[1]]:CURRent[:DC]:PROTection:TRIPped?": lambda: bit(self._in_compliance()),
-            "[:SENSe[1]]:CURRent[:DC]:RANGe[:UPPer]": self._set_range,
-            "[:SENSe[1]]:CURRent[:DC]:RANGe[:UPPer]?": lambda: shown(channel.i_range_a or I_RANGES_A[2]),
-            "[:SENSe[1]]:CURRent[:DC]:RANGe:AUTO": self._set_autorange,
-            "[:SENSe[1]]:CURRent[:DC]:RANGe:AUTO?": lambda: bit(channel.i_range_a is None),
-            "[:SENSe[1]]:CURRent[:DC]:NPLCycles": self._set_nplc,
-            "[:SENSe[1]]:CURRent[:DC]:NPLCycles?": lambda: shown(channel.nplc),
-            ":OUTPut[1][:STATe]": self._set_output,
-            ":OUTPut[1][:STATe]?": lambda: bit(channel.on),
+            ":OUTPut[1][:STATe]": lambda value: self.channel.drive(on=boolean(value)),
+            ":OUTPut[1][:STATe]?": lambda: bit(self.channel.on),
             ":OUTPut[1]:SMODe": self._set_off_mode,
             ":OUTPut[1]:SMODe?": lambda: self._off_mode,
+        }
+
+    def _source(self) -> dict[str, Act]:
+        volt, curr = "[:SOURce[1]]:VOLTage", "[:SOURce[1]]:CURRent"
+        level = "[:LEVel][:IMMediate][:AMPLitude]"
+        sweep = [("STARt", 0), ("STOP", 1)]
+        return {
+            "[:SOURce[1]]:CLEar:AUTO": lambda value: self._keep("_clears_itself", boolean(value)),
+            "[:SOURce[1]]:CLEar:AUTO?": lambda: bit(self._clears_itself),
+            "[:SOURce[1]]:CLEar[:IMMediate]": lambda: self.channel.drive(on=False),
+            "[:SOURce[1]]:FUNCtion[:MODE]": _only_voltage,
+            "[:SOURce[1]]:FUNCtion[:MODE]?": lambda: "VOLT",
+            f"{volt}:MODE": self._set_mode,
+            f"{volt}:MODE?": lambda: self._mode,
+            f"{volt}{level}": self._set_level,
+            f"{volt}{level}?": lambda: shown(self._level_v),
+            f"{volt}:RANGe": self._set_source_range,
+            f"{volt}:RANGe?": lambda: shown(self._v_range_v),
+            f"{volt}:RANGe:AUTO": lambda value: self._keep("_v_auto", boolean(value)),
+            f"{volt}:RANGe:AUTO?": lambda: bit(self._v_auto),
+            # For a current source, which is only kept.
+            f"{curr}{level}": lambda value: nothing(real(value, -_I_MAX_A, _I_MAX_A)),
+            f"{curr}:RANGe": lambda value: nothing(real(value, -_I_MAX_A, _I_MAX_A)),
+            f"{curr}:RANGe:AUTO": lambda value: nothing(boolean(value)),
+            "[:SOURce[1]]:LIST:VOLTage": lambda *values: self._keep("_list_v", _levels(values)),
+            "[:SOURce[1]]:LIST:VOLTage?": lambda: ",".join(map(shown, self._list_v)),
+            "[:SOURce[1]]:LIST:VOLTage:APPend": self._append_list,
+            "[:SOURce[1]]:LIST:VOLTage:POINts?": lambda: str(len(self._list_v)),
+            **{f"{volt}:{name}": self._sweep_setter(place) for name, place in sweep},
+            "[:SOURce[1]]:SWEep:POINts": self._set_sweep_points,
+            "[:SOURce[1]]:SWEep:SPACing": lambda value: nothing(choice(value, "LINear")),
+            "[:SOURce[1]]:SWEep:RANGing": lambda value: self._keep(
+                "_ranging", choice(value, "BEST", "AUTO", "FIXed")
+            ),
+            "[:SOURce[1]]:SWEep:CABort": lambda value: self._keep(
+                "_abort_on_compliance", choice(value, "NEVer", "EARLy", "LATE")
+            ),
+            "[:SOURce[1]]:DELay": self._set_delay,
+            "[:SOURce[1]]:DELay?": lambda: shown(self._delay_s),
+            "[:SOURce[1]]:DELay:AUTO": lambda value: self._keep("_delay_auto", boolean(value)),
+            "[:SOURce[1]]:DELay:AUTO?": lambda: bit(self._delay_auto),
+        }
+
+    def _sense(self) -> dict[str, Act]:
+        channel, curr, volt = self.channel, "[:SENSe[1]]:CURRent[:DC]", "[:SENSe[1]]:VOLTage[:DC]"
+        functions = {}
+        for name, function in _FUNCTIONS.items():
+            tail = "" if name == "RESistance" else "[:DC]"
+            functions[f"[:SENSe[1]]:{name}{tail}:NPLCycles"] = self._set_nplc
+            functions[f"[:SENSe[1]]:{name}{tail}:NPLCycles?"] = lambda: shown(channel.nplc)
+            functions[f":CONFigure:{name}{tail}"] = self._configurer(function)
+            functions[f":MEASure:{name}{tail}?"] = self._measurer(function)
+        average = "[:SENSe[1]]:AVERage"
+        return functions | {
+            "[:SENSe[1]]:FUNCtion:CONCurrent": lambda value: self._keep("_concurrent", boolean(value)),
+            "[:SENSe[1]]:FUNCtion:CONCurrent?": lambda: bit(self._concurrent),
+            "[:SENSe[1]]:FUNCtion[:ON]": self._add_functions,
+            "[:SENSe[1]]:FUNCtion[:ON]:ALL": lambda: self._keep("_functions", list(_FUNCTIONS.values())),
+            "[:SENSe[1]]:FUNCtion[:ON]?": lambda: ",".join(f'"{name}"' for name in self._functions),
+            "[:SENSe[1]]:FUNCtion:OFF": self._remove_functions,
+            "[:SENSe[1]]:FUNCtion:OFF:ALL": lambda: self._keep("_functions", []),
+            f"{curr}:PROTection[:LEVel]": self._set_limit,
+            f"{curr}:PROTection[:LEVel]?": lambda: shown(channel.i_limit_a),
+            f"{curr}:PROTection:TRIPped?": lambda: bit(self._limiting()),
+            f"{curr}:RANGe[:UPPer]": self._set_range,
+            f"{curr}:RANGe[:UPPer]?": lambda: shown(OVER_RANGE * self._i_range_a()),
+            f"{curr}:RANGe:AUTO": self._set_autorange,
+            f"{curr}:RANGe:AUTO?": lambda: bit(channel.i_range_a is None),
+            f"{curr}:RANGe:AUTO:ULIMit?": lambda: shown(OVER_RANGE * self._compliance_range_a()),
+            f"{volt}:PROTection[:LEVel]": lambda value: nothing(real(value, -_V_MAX_V, _V_MAX_V)),
+            f"{volt}:PROTection[:LEVel]?": lambda: shown(21.0),
+            f"{volt}:RANGe[:UPPer]": lambda _: _refuse(_SOURCED),
+            f"{volt}:RANGe[:UPPer]?": lambda: shown(self._v_range_v),
+            f"{volt}:RANGe:AUTO": lambda _: _refuse(_SOURCED),
+            "[:SENSe[1]]:RESistance:MODE": lambda value: nothing(choice(value, "MANual")),
+            "[:SENSe[1]]:RESistance:MODE?": lambda: "MAN",
+            f"{average}[:STATe]": lambda value: nothing(boolean(value)),
+            f"{average}:COUNt": lambda value: nothing(real(value, 1, 100)),
+            f"{average}:TCONtrol": lambda value: nothing(choice(value, "REPeat", "MOVing")),
+        }
+
+    def _triggers(self) -> dict[str, Act]:
+        return {
+            ":TRIGger:COUNt": lambda value: self._set_count("_points", value),
+            ":TRIGger:COUNt?": lambda: str(self._points),
+            ":ARM:COUNt": lambda value: self._set_count("_arms", value),
+            ":ARM:COUNt?": lambda: str(self._arms),
+            ":TRIGger:DELay": lambda value: self._keep("_trigger_delay_s", real(value, 0.0, 999.9999)),
+            ":TRIGger:DELay?": lambda: shown(self._trigger_delay_s),
+            ":TRIGger:CLEar": lambda: None,
+            ":TRIGger:SOURce": lambda value: nothing(choice(value, "IMMediate")),
+            ":ARM:SOURce": lambda value: nothing(choice(value, "IMMediate")),
             ":INITiate[:IMMediate]": self._initiate,
             ":ABORt": lambda: None,
             ":FETCh?": self._fetch,
             ":READ?": self._read,
         }
+
+    def _keep(self, attribute: str, value: object) -> None:
+        setattr(self, attribute, value)
+
+    def _clear(self) -> None:
+        self.clear_errors()
+        self._buffer.clear_events()
 
     def _error(self) -> str:
         code, text = self.take_error() or (0, "No error")
@@ -130,139 +232,3 @@ class Keithley2400(ScpiDevice):
         while self.error_count:
             entries.append(self._error())
         return ",".join(entries)
-
-    def _condition(self) -> str:
-        return str((1 << 14) * self._in_compliance())
-
-    def _in_compliance(self) -> bool:
-        return self.channel.on and self.channel.sample(0.01).limited
-
-    def _set_four_wire(self, value: str) -> None:
-        self._four_wire = boolean(value)
-
-    def _set_elements(self, *names: str) -> None:
-        self._elements = sorted(
-            {choice(name, *_ELEMENTS) for name in names}, key=list(map(short_form, _ELEMENTS)).index
-        )
-
-    def _set_clears_itself(self, value: str) -> None:
-        self._clears_itself = boolean(value)
-
-    def _set_source_function(self, value: str) -> None:
-        if choice(value, "VOLTage", "CURRent") != "VOLT":
-            raise ScpiError(ILLEGAL_VALUE)  # this simulation sources voltages
-
-    def _set_mode(self, value: str) -> None:
-        self._mode = choice(value, "FIXed", "LIST")
-
-    def _set_level(self, value: str) -> None:
-        level_v = real(value, -_V_MAX_V, _V_MAX_V, {"DEF": 0.0})
-        if abs(level_v) > self._v_range_v:
-            self._v_range_v = next(one for one in V_RANGES_V if one >= abs(level_v))
-        self.channel.drive(level_v=level_v)
-
-    def _set_source_range(self, value: str) -> None:
-        asked_v = abs(real(value, -_V_MAX_V, _V_MAX_V))
-        self._v_range_v = next(one for one in V_RANGES_V if one >= asked_v)
-
-    def _set_list(self, *values: str) -> None:
-        self._levels_v = self._levels(values)
-
-    def _append_list(self, *values: str) -> None:
-        levels_v = self._levels_v + self._levels(values)
-        if len(levels_v) > _LIST_MAX:
-            raise ScpiError(OUT_OF_RANGE)
-        self._levels_v = levels_v
-
-    @staticmethod
-    def _levels(values: tuple[str, ...]) -> list[float]:
-        if len(values) > _LIST_A_COMMAND:
-            raise ScpiError(PARAMETER_NOT_ALLOWED)
-        return [real(value, -_V_MAX_V, _V_MAX_V) for value in values]
-
-    def _set_abort(self, value: str) -> None:
-        self._abort_on_compliance = choice(value, "NEVer", "EARLy", "LATE")
-
-    def _set_delay(self, value: str) -> None:
-        self._delay_s = real(value, 0.0, 9999.999)
-
-    def _set_points(self, value: str) -> None:
-        self._points = round(real(value, 1, _LIST_MAX))
-
-    def _set_concurrent(self, value: str) -> None:
-        self._concurrent = boolean(value)
-
-    def _set_functions(self, *values: str) -> None:
-        names = [value.strip("'\"").upper() for value in values]
-        known = {
-            "CURR": "CURR:DC",
-            "CURRENT": "CURR:DC",
-            "VOLT": "VOLT:DC",
-            "VOLTAGE": "VOLT:DC",
-            "RES": "RES",
-        }
-        try:
-            self._functions = [known[name.removesuffix(":DC")] for name in names]
-        except KeyError:
-            raise ScpiError(ILLEGAL_VALUE) from None
-
-    def _set_limit(self, value: str) -> None:
-        limit_a = real(value, -_I_MAX_A, _I_MAX_A, {"DEF": 1.05e-4})
-        if abs(limit_a) < _I_MIN_A:
-            raise ScpiError(OUT_OF_RANGE)
-        self.channel.drive(i_limit_a=abs(limit_a))
-
-    def _set_range(self, value: str) -> None:
-        self.channel.set_range(abs(real(value, -_I_MAX_A, _I_MAX_A)))
-
-    def _set_autorange(self, value: str) -> None:
-        self.channel.set_range(None if boolean(value) else self.channel.i_limit_a)
-
-    def _set_nplc(self, value: str) -> None:
-        self.channel.nplc = real(value, 0.01, 10.0)
-
-    def _set_output(self, value: str) -> None:
-        self.channel.drive(on=boolean(value))
-
-    def _set_off_mode(self, value: str) -> None:
-        self._off_mode = choice(value, "HIMPedance", "NORMal", "ZERO", "GUARd")
-
-    def _initiate(self) -> None:
-        if not (self.channel.on or self._clears_itself):
-            raise ScpiError(_OUTPUT_OFF)
-        channel = self.channel
-        channel.drive(on=True)
-        self._samples = []
-        for point in range(self._points):
-            if self._mode == "LIST":
-                channel.drive(level_v=self._levels_v[point % len(self._levels_v)])
-            channel.elapse(self._delay_s + _POINT_S)
-            limited = channel.limited
-            sample = channel.sample()
-            self._samples.append(sample)
-            if (limited or sample.limited) and self._mode == "LIST" and self._abort_on_compliance != "NEV":
-                channel.drive(level_v=0.0)
-                break
-        if self._clears_itself:
-            channel.drive(on=False)
-
-    def _read(self) -> str:
-        self._initiate()
-        return self._fetch()
-
-    def _fetch(self) -> str:
-        if not self._samples:
-            raise ScpiError((-230, "Data corrupt or stale"))
-        return ",".join(self._shown(sample) for sample in self._samples)
-
-    def _shown(self, sample: Sample) -> str:
-        current_a = _NOT_A_NUMBER if sample.overflow else sample.current_a
-        status = (1 << 0) * sample.overflow | (1 << 3) * sample.limited
-        values = {
-            "VOLT": sample.voltage_v,
-            "CURR": current_a,
-            "RES": _NOT_A_NUMBER,
-            "TIME": sample.time_s,
-            "STAT": status,
-        }
-        return ",".join(shown(values[name]) for name in self._elements)

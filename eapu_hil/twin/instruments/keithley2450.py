@@ -241,6 +241,7 @@ class Keithley2450(ScpiDevice):
         if self._sweep is None:
             raise ScpiError((-213, "Init ignored"))
         channel = self.channel
+        self._points = []  # a sweep begins with an empty buffer
         channel.drive(on=True)
         for level_v in self._sweep:
             channel.drive(level_v=level_v)

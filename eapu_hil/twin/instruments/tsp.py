@@ -250,7 +250,7 @@ class TspDevice:
         """A table or a function of the instrument as Lua's own; numbers and texts as they are."""
         if isinstance(value, Table | Named | Numbered | _Queue):
             return self._expose(value)
-        if callable(value):
+        if callable(value) and lua51.lua_type(value) is None:
             return lambda *given: self._to_lua(value(*map(self._from_lua, given)))
         return value
 
