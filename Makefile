@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo firmware test lint clean
+.PHONY: install demo firmware others test lint clean
 
 install: $(STAMP)
 
@@ -26,6 +26,14 @@ $(VENV)/.demo: pyproject.toml
 firmware:
 	+@$(MAKE) --no-print-directory -s -C firmware
 
+# PyMeasure and QCoDeS, whose drivers are tried against the simulated instruments; large, and needed for nothing else.
+others: .venv-others/.installed
+
+.venv-others/.installed: Makefile
+	$(PYTHON) -m venv .venv-others
+	.venv-others/bin/python -m pip install --quiet --disable-pip-version-check 'pymeasure>=0.16' 'qcodes>=0.58' 'pyvisa-py>=0.7'
+	touch $@
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -36,4 +44,4 @@ test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto
 
 clean:
-	rm -rf $(VENV) build firmware/build *.egg-info
+	rm -rf $(VENV) .venv-others build firmware/build *.egg-info

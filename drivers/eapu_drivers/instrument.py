@@ -12,6 +12,7 @@ from eapu_drivers.transport import DEFAULT_TIMEOUT_S, Transport
 from eapu_hil.hal import ConfigError, HilError, InstrumentError, LimitError, ProtocolError, TransportError
 
 _ERRORS_DRAINED = 32  # more than any of the queues holds
+_CHECKED = re.compile(r'((?P<answer>.*);)?(?P<code>[+-]?\d+),"(?P<text>[^"]*)"', re.DOTALL)
 
 
 class UnsupportedError(LimitError):
@@ -120,15 +121,17 @@ class Instrument(ABC):
     def check_errors(self, message: str) -> None:
         """Raises InstrumentError for the oldest entry of the error queue, and empties the queue into its notes."""
         first = self.next_error()
-        if first is None:
-            return
-        error = InstrumentError(*first, message, self.name)
+        if first is not None:
+            raise self.with_the_rest(InstrumentError(*first, message, self.name))
+
+    def with_the_rest(self, error: InstrumentError) -> InstrumentError:
+        """The error, with what else is in the queue in its notes; the queue is then empty."""
         for _ in range(_ERRORS_DRAINED):
             more = self.next_error()
             if more is None:
                 break
             error.add_note(f"{self.name}: also error {more[0]}, {more[1]!r}")
-        raise error
+        return error
 
     def require_taken(self, what: str, asked: float, taken: float, tolerance: float = 1e-3) -> None:
         """The instrument has to report back what it was asked for. Raises InstrumentError."""
@@ -187,6 +190,22 @@ class ScpiInstrument(Instrument):
             raise self.wrong_answer(self.error_query, answer, 'a number and a text, such as 0,"No error"')
         code = int(found[1])
         return None if code == 0 else (code, found[2].partition(";")[0])
+
+    def ask_checked(self, message: str, timeout_s: float = DEFAULT_TIMEOUT_S) -> str:
+        """Sends `message` and the question for errors as one message. Returns what answers `message`, "" for nothing.
+
+        Raises InstrumentError. For instruments that go on with a message after a unit that they could not carry out.
+        """
+        whole = f"{message};{self.error_query}"
+        answer = self.ask(whole, timeout_s)
+        found = _CHECKED.fullmatch(answer.strip())
+        if found is None:
+            raise self.wrong_answer(whole, answer, 'answers; a number and a text, such as 0,"No error"')
+        code = int(found["code"])
+        if code != 0:
+            text = found["text"].partition(";")[0]
+            raise self.with_the_rest(InstrumentError(code, text, message, self.name))
+        return found["answer"] or ""
 
 
 class TspInstrument(Instrument):

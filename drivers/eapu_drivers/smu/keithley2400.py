@@ -1,8 +1,8 @@
 """Keithley 2400, in SCPI.
 
-Messages are those of its manual (table 10-6). Put together from them, and not run on an instrument: compound messages
-with a query inside, and the list `V, 0` in place of a pulse, which the 2400 does not have. Bit 3 of the status element
-is from memory.
+Messages are those of its manual: table 10-6 for lists, section 18 for the rest. Put together from them, and not run on
+an instrument: several queries in one message; a list of two levels in place of a pulse, which the 2400 does not have;
+that with a list selected and before it runs, the fixed level, 0 V, is at the terminals.
 """
 
 from __future__ import annotations
@@ -11,77 +11,119 @@ import re
 
 import numpy as np
 
-from eapu_drivers.instrument import ScpiInstrument, number
-from eapu_drivers.smu.base import LINE_HZ, SAFE_S, SourceMeterBase
+from eapu_drivers.instrument import ScpiInstrument, UnsupportedError, number, require_range
+from eapu_drivers.smu.base import SAFE_S, SourceMeterBase
 from eapu_drivers.smu.contract import Abilities, Setup, Sweep
 from eapu_drivers.transport import Transport
 from eapu_hil.hal import FloatArray
 
+_HIGH_V, _HIGH_A = 21.0, 0.105  # above 21 V it can do no more
 _LIST_A_COMMAND = 100
+_LEVELS_MAX = 2500  # of a list, and triggers of a READ?
 _PULSE_NPLC = 0.01
+_POINT_S = 1e-3  # of a list at that integration time and without autozero, by the maker's word
 _NOT_A_NUMBER = 9.0e37
-_OVERFLOW, _COMPLIANCE, _RANGE_COMPLIANCE = 1 << 0, 1 << 3, 1 << 14  # of the status element
+_OVERFLOW, _COMPLIANCE, _RANGE_COMPLIANCE = 1 << 0, 1 << 3, 1 << 16  # of the status element
+_STEADY = ":SOUR:VOLT:MODE FIX;:SOUR:VOLT:LEV 0;:TRIG:COUN 1;:SOUR:DEL 0;:SYST:AZER:STAT ON"
 
 
 class Keithley2400(SourceMeterBase, ScpiInstrument):
-    """The one channel of a 2400. A pulse is a list of two levels, timed by delay and reading: milliseconds, inexact."""
+    """The one channel of a 2400. A pulse is a list of two levels: milliseconds, and inexact by some 0.1 ms.
+
+    The limits are those of a 2400; what another model of the series can do less, its error queue or the limits read
+    back refuse.
+    """
 
     family = "Keithley 2400"
-    models = re.compile(r"24[0-4]0(-\w+)?")
+    models = re.compile(r"24(0[01]|10|2[05]|30|40)(-\w+)?")
     abilities = Abilities(
         v_max_v=210.0,
         i_limit_min_a=1e-9,
         i_limit_max_a=1.05,
         pulse_min_s=2e-3,
         pulse_max_s=9999.0,
-        points_max=2499,  # and the 0 V that ends a list
+        points_max=_LEVELS_MAX - 1,  # and the 0 V that ends a list
         hardware_timed=False,
     )
     nplc = (0.01, 10.0)
 
     def __init__(self, transport: Transport, channel: str = "") -> None:
-        """Resets the instrument: output off, 0 V. channel: it has one, without a name."""
+        """Resets the instrument: output off, 0 V. channel: it has one, without a name.
+
+        The terminals, front or rear, stay those that were chosen; a reset alone would choose the front.
+        """
         super().__init__(transport)
         self.require_channel(channel)
+        terminals = self.ask(":ROUT:TERM?").strip()
+        if terminals not in ("FRON", "REAR"):
+            raise self.wrong_answer(":ROUT:TERM?", terminals, "FRON or REAR")
         self.send("*RST;*CLS")
-        self.send(":SYST:BEEP:STAT OFF;:SYST:RSEN OFF;:SOUR:CLE:AUTO OFF")
-        self.send(":SENS:FUNC:CONC OFF;:SOUR:FUNC VOLT;:SOUR:VOLT:MODE FIX;:SENS:FUNC 'CURR:DC'")
-        self.send(":FORM:ELEM VOLT,CURR,TIME,STAT;:SOUR:DEL 0")
+        self.ask_checked(
+            f":ROUT:TERM {terminals};:SYST:BEEP:STAT OFF;:SYST:RSEN OFF;:SOUR:CLE:AUTO OFF;:SOUR:FUNC VOLT;"
+            ":SENS:FUNC:CONC OFF;:SENS:FUNC 'CURR:DC';:FORM:ELEM CURR,STAT;:SOUR:SWE:RANG FIX;:SOUR:SWE:CAB NEV"
+        )
 
     def set_up(self, setup: Setup) -> None:
         self.require_setup(setup)
+        if setup.v_range_v > _HIGH_V:
+            what = f"a compliance, with levels beyond {number(_HIGH_V)} V,"
+            require_range(self.name, what, setup.i_limit_a, self.abilities.i_limit_min_a, _HIGH_A, "A")
         self._setup = None
         limit = number(setup.i_limit_a)
-        self.send(
-            f":SOUR:VOLT:LEV 0;:SOUR:VOLT:RANG {number(setup.v_range_v)};:SENS:CURR:PROT {limit};"
-            f":SENS:CURR:RANG {limit};:SENS:CURR:NPLC {number(setup.nplc)}"
+        # The compliance may be no less than 0.1 % of the measuring range, and that no higher than the compliance's
+        # range. By way of the lowest range, both hold at every step, whatever was set before.
+        message = (
+            f"{_STEADY};:SENS:CURR:RANG 1e-06;:SOUR:VOLT:RANG {number(setup.v_range_v)};"
+            f":SENS:CURR:PROT {limit};:SENS:CURR:RANG {limit};:SENS:CURR:NPLC {number(setup.nplc)};"
+            ":SOUR:VOLT:RANG?;:SENS:CURR:PROT?;:SENS:CURR:RANG?;:SENS:CURR:NPLC?"
         )
-        message = ":SOUR:VOLT:RANG?;:SENS:CURR:PROT?;:SENS:CURR:RANG?;:SENS:CURR:NPLC?"
-        self.require_setup_taken(setup, *self.ask_each(message, 4))
+        answer = self.ask_checked(message)
+        try:
+            v_range_v, limit_a, i_range_a, nplc = map(float, answer.split(";"))
+        except ValueError:
+            raise self.wrong_answer(message, answer, "4 numbers") from None
+        self.require_setup_taken(setup, v_range_v, limit_a, i_range_a, nplc)
         self._setup = setup
 
     def output(self, on: bool) -> None:
-        self.send(f":SOUR:VOLT:LEV 0;:OUTP {'ON' if on else 'OFF'}")
+        self.ask_checked(f":SOUR:VOLT:LEV 0;:OUTP {'ON' if on else 'OFF'}")
 
     def hold(self, level_v: float) -> None:
         self.require_levels(level_v)
-        self.send(f":SOUR:VOLT:LEV {number(level_v)}")
+        self.ask_checked(f":SOUR:VOLT:LEV {number(level_v)}")
 
     def held(self) -> Sweep:
-        return self._readings(":READ?", 1, self.ready.nplc)
+        return self._readings(":READ?", 1, self.timeout_s(1, 3 * self.ready.nplc))
 
     def sweep(self, levels_v: FloatArray) -> Sweep:
         self.require_sweep(levels_v)
         nplc = self.ready.nplc
-        if levels_v.size > 1:
-            return self._run_list([*map(float, levels_v), 0.0], 0.0, nplc)
-        found = self._readings(f":SOUR:VOLT:LEV {number(levels_v[0])};:READ?;:SOUR:VOLT:LEV 0", 1, nplc)
-        self.check_errors("a reading")
-        return found
+        if levels_v.size == 1:
+            message = f":SOUR:VOLT:LEV {number(levels_v[0])};:READ?;:SOUR:VOLT:LEV 0"
+            return self._readings(message, 1, self.timeout_s(1, 3 * nplc))
+        count = levels_v.size + 1
+        self._load([*map(float, levels_v), 0.0])
+        self.ask_checked(f":SOUR:VOLT:MODE LIST;:TRIG:COUN {count}")
+        swept = self._readings(f":READ?;{_STEADY}", count, self.timeout_s(count, 3 * nplc))
+        return Sweep(swept.current_a[:-1], swept.limited[:-1], swept.overflow[:-1])
 
     def pulse(self, level_v: float, width_s: float, count: int = 1) -> bool:
+        """Between pulses the level is 0 V for as long as a pulse. Whether one limits is seen at its end."""
         self.require_pulse(level_v, width_s, count)
-        swept = self._run_list([level_v, 0.0] * count, width_s - _PULSE_NPLC / LINE_HZ, _PULSE_NPLC)
+        triggers = 2 * count  # which run through the list of two again and again
+        if triggers > _LEVELS_MAX:
+            raise UnsupportedError(f"{self.name}: {count} pulses asked; it can do {_LEVELS_MAX // 2} at once")
+        delay_s = width_s - _POINT_S
+        # Nothing is triggered before it is known that all this was taken: an old list would run.
+        self.ask_checked(
+            f":SOUR:LIST:VOLT {number(level_v)},0;:SOUR:VOLT:MODE LIST;:TRIG:COUN {triggers};"
+            f":SOUR:DEL {number(delay_s)};:SYST:AZER:STAT OFF;:SENS:CURR:NPLC {number(_PULSE_NPLC)}"
+        )
+        swept = self._readings(
+            f":READ?;{_STEADY};:SENS:CURR:NPLC {number(self.ready.nplc)}",
+            triggers,
+            self.timeout_s(triggers, _PULSE_NPLC, delay_s),
+        )
         return bool(swept.limited[::2].any())
 
     def safe_off(self) -> None:
@@ -94,38 +136,23 @@ class Keithley2400(SourceMeterBase, ScpiInstrument):
             self._require_off,
         )
 
-    def _run_list(self, levels_v: list[float], delay_s: float, nplc: float) -> Sweep:
-        """Levels one after another, each for the delay and one reading. The last is 0 V, and is not in the result."""
-        count = len(levels_v)
-        first, *rest = [
-            ",".join(map(number, levels_v[start : start + _LIST_A_COMMAND]))
-            for start in range(0, count, _LIST_A_COMMAND)
-        ]
-        arm = (
-            f":SOUR:VOLT:MODE LIST;:SOUR:SWE:RANG FIX;:SOUR:SWE:CAB NEV;:TRIG:COUN {count};"
-            f":SOUR:DEL {number(delay_s)};:SENS:CURR:NPLC {number(nplc)}"
-        )
-        if not rest:
-            self.send(f":SOUR:LIST:VOLT {first};{arm}")
-        else:
-            self.send(f":SOUR:LIST:VOLT {first}")
-            for more in rest:
-                self.send(f":SOUR:LIST:VOLT:APP {more}")
-            self.send(arm)
-        swept = self._readings(":READ?", count, nplc, delay_s)
-        self.send(
-            ":SOUR:VOLT:MODE FIX;:SOUR:VOLT:LEV 0;:TRIG:COUN 1;:SOUR:DEL 0;"
-            f":SENS:CURR:NPLC {number(self.ready.nplc)}"
-        )
-        return Sweep(swept.current_a[:-1], swept.limited[:-1], swept.overflow[:-1])
+    def _load(self, levels_v: list[float]) -> None:
+        """Makes the list."""
+        for start in range(0, len(levels_v), _LIST_A_COMMAND):
+            part = ",".join(map(number, levels_v[start : start + _LIST_A_COMMAND]))
+            self.ask_checked(f":SOUR:LIST:VOLT{':APP' if start else ''} {part}")
 
-    def _readings(self, message: str, count: int, nplc: float, delay_s: float = 0.0) -> Sweep:
-        answers = self.ask_numbers(message, 4 * count, self.timeout_s(count, nplc, delay_s))
-        values = np.array(answers).reshape(count, 4)
-        status = values[:, 3].astype(np.int64)
-        overflow = (status & _OVERFLOW != 0) | (values[:, 1] > _NOT_A_NUMBER)
+    def _readings(self, message: str, count: int, timeout_s: float) -> Sweep:
+        answer = self.ask_checked(message, timeout_s)
+        try:
+            values = np.array([float(part) for part in answer.split(",")]).reshape(count, 2)
+        except ValueError:
+            raise self.wrong_answer(message, answer, f"{2 * count} numbers") from None
+        current_a, status = values[:, 0], values[:, 1].astype(np.int64)
+        overflow = (status & _OVERFLOW != 0) | ~(np.abs(current_a) < _NOT_A_NUMBER)
         limited = status & (_COMPLIANCE | _RANGE_COMPLIANCE) != 0
-        return Sweep(np.where(overflow, self.ready.i_limit_a, values[:, 1]), limited, overflow)
+        end_a = np.copysign(self.ready.i_limit_a, current_a)
+        return Sweep(np.where(overflow, end_a, current_a), limited, overflow)
 
     def _require_off(self) -> None:
         answer = self.ask(":OUTP?", SAFE_S)

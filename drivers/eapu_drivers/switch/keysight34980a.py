@@ -41,8 +41,7 @@ class Keysight34980A(ScpiInstrument):
             self.send(f":ROUT:OPEN {_listed(names)}")
         self._require("OPEN", opening)
         for names in _parts(crosspoints - before):
-            self._asked.update(names)
-            self.send(f":ROUT:CLOS {_listed(names)}")
+            self._close_these(names)
         self._require("CLOS", crosspoints)
         self._closed = frozenset(crosspoints)
 
@@ -55,6 +54,15 @@ class Keysight34980A(ScpiInstrument):
         self.try_each(
             self._transport.clear, lambda: self.write("*CLS"), lambda: self._open_all(SAFE_S + many_s)
         )
+
+    def _close_these(self, names: list[str]) -> None:
+        new = set(names) - self._asked
+        self._asked |= new
+        try:
+            self.send(f":ROUT:CLOS {_listed(names)}")
+        except InstrumentError:
+            self._asked -= new  # one may not exist, and could not be asked about
+            raise
 
     def _open_all(self, timeout_s: float) -> None:
         """Opened, settled and read back."""

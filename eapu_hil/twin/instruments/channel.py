@@ -83,6 +83,15 @@ class Channel:
         """Whether the source ran into its limit since `forget`, or does now."""
         return self._source.limited
 
+    def limiting(self) -> bool:
+        """Whether the source is at its limit at this moment; takes no bench time."""
+        before = self.limited
+        self.forget()
+        self.probe.measure(self._source, 0.0)
+        now = self.limited
+        self._source.limited = before or now
+        return now
+
     def forget(self) -> None:
         """Clears `limited`."""
         self._source.limited = False
@@ -98,4 +107,5 @@ class Channel:
         )
         current_a += _NOISE_OF_RANGE * range_a / np.sqrt(periods) * self._rng.standard_normal()
         overflow = abs(current_a) > _OVER_RANGE * range_a
-        return Sample(self.level_v, float(current_a), self.probe.clock.now_s(), limited, overflow)
+        voltage_v = self.probe.terminal_v(self._source) if limited else self.level_v
+        return Sample(voltage_v, float(current_a), self.probe.clock.now_s(), limited, overflow)

@@ -6,18 +6,24 @@ below the present level is refused (-221); a sweep leaves its last level at the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
-import numpy as np
+from functools import partial
 
 from eapu_hil.twin.instruments.channel import LINE_HZ, Channel, Sample
-from eapu_hil.twin.instruments.keithley2400_buffer import MEASURING_EVENTS, Buffer
+from eapu_hil.twin.instruments.keithley2400_buffer import Buffer
+from eapu_hil.twin.instruments.keithley2400_unit import (
+    FUNCTIONS,
+    OVER_RANGE,
+    POINTS_MAX,
+    Unit,
+    amperes,
+    function_named,
+    levels,
+    require_voltage,
+    volts,
+)
 from eapu_hil.twin.instruments.probe import Probe
 from eapu_hil.twin.instruments.scpi import (
-    ILLEGAL_VALUE,
     OUT_OF_RANGE,
-    PARAMETER_NOT_ALLOWED,
-    SETTINGS_CONFLICT,
     Act,
     ScpiDevice,
     ScpiError,
@@ -26,32 +32,19 @@ from eapu_hil.twin.instruments.scpi import (
     choice,
     nothing,
     real,
+    refusal,
+    setting,
     short_form,
     shown,
 )
 
 IDENTITY = "KEITHLEY INSTRUMENTS INC.,MODEL 2400,{serial},C34 Sep 21 2016 15:30:00/A02  /S/K"
-V_RANGES_V = (0.21, 2.1, 21.0, 210.0)
-I_RANGES_A = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-OVER_RANGE = 1.05  # ranges go by the end of their scale: 1 uA is 1.05e-6
-NOT_A_NUMBER, OVERFLOW = 9.91e37, 9.9e37
-_V_MAX_V, _I_MAX_A = 210.0, 1.05
-_HIGH_V, _HIGH_A = 21.0, 0.105  # above 21 V it can do 105 mA
-_LIMIT_OF_RANGE = 1e-3  # a compliance may not be less of the measuring range
-_POINTS_MAX, _LIST_A_COMMAND = 2500, 100
 _ELEMENTS = ("VOLTage", "CURRent", "RESistance", "TIME", "STATus")
-_FUNCTIONS = {"VOLTage": "VOLT:DC", "CURRent": "CURR:DC", "RESistance": "RES"}
-_OUTPUT_OFF = (803, "Not permitted with OUTPUT off")
-_TOO_SMALL = (822, "Too small for sense range")
+_NOT_A_NUMBER, _OVERFLOW = 9.91e37, 9.9e37
 _SOURCED = (823, "Invalid with source read-back on")
-_BEYOND_COMPLIANCE = (824, "Cannot exceed compliance range")
-_POWER = (826, "Attempt to exceed power limit")
-_POINT_S = 0.8e-3  # what a point takes besides delay and integration
-_AUTO_DELAY_S = 1e-3
-# Of the status element.
-_OFLO, _FRONT, _COMPLIANCE, _RANGE_COMPLIANCE, _REMOTE_SENSE = 1 << 0, 1 << 2, 1 << 3, 1 << 16, 1 << 22
-_MEASURED = {"VOLT:DC": 1 << 11, "CURR:DC": 1 << 12, "RES": 1 << 13}
-_V_SOURCE = 1 << 14
+_STALE = (-230, "Data corrupt or stale")
+
+Commands = dict[str, Act]
 
 
 class Keithley2400(ScpiDevice):
@@ -60,33 +53,27 @@ class Keithley2400(ScpiDevice):
     error_ends_message = False
 
     def __init__(self, probe: Probe, bus: str, serial: str = "1234567") -> None:
-        self.channel = Channel(probe, bus, I_RANGES_A, seed=1)
-        self._serial = serial
+        self._unit = Unit(probe, bus)
         self._buffer = Buffer(self._shown)
-        commands = self._common() | self._source() | self._sense() | self._triggers() | self._buffer.commands()
-        super().__init__(commands, errors_max=10)
+        self._serial = serial
+        commands = self._common() | self._source() | self._sweep() | self._sense() | self._triggers()
+        super().__init__(commands | self._buffer.commands(), errors_max=10)
         self._reset()
 
-    def _reset(self) -> None:
-        self.channel.reset()
-        self.channel.drive(i_limit_a=1.05e-4)
-        self._level_v, self._v_range_v, self._v_auto = 0.0, 21.0, True
-        self._mode = "FIX"
-        self._list_v, self._sweep_v = [0.0], (0.0, 0.0, 2500)
-        self._delay_s, self._delay_auto, self._trigger_delay_s = 0.0, True, 0.0
-        self._points, self._arms = 1, 1
-        self._clears_itself = False
-        self._elements = [short_form(name) for name in _ELEMENTS]
-        self._four_wire, self._front, self._autozero = False, True, True
-        self._concurrent = True
-        self._functions = ["VOLT:DC", "CURR:DC"]
-        self._ranging, self._abort_on_compliance = "BEST", "NEV"
-        self._off_mode = "NORM"
-        self._kept: dict[str, str] = {}
-        self._samples: list[Sample] = []
-        self._buffer.reset()
+    @property
+    def channel(self) -> Channel:
+        """What is at the terminals."""
+        return self._unit.channel
 
-    def _common(self) -> dict[str, Act]:
+    def _reset(self) -> None:
+        self._unit.reset()
+        self._buffer.reset()
+        self._elements = [short_form(name) for name in _ELEMENTS]
+        self._off_mode = "NORM"
+        self._samples: list[Sample] = []
+
+    def _common(self) -> Commands:
+        unit = self._unit
         return {
             "*IDN?": lambda: IDENTITY.format(serial=self._serial),
             "*RST": self._reset,
@@ -101,16 +88,15 @@ class Keithley2400(ScpiDevice):
             ":SYSTem:BEEPer:STATe": lambda value: nothing(boolean(value)),
             ":SYSTem:BEEPer[:IMMediate]": lambda *_: None,
             ":SYSTem:LFRequency?": lambda: f"{LINE_HZ:.0f}",
-            ":SYSTem:LFRequency:AUTO?": lambda: "1",
-            ":SYSTem:RSENse": lambda value: self._keep("_four_wire", boolean(value)),
-            ":SYSTem:RSENse?": lambda: bit(self._four_wire),
+            ":SYSTem:RSENse": setting(unit, "four_wire", boolean),
+            ":SYSTem:RSENse?": lambda: bit(unit.four_wire),
             ":SYSTem:AZERo[:STATe]": self._set_autozero,
-            ":SYSTem:AZERo[:STATe]?": lambda: bit(self._autozero),
-            ":ROUTe:TERMinals": lambda value: self._keep("_front", choice(value, "FRONt", "REAR") == "FRON"),
-            ":ROUTe:TERMinals?": lambda: "FRON" if self._front else "REAR",
+            ":SYSTem:AZERo[:STATe]?": lambda: bit(unit.autozero),
+            ":ROUTe:TERMinals": self._set_terminals,
+            ":ROUTe:TERMinals?": lambda: "FRON" if unit.front else "REAR",
             ":DISPlay:ENABle": lambda value: nothing(boolean(value)),
-            ":STATus:PREset": lambda: None,
-            ":STATus:MEASurement:CONDition?": lambda: str((1 << 14) * self._limiting()),
+            ":STATus:PRESet": lambda: None,
+            ":STATus:MEASurement:CONDition?": lambda: str((1 << 14) * unit.limiting()),
             ":FORMat[:DATA]": lambda value: nothing(choice(value, "ASCii")),
             ":FORMat:ELEMents[:SENSe[1]]": self._set_elements,
             ":FORMat:ELEMents[:SENSe[1]]?": lambda: ",".join(self._elements),
@@ -120,104 +106,111 @@ class Keithley2400(ScpiDevice):
             ":OUTPut[1]:SMODe?": lambda: self._off_mode,
         }
 
-    def _source(self) -> dict[str, Act]:
-        volt, curr = "[:SOURce[1]]:VOLTage", "[:SOURce[1]]:CURRent"
+    def _source(self) -> Commands:
+        unit, volt, curr = self._unit, "[:SOURce[1]]:VOLTage", "[:SOURce[1]]:CURRent"
         level = "[:LEVel][:IMMediate][:AMPLitude]"
-        sweep = [("STARt", 0), ("STOP", 1)]
         return {
-            "[:SOURce[1]]:CLEar:AUTO": lambda value: self._keep("_clears_itself", boolean(value)),
-            "[:SOURce[1]]:CLEar:AUTO?": lambda: bit(self._clears_itself),
+            "[:SOURce[1]]:CLEar:AUTO": setting(unit, "clears_itself", boolean),
+            "[:SOURce[1]]:CLEar:AUTO?": lambda: bit(unit.clears_itself),
             "[:SOURce[1]]:CLEar[:IMMediate]": lambda: self.channel.drive(on=False),
-            "[:SOURce[1]]:FUNCtion[:MODE]": _only_voltage,
+            "[:SOURce[1]]:FUNCtion[:MODE]": require_voltage,
             "[:SOURce[1]]:FUNCtion[:MODE]?": lambda: "VOLT",
-            f"{volt}:MODE": self._set_mode,
-            f"{volt}:MODE?": lambda: self._mode,
-            f"{volt}{level}": self._set_level,
-            f"{volt}{level}?": lambda: shown(self._level_v),
-            f"{volt}:RANGe": self._set_source_range,
-            f"{volt}:RANGe?": lambda: shown(self._v_range_v),
-            f"{volt}:RANGe:AUTO": lambda value: self._keep("_v_auto", boolean(value)),
-            f"{volt}:RANGe:AUTO?": lambda: bit(self._v_auto),
-            # For a current source, which is only kept.
-            f"{curr}{level}": lambda value: nothing(real(value, -_I_MAX_A, _I_MAX_A)),
-            f"{curr}:RANGe": lambda value: nothing(real(value, -_I_MAX_A, _I_MAX_A)),
+            f"{volt}:MODE": lambda value: unit.set_mode(choice(value, "FIXed", "LIST", "SWEep")),
+            f"{volt}:MODE?": lambda: unit.mode,
+            f"{volt}{level}": lambda value: unit.set_level(volts(value)),
+            f"{volt}{level}?": lambda: shown(unit.level_v),
+            f"{volt}:RANGe": lambda value: unit.set_source_range(volts(value)),
+            f"{volt}:RANGe?": lambda: shown(unit.v_range_v),
+            f"{volt}:RANGe:AUTO": setting(unit, "v_auto", boolean),
+            f"{volt}:RANGe:AUTO?": lambda: bit(unit.v_auto),
+            # Settings of the current source, which is never on.
+            f"{curr}{level}": lambda value: nothing(amperes(value)),
+            f"{curr}:RANGe": lambda value: nothing(amperes(value)),
             f"{curr}:RANGe:AUTO": lambda value: nothing(boolean(value)),
-            "[:SOURce[1]]:LIST:VOLTage": lambda *values: self._keep("_list_v", _levels(values)),
-            "[:SOURce[1]]:LIST:VOLTage?": lambda: ",".join(map(shown, self._list_v)),
-            "[:SOURce[1]]:LIST:VOLTage:APPend": self._append_list,
-            "[:SOURce[1]]:LIST:VOLTage:POINts?": lambda: str(len(self._list_v)),
-            **{f"{volt}:{name}": self._sweep_setter(place) for name, place in sweep},
-            "[:SOURce[1]]:SWEep:POINts": self._set_sweep_points,
-            "[:SOURce[1]]:SWEep:SPACing": lambda value: nothing(choice(value, "LINear")),
-            "[:SOURce[1]]:SWEep:RANGing": lambda value: self._keep(
-                "_ranging", choice(value, "BEST", "AUTO", "FIXed")
-            ),
-            "[:SOURce[1]]:SWEep:CABort": lambda value: self._keep(
-                "_abort_on_compliance", choice(value, "NEVer", "EARLy", "LATE")
-            ),
-            "[:SOURce[1]]:DELay": self._set_delay,
-            "[:SOURce[1]]:DELay?": lambda: shown(self._delay_s),
-            "[:SOURce[1]]:DELay:AUTO": lambda value: self._keep("_delay_auto", boolean(value)),
-            "[:SOURce[1]]:DELay:AUTO?": lambda: bit(self._delay_auto),
+            "[:SOURce[1]]:DELay": lambda value: unit.set_delay(real(value, 0.0, 9999.999)),
+            "[:SOURce[1]]:DELay?": lambda: shown(unit.delay_s),
+            "[:SOURce[1]]:DELay:AUTO": setting(unit, "delay_auto", boolean),
+            "[:SOURce[1]]:DELay:AUTO?": lambda: bit(unit.delay_auto),
         }
 
-    def _sense(self) -> dict[str, Act]:
-        channel, curr, volt = self.channel, "[:SENSe[1]]:CURRent[:DC]", "[:SENSe[1]]:VOLTage[:DC]"
-        functions = {}
-        for name, function in _FUNCTIONS.items():
-            tail = "" if name == "RESistance" else "[:DC]"
-            functions[f"[:SENSe[1]]:{name}{tail}:NPLCycles"] = self._set_nplc
-            functions[f"[:SENSe[1]]:{name}{tail}:NPLCycles?"] = lambda: shown(channel.nplc)
-            functions[f":CONFigure:{name}{tail}"] = self._configurer(function)
-            functions[f":MEASure:{name}{tail}?"] = self._measurer(function)
-        average = "[:SENSe[1]]:AVERage"
-        return functions | {
-            "[:SENSe[1]]:FUNCtion:CONCurrent": lambda value: self._keep("_concurrent", boolean(value)),
-            "[:SENSe[1]]:FUNCtion:CONCurrent?": lambda: bit(self._concurrent),
-            "[:SENSe[1]]:FUNCtion[:ON]": self._add_functions,
-            "[:SENSe[1]]:FUNCtion[:ON]:ALL": lambda: self._keep("_functions", list(_FUNCTIONS.values())),
-            "[:SENSe[1]]:FUNCtion[:ON]?": lambda: ",".join(f'"{name}"' for name in self._functions),
-            "[:SENSe[1]]:FUNCtion:OFF": self._remove_functions,
-            "[:SENSe[1]]:FUNCtion:OFF:ALL": lambda: self._keep("_functions", []),
-            f"{curr}:PROTection[:LEVel]": self._set_limit,
+    def _sweep(self) -> Commands:
+        unit, volt = self._unit, "[:SOURce[1]]:VOLTage"
+        listed, sweep = "[:SOURce[1]]:LIST:VOLTage", "[:SOURce[1]]:SWEep"
+        return {
+            listed: lambda *values: setattr(unit, "list_v", levels(values)),
+            f"{listed}?": lambda: ",".join(map(shown, unit.list_v)),
+            f"{listed}:APPend": self._append_list,
+            f"{listed}:POINts?": lambda: str(len(unit.list_v)),
+            f"{volt}:STARt": setting(unit, "start_v", volts),
+            f"{volt}:STOP": setting(unit, "stop_v", volts),
+            f"{sweep}:POINts": setting(unit, "sweep_points", lambda value: round(real(value, 2, POINTS_MAX))),
+            f"{sweep}:SPACing": lambda value: nothing(choice(value, "LINear")),
+            f"{sweep}:RANGing": setting(
+                unit, "ranging", lambda value: choice(value, "BEST", "AUTO", "FIXed")
+            ),
+            f"{sweep}:CABort": setting(
+                unit, "abort_on_compliance", lambda value: choice(value, "NEVer", "EARLy", "LATE")
+            ),
+        }
+
+    def _sense(self) -> Commands:
+        unit, channel, volt = self._unit, self.channel, "[:SENSe[1]]:VOLTage[:DC]"
+        curr, function, average = "[:SENSe[1]]:CURRent[:DC]", "[:SENSe[1]]:FUNCtion", "[:SENSe[1]]:AVERage"
+        commands: Commands = {
+            f"{function}:CONCurrent": setting(unit, "concurrent", boolean),
+            f"{function}:CONCurrent?": lambda: bit(unit.concurrent),
+            f"{function}[:ON]": self._add_functions,
+            f"{function}[:ON]:ALL": lambda: setattr(unit, "functions", list(FUNCTIONS.values())),
+            f"{function}[:ON]?": lambda: ",".join(f'"{name}"' for name in unit.functions),
+            f"{function}:OFF": self._remove_functions,
+            f"{function}:OFF:ALL": lambda: setattr(unit, "functions", []),
+            f"{curr}:PROTection[:LEVel]": lambda value: unit.set_limit(abs(amperes(value, 1.05e-4))),
             f"{curr}:PROTection[:LEVel]?": lambda: shown(channel.i_limit_a),
-            f"{curr}:PROTection:TRIPped?": lambda: bit(self._limiting()),
-            f"{curr}:RANGe[:UPPer]": self._set_range,
-            f"{curr}:RANGe[:UPPer]?": lambda: shown(OVER_RANGE * self._i_range_a()),
-            f"{curr}:RANGe:AUTO": self._set_autorange,
+            f"{curr}:PROTection:TRIPped?": lambda: bit(unit.limiting()),
+            f"{curr}:RANGe[:UPPer]": lambda value: unit.set_range(abs(amperes(value, 1.05e-4))),
+            f"{curr}:RANGe[:UPPer]?": lambda: shown(OVER_RANGE * unit.i_range_a()),
+            f"{curr}:RANGe:AUTO": lambda value: unit.set_autorange(boolean(value)),
             f"{curr}:RANGe:AUTO?": lambda: bit(channel.i_range_a is None),
-            f"{curr}:RANGe:AUTO:ULIMit?": lambda: shown(OVER_RANGE * self._compliance_range_a()),
-            f"{volt}:PROTection[:LEVel]": lambda value: nothing(real(value, -_V_MAX_V, _V_MAX_V)),
+            f"{curr}:RANGe:AUTO:ULIMit?": lambda: shown(OVER_RANGE * unit.compliance_range_a()),
+            f"{volt}:PROTection[:LEVel]": lambda value: nothing(volts(value)),  # of the current source
             f"{volt}:PROTection[:LEVel]?": lambda: shown(21.0),
-            f"{volt}:RANGe[:UPPer]": lambda _: _refuse(_SOURCED),
-            f"{volt}:RANGe[:UPPer]?": lambda: shown(self._v_range_v),
-            f"{volt}:RANGe:AUTO": lambda _: _refuse(_SOURCED),
+            f"{volt}:RANGe[:UPPer]": refusal(_SOURCED),
+            f"{volt}:RANGe[:UPPer]?": lambda: shown(unit.v_range_v),
+            f"{volt}:RANGe:AUTO": refusal(_SOURCED),
             "[:SENSe[1]]:RESistance:MODE": lambda value: nothing(choice(value, "MANual")),
             "[:SENSe[1]]:RESistance:MODE?": lambda: "MAN",
             f"{average}[:STATe]": lambda value: nothing(boolean(value)),
             f"{average}:COUNt": lambda value: nothing(real(value, 1, 100)),
             f"{average}:TCONtrol": lambda value: nothing(choice(value, "REPeat", "MOVing")),
         }
+        for name in FUNCTIONS:
+            header = f"{name}{'' if name == 'RESistance' else '[:DC]'}"
+            nplc = f"[:SENSe[1]]:{header}:NPLCycles"
+            commands[nplc] = setting(channel, "nplc", lambda value: real(value, 0.01, 10.0))
+            commands[f"{nplc}?"] = lambda: shown(channel.nplc)
+            commands[f":CONFigure:{header}"] = partial(unit.set_function, FUNCTIONS[name])
+            commands[f":MEASure:{header}?"] = partial(self._measure, FUNCTIONS[name])
+        return commands
 
-    def _triggers(self) -> dict[str, Act]:
+    def _triggers(self) -> Commands:
+        unit = self._unit
+        immediately: Act = lambda value: nothing(choice(value, "IMMediate"))  # noqa: E731
         return {
-            ":TRIGger:COUNt": lambda value: self._set_count("_points", value),
-            ":TRIGger:COUNt?": lambda: str(self._points),
-            ":ARM:COUNt": lambda value: self._set_count("_arms", value),
-            ":ARM:COUNt?": lambda: str(self._arms),
-            ":TRIGger:DELay": lambda value: self._keep("_trigger_delay_s", real(value, 0.0, 999.9999)),
-            ":TRIGger:DELay?": lambda: shown(self._trigger_delay_s),
+            ":TRIGger:COUNt": lambda value: self._set_count("points", value),
+            ":TRIGger:COUNt?": lambda: str(unit.points),
+            ":ARM:COUNt": lambda value: self._set_count("arms", value),
+            ":ARM:COUNt?": lambda: str(unit.arms),
+            ":TRIGger:DELay": setting(unit, "trigger_delay_s", lambda value: real(value, 0.0, 999.9999)),
+            ":TRIGger:DELay?": lambda: shown(unit.trigger_delay_s),
             ":TRIGger:CLEar": lambda: None,
-            ":TRIGger:SOURce": lambda value: nothing(choice(value, "IMMediate")),
-            ":ARM:SOURce": lambda value: nothing(choice(value, "IMMediate")),
+            ":TRIGger:SOURce": immediately,
+            ":ARM:SOURce": immediately,
             ":INITiate[:IMMediate]": self._initiate,
             ":ABORt": lambda: None,
             ":FETCh?": self._fetch,
             ":READ?": self._read,
+            ":MEASure?": self._read,
         }
-
-    def _keep(self, attribute: str, value: object) -> None:
-        setattr(self, attribute, value)
 
     def _clear(self) -> None:
         self.clear_errors()
@@ -232,3 +225,74 @@ class Keithley2400(ScpiDevice):
         while self.error_count:
             entries.append(self._error())
         return ",".join(entries)
+
+    def _set_autozero(self, value: str) -> None:
+        if value.upper() != "ONCE":
+            self._unit.autozero = boolean(value)
+
+    def _set_terminals(self, value: str) -> None:
+        front = choice(value, "FRONt", "REAR") == "FRON"
+        if front != self._unit.front:
+            self.channel.drive(on=False)
+        self._unit.front = front
+
+    def _set_elements(self, *names: str) -> None:
+        order = list(map(short_form, _ELEMENTS))
+        self._elements = sorted({choice(name, *_ELEMENTS) for name in names}, key=order.index)
+
+    def _set_off_mode(self, value: str) -> None:
+        self._off_mode = choice(value, "HIMPedance", "NORMal", "ZERO", "GUARd")
+
+    def _append_list(self, *values: str) -> None:
+        levels_v = self._unit.list_v + levels(values)
+        if len(levels_v) > POINTS_MAX:
+            raise ScpiError(OUT_OF_RANGE)
+        self._unit.list_v = levels_v
+
+    def _add_functions(self, *values: str) -> None:
+        named = [function_named(value) for value in values]
+        kept = [name for name in self._unit.functions if name not in named] if self._unit.concurrent else []
+        self._unit.functions = [*kept, *named] if self._unit.concurrent else named[-1:]
+
+    def _remove_functions(self, *values: str) -> None:
+        named = [function_named(value) for value in values]
+        self._unit.functions = [name for name in self._unit.functions if name not in named]
+
+    def _set_count(self, which: str, value: str) -> None:
+        count = round(real(value, 1, POINTS_MAX))
+        other = self._unit.arms if which == "points" else self._unit.points
+        if count * other > POINTS_MAX:
+            raise ScpiError(OUT_OF_RANGE)
+        setattr(self._unit, which, count)
+
+    def _initiate(self) -> None:
+        self._samples = self._unit.run()
+        self._buffer.take(self._samples)
+
+    def _read(self) -> str:
+        self._initiate()
+        return self._fetch()
+
+    def _measure(self, function: str) -> str:
+        self._unit.set_function(function)
+        return self._read()
+
+    def _fetch(self) -> str:
+        if not self._samples:
+            raise ScpiError(_STALE)
+        return ",".join(map(self._shown, self._samples))
+
+    def _shown(self, sample: Sample) -> str:
+        unit = self._unit
+        measured = {
+            "VOLT": sample.voltage_v if "VOLT:DC" in unit.functions else self.channel.level_v,
+            "CURR": _OVERFLOW if sample.overflow else sample.current_a,
+            "RES": sample.voltage_v / (sample.current_a or 1e-30),
+            "TIME": sample.time_s,
+            "STAT": unit.status(sample),
+        }
+        if "CURR:DC" not in unit.functions:
+            measured["CURR"] = _NOT_A_NUMBER
+        if "RES" not in unit.functions:
+            measured["RES"] = _NOT_A_NUMBER
+        return ",".join(shown(measured[name]) for name in self._elements)

@@ -1,14 +1,21 @@
-"""A simulated Keysight B2900: its SCPI dialect, for one or two channels."""
+"""A simulated Keysight B2900: its SCPI dialect, for one or two channels.
+
+What its command reference does not say, and is assumed: what is measured with the output off is no current, without an
+error; a level beyond a fixed source range is refused; the smallest compliance is 1 nA.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 
-from eapu_hil.twin.instruments.channel import LINE_HZ, Channel, Sample
+from eapu_hil.twin.instruments.channel import LINE_HZ, Sample
+from eapu_hil.twin.instruments.keysight_b2900_channel import COUNT_MAX, I_MAX_A, V_MAX_V, Unit
 from eapu_hil.twin.instruments.probe import Probe
 from eapu_hil.twin.instruments.scpi import (
     ILLEGAL_VALUE,
     OUT_OF_RANGE,
+    Act,
     ScpiDevice,
     ScpiError,
     bit,
@@ -23,87 +30,37 @@ from eapu_hil.twin.instruments.scpi import (
 )
 
 IDENTITY = "Keysight Technologies,{model},{serial},5.1.2029.2142"
-V_RANGES_V = (0.2, 2.0, 20.0, 200.0)
-I_RANGES_A = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1.5, 3.0)
-_V_MAX_V, _I_MAX_A, _I_MIN_A = 210.0, 3.03, 1e-9
-_LIST_MAX = 2500
-_PULSE_MIN_S, _PULSE_MAX_S = 50e-6, 1e5
-_NPLC_MIN, _NPLC_MAX = 4e-4, 100.0
-_ELEMENTS = ("VOLTage", "CURRent", "RESistance", "TIME", "STATus", "SOURce")
+_FUNCTIONS = ("VOLTage", "CURRent", "RESistance")
+_ELEMENTS = (*_FUNCTIONS, "TIME", "STATus", "SOURce")
 _NOT_A_NUMBER = 9.91e37
-_OUTPUT_OFF = (213, "Illegal operation: output is off")
-_STALE = (-230, "Data corrupt or stale")
-_POINT_S = 20e-6  # what a point takes besides delay and integration
+_COMPLIANCE, _OVERFLOW = 0b01 << 1, 1 << 13  # of the status element
+_PULSE_MIN_S, _PULSE_MAX_S, _PULSE_DIGITS = 50e-6, 1e5, 6  # in steps of 1 us
+_DELAY_MAX_S = 1e5
 
-
-class _Unit:
-    """One channel and what was set for it."""
-
-    def __init__(self, probe: Probe, bus: str, seed: int) -> None:
-        self.channel = Channel(probe, bus, I_RANGES_A, seed)
-        self.samples: list[Sample] = []
-        self.reset()
-
-    def reset(self) -> None:
-        self.channel.reset()
-        self.channel.nplc = 0.1
-        self.v_range_v = 2.0
-        self.mode, self.shape = "FIX", "DC"
-        self.levels_v = [0.0]
-        self.start_v = self.stop_v = 0.0
-        self.points, self.count = 1, 1
-        self.width_s, self.pulse_delay_s, self.measure_after_s = 50e-6, 0.0, 0.0
-        self.auto_on = True
-        self.samples = []
-
-    def sequence_v(self) -> list[float]:
-        """The levels of a run."""
-        if self.mode == "LIST":
-            source = self.levels_v
-        elif self.mode == "SWE":
-            step_v = (self.stop_v - self.start_v) / max(self.points - 1, 1)
-            source = [self.start_v + k * step_v for k in range(self.points)]
-        else:
-            source = [self.channel.level_v]
-        return [source[k % len(source)] for k in range(self.count)]
-
-    def run(self) -> None:
-        """What INIT does. In a pulse the reading begins `measure_after_s` after its edge."""
-        if not self.channel.on:
-            if not self.auto_on:
-                raise ScpiError(_OUTPUT_OFF)
-            self.channel.drive(on=True)
-        base_v, self.samples = self.channel.level_v, []
-        for level_v in self.sequence_v():
-            self.channel.elapse(self.pulse_delay_s)
-            self.channel.drive(level_v=level_v)
-            self.channel.elapse(self.measure_after_s + _POINT_S)
-            self.samples.append(self.channel.sample())
-            if self.shape == "PULS":
-                spent_s = self.measure_after_s + _POINT_S + self.channel.nplc / LINE_HZ
-                self.channel.elapse(max(self.width_s - spent_s, 0.0))
-                self.channel.drive(level_v=base_v)
+Commands = dict[str, Act]
 
 
 class KeysightB2900(ScpiDevice):
     """A B2901B, or with two buses a B2902B."""
 
+    error_ends_message = False
+
     def __init__(self, probe: Probe, buses: Sequence[str], serial: str = "MY61390001") -> None:
-        self.units = [_Unit(probe, bus, seed=10 + k) for k, bus in enumerate(buses)]
+        self.units = [Unit(probe, bus, seed=10 + k) for k, bus in enumerate(buses)]
         self._identity = IDENTITY.format(model=f"B290{len(buses)}B", serial=serial)
         self._elements: list[str] = []
-        commands = self._common()
+        commands = self._common() | self._readings()
         for number, unit in enumerate(self.units, start=1):
-            commands |= self._of_channel(unit, number)
+            commands |= _of_output(unit, number) | _of_source(unit, number) | _of_sense(unit, number)
         super().__init__(commands, errors_max=100)
         self._reset()
 
     def _reset(self) -> None:
         for unit in self.units:
             unit.reset()
-        self._elements = ["VOLT", "CURR", "TIME", "STAT", "SOUR"]
+        self._elements = [short_form(name) for name in _ELEMENTS]
 
-    def _common(self) -> dict[str, Callable[..., str | None]]:
+    def _common(self) -> Commands:
         return {
             "*IDN?": lambda: self._identity,
             "*RST": self._reset,
@@ -111,127 +68,241 @@ class KeysightB2900(ScpiDevice):
             "*OPC?": lambda: "1",
             "*WAI": lambda: None,
             ":SYSTem:ERRor[:NEXT]?": self._error,
+            ":SYSTem:ERRor:ALL?": self._all_errors,
             ":SYSTem:ERRor:COUNt?": lambda: f"+{self.error_count}",
             ":SYSTem:BEEPer:STATe": lambda value: nothing(boolean(value)),
-            ":SYSTem:LFRequency?": lambda: f"{LINE_HZ:.0f}",
+            ":SYSTem:LFRequency?": lambda: f"+{LINE_HZ:.0f}",
+            ":FORMat[:DATA]": _only_text,
             ":FORMat:ELEMents:SENSe": self._set_elements,
             ":FORMat:ELEMents:SENSe?": lambda: ",".join(self._elements),
-            ":MEASure?": self._measure,
-            ":INITiate[:IMMediate][:ALL]": self._initiate,
+            ":STATus:OPERation:CONDition?": lambda: str(0b11010010010 if len(self.units) == 2 else 0b10010),
+            ":STATus:QUEStionable:CONDition?": self._tripped,
+            ":INITiate[:IMMediate][:ALL]": lambda channels="(@1)": self._run(channels),
             ":ABORt[:ALL]": lambda channels="(@1)": nothing(self._chosen(channels)),
-            ":FETCh:ARRay?": self._fetch,
         }
 
-    def _of_channel(self, unit: _Unit, number: int) -> dict[str, Callable[..., str | None]]:
-        """Commands whose headers carry the number of the channel; channel 1 goes without, too."""
-        suffix = "[1]" if number == 1 else str(number)
-        channel = unit.channel
-        source, sense = f":SOURce{suffix}", f":SENSe{suffix}:CURRent[:DC]"
-        output, trigger = f":OUTPut{suffix}", f":TRIGger{suffix}"
-        level = f"{source}:VOLTage[:LEVel][:IMMediate][:AMPLitude]"
-
-        def keep(name: str, least: float, most: float, whole: bool = False) -> Callable[[str], None]:
-            def act(value: str) -> None:
-                taken = real(value, least, most)
-                setattr(unit, name, round(taken) if whole else taken)
-
-            return act
-
-        return {
-            f"{output}[:STATe]": lambda value: channel.drive(on=boolean(value)),
-            f"{output}[:STATe]?": lambda: bit(channel.on),
-            f"{output}:ON:AUTO": lambda value: setattr(unit, "auto_on", boolean(value)),
-            f"{output}:ON:AUTO?": lambda: bit(unit.auto_on),
-            f"{output}:OFF:MODE": lambda value: nothing(choice(value, "ZERO", "HIZ", "NORMal")),
-            f"{source}:FUNCtion:MODE": _only_voltage,
-            f"{source}:FUNCtion:MODE?": lambda: "VOLT",
-            f"{source}:FUNCtion[:SHAPe]": lambda value: setattr(unit, "shape", choice(value, "DC", "PULSe")),
-            f"{source}:FUNCtion[:SHAPe]?": lambda: unit.shape,
-            f"{source}:FUNCtion:TRIGger:CONTinuous": lambda value: nothing(boolean(value)),
-            f"{source}:VOLTage:MODE": lambda v: setattr(unit, "mode", choice(v, "FIXed", "SWEep", "LIST")),
-            f"{source}:VOLTage:MODE?": lambda: unit.mode,
-            level: lambda value: channel.drive(level_v=real(value, -_V_MAX_V, _V_MAX_V, {"DEF": 0.0})),
-            f"{level}?": lambda: shown(channel.level_v),
-            f"{source}:VOLTage:STARt": keep("start_v", -_V_MAX_V, _V_MAX_V),
-            f"{source}:VOLTage:STOP": keep("stop_v", -_V_MAX_V, _V_MAX_V),
-            f"{source}:SWEep:POINts": keep("points", 1, _LIST_MAX, whole=True),
-            f"{source}:VOLTage:RANGe": lambda value: _set_source_range(unit, value),
-            f"{source}:VOLTage:RANGe?": lambda: shown(unit.v_range_v),
-            f"{source}:VOLTage:RANGe:AUTO": lambda value: nothing(boolean(value)),
-            f"{source}:LIST:VOLTage": lambda *values: setattr(unit, "levels_v", _levels(values)),
-            f"{source}:LIST:VOLTage:APPend": lambda *values: _append(unit, values),
-            f"{source}:LIST:VOLTage:POINts?": lambda: f"+{len(unit.levels_v)}",
-            f"{source}:PULSe:WIDTh": keep("width_s", _PULSE_MIN_S, _PULSE_MAX_S),
-            f"{source}:PULSe:WIDTh?": lambda: shown(unit.width_s),
-            f"{source}:PULSe:DELay": keep("pulse_delay_s", 0.0, 99999.9),
-            f":SENSe{suffix}:FUNCtion[:ON]": _only_current,
-            f":SENSe{suffix}:REMote": lambda value: nothing(boolean(value)),
-            f"{sense}:PROTection[:LEVel]": lambda value: _set_limit(channel, value),
-            f"{sense}:PROTection[:LEVel]?": lambda: shown(channel.i_limit_a),
-            f"{sense}:PROTection:TRIPped?": lambda: bit(channel.on and channel.sample(0.01).limited),
-            f"{sense}:RANGe[:UPPer]": lambda v: channel.set_range(abs(real(v, -_I_MAX_A, _I_MAX_A))),
-            f"{sense}:RANGe[:UPPer]?": lambda: shown(channel.i_range_a or 1e-4),
-            f"{sense}:RANGe:AUTO": lambda v: channel.set_range(None if boolean(v) else channel.i_limit_a),
-            f"{sense}:RANGe:AUTO?": lambda: bit(channel.i_range_a is None),
-            f"{sense}:NPLCycles": lambda v: setattr(channel, "nplc", real(v, _NPLC_MIN, _NPLC_MAX)),
-            f"{sense}:NPLCycles?": lambda: shown(channel.nplc),
-            f"{sense}:APERture": lambda v: setattr(channel, "nplc", LINE_HZ * real(v, 8e-6, 2.0)),
-            f"{sense}:APERture?": lambda: shown(channel.nplc / LINE_HZ),
-            f"{trigger}[:ALL]:SOURce": lambda v: nothing(choice(v, "AINT", "BUS", "TIMer", "LAN")),
-            f"{trigger}[:ALL]:COUNt": keep("count", 1, 100_000, whole=True),
-            f"{trigger}[:ALL]:TIMer": lambda value: nothing(real(value, 1e-5, 1e5)),
-            f"{trigger}:TRANsient:DELay": lambda value: nothing(real(value, 0.0, 1e5)),
-            f"{trigger}:ACQuire:DELay": keep("measure_after_s", 0.0, 1e5),
+    def _readings(self) -> Commands:
+        """MEASure?, and READ? and FETCh? of the last reading or of all, of one element or those that were chosen."""
+        commands: Commands = {
+            ":MEASure?": lambda channels="(@1)": self._measure(channels),
+            ":MEASure:VOLTage[:DC]?": lambda channels="(@1)": self._measure(channels, "VOLTage"),
+            ":MEASure:CURRent[:DC]?": lambda channels="(@1)": self._measure(channels, "CURRent"),
         }
+        for verb in ("READ", "FETCh"):
+            for scope in ("[:SCALar]", ":ARRay"):
+                for name in ("", *_ELEMENTS):
+                    header = f":{verb}{scope}{name and ':' + name}?"
+                    commands[header] = self._fetching(verb == "READ", scope == ":ARRay", name)
+        return commands
+
+    def _fetching(self, runs: bool, every: bool, name: str) -> Callable[..., str]:
+        def act(channels: str = "(@1)") -> str:
+            if runs:
+                self._run(channels)
+            return self._shown(self._chosen(channels), every, name)
+
+        return act
 
     def _error(self) -> str:
         code, text = self.take_error() or (0, "No error")
         return f'{code:+d},"{text}"'
 
+    def _all_errors(self) -> str:
+        entries = [self._error()]
+        while self.error_count:
+            entries.append(self._error())
+        return ",".join(entries)
+
+    def _tripped(self) -> str:
+        return str(sum((1 << 2 + k) * unit.tripped for k, unit in enumerate(self.units)))
+
     def _set_elements(self, *names: str) -> None:
         asked = {choice(name, *_ELEMENTS) for name in names}
         self._elements = [short_form(name) for name in _ELEMENTS if short_form(name) in asked]
 
-    def _chosen(self, channels: str) -> list[_Unit]:
-        numbers = [int(name) for name in channel_list(channels)]
+    def _chosen(self, channels: str) -> list[Unit]:
+        numbers = sorted({int(name) for name in channel_list(channels)})
         if not all(1 <= number <= len(self.units) for number in numbers):
             raise ScpiError(OUT_OF_RANGE)
         return [self.units[number - 1] for number in numbers]
 
-    def _measure(self, channels: str = "(@1)") -> str:
-        units = self._chosen(channels)
-        for unit in units:
-            if not unit.channel.on:
-                if not unit.auto_on:
-                    raise ScpiError(_OUTPUT_OFF)
-                unit.channel.drive(on=True)
-            unit.samples = [unit.channel.sample()]
-        return self._shown(units)
-
-    def _initiate(self, channels: str = "(@1)") -> None:
+    def _run(self, channels: str) -> None:
         for unit in self._chosen(channels):
             unit.run()
 
-    def _fetch(self, channels: str = "(@1)") -> str:
+    def _measure(self, channels: str, name: str = "") -> str:
         units = self._chosen(channels)
-        if not all(unit.samples for unit in units):
-            raise ScpiError(_STALE)
-        return self._shown(units)
+        for unit in units:
+            unit.samples = [unit.measure()]
+        return self._shown(units, True, name)
 
-    def _shown(self, units: Sequence[_Unit]) -> str:
-        return ",".join(self._one(sample) for unit in units for sample in unit.samples)
+    def _shown(self, units: Sequence[Unit], every: bool, name: str) -> str:
+        """The channels by turns; one that has fewer readings, or none, is no number where the other has one."""
+        kept = [unit.samples if every else unit.samples[-1:] for unit in units]
+        rows = list(zip_longest(*kept)) or [(None,) * len(units)]
+        elements = [short_form(name)] if name else self._elements
+        return ",".join(
+            shown(_value(sample, element, unit.functions))
+            for row in rows
+            for unit, sample in zip(units, row, strict=True)
+            for element in elements
+        )
 
-    def _one(self, sample: Sample) -> str:
-        status = (0b01 << 1) * sample.limited | (1 << 13) * sample.overflow
-        values = {
-            "VOLT": sample.voltage_v,
-            "CURR": _NOT_A_NUMBER if sample.overflow else sample.current_a,
-            "RES": _NOT_A_NUMBER,
-            "TIME": sample.time_s,
-            "STAT": status,
-            "SOUR": sample.voltage_v,
-        }
-        return ",".join(shown(values[name]) for name in self._elements)
+
+def _value(sample: Sample | None, element: str, functions: set[str]) -> float:
+    if sample is None or (element in map(short_form, _FUNCTIONS) and element not in functions):
+        return _NOT_A_NUMBER
+    status = _COMPLIANCE * sample.limited | _OVERFLOW * sample.overflow
+    current_a = _NOT_A_NUMBER if sample.overflow else sample.current_a
+    values = {"VOLT": sample.voltage_v, "CURR": current_a, "TIME": sample.time_s, "STAT": status}
+    return values.get(element, sample.voltage_v if element == "SOUR" else _NOT_A_NUMBER)
+
+
+def _of_output(unit: Unit, number: int) -> Commands:
+    """Commands whose headers carry the number of the channel; that of channel 1 may be left out."""
+    output = f":OUTPut{_suffix(number)}"
+    return {
+        **_setting(
+            f"{output}[:STATe]", lambda value: unit.set_output(boolean(value)), lambda: bit(unit.channel.on)
+        ),
+        **_switch(unit, "auto_on", f"{output}:ON:AUTO"),
+        **_switch(unit, "protects", f"{output}:PROTection[:STATe]"),
+        f"{output}:OFF:AUTO": lambda value: nothing(boolean(value)),
+        f"{output}:HCAPacitance": lambda value: nothing(boolean(value)),
+        f"{output}:LOW": lambda value: nothing(choice(value, "FLOat", "GROund")),
+        f"{output}:OFF:MODE": lambda value: nothing(choice(value, "ZERO", "HIZ", "NORMal")),
+        f":IDLE{_suffix(number)}[:ALL]?": lambda: "1",
+    }
+
+
+def _of_source(unit: Unit, number: int) -> Commands:
+    source = "[:SOURce[1]]" if number == 1 else f":SOURce{number}"
+    volts, function = f"{source}:VOLTage", f"{source}:FUNCtion"
+    trigger, arm = f":TRIGger{_suffix(number)}", f":ARM{_suffix(number)}[:ALL]"
+    level = f"{volts}[:LEVel][:IMMediate][:AMPLitude]"
+    return {
+        f"{function}:MODE": _only_voltage,
+        f"{function}:MODE?": lambda: "VOLT",
+        **_words(unit, "shape", f"{function}[:SHAPe]", "DC", "PULSe"),
+        **_words(unit, "mode", f"{volts}:MODE", "FIXed", "SWEep", "LIST"),
+        **_switch(unit, "keeps_last", f"{function}:TRIGgered:CONTinuous"),
+        **_setting(level, unit.set_level, lambda: shown(unit.channel.level_v)),
+        **_number(unit, "triggered_v", f"{volts}[:LEVel]:TRIGgered[:AMPLitude]", -V_MAX_V, V_MAX_V),
+        **_number(unit, "start_v", f"{volts}:STARt", -V_MAX_V, V_MAX_V),
+        **_number(unit, "stop_v", f"{volts}:STOP", -V_MAX_V, V_MAX_V),
+        **_number(unit, "points", f"{source}:SWEep:POINts", 1, 2500, digits=0),
+        **_number(unit, "points", f"{volts}:POINts", 1, 2500, digits=0),
+        **_setting(f"{volts}:RANGe", unit.set_range, lambda: shown(unit.v_range_v)),
+        **_switch(unit, "v_auto", f"{volts}:RANGe:AUTO"),
+        f"{source}:LIST:VOLTage": unit.set_list,
+        f"{source}:LIST:VOLTage:APPend": lambda *values: unit.set_list(*values, onto=unit.levels_v),
+        f"{source}:LIST:VOLTage:POINts?": lambda: f"+{len(unit.levels_v)}",
+        **_number(unit, "width_s", f"{source}:PULSe:WIDTh", _PULSE_MIN_S, _PULSE_MAX_S, digits=_PULSE_DIGITS),
+        **_number(unit, "pulse_delay_s", f"{source}:PULSe:DELay", 0.0, 99999.9),
+        f"{source}:SWEep:RANGing": lambda value: nothing(choice(value, "BEST", "AUTO", "FIXed")),
+        f"{source}:SWEep:SPACing": lambda value: nothing(choice(value, "LINear")),
+        f"{source}:SWEep:STAir": lambda value: nothing(choice(value, "SINGle")),
+        f"{source}:WAIT[:STATe]": lambda value: nothing(boolean(value)),
+        f"{trigger}[:ALL]:COUNt": unit.set_count,
+        **_number(unit, "count", f"{trigger}:TRANsient:COUNt", 1, COUNT_MAX, digits=0),
+        **_number(unit, "readings", f"{trigger}:ACQuire:COUNt", 1, COUNT_MAX, digits=0),
+        **_number(unit, "measure_after_s", f"{trigger}:ACQuire:DELay", 0.0, _DELAY_MAX_S),
+        **_number(unit, "start_after_s", f"{trigger}:TRANsient:DELay", 0.0, _DELAY_MAX_S),
+        **{f"{trigger}{of}:TIMer": _period for of in ("[:ALL]", ":TRANsient", ":ACQuire")},
+        f"{arm}:COUNt": lambda value: nothing(real(value, 1, COUNT_MAX)),
+        f"{arm}:DELay": lambda value: nothing(real(value, 0.0, _DELAY_MAX_S)),
+        f"{arm}:SOURce": _trigger_source,
+        f"{trigger}[:ALL]:SOURce": _trigger_source,
+    }
+
+
+def _of_sense(unit: Unit, number: int) -> Commands:
+    channel, sense = unit.channel, f":SENSe{_suffix(number)}"
+    amperes = f"{sense}:CURRent[:DC]"
+    commands: Commands = {
+        f"{sense}:FUNCtion[:ON]": lambda *names: unit.functions.update(_functions(names)),
+        f"{sense}:FUNCtion:OFF": lambda *names: unit.functions.difference_update(_functions(names)),
+        f"{sense}:FUNCtion:OFF:ALL": lambda: unit.functions.clear(),
+        f"{sense}:REMote": lambda value: nothing(boolean(value)),
+        f"{sense}:WAIT[:STATe]": lambda value: nothing(boolean(value)),
+        **_setting(f"{amperes}:PROTection[:LEVel]", unit.set_limit, lambda: shown(channel.i_limit_a)),
+        f"{amperes}:PROTection:TRIPped?": lambda: bit(channel.on and unit.measure().limited),
+        **_setting(
+            f"{amperes}:RANGe[:UPPer]",
+            lambda value: channel.set_range(abs(real(value, -I_MAX_A, I_MAX_A))),
+            lambda: shown(channel.i_range_a or 1e-4),
+        ),
+        **_setting(
+            f"{amperes}:RANGe:AUTO",
+            lambda value: channel.set_range(None if boolean(value) else channel.i_limit_a),
+            lambda: bit(channel.i_range_a is None),
+        ),
+    }
+    for function in (amperes, f"{sense}:VOLTage[:DC]", f"{sense}:RESistance"):  # one time for all
+        commands |= _aperture(unit, f"{function}:APERture", 1.0)
+        commands |= _aperture(unit, f"{function}:NPLCycles", 1.0 / LINE_HZ)
+    return commands
+
+
+def _aperture(unit: Unit, header: str, each_s: float) -> Commands:
+    """In units of `each_s`, and how it is told that the instrument shall choose it."""
+    return {
+        **_setting(
+            header,
+            lambda value: unit.set_aperture(each_s * real(value, 0.0, 1e9)),
+            lambda: shown(unit.channel.nplc / LINE_HZ / each_s),
+        ),
+        f"{header}:AUTO": lambda value: nothing(boolean(value)),
+    }
+
+
+def _setting(header: str, take: Callable[[str], None], tell: Callable[[], str]) -> Commands:
+    """A command and its query."""
+    return {header: take, f"{header}?": tell}
+
+
+def _switch(unit: Unit, name: str, header: str) -> Commands:
+    return _setting(
+        header, lambda value: setattr(unit, name, boolean(value)), lambda: bit(getattr(unit, name))
+    )
+
+
+def _words(unit: Unit, name: str, header: str, *allowed: str) -> Commands:
+    return _setting(
+        header, lambda value: setattr(unit, name, choice(value, *allowed)), lambda: str(getattr(unit, name))
+    )
+
+
+def _number(
+    unit: Unit, name: str, header: str, least: float, most: float, digits: int | None = None
+) -> Commands:
+    """digits: what is taken is rounded to so many behind the point; 0 for a whole number."""
+
+    def take(value: str) -> None:
+        number = real(value, least, most)
+        setattr(unit, name, number if digits is None else round(number, digits or None))
+
+    def tell() -> str:
+        number = getattr(unit, name)
+        return f"{number:+d}" if isinstance(number, int) else shown(number or 0.0)
+
+    return _setting(header, take, tell)
+
+
+def _suffix(number: int) -> str:
+    return "[1]" if number == 1 else str(number)
+
+
+def _functions(values: Sequence[str]) -> set[str]:
+    return {choice(unquoted(value).upper().removesuffix(":DC"), *_FUNCTIONS) for value in values}
+
+
+def _trigger_source(value: str) -> None:
+    nothing(choice(value, "AINT", "BUS", "TIMer", "LAN"))
+
+
+def _period(value: str) -> None:
+    nothing(real(value, 1e-5, _DELAY_MAX_S))  # triggers here follow at once
 
 
 def _only_voltage(value: str) -> None:
@@ -239,29 +310,6 @@ def _only_voltage(value: str) -> None:
         raise ScpiError(ILLEGAL_VALUE)  # this simulation sources voltages
 
 
-def _only_current(*values: str) -> None:
-    for value in values:
-        nothing(choice(unquoted(value).removesuffix(":DC"), "CURRent", "VOLTage", "RESistance"))
-
-
-def _set_source_range(unit: _Unit, value: str) -> None:
-    asked_v = abs(real(value, -_V_MAX_V, _V_MAX_V))
-    unit.v_range_v = next((one for one in V_RANGES_V if 1.05 * one >= asked_v), V_RANGES_V[-1])
-
-
-def _set_limit(channel: Channel, value: str) -> None:
-    limit_a = abs(real(value, -_I_MAX_A, _I_MAX_A, {"DEF": 1e-4}))
-    if limit_a < _I_MIN_A:
-        raise ScpiError(OUT_OF_RANGE)
-    channel.drive(i_limit_a=limit_a)
-
-
-def _levels(values: Sequence[str]) -> list[float]:
-    return [real(value, -_V_MAX_V, _V_MAX_V) for value in values]
-
-
-def _append(unit: _Unit, values: Sequence[str]) -> None:
-    levels_v = unit.levels_v + _levels(values)
-    if len(levels_v) > _LIST_MAX:
-        raise ScpiError(OUT_OF_RANGE)
-    unit.levels_v = levels_v
+def _only_text(value: str) -> None:
+    if choice(value, "ASCii", "REAL") != "ASC":
+        raise ScpiError(ILLEGAL_VALUE)  # and answers in text

@@ -49,10 +49,11 @@ class Faults:
 
 @dataclass(frozen=True)
 class _Solved:
-    """Voltages of rows and columns, V; the current out of each source, A; who limits."""
+    """Voltages of rows, columns and sources, V; the current out of each source, A; who limits."""
 
     rows_v: FloatArray
     columns_v: FloatArray
+    source_v: dict[str, float]
     current_a: dict[str, float]
     limits: set[str]
 
@@ -142,6 +143,13 @@ class Probe:
             self._sources[bus].limited = True
         [bus] = [name for name, one in self._sources.items() if one is source]
         return solved.current_a[bus]
+
+    def terminal_v(self, source: Source) -> float:
+        """The voltage at `source` now: its level, unless it limits; 0 where it is off."""
+        if not source.on:
+            return 0.0
+        [bus] = [name for name, one in self._sources.items() if one is source]
+        return self._solve().source_v[bus]
 
     def _may_disturb(self) -> bool:
         """Whether some cell may see as much as moves it: cheap, and asked at every message."""
@@ -234,7 +242,8 @@ class Probe:
             worst = max(over, key=lambda bus: abs(over[bus]) / on[bus].i_limit_a)
             limiting[worst] = float(np.copysign(on[worst].i_limit_a, over[worst]))
         near = {bus for bus, i in current_a.items() if abs(i) >= _AT_LIMIT * on[bus].i_limit_a}
-        return _Solved(voltages_v[:rows], voltages_v[rows : rows + columns], current_a, near)
+        source_v = {bus: float(voltages_v[node[bus]]) for bus in on}
+        return _Solved(voltages_v[:rows], voltages_v[rows : rows + columns], source_v, current_a, near)
 
 
 @dataclass(frozen=True)

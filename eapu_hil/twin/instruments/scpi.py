@@ -23,6 +23,7 @@ OUT_OF_RANGE = (-222, "Parameter data out of range")
 ILLEGAL_VALUE = (-224, "Illegal parameter value")
 SETTINGS_CONFLICT = (-221, "Settings conflict")
 QUEUE_OVERFLOW = (-350, "Queue overflow")
+_COMMAND_ERRORS = range(-199, -99)
 _NODE = re.compile(r"(\[?):?([A-Za-z]+)(?:\[(\d)\]|(\d))?(\]?)")
 
 
@@ -51,7 +52,13 @@ class _Command:
 
 
 class ScpiDevice:
-    """A device made of a command table. errors_max: length of the queue, whose last entry tells of an overflow."""
+    """A device made of a command table. errors_max: length of the queue, whose last entry tells of an overflow.
+
+    error_ends_message: whether any error does; otherwise only command errors do (IEEE 488.2: what cannot be carried out
+    leaves the rest of the message standing).
+    """
+
+    error_ends_message = True
 
     def __init__(self, commands: Mapping[str, Act], errors_max: int = 10) -> None:
         """Patterns that end in `?` are queries; those that start with `*` are taken as they stand."""
@@ -76,7 +83,9 @@ class ScpiDevice:
                 answer = self._acts[full].run(split_quoted(rest, ",") if rest.strip() else [])
             except ScpiError as error:
                 self.add_error(error.error)
-                break  # a command error ends the message
+                if self.error_ends_message or error.error[0] in _COMMAND_ERRORS:
+                    break
+                continue
             if answer is not None:
                 answers.append(answer)
         return (";".join(answers) + "\n").encode("latin-1") if answers else b""
@@ -114,7 +123,8 @@ def _arity(act: Act) -> tuple[int, int | None]:
 
 def _absolute(header: str, path: str, known: Mapping[str, _Command]) -> tuple[str, str]:
     """The header from the root, and the path that later units of the message start from."""
-    if header.startswith("*"):
+    if header.startswith(("*", ":*")):
+        header = header.removeprefix(":")  # some clients send one
         if header not in known:
             raise ScpiError(UNDEFINED_HEADER)
         return header, path
@@ -172,12 +182,13 @@ def real(text: str, least: float, most: float, names: Mapping[str, float] | None
 
 
 def boolean(text: str) -> bool:
-    """ON, OFF, 1, 0."""
-    if text.upper() in ("ON", "1"):
-        return True
-    if text.upper() in ("OFF", "0"):
-        return False
-    raise ScpiError(ILLEGAL_VALUE)
+    """ON, OFF, or a number, which is rounded; 0 is OFF."""
+    if text.upper() in ("ON", "OFF"):
+        return text.upper() == "ON"
+    try:
+        return abs(float(text)) >= 0.5
+    except ValueError:
+        raise ScpiError(ILLEGAL_VALUE) from None
 
 
 def choice(text: str, *allowed: str) -> str:
@@ -225,3 +236,21 @@ def shown(value: float) -> str:
 
 def nothing(_: object) -> None:
     """For settings that a simulation takes, checks and does not need."""
+
+
+def setting(owner: object, name: str, parse: Callable[[str], object]) -> Act:
+    """A command that keeps its parameter, as `parse` understands it, in an attribute of `owner`."""
+
+    def act(text: str) -> None:
+        setattr(owner, name, parse(text))
+
+    return act
+
+
+def refusal(error: tuple[int, str]) -> Act:
+    """A command that is always refused."""
+
+    def act(*_: str) -> None:
+        raise ScpiError(error)
+
+    return act

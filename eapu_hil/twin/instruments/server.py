@@ -77,7 +77,8 @@ class Server:
             self._listener = socket.create_server((host, port), family=family)
         except OSError as error:
             raise ConfigError(f"{host}:{port}: cannot listen there: {error.strerror or error}") from error
-        self._host, self._port = self._listener.getsockname()[:2]
+        host_there, port_there = self._listener.getsockname()[:2]
+        self._host, self._port = str(host_there), int(port_there)
         self.device = device
         self.mishaps: list[Mishap] = []
         self.messages = 0

@@ -1,0 +1,58 @@
+"""Other people's drivers, unchanged, against the simulated instruments: PyMeasure's and QCoDeS's.
+
+They run with the Python of `.venv-others`, which `make others` makes: nothing else needs those packages.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from stations import SmallStation
+
+from eapu_hil.twin.instruments.keithley2400 import Keithley2400
+from eapu_hil.twin.instruments.keithley2450 import Keithley2450
+from eapu_hil.twin.instruments.keithley2600b import Keithley2600B
+from eapu_hil.twin.instruments.probe import Probe
+from eapu_hil.twin.instruments.server import Device
+
+REPOSITORY = Path(__file__).parents[2]
+OTHERS = REPOSITORY / ".venv-others" / "bin" / "python"
+FAMILIES: dict[str, Callable[[Probe], Device]] = {
+    "2400": lambda probe: Keithley2400(probe, "source"),
+    "2450": lambda probe: Keithley2450(probe, "source"),
+    "2600": lambda probe: Keithley2600B(probe, ["source", "spare"]),
+}
+SCRIPTS = sorted(path.stem for path in (Path(__file__).parent / "others").glob("*.py"))
+
+
+def test_every_script_is_run() -> None:
+    packages = ("pymeasure", "qcodes")
+    assert {f"{package}_{family}" for package in packages for family in FAMILIES} == set(SCRIPTS)
+
+
+@pytest.mark.skipif(not OTHERS.exists(), reason="PyMeasure and QCoDeS are not installed: make others")
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_it_measures_the_cell(tmp_path: Path, script: str) -> None:
+    station = SmallStation(tmp_path)
+    station.array._cells.g_s[:] = 20e-6
+    device = FAMILIES[script.partition("_")[2]](station.probe)
+    program = Path(__file__).parent / "others" / f"{script}.py"
+    with station.serving(device) as server:
+        done = subprocess.run(
+            [OTHERS, program, server.resource],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            cwd=tmp_path,
+        )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["conductance_s"] == pytest.approx(20e-6, rel=0.01)
+    assert found.get("slope_s", 20e-6) == pytest.approx(20e-6, rel=0.01)
+    assert found["compliance_a"] == pytest.approx(1e-4)
+    assert found["errors"] == []

@@ -1,0 +1,157 @@
+"""Lines to instruments, through the real PyVISA stack and a TCP port."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from eapu_drivers.transport import BUS, VisaTransport
+from stations import SmallStation
+
+from eapu_hil.hal import TransportError
+from eapu_hil.twin.instruments.server import Mishap, Server
+
+
+class Echo:
+    """Answers a question with itself; `slow?` in two parts would be the server's business."""
+
+    def handle(self, message: str) -> bytes:
+        return (message.replace("?", "!") + "\n").encode("latin-1") if "?" in message else b""
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with SmallStation(tmp_path).serving(Echo()) as one:
+        yield one
+
+
+@pytest.fixture
+def line(server: Server) -> Iterator[VisaTransport]:
+    with VisaTransport(server.resource) as one:
+        yield one
+
+
+def test_a_question_and_its_answer(line: VisaTransport, server: Server) -> None:
+    assert line.query("who?") == "who!"
+    line.write("quiet")
+    assert line.query("next?") == "next!"
+    assert line.name == server.resource
+
+
+def test_long_answers_arrive_whole(line: VisaTransport) -> None:
+    long = "x" * 100_000 + "?"
+    assert line.query(long) == long.replace("?", "!")
+
+
+def test_many_short_messages_do_not_wait_for_each_other(line: VisaTransport) -> None:
+    """Without TCP_NODELAY each pair would take 40 ms."""
+    start_s = time.monotonic()
+    for _ in range(50):
+        line.write("one")
+        line.query("two?")
+    assert time.monotonic() - start_s < 1.0
+
+
+def test_silence(line: VisaTransport, server: Server) -> None:
+    server.mishaps.append(Mishap("drop"))
+    start_s = time.monotonic()
+    with pytest.raises(TransportError, match=r"no answer to 'who\?' within 0\.2 s"):
+        line.query("who?", 0.2)
+    assert time.monotonic() - start_s < 0.7
+
+
+def test_a_late_answer_is_not_taken_for_the_next_one(line: VisaTransport, server: Server) -> None:
+    server.mishaps.append(Mishap("delay", delay_s=0.4))
+    with pytest.raises(TransportError):
+        line.query("late?", 0.2)
+    with pytest.raises(TransportError, match=r"'next\?' not sent: 'late\?' was never answered"):
+        line.query("next?", 0.2)
+    line.write("off")  # ways out are still open
+    line.clear()
+    time.sleep(0.5)
+    assert line.query("again?") == "again!"
+
+
+def test_half_an_answer_is_none(line: VisaTransport, server: Server) -> None:
+    server.mishaps.append(Mishap("truncate"))
+    with pytest.raises(TransportError, match="no answer"):
+        line.query("who?", 0.2)
+
+
+def test_a_line_that_is_cut(line: VisaTransport, server: Server) -> None:
+    server.mishaps.append(Mishap("disconnect"))
+    start_s = time.monotonic()
+    with pytest.raises(TransportError, match=r"who\?"):
+        line.query("who?", 0.3)
+    assert time.monotonic() - start_s < 1.0
+    line.clear()
+    assert line.query("again?") == "again!"
+
+
+def test_an_instrument_that_is_gone(line: VisaTransport, server: Server) -> None:
+    server.close()
+    with pytest.raises(TransportError, match=server.resource.replace(".", r"\.")):
+        line.query("who?", 0.3)
+    with pytest.raises(TransportError):
+        line.write("off")
+
+
+def test_after_closing(line: VisaTransport) -> None:
+    line.close()
+    line.close()
+    with pytest.raises(TransportError, match=r"closed, and 'who\?' was to be sent"):
+        line.query("who?")
+
+
+@pytest.mark.parametrize(
+    "resource",
+    ["TCPIP0::127.0.0.1::1::SOCKET", "nonsense", "GPIB9::99::INSTR"],
+)
+def test_what_cannot_be_opened_says_so_in_one_line(resource: str) -> None:
+    with pytest.raises(TransportError) as caught, VisaTransport(resource) as line:
+        line.query("*IDN?", 0.2)
+    assert str(caught.value).startswith(resource)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_answer_that_is_no_text(tmp_path: Path) -> None:
+    class Binary:
+        def handle(self, _: str) -> bytes:
+            return b"\xff\xfe\n"
+
+    with (
+        SmallStation(tmp_path).serving(Binary()) as server,
+        VisaTransport(server.resource) as line,
+        pytest.raises(TransportError, match="bytes that are no text"),
+    ):
+        line.query("who?")
+
+
+def test_two_threads_get_their_own_answers(line: VisaTransport) -> None:
+    wrong: list[str] = []
+
+    def ask(name: str) -> None:
+        for k in range(200):
+            answer = line.query(f"{name}{k}?")
+            if answer != f"{name}{k}!":
+                wrong.append(answer)
+
+    threads = [threading.Thread(target=ask, args=(name,)) for name in "abc"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_the_bus_has_a_log_of_its_own(line: VisaTransport, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, BUS.name):
+        line.query("who?")
+    assert [record.getMessage().removeprefix(f"{line.name} ") for record in caplog.records] == [
+        "<- who?",
+        "-> who!",
+    ]
