@@ -29,9 +29,10 @@ firmware:
 # PyMeasure and QCoDeS, whose drivers are tried against the simulated instruments; large, and needed for nothing else.
 others: .venv-others/.installed
 
-.venv-others/.installed: Makefile
+.venv-others/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv-others
-	.venv-others/bin/python -m pip install --quiet --disable-pip-version-check 'pymeasure>=0.16' 'qcodes>=0.58' 'pyvisa-py>=0.7'
+	.venv-others/bin/python -m pip install --quiet --disable-pip-version-check --editable . \
+		'pymeasure>=0.16' 'qcodes>=0.58'
 	touch $@
 
 lint: $(STAMP)
