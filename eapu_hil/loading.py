@@ -211,7 +211,7 @@ def _validate(model: type[Model], origin: _Origin, data: Data, overrides: Data) 
     # A misspelt key is also a missing one; the misspelling says more.
     first = min(errors, key=lambda item: item["type"] != "extra_forbidden")
     key, models = _locate(model, first["loc"], first["type"] == "extra_forbidden")
-    dotted = origin.prefix + key
+    dotted = (origin.prefix + key).rstrip(".")
     where = f"{origin.label}: {dotted}" if dotted else origin.label
     if any(f"{key}.".startswith(f"{name}.") or name.startswith(f"{key}.") for name in overrides):
         where += f" (from {origin.changes})"

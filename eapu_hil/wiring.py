@@ -15,7 +15,7 @@ from eapu_hil.loading import FileModel
 
 Line = Literal["row", "column", "gate"]
 
-_BUS = "?"  # stands for the bus in the name of a line's crosspoints
+_BUS = "x"  # stands for the bus in the name of a line's crosspoints
 _RANGE = re.compile(r"(.*?)(\d+)\.\.(.*?)(\d+)")
 _BIAS_SOURCES = {"grounded": 0, "floating": 0, "half": 1, "third": 2}
 
@@ -32,7 +32,7 @@ class Buses(FileModel):
 class ChannelMap(FileModel):
     """Which crosspoints connect a line of the array to the buses.
 
-    rows, columns, gates: for each line its crosspoints, with `?` for the bus: `1?07` is 1A07 at bus A. `1?01..1?12`
+    rows, columns, gates: for each line its crosspoints, with `x` for the bus: `1x07` is 1A07 at bus A. `1x01..1x12`
         stands for twelve of them. A row has one gate line.
     bad: positions [row, column] that must never be connected, such as known shorts.
     """
@@ -72,7 +72,7 @@ class ChannelMap(FileModel):
 
     def crosspoint(self, kind: Line, number: int, bus: str) -> str:
         """The crosspoint of a line and a bus, in the instrument's words."""
-        return self.lines(kind)[number].replace(_BUS, bus)
+        return at_bus(self.lines(kind)[number], bus)
 
 
 class Terminal(FileModel):
@@ -135,7 +135,7 @@ def simulated_instruments(shape: tuple[int, int], given: Mapping[str, object]) -
     matrix = given.get("switch", "sim:707b")
     columns_a_slot, buses = (16, list("1234")) if matrix == "sim:34980a" else (12, list("ABCDE"))
     rows, columns = shape
-    names = [f"{1 + k // columns_a_slot}?{1 + k % columns_a_slot:02d}" for k in range(2 * rows + columns)]
+    names = [f"{1 + k // columns_a_slot}{_BUS}{1 + k % columns_a_slot:02d}" for k in range(2 * rows + columns)]
     source, ground, gate, *bias = buses
     return {
         "gate": {},
@@ -152,8 +152,13 @@ def simulated_instruments(shape: tuple[int, int], given: Mapping[str, object]) -
     }
 
 
+def at_bus(line: str, bus: str) -> str:
+    """The crosspoint of a line of the map and a bus."""
+    return line.replace(_BUS, bus)
+
+
 def _expanded(entry: str) -> list[str]:
-    """`1?01..1?12` -> the twelve; anything else stands for itself."""
+    """`1x01..1x12` -> the twelve; anything else stands for itself."""
     found = _RANGE.fullmatch(entry)
     if found is None:
         return [entry]

@@ -16,7 +16,7 @@ from eapu_hil.loading import load_model
 from eapu_hil.wiring import ChannelMap, Instruments, simulated_instruments
 
 BUSES = {"source": "A", "ground": "B", "gate": "C", "bias": ["D", "E"]}
-MAP = {"buses": BUSES, "rows": ["1?01..1?03"], "columns": ["1?04", "1?05"], "gates": ["1?06..1?08"]}
+MAP = {"buses": BUSES, "rows": ["1x01..1x03"], "columns": ["1x04", "1x05"], "gates": ["1x06..1x08"]}
 INSTRUMENTS = {
     "gate": {"channel": "b"},
     "switch": "GPIB0::16::INSTR",
@@ -49,26 +49,26 @@ def bench(**changes: Any) -> BenchConfig:
 
 def test_ranges_are_written_out() -> None:
     channels = load_model(ChannelMap, MAP, (), "maps")
-    assert channels.lines("row") == ["1?01", "1?02", "1?03"]
+    assert channels.lines("row") == ["1x01", "1x02", "1x03"]
     assert channels.shape == (3, 2)
     assert channels.crosspoint("gate", 2, "C") == "1C08"
 
 
 @given(st.integers(0, 90), st.integers(0, 9))
 def test_a_range_has_every_line_between(first: int, more: int) -> None:
-    columns = [f"2?{first:02d}..2?{first + more:02d}"]
+    columns = [f"2x{first:02d}..2?{first + more:02d}"]
     channels = load_model(ChannelMap, {**MAP, "columns": columns}, (), "maps")
-    assert channels.lines("column") == [f"2?{number:02d}" for number in range(first, first + more + 1)]
+    assert channels.lines("column") == [f"2x{number:02d}" for number in range(first, first + more + 1)]
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"rows": ["101"]}, r"line '101': must have one '\?'"),
-        ({"columns": ["1?01"]}, "line '1\\?01' stands there twice"),
-        ({"gates": ["1?06"]}, "3 rows and 1 gates; each row must have one gate"),
-        ({"rows": ["1?03..1?01"]}, "a range must differ in its last number only, and rise"),
-        ({"rows": ["1?01..2?03"]}, "a range must differ in its last number only, and rise"),
+        ({"rows": ["101"]}, r"line '101': must have one 'x'"),
+        ({"columns": ["1x01"]}, "line '1x01' stands there twice"),
+        ({"gates": ["1x06"]}, "3 rows and 1 gates; each row must have one gate"),
+        ({"rows": ["1x03..1x01"]}, "a range must differ in its last number only, and rise"),
+        ({"rows": ["1x01..2x03"]}, "a range must differ in its last number only, and rise"),
         ({"buses": {**BUSES, "gate": "A"}}, "each must have a name of its own"),
     ],
 )
@@ -100,6 +100,10 @@ def test_instruments_that_cannot_be(changes: dict[str, Any], said: str) -> None:
         ({"shape": [4, 2]}, "leads to one array of 3 x 2; arrays and shape ask for 1 of 4 x 2"),
         ({"arrays": 2}, "leads to one array of 3 x 2; arrays and shape ask for 2 of 3 x 2"),
         ({"instruments": {**INSTRUMENTS, "switch": "sim:707b"}}, "all are simulated, or none is"),
+        (
+            {"instruments": {**INSTRUMENTS, "reset": "reversed"}},
+            "bench: instruments: reset: 'reversed' drives a whole row",
+        ),
         ({"resource": "sim:4200", "instruments": None}, "no such simulation; allowed are sim:2400, sim:2450"),
         ({"preset": "ideal"}, "preset: only for backend 'twin', ports sim:... and resources sim:..."),
     ],
@@ -156,4 +160,4 @@ def test_a_map_may_be_a_file(tmp_path: Path) -> None:
     )
     config = load_model(BenchConfig, tmp_path / "bench.yaml", (), "benches")
     assert config.instruments is not None
-    assert config.instruments.map.lines("column") == ["1?04", "1?05"]
+    assert config.instruments.map.lines("column") == ["1x04", "1x05"]

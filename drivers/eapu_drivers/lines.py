@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from eapu_drivers.switch.contract import SwitchMatrix
-from eapu_hil.wiring import Instruments, Line
+from eapu_hil.wiring import Instruments, Line, at_bus
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Wiring:
     def grounded(self) -> frozenset[str]:
         """Every line at the ground bus."""
         ground = self.instruments.map.buses.ground
-        return frozenset(name.replace("?", ground) for names in self._names.values() for name in names)
+        return frozenset(at_bus(name, ground) for names in self._names.values() for name in names)
 
     def cell(self, row: int, column: int, reverse: bool = False) -> frozenset[str]:
         """One cell: its column at the source, its row at ground (the other way round in `reverse`), its gate driven.
@@ -80,7 +80,7 @@ class Wiring:
             for number, name in enumerate(names):
                 bus = at.get((kind, number), others[kind])
                 if bus is not None and (kind, number) not in kept_open:
-                    closed.add(name.replace("?", bus))
+                    closed.add(at_bus(name, bus))
         return frozenset(closed)
 
 

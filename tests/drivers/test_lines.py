@@ -14,9 +14,9 @@ from eapu_hil.wiring import Instruments
 
 MAP = {
     "buses": {"source": "A", "ground": "B", "gate": "C", "bias": ["D", "E"]},
-    "rows": ["1?01..1?03"],
-    "columns": ["1?04", "1?05"],
-    "gates": ["1?06..1?08"],
+    "rows": ["1x01..1x03"],
+    "columns": ["1x04", "1x05"],
+    "gates": ["1x06..1x08"],
 }
 
 

@@ -146,9 +146,10 @@ class Keithley2400(SourceMeterBase, ScpiInstrument):
         answer = self.ask_checked(message, timeout_s)
         try:
             values = np.array([float(part) for part in answer.split(",")]).reshape(count, 2)
-        except ValueError:
-            raise self.wrong_answer(message, answer, f"{2 * count} numbers") from None
-        current_a, status = values[:, 0], values[:, 1].astype(np.int64)
+            status = np.array([int(value) for value in values[:, 1]])
+        except (ValueError, OverflowError):
+            raise self.wrong_answer(message, answer, f"{count} pairs of current and status") from None
+        current_a = values[:, 0]
         overflow = (status & _OVERFLOW != 0) | ~(np.abs(current_a) < _NOT_A_NUMBER)
         limited = status & (_COMPLIANCE | _RANGE_COMPLIANCE) != 0
         end_a = np.copysign(self.ready.i_limit_a, current_a)

@@ -1,8 +1,12 @@
 """Keithley 2450, in its SCPI command set.
 
-Messages are those of its manual and of drivers that others use. Put together from them, and not run on an instrument:
-the list sweep as a pulse, several queries in one message, and that a sweep leaves the output off. The current range
-comes before the limit: a change of range that does not fit moves the limit, with no more than a warning.
+Messages are those of its manual (section 6; the blocks of the trigger model from the 2461's, which has them too). Put
+together from them, and not run on an instrument: several queries in one message; a trigger model of one's own over the
+list that `:SOUR:LIST:VOLT` makes. That list is used because its levels are not sourced while it is made: to store the
+present settings into another list, each level would have to be at the terminals first.
+
+The current range comes before the limit: a change of range that does not fit moves the limit, with no more than a
+warning, which is not in the error queue.
 """
 
 from __future__ import annotations
@@ -11,27 +15,37 @@ import re
 
 import numpy as np
 
-from eapu_drivers.instrument import ScpiInstrument, number
+from eapu_drivers.instrument import ScpiInstrument, number, require_range
 from eapu_drivers.smu.base import LINE_HZ, SAFE_S, SourceMeterBase
 from eapu_drivers.smu.contract import Abilities, Setup, Sweep
 from eapu_drivers.transport import Transport
-from eapu_hil.hal import ConfigError, FloatArray
+from eapu_hil.hal import ConfigError, FloatArray, InstrumentError
 
+_V_RANGES_V = (0.02, 0.2, 2.0, 20.0, 200.0)
+_I_RANGES_A = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+_OVER_RANGE = 1.05  # a range sources, measures and limits so much of its name
+_HIGH_V, _HIGH_A = 21.0, 0.105  # above 21 V it can do no more
 _LIST_A_COMMAND = 100
 _PULSE_NPLC = 0.01
-_BUFFER = '"defbuffer1"'
-_AT_LIMIT = 0.99  # of the limit: a list tells the current of each level, not whether it was limited
+_BUFFER, _LIST = '"defbuffer1"', '"VoltCustomSweepList"'
 _NOT_A_NUMBER = 9.0e37
+_LIMITED, _OUTPUT = 1 << 5, 1 << 7  # of the source status of a reading
+_AUTOZERO_NPLC = 2  # zero and reference, on top of a reading
 
 
 class Keithley2450(SourceMeterBase, ScpiInstrument):
-    """The one channel of a 2450. A pulse is a list sweep of two levels, timed by the trigger model and one reading."""
+    """The one channel of a 2450. Pulses are timed by the trigger model; each ends with a reading of 0.01 line periods.
+
+    What recalling a level and a reading take besides is not known here, and lengthens a pulse: put it on an
+    oscilloscope before widths below 10 ms are trusted. The converter's zero is taken at `set_up`, not with every
+    reading.
+    """
 
     family = "Keithley 2450"
     models = re.compile(r"2450(-\w+)*")
     abilities = Abilities(
         v_max_v=210.0,
-        i_limit_min_a=1e-9,
+        i_limit_min_a=1.06e-9,  # 10.6 % of the lowest range
         i_limit_max_a=1.05,
         pulse_min_s=1e-3,
         pulse_max_s=9999.0,
@@ -41,54 +55,93 @@ class Keithley2450(SourceMeterBase, ScpiInstrument):
     nplc = (0.01, 10.0)
 
     def __init__(self, transport: Transport, channel: str = "") -> None:
-        """Resets the instrument: output off, 0 V. Raises ConfigError where it speaks another command set."""
+        """Resets the instrument: output off, 0 V. Raises ConfigError where it speaks another command set.
+
+        The terminals, front or rear, stay those that were chosen.
+        """
         super().__init__(transport)
         self.require_channel(channel)
+        self._armed: tuple[float, float, int] | None = None  # level, width and count that the model pulses
         language = self.ask("*LANG?").strip()
         if language != "SCPI":
             raise ConfigError(
                 f"{self.name}: its command set is {language}; send *LANG SCPI, or choose SCPI in its menu, "
                 "and restart it"
             )
+        terminals = self.ask(":ROUT:TERM?").strip()
+        if terminals not in ("FRON", "REAR"):
+            raise self.wrong_answer(":ROUT:TERM?", terminals, "FRON or REAR")
         self.send("*RST;*CLS")
-        self.send(':SOUR:FUNC VOLT;:SENS:FUNC "CURR";:SENS:CURR:RSEN OFF')
-        self.send(":SOUR:VOLT:READ:BACK OFF;:SOUR:VOLT:DEL 0")
+        self.ask_checked(
+            f':ROUT:TERM {terminals};:SOUR:FUNC VOLT;:SENS:FUNC "CURR";:SENS:CURR:RSEN OFF;:SENS:CURR:AZER OFF;'
+            ":SOUR:VOLT:READ:BACK OFF;:SOUR:VOLT:DEL 0"
+        )
 
     def set_up(self, setup: Setup) -> None:
         self.require_setup(setup)
-        self._setup = None
-        limit = number(setup.i_limit_a)
-        self.send(
-            f":SOUR:VOLT 0;:SOUR:VOLT:RANG {number(setup.v_range_v)};:SENS:CURR:RANG {limit};"
-            f":SOUR:VOLT:ILIM {limit};:SENS:CURR:NPLC {number(setup.nplc)}"
+        v_range_v, i_range_a = _range(_V_RANGES_V, setup.v_range_v), _range(_I_RANGES_A, setup.i_limit_a)
+        if v_range_v > _HIGH_V:
+            what = f"a compliance, with levels beyond {number(_HIGH_V)} V,"
+            require_range(self.name, what, setup.i_limit_a, self.abilities.i_limit_min_a, _HIGH_A, "A")
+        self._setup = self._armed = None
+        message = (
+            f":SOUR:VOLT 0;:SOUR:VOLT:RANG {number(v_range_v)};:SENS:CURR:RANG {number(i_range_a)};"
+            f":SOUR:VOLT:ILIM {number(setup.i_limit_a)};:SENS:CURR:NPLC {number(setup.nplc)};:SENS:AZER:ONCE;"
+            ":SOUR:VOLT:RANG?;:SOUR:VOLT:ILIM?;:SENS:CURR:RANG?;:SENS:CURR:NPLC?"
         )
-        message = ":SOUR:VOLT:RANG?;:SOUR:VOLT:ILIM?;:SENS:CURR:RANG?;:SENS:CURR:NPLC?"
-        self.require_setup_taken(setup, *self.ask_each(message, 4))
+        answer = self.ask_checked(message, self.timeout_s(_AUTOZERO_NPLC, setup.nplc))
+        try:
+            v_taken_v, limit_a, i_taken_a, nplc = map(float, answer.split(";"))
+        except ValueError:
+            raise self.wrong_answer(message, answer, "4 numbers") from None
+        self.require_setup_taken(setup, _OVER_RANGE * v_taken_v, limit_a, _OVER_RANGE * i_taken_a, nplc)
         self._setup = setup
 
     def output(self, on: bool) -> None:
-        self.send(f":SOUR:VOLT 0;:OUTP {'ON' if on else 'OFF'}")
+        self.ask_checked(f":SOUR:VOLT 0;:OUTP {'ON' if on else 'OFF'}")
 
     def hold(self, level_v: float) -> None:
         self.require_levels(level_v)
-        self.send(f":SOUR:VOLT {number(level_v)}")
+        self.ask_checked(f":SOUR:VOLT {number(level_v)}")
 
     def held(self) -> Sweep:
-        return self._one_reading("", "")
+        return self._readings(f":READ? {_BUFFER}, READ, SOURSTAT", 1, self.timeout_s(1, self.ready.nplc))
 
     def sweep(self, levels_v: FloatArray) -> Sweep:
         self.require_sweep(levels_v)
-        if levels_v.size > 1:
-            return self._run_list([*map(float, levels_v), 0.0], 0.0, self.ready.nplc)
-        return self._one_reading(f":SOUR:VOLT {number(levels_v[0])};", ";:SOUR:VOLT 0")
+        nplc = self.ready.nplc
+        if levels_v.size == 1:
+            message = f":SOUR:VOLT {number(levels_v[0])};:READ? {_BUFFER}, READ, SOURSTAT;:SOUR:VOLT 0"
+            return self._readings(message, 1, self.timeout_s(1, nplc))
+        self._armed, count = None, levels_v.size + 1
+        self._load([*map(float, levels_v), 0.0])
+        self.ask_checked(
+            _model(
+                f"BUFF:CLE 1, {_BUFFER}",
+                f"CONF:REC 2, {_LIST}, 1",
+                "BRAN:ALW 3, 5",
+                f"CONF:NEXT 4, {_LIST}",
+                f"MEAS 5, {_BUFFER}",
+                f"BRAN:COUN 6, {count}, 4",
+            )
+        )
+        swept = self._run(count, self.timeout_s(count, nplc))
+        return Sweep(swept.current_a[:-1], swept.limited[:-1], swept.overflow[:-1])
 
     def pulse(self, level_v: float, width_s: float, count: int = 1) -> bool:
+        """Between pulses the level is 0 V for as long as a pulse. Whether one limits is seen at its end.
+
+        Pulses like those before take one message, others two.
+        """
         self.require_pulse(level_v, width_s, count)
-        swept = self._run_list([level_v, 0.0] * count, width_s - _PULSE_NPLC / LINE_HZ, _PULSE_NPLC)
-        return bool(swept.limited[::2].any())
+        if self._armed != (level_v, width_s, count):
+            self._arm(level_v, width_s, count)
+        fast, slow = (f":SENS:CURR:NPLC {number(nplc)}" for nplc in (_PULSE_NPLC, self.ready.nplc))
+        timeout_s = self.timeout_s(count, _PULSE_NPLC, 2 * width_s)
+        return bool(self._run(count, timeout_s, before=f"{fast};", after=f";{slow}").limited.any())
 
     def safe_off(self) -> None:
-        self._setup = None
+        self._setup = self._armed = None
         self.try_each(
             self._transport.clear,
             lambda: self.write(":ABOR"),
@@ -97,42 +150,57 @@ class Keithley2450(SourceMeterBase, ScpiInstrument):
             self._require_off,
         )
 
-    def _one_reading(self, before: str, after: str) -> Sweep:
-        message = f"{before}:READ? {_BUFFER}, SOUR, READ;:SOUR:VOLT:ILIM:TRIP?{after}"
-        answer = self.ask(message, self.timeout_s(1, self.ready.nplc))
-        found = re.fullmatch(r"([^,;]+),([^,;]+);([01])", answer.strip())
-        try:
-            current_a = float(found[2]) if found is not None else None
-        except ValueError:
-            current_a = None
-        if found is None or current_a is None:
-            raise self.wrong_answer(message, answer, "source value, reading; 0 or 1")
-        self.check_errors("a reading")
-        overflow = abs(current_a) > _NOT_A_NUMBER
-        shown_a = self.ready.i_limit_a if overflow else current_a
-        return Sweep(np.array([shown_a]), np.array([found[3] == "1"]), np.array([overflow]))
+    def _load(self, levels_v: list[float]) -> None:
+        """Makes the list."""
+        for start in range(0, len(levels_v), _LIST_A_COMMAND):
+            part = ",".join(map(number, levels_v[start : start + _LIST_A_COMMAND]))
+            self.ask_checked(f":SOUR:LIST:VOLT{':APP' if start else ''} {part}")
 
-    def _run_list(self, levels_v: list[float], delay_s: float, nplc: float) -> Sweep:
-        """Levels one after another, each for the delay and one reading. The last is 0 V, and is not in the result."""
-        count, limit_a = len(levels_v), self.ready.i_limit_a
-        first, *rest = [
-            ",".join(map(number, levels_v[start : start + _LIST_A_COMMAND]))
-            for start in range(0, count, _LIST_A_COMMAND)
+    def _arm(self, level_v: float, width_s: float, count: int) -> None:
+        """Nothing is triggered before it is known that all this was taken: an old model would run."""
+        self._armed = None
+        blocks = [
+            f"BUFF:CLE 1, {_BUFFER}",
+            f"CONF:REC 2, {_LIST}, 1",
+            f"DEL:CONS 3, {number(width_s - _PULSE_NPLC / LINE_HZ)}",
+            f"MEAS 4, {_BUFFER}",
+            f"CONF:REC 5, {_LIST}, 2",
         ]
-        self.send(f":SOUR:LIST:VOLT {first};:SENS:CURR:NPLC {number(nplc)}")
-        for more in rest:
-            self.send(f":SOUR:LIST:VOLT:APP {more}")
-        self.send(f":TRAC:CLE {_BUFFER};:SOUR:SWE:VOLT:LIST 1, {number(delay_s)};:INIT;*WAI")
-        message = f":TRAC:DATA? 1, {count}, {_BUFFER}, SOUR, READ"
-        answers = self.ask_numbers(message, 2 * count, self.timeout_s(count, nplc, delay_s))
-        # A sweep ends with the output off.
-        self.send(f":SOUR:VOLT 0;:SENS:CURR:NPLC {number(self.ready.nplc)};:OUTP ON")
-        current_a = np.array(answers).reshape(count, 2)[:-1, 1]
-        overflow = np.abs(current_a) > _NOT_A_NUMBER
-        current_a = np.where(overflow, limit_a, current_a)
-        return Sweep(current_a, np.abs(current_a) >= _AT_LIMIT * limit_a, overflow)
+        if count > 1:
+            blocks += [f"DEL:CONS 6, {number(width_s)}", f"BRAN:COUN 7, {count}, 2"]
+        self.ask_checked(f":SOUR:LIST:VOLT {number(level_v)},0;{_model(*blocks)}")
+        self._armed = (level_v, width_s, count)
+
+    def _run(self, count: int, timeout_s: float, before: str = "", after: str = "") -> Sweep:
+        """Runs the trigger model, which makes `count` readings."""
+        data = f":TRAC:DATA? 1, {count}, {_BUFFER}, READ, SOURSTAT"
+        return self._readings(f"{before}:INIT;*WAI;{data}{after}", count, timeout_s)
+
+    def _readings(self, message: str, count: int, timeout_s: float) -> Sweep:
+        answer = self.ask_checked(message, timeout_s)
+        try:
+            values = np.array([float(part) for part in answer.split(",")]).reshape(count, 2)
+            status = np.array([int(value) for value in values[:, 1]])
+        except (ValueError, OverflowError):
+            raise self.wrong_answer(message, answer, f"{count} pairs of reading and source status") from None
+        if not (status & _OUTPUT).all():
+            raise InstrumentError(0, "the output is off, so nothing was measured", message, self.name)
+        current_a = values[:, 0]
+        overflow = ~(np.abs(current_a) < _NOT_A_NUMBER)
+        end_a = np.copysign(self.ready.i_limit_a, current_a)
+        return Sweep(np.where(overflow, end_a, current_a), (status & _LIMITED) != 0, overflow)
 
     def _require_off(self) -> None:
         answer = self.ask(":OUTP?", SAFE_S)
         if answer.strip() != "0":
             raise self.wrong_answer(":OUTP?", answer, "0: the output is still on")
+
+
+def _model(*blocks: str) -> str:
+    """The messages that make a trigger model of these blocks."""
+    return ";".join((':TRIG:LOAD "Empty"', *(f":TRIG:BLOC:{block}" for block in blocks)))
+
+
+def _range(ranges: tuple[float, ...], value: float) -> float:
+    """The lowest range that holds `value`."""
+    return next(one for one in ranges if _OVER_RANGE * one * (1 + 1e-9) >= value)

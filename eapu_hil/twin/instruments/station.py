@@ -21,7 +21,7 @@ from eapu_hil.twin.instruments.keysight_b2900 import KeysightB2900
 from eapu_hil.twin.instruments.probe import GROUND, Probe
 from eapu_hil.twin.instruments.server import Device, Server
 from eapu_hil.twin.state import BenchClock
-from eapu_hil.wiring import ChannelMap
+from eapu_hil.wiring import ChannelMap, at_bus
 
 SOURCE_METERS = ("2400", "2450", "2600b", "b2900")
 SWITCHES = ("707b", "34980a")
@@ -134,7 +134,7 @@ def wires(channels: ChannelMap) -> dict[str, tuple[str, str]]:
     roles |= {bus: f"bias{number}" for number, bus in enumerate(buses.bias)}
     kinds = ("row", "column", "gate")
     return {
-        name.replace("?", bus): (role, f"{kind}{number}")
+        at_bus(name, bus): (role, f"{kind}{number}")
         for kind in kinds
         for number, name in enumerate(channels.lines(kind))  # type: ignore[arg-type]
         for bus, role in roles.items()
