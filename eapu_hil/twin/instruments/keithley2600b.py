@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from eapu_hil.twin.instruments.channel import LINE_HZ, Channel, Sample
+from eapu_hil.twin.instruments.channel import LINE_HZ, Channel
+from eapu_hil.twin.instruments.keithley2600b_trigger import (
+    I_MAX_A,
+    I_MIN_A,
+    V_MAX_V,
+    Timer,
+    TriggerModel,
+    shown_a,
+)
 from eapu_hil.twin.instruments.probe import Probe
-from eapu_hil.twin.instruments.tsp import Buffer, Errors, Named, Numbered, Setting, Table, TspDevice
+from eapu_hil.twin.instruments.tsp import TspDevice
+from eapu_hil.twin.instruments.tsp_tables import Buffer, Errors, Named, Numbered, Setting, Table
 
 IDENTITY = "Keithley Instruments Inc., Model {model}, {serial}, 3.4.0"
 V_RANGES_V = (0.2, 2.0, 20.0, 200.0)
 I_RANGES_A = (1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1.5)
 _MODELS = {1: "2635B", 2: "2636B"}
-_V_MAX_V, _I_MAX_A, _I_MIN_A = 202.0, 1.515, 1e-10
-_NOT_A_NUMBER = 9.91e37
 _TIMERS = 8
-_SOURCE_TIME_S = 30e-6  # to settle at a new level
 _SMALLEST_A = 1e-12
 
 
@@ -24,10 +30,10 @@ class _Source(Table):
     func = Setting(1, values=(0, 1))
     autorangev = Setting(1, values=(0, 1))
     autorangei = Setting(1, values=(0, 1))
-    levelv = Setting(0.0, -_V_MAX_V, _V_MAX_V)
-    leveli = Setting(0.0, -_I_MAX_A, _I_MAX_A)
-    limiti = Setting(1e-1, _I_MIN_A, _I_MAX_A)
-    limitv = Setting(20.0, 1e-2, _V_MAX_V)
+    levelv = Setting(0.0, -V_MAX_V, V_MAX_V)
+    leveli = Setting(0.0, -I_MAX_A, I_MAX_A)
+    limiti = Setting(1e-1, I_MIN_A, I_MAX_A)
+    limitv = Setting(20.0, 1e-2, V_MAX_V)
     output = Setting(0, values=(0, 1, 2))
     offmode = Setting(0, values=(0, 1, 2))
     delay = Setting(0.0, -1, 1e6)
@@ -35,8 +41,8 @@ class _Source(Table):
     highc = Setting(0, values=(0, 1))
     sink = Setting(0, values=(0, 1))
     outputenableaction = Setting(0, values=(0, 1))
-    rangei = Setting(1e-7, 0.0, _I_MAX_A)
-    _rangev = Setting(20.0, 0.0, _V_MAX_V)
+    rangei = Setting(1e-7, 0.0, I_MAX_A)
+    _rangev = Setting(20.0, 0.0, V_MAX_V)
 
     def __init__(self, errors: Errors, channel: Channel) -> None:
         super().__init__(errors)
@@ -71,13 +77,13 @@ class _Source(Table):
 class _Measure(Table):
     autorangei = Setting(1, values=(0, 1, 2))
     autorangev = Setting(1, values=(0, 1, 2))
-    rangev = Setting(20.0, 0.0, _V_MAX_V)
+    rangev = Setting(20.0, 0.0, V_MAX_V)
     nplc = Setting(1.0, 0.001, 25.0)
     autozero = Setting(2, values=(0, 1, 2))
     count = Setting(1, 1, 60000)
     delay = Setting(0.0, -1, 1e6)
     interval = Setting(0.0, 0.0, 1.0)
-    _rangei = Setting(1e-1, 0.0, _I_MAX_A)
+    _rangei = Setting(1e-1, 0.0, I_MAX_A)
 
     def __init__(self, errors: Errors, channel: Channel) -> None:
         super().__init__(errors)
@@ -94,7 +100,7 @@ class _Measure(Table):
 
     def i(self, buffer: Buffer | None = None) -> float:
         """Current, A."""
-        return self._measured(lambda sample: _current_a(sample), buffer)
+        return self._measured(lambda sample: shown_a(sample), buffer)
 
     def v(self, buffer: Buffer | None = None) -> float:
         """Voltage, V."""
@@ -107,10 +113,10 @@ class _Measure(Table):
     def iv(self, i_buffer: Buffer | None = None, v_buffer: Buffer | None = None) -> tuple[float, float]:
         """Current and voltage."""
         sample = self._channel.sample()
-        for buffer, value in ((i_buffer, _current_a(sample)), (v_buffer, sample.voltage_v)):
+        for buffer, value in ((i_buffer, shown_a(sample)), (v_buffer, sample.voltage_v)):
             if buffer is not None:
                 buffer._take([value], append=bool(buffer.appendmode))
-        return _current_a(sample), sample.voltage_v
+        return shown_a(sample), sample.voltage_v
 
     def _measured(self, of: Any, buffer: Buffer | None) -> float:
         values = []
@@ -128,130 +134,6 @@ class _Measure(Table):
             self._channel.set_range(self._rangei if self.autorangei == 0 else None)
 
 
-class _Stimulated(Table):
-    """Actions of the trigger model: what they do, and the event that starts them (0: at once)."""
-
-    action = Setting(0, values=(0, 1, 2))
-    stimulus = Setting(0, 0, 1000)
-    count = Setting(1, 0, 60000)
-    limiti = Setting(1e-1, _I_MIN_A, _I_MAX_A)
-    limitv = Setting(20.0, 1e-2, _V_MAX_V)
-
-
-class _TriggerSource(_Stimulated):
-    def __init__(self, errors: Errors) -> None:
-        super().__init__(errors)
-        self._levels_v: list[float] = []
-
-    def listv(self, levels_v: Any) -> None:
-        """Levels, from a Lua table."""
-        self._levels_v = [float(value) for value in levels_v.values()]
-
-    def linearv(self, start_v: float, stop_v: float, points: float) -> None:
-        """Evenly spaced levels."""
-        count = int(points)
-        self._levels_v = [start_v + k * (stop_v - start_v) / max(count - 1, 1) for k in range(count)]
-
-
-class _TriggerMeasure(_Stimulated):
-    def __init__(self, errors: Errors) -> None:
-        super().__init__(errors)
-        self._buffers: tuple[Buffer | None, Buffer | None] = (None, None)
-
-    def i(self, buffer: Buffer) -> None:
-        """Currents go there."""
-        self._buffers = (buffer, None)
-
-    def iv(self, i_buffer: Buffer, v_buffer: Buffer) -> None:
-        """Currents and voltages go there."""
-        self._buffers = (i_buffer, v_buffer)
-
-
-class _Timer(Table):
-    delay = Setting(1e-5, 8e-6, 1e5)
-    count = Setting(1, 0, 1_048_575)
-    passthrough = Setting(0, values=(0, 1))
-    stimulus = Setting(0, 0, 1000)
-
-    def __init__(self, errors: Errors, number: int) -> None:
-        super().__init__(errors)
-        self._number = number
-
-    @property
-    def EVENT_ID(self) -> int:  # noqa: N802 - the instrument's name
-        return 100 + self._number
-
-    def reset(self) -> None:
-        """As after power-up."""
-        self._reset()
-
-    def clear(self) -> None:
-        """Forgets events."""
-
-
-class _Trigger(Table):
-    """The trigger model of a channel: source, measure, end of pulse, for each of `count` points."""
-
-    ARMED_EVENT_ID, SOURCE_COMPLETE_EVENT_ID, MEASURE_COMPLETE_EVENT_ID = 1, 2, 3
-    count = Setting(1, 0, 60000)
-
-    def __init__(self, errors: Errors, smu: _Smu, timers: Sequence[_Timer]) -> None:
-        super().__init__(errors)
-        self._smu = smu
-        self._delays = {timer.EVENT_ID: timer for timer in timers}
-        self._source, self._measure = _TriggerSource(errors), _TriggerMeasure(errors)
-        self._endpulse, self._endsweep, self._arm = (_Stimulated(errors) for _ in range(3))
-
-    source = property(lambda self: self._source)
-    measure = property(lambda self: self._measure)
-    endpulse = property(lambda self: self._endpulse)
-    endsweep = property(lambda self: self._endsweep)
-    arm = property(lambda self: self._arm)
-
-    def _reset(self) -> None:
-        super()._reset()
-        for part in (self._source, self._measure, self._endpulse, self._endsweep, self._arm):
-            part._reset()
-
-    def initiate(self) -> None:
-        """Runs all points; the script goes on when they are done."""
-        channel, idle_v = self._smu._channel, float(self._smu.source.levelv)
-        if self._source.action == 1:
-            channel.drive(i_limit_a=self._source.limiti)
-        for point in range(int(self.count)):
-            if self._source.action == 1 and self._source._levels_v:
-                channel.drive(level_v=self._source._levels_v[point % len(self._source._levels_v)])
-            self._run_point(channel, idle_v)
-        if self._endsweep.action == 0:
-            channel.drive(level_v=idle_v)
-        channel.drive(i_limit_a=self._smu.source.limiti)
-
-    def _run_point(self, channel: Channel, idle_v: float) -> None:
-        pulsed = self._endpulse.action == 0
-        width_s = self._delay_s(self._endpulse) if pulsed else 0.0
-        spent_s = 0.0
-        if self._measure.action == 1:
-            spent_s = max(self._delay_s(self._measure), _SOURCE_TIME_S)
-            channel.elapse(spent_s)
-            sample = channel.sample()
-            spent_s += channel.nplc / LINE_HZ
-            for buffer, value in zip(
-                self._measure._buffers, (_current_a(sample), sample.voltage_v), strict=True
-            ):
-                if buffer is not None:
-                    buffer._take([value], append=True)
-        if pulsed:
-            channel.elapse(max(width_s - spent_s, 0.0))
-            channel.drive(level_v=idle_v)
-            period = self._delays.get(int(self._source.stimulus))
-            if period is not None:
-                channel.elapse(max(float(period.delay) - max(width_s, spent_s), 0.0))
-
-    def _delay_s(self, part: _Stimulated) -> float:
-        timer = self._delays.get(int(part.stimulus))
-        return 0.0 if timer is None else float(timer.delay)
-
-
 class _Smu(Table):
     """The table `smua` or `smub`."""
 
@@ -267,11 +149,11 @@ class _Smu(Table):
     SETTLE_DEFAULT, SETTLE_FAST_RANGE = 0, 3
     sense = Setting(0, values=(0, 1, 3))
 
-    def __init__(self, errors: Errors, channel: Channel, timers: Sequence[_Timer]) -> None:
+    def __init__(self, errors: Errors, channel: Channel, timers: Sequence[Timer]) -> None:
         super().__init__(errors)
         self._channel = channel
         self._source, self._measure = _Source(errors, channel), _Measure(errors, channel)
-        self._trigger = _Trigger(errors, self, timers)
+        self._trigger = TriggerModel(errors, self, timers)
         self._buffers = [Buffer(errors), Buffer(errors)]
         self.reset()
 
@@ -303,7 +185,7 @@ class Keithley2600B(TspDevice):
     def __init__(self, probe: Probe, buses: Sequence[str], serial: str = "4000001") -> None:
         errors = Errors()
         self.channels = [Channel(probe, bus, I_RANGES_A, seed=20 + k) for k, bus in enumerate(buses)]
-        timers = [_Timer(errors, number) for number in range(1, _TIMERS + 1)]
+        timers = [Timer(errors, number) for number in range(1, _TIMERS + 1)]
         smus = {f"smu{'ab'[k]}": _Smu(errors, channel, timers) for k, channel in enumerate(self.channels)}
         model = _MODELS[len(buses)]
 
@@ -343,7 +225,3 @@ class _Condition:
     @property
     def condition(self) -> float:
         return 2.0 * (self._channel.on and self._channel.sample(0.001).limited)
-
-
-def _current_a(sample: Sample) -> float:
-    return _NOT_A_NUMBER if sample.overflow else sample.current_a

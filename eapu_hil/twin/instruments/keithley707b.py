@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable
 
 from eapu_hil.twin.instruments.probe import Probe
-from eapu_hil.twin.instruments.tsp import Errors, Named, Setting, Table, TspDevice
+from eapu_hil.twin.instruments.tsp import TspDevice
+from eapu_hil.twin.instruments.tsp_tables import Errors, Named, Setting, Table
 
 IDENTITY = "Keithley Instruments Inc., Model 707B, {serial}, 1.20.a"
 _CROSSPOINT = re.compile(r"[1-6][A-H](0[1-9]|1[0-2])")

@@ -6,7 +6,8 @@ import struct
 
 import pytest
 
-from eapu_hil.twin.instruments.tsp import Errors, Named, Numbered, Setting, Table, TspDevice
+from eapu_hil.twin.instruments.tsp import TspDevice
+from eapu_hil.twin.instruments.tsp_tables import Errors, Named, Numbered, Setting, Table
 
 
 class Level(Table):
