@@ -135,7 +135,9 @@ def simulated_instruments(shape: tuple[int, int], given: Mapping[str, object]) -
     matrix = given.get("switch", "sim:707b")
     columns_a_slot, buses = (16, list("1234")) if matrix == "sim:34980a" else (12, list("ABCDE"))
     rows, columns = shape
-    names = [f"{1 + k // columns_a_slot}{_BUS}{1 + k % columns_a_slot:02d}" for k in range(2 * rows + columns)]
+    names = [
+        f"{1 + k // columns_a_slot}{_BUS}{1 + k % columns_a_slot:02d}" for k in range(2 * rows + columns)
+    ]
     source, ground, gate, *bias = buses
     return {
         "gate": {},

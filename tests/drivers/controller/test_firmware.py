@@ -137,7 +137,8 @@ class TestLoss:
             bed.array.program(Targets(CELLS, np.full(128, 10e-6)))
             before = bed.lines().pulses
             count = 200
-            train = Pulses.same(CELLS, Polarity.RESET, 0.5, 1.0, 1e-7, count)
+            # just above the threshold of the cells, so that each pulse moves them a little
+            train = Pulses.same(CELLS, Polarity.RESET, 0.72, 1.0, 2e-8, count)
 
             def unplug() -> None:
                 wait_until(lambda: bed.lines().pulses - before > 40 * count)
