@@ -76,6 +76,21 @@ def test_a_late_answer_is_not_taken_for_the_next_one(line: VisaTransport, server
     assert line.query("again?") == "again!"
 
 
+def test_ctrl_c_while_an_answer_is_awaited(line: VisaTransport, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way out works, and the answer that nobody read is not taken for another."""
+    assert line._line is not None
+
+    def interrupted() -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(line._line, "read", interrupted)
+        line.query("first?")
+    line.write("off")
+    line.clear()
+    assert line.query("second?") == "second!"
+
+
 def test_half_an_answer_is_none(line: VisaTransport, server: Server) -> None:
     server.mishaps.append(Mishap("truncate"))
     with pytest.raises(TransportError, match="no answer"):

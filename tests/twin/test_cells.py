@@ -276,3 +276,52 @@ def test_state_survives_reopening(make_cells: MakeCells) -> None:
     pulse(again, Polarity.SET, STRONG_V, 1.2)
     np.testing.assert_array_equal(again.g_s[unformed | dead], before_s[unformed | dead])
     assert (again.g_s != before_s).any()
+
+
+class TestSlowPulses:
+    """What matters to instruments, which drive cells for milliseconds and limit the current."""
+
+    @staticmethod
+    def slow(cells: CellArray, polarity: Polarity, amplitude_v: float, **more: float) -> FloatArray:
+        n = cells.g_s.size
+        gate_v, width_s, limit_a = (
+            more.get("gate_v", 4.0),
+            more.get("width_s", 10.0),
+            more.get("i_limit_a", np.inf),
+        )
+        values = (np.full(n, value) for value in (amplitude_v, gate_v, width_s))
+        rng = np.random.default_rng(1)
+        return cells.pulse(np.arange(n), np.full(n, int(polarity)), *values, 0.0, rng, limit_a)
+
+    @pytest.mark.parametrize("polarity", [Polarity.SET, Polarity.RESET])
+    def test_below_the_threshold_no_time_is_long_enough(
+        self, make_cells: MakeCells, polarity: Polarity
+    ) -> None:
+        cells = at(make_cells(overrides={"write_noise.enabled": True}), 20e-6)
+        before = cells.g_s.copy()
+        self.slow(cells, polarity, 0.699)
+        np.testing.assert_array_equal(cells.g_s, before)
+        self.slow(cells, polarity, 0.7)
+        assert (cells.g_s != before).all()
+
+    def test_a_preset_without_a_threshold_goes_by_the_exponential_alone(self, make_cells: MakeCells) -> None:
+        cells = at(make_cells(overrides={"reset.v_threshold_v": 0.0}), 20e-6)
+        self.slow(cells, Polarity.RESET, 0.3)
+        assert (cells.g_s < 1e-6).all()
+
+    def test_the_current_limit_ends_a_set(self, make_cells: MakeCells) -> None:
+        cells = at(make_cells(), 1e-6)
+        peak_a = self.slow(cells, Polarity.SET, 2.0, i_limit_a=2e-5)
+        np.testing.assert_allclose(cells.g_s, 10e-6)
+        np.testing.assert_allclose(peak_a, 2e-5)
+
+    def test_a_limit_that_is_not_reached_changes_nothing(self, make_cells: MakeCells) -> None:
+        cells = at(make_cells(), 1e-6)
+        self.slow(cells, Polarity.SET, 2.0, gate_v=1.2, i_limit_a=1e-3)
+        np.testing.assert_allclose(cells.g_s, 20e-6)
+
+    def test_gates(self, make_cells: MakeCells) -> None:
+        cells = make_cells(count=3)
+        np.testing.assert_array_equal(
+            cells.gate_open(np.arange(3), np.array([0.0, 0.69, 0.71])), [False, False, True]
+        )
