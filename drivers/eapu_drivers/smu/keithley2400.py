@@ -11,7 +11,7 @@ import re
 
 import numpy as np
 
-from eapu_drivers.instrument import ScpiInstrument, UnsupportedError, number, require_range
+from eapu_drivers.instrument import ScpiInstrument, number, require_range
 from eapu_drivers.smu.base import SAFE_S, SourceMeterBase
 from eapu_drivers.smu.contract import Abilities, Setup, Sweep
 from eapu_drivers.transport import Transport
@@ -19,7 +19,6 @@ from eapu_hil.hal import FloatArray
 
 _HIGH_V, _HIGH_A = 21.0, 0.105  # above 21 V it can do no more
 _LIST_A_COMMAND = 100
-_LEVELS_MAX = 2500  # of a list, and triggers of a READ?
 _PULSE_NPLC = 0.01
 _POINT_S = 1e-3  # of a list at that integration time and without autozero, by the maker's word
 _NOT_A_NUMBER = 9.0e37
@@ -42,7 +41,7 @@ class Keithley2400(SourceMeterBase, ScpiInstrument):
         i_limit_max_a=1.05,
         pulse_min_s=2e-3,
         pulse_max_s=9999.0,
-        points_max=_LEVELS_MAX - 1,  # and the 0 V that ends a list
+        points_max=2499,  # and the 0 V that ends a list
         hardware_timed=False,
     )
     nplc = (0.01, 10.0)
@@ -111,8 +110,6 @@ class Keithley2400(SourceMeterBase, ScpiInstrument):
         """Between pulses the level is 0 V for as long as a pulse. Whether one limits is seen at its end."""
         self.require_pulse(level_v, width_s, count)
         triggers = 2 * count  # which run through the list of two again and again
-        if triggers > _LEVELS_MAX:
-            raise UnsupportedError(f"{self.name}: {count} pulses asked; it can do {_LEVELS_MAX // 2} at once")
         delay_s = width_s - _POINT_S
         # Nothing is triggered before it is known that all this was taken: an old list would run.
         self.ask_checked(
