@@ -50,8 +50,6 @@ Commands = dict[str, Act]
 class Keithley2400(ScpiDevice):
     """One channel, at the bus it is given."""
 
-    error_ends_message = False
-
     def __init__(self, probe: Probe, bus: str, serial: str = "1234567") -> None:
         self._unit = Unit(probe, bus)
         self._buffer = Buffer(self._shown)

@@ -50,8 +50,6 @@ Commands = dict[str, Act]
 class Keithley2450(ScpiDevice):
     """One channel, at the bus it is given."""
 
-    error_ends_message = False
-
     def __init__(self, probe: Probe, bus: str, serial: str = "04000001") -> None:
         self._events: deque[tuple[int, str]] = deque(maxlen=_EVENTS_MAX)
         self._unit = Unit(probe, bus, self._events.append)

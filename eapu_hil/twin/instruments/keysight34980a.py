@@ -29,8 +29,6 @@ class Keysight34980A(ScpiDevice):
     moved: relays that were opened or closed so far.
     """
 
-    error_ends_message = False
-
     def __init__(self, probe: Probe, serial: str = "MY44000001") -> None:
         self._probe = probe
         self._serial = serial

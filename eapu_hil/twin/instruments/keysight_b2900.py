@@ -43,8 +43,6 @@ Commands = dict[str, Act]
 class KeysightB2900(ScpiDevice):
     """A B2901B, or with two buses a B2902B."""
 
-    error_ends_message = False
-
     def __init__(self, probe: Probe, buses: Sequence[str], serial: str = "MY61390001") -> None:
         self.units = [Unit(probe, bus, seed=10 + k) for k, bus in enumerate(buses)]
         self._identity = IDENTITY.format(model=f"B290{len(buses)}B", serial=serial)

@@ -54,11 +54,8 @@ class _Command:
 class ScpiDevice:
     """A device made of a command table. errors_max: length of the queue, whose last entry tells of an overflow.
 
-    error_ends_message: whether any error does; otherwise only command errors do (IEEE 488.2: what cannot be carried out
-    leaves the rest of the message standing).
+    A command error ends a message; what cannot be carried out leaves the rest of it standing (IEEE 488.2).
     """
-
-    error_ends_message = True
 
     def __init__(self, commands: Mapping[str, Act], errors_max: int = 10) -> None:
         """Patterns that end in `?` are queries; those that start with `*` are taken as they stand."""
@@ -83,7 +80,7 @@ class ScpiDevice:
                 answer = self._acts[full].run(split_quoted(rest, ",") if rest.strip() else [])
             except ScpiError as error:
                 self.add_error(error.error)
-                if self.error_ends_message or error.error[0] in _COMMAND_ERRORS:
+                if error.error[0] in _COMMAND_ERRORS:
                     break
                 continue
             if answer is not None:
