@@ -122,13 +122,18 @@ def test_answers_of_one_message_are_joined(thing: Thing) -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "code"),
-    [(":VOLT", -109), (":VOLT 1,2", -108), (":VOLTA 1", -113), (":FAIL", -222), ("*XYZ", -113)],
+    ("message", "code"), [(":VOLT", -109), (":VOLT 1,2", -108), (":VOLTA 1", -113), ("*XYZ", -113)]
 )
-def test_errors(thing: Thing, message: str, code: int) -> None:
+def test_a_command_error_ends_the_message(thing: Thing, message: str, code: int) -> None:
     thing.device.handle(f"{message};:LIST 1")
     assert thing.queue() == [code]
-    assert thing.given == []  # what comes after an error in a message is not carried out
+    assert thing.given == []
+
+
+def test_what_cannot_be_carried_out_leaves_the_rest_standing(thing: Thing) -> None:
+    assert thing.device.handle(":FAIL;:LIST 1;:VOLT?") == b"1.5\n"
+    assert thing.queue() == [-222]
+    assert thing.given == [("list", "1")]
 
 
 def test_the_last_entry_of_a_full_queue_tells_of_it(thing: Thing) -> None:
