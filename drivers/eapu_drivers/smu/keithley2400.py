@@ -11,14 +11,13 @@ import re
 
 import numpy as np
 
-from eapu_drivers.instrument import ScpiInstrument, number, require_range
-from eapu_drivers.smu.base import SAFE_S, SourceMeterBase
+from eapu_drivers.instrument import number, require_range
 from eapu_drivers.smu.contract import Abilities, Setup, Sweep
+from eapu_drivers.smu.keithley_scpi import KeithleyScpi
 from eapu_drivers.transport import Transport
 from eapu_hil.hal import FloatArray
 
 _HIGH_V, _HIGH_A = 21.0, 0.105  # above 21 V it can do no more
-_LIST_A_COMMAND = 100
 _PULSE_NPLC = 0.01
 _POINT_S = 1e-3  # of a list at that integration time and without autozero, by the maker's word
 _NOT_A_NUMBER = 9.0e37
@@ -26,7 +25,7 @@ _OVERFLOW, _COMPLIANCE, _RANGE_COMPLIANCE = 1 << 0, 1 << 3, 1 << 16  # of the st
 _STEADY = ":SOUR:VOLT:MODE FIX;:SOUR:VOLT:LEV 0;:TRIG:COUN 1;:SOUR:DEL 0;:SYST:AZER:STAT ON"
 
 
-class Keithley2400(SourceMeterBase, ScpiInstrument):
+class Keithley2400(KeithleyScpi):
     """The one channel of a 2400. A pulse is a list of two levels: milliseconds, and inexact by some 0.1 ms.
 
     The limits are those of a 2400; what another model of the series can do less, its error queue or the limits read
@@ -101,7 +100,7 @@ class Keithley2400(SourceMeterBase, ScpiInstrument):
             message = f":SOUR:VOLT:LEV {number(levels_v[0])};:READ?;:SOUR:VOLT:LEV 0"
             return self._readings(message, 1, self.timeout_s(1, 3 * nplc))
         count = levels_v.size + 1
-        self._load([*map(float, levels_v), 0.0])
+        self.load_list([*map(float, levels_v), 0.0])
         self.ask_checked(f":SOUR:VOLT:MODE LIST;:TRIG:COUN {count}")
         swept = self._readings(f":READ?;{_STEADY}", count, self.timeout_s(count, 3 * nplc))
         return Sweep(swept.current_a[:-1], swept.limited[:-1], swept.overflow[:-1])
@@ -130,29 +129,12 @@ class Keithley2400(SourceMeterBase, ScpiInstrument):
             lambda: self.write(":ABOR"),
             lambda: self.write(":SOUR:VOLT:MODE FIX;:SOUR:VOLT:LEV 0"),
             lambda: self.write(":OUTP OFF"),
-            self._require_off,
+            self.require_off,
         )
 
-    def _load(self, levels_v: list[float]) -> None:
-        """Makes the list."""
-        for start in range(0, len(levels_v), _LIST_A_COMMAND):
-            part = ",".join(map(number, levels_v[start : start + _LIST_A_COMMAND]))
-            self.ask_checked(f":SOUR:LIST:VOLT{':APP' if start else ''} {part}")
-
     def _readings(self, message: str, count: int, timeout_s: float) -> Sweep:
-        answer = self.ask_checked(message, timeout_s)
-        try:
-            values = np.array([float(part) for part in answer.split(",")]).reshape(count, 2)
-            status = np.array([int(value) for value in values[:, 1]])
-        except (ValueError, OverflowError):
-            raise self.wrong_answer(message, answer, f"{count} pairs of current and status") from None
-        current_a = values[:, 0]
+        current_a, status = self.ask_pairs(message, count, timeout_s)
         overflow = (status & _OVERFLOW != 0) | ~(np.abs(current_a) < _NOT_A_NUMBER)
         limited = status & (_COMPLIANCE | _RANGE_COMPLIANCE) != 0
         end_a = np.copysign(self.ready.i_limit_a, current_a)
         return Sweep(np.where(overflow, end_a, current_a), limited, overflow)
-
-    def _require_off(self) -> None:
-        answer = self.ask(":OUTP?", SAFE_S)
-        if answer.strip() != "0":
-            raise self.wrong_answer(":OUTP?", answer, "0: the output is still on")

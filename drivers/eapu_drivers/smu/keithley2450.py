@@ -15,9 +15,10 @@ import re
 
 import numpy as np
 
-from eapu_drivers.instrument import ScpiInstrument, number, require_range
-from eapu_drivers.smu.base import LINE_HZ, SAFE_S, SourceMeterBase
+from eapu_drivers.instrument import number, require_range
+from eapu_drivers.smu.base import LINE_HZ
 from eapu_drivers.smu.contract import Abilities, Setup, Sweep
+from eapu_drivers.smu.keithley_scpi import KeithleyScpi
 from eapu_drivers.transport import Transport
 from eapu_hil.hal import ConfigError, FloatArray, InstrumentError
 
@@ -25,7 +26,6 @@ _V_RANGES_V = (0.02, 0.2, 2.0, 20.0, 200.0)
 _I_RANGES_A = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 _OVER_RANGE = 1.05  # a range sources, measures and limits so much of its name
 _HIGH_V, _HIGH_A = 21.0, 0.105  # above 21 V it can do no more
-_LIST_A_COMMAND = 100
 _PULSE_NPLC = 0.01
 _BUFFER, _LIST = '"defbuffer1"', '"VoltCustomSweepList"'
 _NOT_A_NUMBER = 9.0e37
@@ -33,7 +33,7 @@ _LIMITED, _OUTPUT = 1 << 5, 1 << 7  # of the source status of a reading
 _AUTOZERO_NPLC = 2  # zero and reference, on top of a reading
 
 
-class Keithley2450(SourceMeterBase, ScpiInstrument):
+class Keithley2450(KeithleyScpi):
     """The one channel of a 2450. Pulses are timed by the trigger model; each ends with a reading of 0.01 line periods.
 
     What recalling a level and a reading take besides is not known here, and lengthens a pulse: put it on an
@@ -114,7 +114,7 @@ class Keithley2450(SourceMeterBase, ScpiInstrument):
             message = f":SOUR:VOLT {number(levels_v[0])};:READ? {_BUFFER}, READ, SOURSTAT;:SOUR:VOLT 0"
             return self._readings(message, 1, self.timeout_s(1, nplc))
         self._armed, count = None, levels_v.size + 1
-        self._load([*map(float, levels_v), 0.0])
+        self.load_list([*map(float, levels_v), 0.0])
         self.ask_checked(
             _model(
                 f"BUFF:CLE 1, {_BUFFER}",
@@ -147,14 +147,8 @@ class Keithley2450(SourceMeterBase, ScpiInstrument):
             lambda: self.write(":ABOR"),
             lambda: self.write(":SOUR:VOLT 0"),
             lambda: self.write(":OUTP OFF"),
-            self._require_off,
+            self.require_off,
         )
-
-    def _load(self, levels_v: list[float]) -> None:
-        """Makes the list."""
-        for start in range(0, len(levels_v), _LIST_A_COMMAND):
-            part = ",".join(map(number, levels_v[start : start + _LIST_A_COMMAND]))
-            self.ask_checked(f":SOUR:LIST:VOLT{':APP' if start else ''} {part}")
 
     def _arm(self, level_v: float, width_s: float, count: int) -> None:
         """Nothing is triggered before it is known that all this was taken: an old model would run."""
@@ -177,23 +171,12 @@ class Keithley2450(SourceMeterBase, ScpiInstrument):
         return self._readings(f"{before}:INIT;*WAI;{data}{after}", count, timeout_s)
 
     def _readings(self, message: str, count: int, timeout_s: float) -> Sweep:
-        answer = self.ask_checked(message, timeout_s)
-        try:
-            values = np.array([float(part) for part in answer.split(",")]).reshape(count, 2)
-            status = np.array([int(value) for value in values[:, 1]])
-        except (ValueError, OverflowError):
-            raise self.wrong_answer(message, answer, f"{count} pairs of reading and source status") from None
+        current_a, status = self.ask_pairs(message, count, timeout_s)
         if not (status & _OUTPUT).all():
             raise InstrumentError(0, "the output is off, so nothing was measured", message, self.name)
-        current_a = values[:, 0]
         overflow = ~(np.abs(current_a) < _NOT_A_NUMBER)
         end_a = np.copysign(self.ready.i_limit_a, current_a)
         return Sweep(np.where(overflow, end_a, current_a), (status & _LIMITED) != 0, overflow)
-
-    def _require_off(self) -> None:
-        answer = self.ask(":OUTP?", SAFE_S)
-        if answer.strip() != "0":
-            raise self.wrong_answer(":OUTP?", answer, "0: the output is still on")
 
 
 def _model(*blocks: str) -> str:

@@ -66,9 +66,8 @@ class KeysightB2900(SourceMeterBase, ScpiInstrument):
         self.name += f", channel {channel}"
         self._c = c = channel
         self._fixed = False  # sources a fixed level, not pulses or a list
-        self._prepared: tuple[float, float, int] | None = (
-            None  # level, width and count of pulses, as read back
-        )
+        # level, width and count of the pulses that are prepared, as read back
+        self._prepared: tuple[float, float, int] | None = None
         source, sense, output = f":SOUR{c}", f":SENS{c}", f":OUTP{c}"
         self.send(f"*CLS;:ABOR (@{c});{output} OFF;{source}:FUNC:MODE VOLT;{self._steady()}")
         self.send(
