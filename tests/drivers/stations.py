@@ -64,3 +64,22 @@ class SmallStation:
             yield server
         finally:
             server.close()
+
+
+def asked(device: Device, message: str) -> str:
+    """The answer of a simulated instrument, without a line between."""
+    return device.handle(message).decode().strip()
+
+
+def errors(device: Device) -> list[int]:
+    """The codes in the error queue of one that speaks SCPI, oldest first; the queue is empty afterwards."""
+    codes = []
+    while (code := int(asked(device, ":SYST:ERR?").split(",")[0])) != 0:
+        codes.append(code)
+    return codes
+
+
+def settled(device: Device, message: str) -> None:
+    """Sent; nothing against it, and no answer."""
+    assert device.handle(message) == b""
+    assert errors(device) == []

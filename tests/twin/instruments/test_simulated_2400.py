@@ -10,7 +10,7 @@ import pytest
 from eapu_drivers.smu.contract import Setup
 from eapu_drivers.smu.keithley2400 import Keithley2400 as Driver
 from eapu_drivers.transport import VisaTransport
-from stations import SmallStation
+from stations import SmallStation, asked, errors, settled
 
 from eapu_hil.hal import InstrumentError
 from eapu_hil.twin.instruments.keithley2400 import Keithley2400
@@ -20,19 +20,8 @@ SETUP = Setup(v_range_v=3.0, i_limit_a=1e-3, nplc=0.1)
 
 
 @pytest.fixture
-def station(tmp_path: Path) -> SmallStation:
-    return SmallStation(tmp_path)
-
-
-@pytest.fixture
 def device(station: SmallStation) -> Keithley2400:
     return Keithley2400(station.probe, "source")
-
-
-@pytest.fixture
-def server(station: SmallStation, device: Keithley2400) -> Iterator[Server]:
-    with station.serving(device) as serving:
-        yield serving
 
 
 @pytest.fixture
@@ -43,23 +32,6 @@ def meter(server: Server) -> Iterator[Driver]:
         driver.set_up(SETUP)
         driver.output(True)
         yield driver
-
-
-def asked(device: Keithley2400, message: str) -> str:
-    return device.handle(message).decode().strip()
-
-
-def errors(device: Keithley2400) -> list[int]:
-    codes = []
-    while (code := int(asked(device, ":SYST:ERR?").split(",")[0])) != 0:
-        codes.append(code)
-    return codes
-
-
-def settled(device: Keithley2400, message: str) -> None:
-    """Sent; nothing against it, and no answer."""
-    assert device.handle(message) == b""
-    assert errors(device) == []
 
 
 def read(device: Keithley2400) -> tuple[float, float, int]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 from eapu_drivers.smu.contract import Setup
 from eapu_drivers.smu.keithley2450 import Keithley2450 as Driver
 from eapu_drivers.transport import VisaTransport
-from stations import SmallStation
+from stations import SmallStation, asked, errors, settled
 
 from eapu_hil.hal import ConfigError, InstrumentError
 from eapu_hil.twin.instruments.keithley2450 import Keithley2450
@@ -21,19 +20,8 @@ LIMITED, OUTPUT = 1 << 5, 1 << 7
 
 
 @pytest.fixture
-def station(tmp_path: Path) -> SmallStation:
-    return SmallStation(tmp_path)
-
-
-@pytest.fixture
 def device(station: SmallStation) -> Keithley2450:
     return Keithley2450(station.probe, "source")
-
-
-@pytest.fixture
-def server(station: SmallStation, device: Keithley2450) -> Iterator[Server]:
-    with station.serving(device) as serving:
-        yield serving
 
 
 @pytest.fixture
@@ -44,23 +32,6 @@ def meter(server: Server) -> Iterator[Driver]:
         driver.set_up(SETUP)
         driver.output(True)
         yield driver
-
-
-def asked(device: Keithley2450, message: str) -> str:
-    return device.handle(message).decode().strip()
-
-
-def errors(device: Keithley2450) -> list[int]:
-    codes = []
-    while (code := int(asked(device, ":SYST:ERR?").split(",")[0])) != 0:
-        codes.append(code)
-    return codes
-
-
-def settled(device: Keithley2450, message: str) -> None:
-    """Sent; nothing against it, and no answer."""
-    assert device.handle(message) == b""
-    assert errors(device) == []
 
 
 def numbers(device: Keithley2450, message: str) -> list[float]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from eapu_drivers.switch.keysight34980a import Keysight34980A as Driver
 from eapu_drivers.transport import VisaTransport
-from stations import SmallStation
+from stations import SmallStation, asked
 
 from eapu_hil.hal import InstrumentError
 from eapu_hil.twin.instruments.keysight34980a import Keysight34980A
@@ -33,19 +33,9 @@ def device(station: SmallStation) -> Keysight34980A:
 
 
 @pytest.fixture
-def server(station: SmallStation, device: Keysight34980A) -> Iterator[Server]:
-    with station.serving(device) as serving:
-        yield serving
-
-
-@pytest.fixture
 def matrix(server: Server) -> Iterator[Driver]:
     with VisaTransport(server.resource) as line:
         yield Driver(line)
-
-
-def asked(device: Keysight34980A, message: str) -> str:
-    return device.handle(message).decode().strip()
 
 
 # As an instrument

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 from eapu_drivers.smu.contract import Setup
 from eapu_drivers.smu.keysight_b2900 import KeysightB2900 as Driver
 from eapu_drivers.transport import VisaTransport
-from stations import SmallStation
+from stations import SmallStation, asked, errors, settled
 
 from eapu_hil.hal import InstrumentError
 from eapu_hil.twin.instruments.keysight_b2900 import KeysightB2900
 from eapu_hil.twin.instruments.server import Server
 
 SETUP = Setup(v_range_v=3.0, i_limit_a=1e-3, nplc=0.1)
-
-
-@pytest.fixture
-def station(tmp_path: Path) -> SmallStation:
-    return SmallStation(tmp_path)
 
 
 @pytest.fixture
@@ -32,6 +26,7 @@ def device(station: SmallStation) -> KeysightB2900:
 
 @pytest.fixture
 def server(station: SmallStation, device: KeysightB2900) -> Iterator[Server]:
+    """Its second channel drives the gates, so nothing else does."""
     station.gate(0.0)
     with station.serving(device) as serving:
         yield serving
@@ -52,23 +47,6 @@ def meter(line: VisaTransport) -> Driver:
         one.output(True)
     gate.hold(4.0)
     return source
-
-
-def asked(device: KeysightB2900, message: str) -> str:
-    return device.handle(message).decode().strip()
-
-
-def errors(device: KeysightB2900) -> list[int]:
-    codes = []
-    while (code := int(asked(device, "SYST:ERR?").split(",")[0])) != 0:
-        codes.append(code)
-    return codes
-
-
-def settled(device: KeysightB2900, message: str) -> None:
-    """Sent; nothing against it, and no answer."""
-    assert device.handle(message) == b""
-    assert errors(device) == []
 
 
 # As an instrument
