@@ -42,7 +42,7 @@ lint: $(STAMP)
 
 # One thread of linear algebra per worker: the tests run in as many processes as there are cores.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist worksteal
 
 clean:
 	rm -rf $(VENV) .venv-others build firmware/build *.egg-info
