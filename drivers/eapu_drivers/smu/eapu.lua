@@ -44,7 +44,8 @@ function eapu_pulse(smu, level, width, count)
   return hit
 end
 
--- Current at each level, and 1 where the source was limited; ends at 0 V. Prints them in one line.
+-- Current at each level, and 1 where the source was limited; ends at 0 V. Prints them in one line, and then the state
+-- of the output and how many errors there are.
 function eapu_sweep(smu, levels, count)
   local text, separator = "", ""
   for k = 1, count do
@@ -58,7 +59,7 @@ function eapu_sweep(smu, levels, count)
     separator = "\t"
   end
   smu.source.levelv = 0
-  print(text)
+  print(text .. string.format("\t%d\t%d", smu.source.output, errorqueue.count))
 end
 
 -- How the source reads or pulses: range in V, limit and current range in A. At 0 V.
@@ -189,7 +190,7 @@ function eapu_read(r, smu, gate)
 end
 
 -- Writes the cell between smu (column) and ground, its gate at gate, to target (S) with the recipe eapu_recipe.
--- Prints: conductance before and after (S), pulses, readings, energy (J), status, entries in the error queue.
+-- Prints: conductance before and after (S), pulses, readings, energy (J), status, state of the output, errors.
 function eapu_write(smu, gate, target)
   local r = eapu_recipe
   timer.reset()
@@ -229,5 +230,5 @@ function eapu_write(smu, gate, target)
     end
   end
   gate.source.levelv = 0
-  print(before, now, pulses, reads, energy, status, errorqueue.count)
+  print(before, now, pulses, reads, energy, status, smu.source.output, errorqueue.count)
 end

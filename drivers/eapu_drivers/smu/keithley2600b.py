@@ -16,7 +16,7 @@ from eapu_drivers.smu.base import SAFE_S, SourceMeterBase
 from eapu_drivers.smu.contract import Abilities, Setup, SourceMeter, Sweep
 from eapu_drivers.smu.tsp_verify import TspVerify
 from eapu_drivers.transport import Transport
-from eapu_hil.hal import ConfigError, FloatArray
+from eapu_hil.hal import ConfigError, FloatArray, InstrumentError
 
 SCRIPT = "eapu_tools"
 _LEVELS_A_MESSAGE = 50
@@ -98,17 +98,18 @@ class Keithley2600B(SourceMeterBase, TspInstrument):
         for first in range(0, levels_v.size, _LEVELS_A_MESSAGE):
             part = levels_v[first : first + _LEVELS_A_MESSAGE]
             message = f"eapu_sweep({smu}, {{{', '.join(map(number, part))}}}, {part.size})"
-            rows += self.ask_numbers(message, 2 * part.size, self.timeout_s(part.size, nplc))
-        self.check_errors("eapu_sweep")
+            *pairs, on, errors = self.ask_numbers(message, 2 * part.size + 2, self.timeout_s(part.size, nplc))
+            self.require_done(message, on, errors)
+            rows += pairs
         values = np.array(rows).reshape(-1, 2)
         return self._sweep(values[:, 0], values[:, 1] != 0)
 
     def pulse(self, level_v: float, width_s: float, count: int = 1) -> bool:
         self.require_pulse(level_v, width_s, count)
         call = f"eapu_pulse({self.smu}, {number(level_v)}, {number(width_s)}, {count})"
-        message = f"print({call} and 1 or 0, errorqueue.count)"
-        hit, errors = self.ask_numbers(message, 2, self.timeout_s(count, 0.001, 2 * width_s))
-        self.require_no_errors(message, errors)
+        message = f"print({call} and 1 or 0, {self.smu}.source.output, errorqueue.count)"
+        hit, on, errors = self.ask_numbers(message, 3, self.timeout_s(count, 0.001, 2 * width_s))
+        self.require_done(message, on, errors)
         return bool(hit)
 
     def safe_off(self) -> None:
@@ -127,6 +128,12 @@ class Keithley2600B(SourceMeterBase, TspInstrument):
             return TspVerify(self, self.smu, gate.smu)
         return None
 
+    def require_done(self, message: str, on: float, errors: float) -> None:
+        """For messages that end in output state and error count: a tripped output would read as no current."""
+        self.require_no_errors(message, errors)
+        if on != 1:
+            raise InstrumentError(0, "the output is off, so nothing was measured", message, self.name)
+
     def _do(self, statements: str) -> None:
         message = f"{statements} print(errorqueue.count)"
         self.require_no_errors(message, self.ask_numbers(message, 1)[0])
@@ -135,15 +142,16 @@ class Keithley2600B(SourceMeterBase, TspInstrument):
         smu = self.smu
         message = (
             f"{before}local i = {smu}.measure.i() local c = {smu}.source.compliance and 1 or 0 {after}"
-            "print(i, c, errorqueue.count)"
+            f"print(i, c, {smu}.source.output, errorqueue.count)"
         )
-        current_a, limited, errors = self.ask_numbers(message, 3, self.timeout_s(1, self.ready.nplc))
-        self.require_no_errors(message, errors)
+        current_a, limited, on, errors = self.ask_numbers(message, 4, self.timeout_s(1, self.ready.nplc))
+        self.require_done(message, on, errors)
         return self._sweep(np.array([current_a]), np.array([limited != 0]))
 
     def _sweep(self, current_a: FloatArray, limited: np.ndarray) -> Sweep:
         overflow = np.abs(current_a) > _NOT_A_NUMBER
-        return Sweep(np.where(overflow, self.ready.i_limit_a, current_a), limited, overflow)
+        end_a = np.copysign(self.ready.i_limit_a, current_a)
+        return Sweep(np.where(overflow, end_a, current_a), limited, overflow)
 
     def _require_off(self) -> None:
         message = f"print({self.smu}.source.output)"

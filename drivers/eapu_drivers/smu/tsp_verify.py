@@ -19,7 +19,7 @@ class Script(Protocol):
 
     def ask_numbers(self, message: str, count: int, timeout_s: float) -> list[float]: ...
 
-    def require_no_errors(self, message: str, count: float) -> None: ...
+    def require_done(self, message: str, on: float, errors: float) -> None: ...
 
 
 class TspVerify:
@@ -40,8 +40,8 @@ class TspVerify:
             self._script.send(statement)
             self._sent = statement
         message = f"eapu_write({self._source}, {self._gate}, {number(g_target_s)})"
-        *found, errors = self._script.ask_numbers(message, 7, recipe.time_max_s + _BESIDES_S)
-        self._script.require_no_errors(message, errors)
+        *found, on, errors = self._script.ask_numbers(message, 8, recipe.time_max_s + _BESIDES_S)
+        self._script.require_done(message, on, errors)
         before_s, after_s, pulses, reads, energy_j, status = found
         return Written(before_s, after_s, round(pulses), round(reads), energy_j, round(status))
 

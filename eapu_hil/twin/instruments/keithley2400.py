@@ -63,6 +63,10 @@ class Keithley2400(ScpiDevice):
         """What is at the terminals."""
         return self._unit.channel
 
+    def trip(self) -> None:
+        """The output goes off by itself."""
+        self.channel.drive(on=False)
+
     def _reset(self) -> None:
         self._unit.reset()
         self._buffer.reset()

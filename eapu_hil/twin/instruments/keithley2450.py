@@ -67,6 +67,10 @@ class Keithley2450(ScpiDevice):
         """What is at the terminals."""
         return self._unit.channel
 
+    def trip(self) -> None:
+        """The output goes off by itself."""
+        self.channel.drive(on=False)
+
     def _reset(self) -> None:
         self._unit.reset()
         self._model.clear()

@@ -213,7 +213,12 @@ class Keithley2600B(TspDevice):
             "*OPC?": lambda: "1",
             "*WAI": lambda: None,
         }
+        self._first = smus["smua"]
         super().__init__(errors, tables, common, probe.elapse, probe.clock.now_s)
+
+    def trip(self) -> None:
+        """The output of smua goes off by itself."""
+        self._first.source.output = 0
 
 
 class _Condition:

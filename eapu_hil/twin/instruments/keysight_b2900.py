@@ -53,6 +53,10 @@ class KeysightB2900(ScpiDevice):
         super().__init__(commands, errors_max=100)
         self._reset()
 
+    def trip(self) -> None:
+        """The output of channel 1 goes off by itself."""
+        self.units[0].channel.drive(on=False)
+
     def _reset(self) -> None:
         for unit in self.units:
             unit.reset()

@@ -13,14 +13,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from eapu_hil.hal import ConfigError
 
 _LOG = logging.getLogger(__name__)
 _CHUNK = 65536
 
-Kind = Literal["drop", "delay", "garble", "truncate", "disconnect"]
+Kind = Literal["drop", "delay", "garble", "truncate", "disconnect", "trip"]
 
 
 class Device(Protocol):
@@ -31,12 +31,22 @@ class Device(Protocol):
         ...
 
 
+@runtime_checkable
+class Tripping(Protocol):
+    """A device with an output that can go off by itself."""
+
+    def trip(self) -> None:
+        """It does now, at the first channel."""
+        ...
+
+
 @dataclass
 class Mishap:
     """What happens to the answers of messages that match.
 
     kind: `drop` the answer, `delay` it by `delay_s`, `garble` it (other text), `truncate` it (half of it, no
-        terminator), or `disconnect`: the message is carried out, and the line is gone before the answer.
+        terminator); `disconnect`: the message is carried out, and the line is gone before the answer; `trip`: before
+        the message is carried out the instrument switches its output off by itself, as when it is too hot.
     matches: a regular expression searched in the message. count: how often; it runs down.
     """
 
@@ -147,6 +157,8 @@ class Server:
         with self._lock:
             self.messages += 1
             self._tick()
+            if kind == "trip" and isinstance(self.device, Tripping):
+                self.device.trip()
             answer = self.device.handle(message)
         if kind == "disconnect":
             client.shutdown(socket.SHUT_RDWR)

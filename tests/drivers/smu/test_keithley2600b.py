@@ -79,23 +79,23 @@ class TestMessages:
         opened.line.extend(
             (
                 "smua.source.levelv = 0.2 local i = smua.measure.i() local c = smua.source.compliance and 1 or 0 "
-                "smua.source.levelv = 0 print(i, c, errorqueue.count)",
-                "4.000000000e-06\t1.000000000e+00\t0.000000000e+00",
+                "smua.source.levelv = 0 print(i, c, smua.source.output, errorqueue.count)",
+                "4.000000000e-06\t1.000000000e+00\t1.000000000e+00\t0.000000000e+00",
             )
         )
         seen = opened.meter.sweep(np.array([0.2]))
         assert (seen.current_a[0], seen.limited[0], seen.overflow[0]) == (4e-6, True, False)
 
     def test_several_readings(self, opened: Opened) -> None:
-        opened.line.extend(("eapu_sweep(smua, {0.1, -5e-07}, 2)", "1e-6\t0\t9.91e37\t1"))
-        opened.line.extend(("print(errorqueue.next())", NO_ERROR))
+        opened.line.extend(("eapu_sweep(smua, {0.1, -5e-07}, 2)", "1e-6\t0\t9.91e37\t1\t1\t0"))
         seen = opened.meter.sweep(np.array([0.1, -5e-7]))
         np.testing.assert_array_equal(seen.current_a, [1e-6, 2e-3])
         np.testing.assert_array_equal(seen.limited, [False, True])
         np.testing.assert_array_equal(seen.overflow, [False, True])
 
     def test_a_pulse(self, opened: Opened) -> None:
-        opened.line.extend(("print(eapu_pulse(smua, -1.2, 0.002, 3) and 1 or 0, errorqueue.count)", "1\t0"))
+        message = "print(eapu_pulse(smua, -1.2, 0.002, 3) and 1 or 0, smua.source.output, errorqueue.count)"
+        opened.line.extend((message, "1\t1\t0"))
         assert opened.meter.pulse(-1.2, 2e-3, 3)
 
     def test_safe_off(self, opened: Opened) -> None:
@@ -176,6 +176,12 @@ class TestWhatItDidNotTake:
         assert (caught.value.code, caught.value.text) == (1102, "Parameter too small")
         assert "Keithley 2600B at GPIB0::24::INSTR, channel a" in str(caught.value)
         assert caught.value.__notes__ == [f"{it.meter.name}: also error -286, 'TSP Runtime error'"]
+
+    def test_an_output_that_tripped(self, opened: Opened) -> None:
+        message = "print(eapu_pulse(smua, -1.2, 0.002, 1) and 1 or 0, smua.source.output, errorqueue.count)"
+        opened.line.extend((message, "0\t0\t0"))
+        with pytest.raises(InstrumentError, match="the output is off, so nothing was measured"):
+            opened.meter.pulse(-1.2, 2e-3)
 
     def test_an_answer_that_makes_no_sense(self, opened: Opened) -> None:
         opened.line.extend(("smua.source.levelv = 0.1 print(errorqueue.count)", "nil"))

@@ -17,10 +17,11 @@ from eapu_drivers.transport import VisaTransport
 from lupa import lua51
 from stations import SmallStation
 
-from eapu_hil.hal import CellStatus
+from eapu_hil.hal import CellStatus, InstrumentError
 from eapu_hil.loading import load_model
 from eapu_hil.recipe import Recipe
 from eapu_hil.twin.instruments import keithley2600b as simulated
+from eapu_hil.twin.instruments.server import Mishap
 from eapu_hil.writeverify import Action, Decision, History, decide
 
 READ, PULSE = Setup(0.25, 1e-4, 0.1), Setup(3.5, 2e-3, 0.1)
@@ -204,6 +205,15 @@ def test_the_compliance_of_pulses_is_a_status(bench: Any, recipe: Recipe) -> Non
     done = source.verifier(gate).write(10e-6, recipe, READ, replace(PULSE, i_limit_a=5e-4), 4.0)
     assert done.status == CellStatus.COMPLIANCE
     assert done.pulses == 1
+
+
+def test_an_output_that_trips_is_an_error(bench: Any, recipe: Recipe) -> None:
+    _, source, gate, server = bench
+    verifier = source.verifier(gate)
+    verifier.write(10e-6, recipe, READ, PULSE, 4.0)
+    server.mishaps.append(Mishap("trip"))
+    with pytest.raises(InstrumentError, match="the output is off, so nothing was measured"):
+        verifier.write(30e-6, recipe, READ, PULSE, 4.0)
 
 
 def test_time_runs_out(bench: Any, recipe: Recipe) -> None:
