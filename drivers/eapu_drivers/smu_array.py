@@ -102,6 +102,7 @@ class SmuArray:
             self._bad[row, column] = True
         self._setup: Setup | None = None  # of the cell's source; None: all have to be set up
         self._gate_v = 0.0
+        self._gate_checked = False  # since crosspoints moved
 
     @property
     def identity(self) -> Identity:
@@ -280,6 +281,7 @@ class SmuArray:
         if crosspoints != self._lines.connected:
             self._rest()
             self._lines.connect(crosspoints)
+            self._gate_checked = False
 
     def _ready(self, setup: Setup, gate_v: float) -> None:
         """The cell's source as `setup` says, at 0 V, the gate at `gate_v`; sets up what was off."""
@@ -299,6 +301,18 @@ class SmuArray:
         if self._gate_v != gate_v:
             sources.gate.hold(gate_v)
             self._gate_v = gate_v
+        if gate_v > 0.0 and not self._gate_checked:
+            self._check_gate(gate_v)
+
+    def _check_gate(self, gate_v: float) -> None:
+        """Once a cell: a gate that leaks, or whose source has tripped, would make every reading of the cell wrong."""
+        seen = self._sources.gate.held()
+        if seen.limited[0] or seen.overflow[0]:
+            raise HilError(
+                f"the gate that is connected leaks: it draws its compliance of {self._setups.gate.i_limit_a} A at "
+                f"{gate_v} V; see `eapu-hil check`"
+            )
+        self._gate_checked = True
 
     def _require_possible(self, pulses: Pulses) -> None:
         """Before anything is sent."""

@@ -171,6 +171,16 @@ def test_a_pulse_that_is_too_short_is_refused_before_anything_is_sent(rig: Rig) 
     assert [len(meter.log) for meter in rig.meters] == before
 
 
+def test_a_gate_that_leaks_is_noticed_at_work(rig: Rig) -> None:
+    """Its transistor does not open, so the cell would read as one of 0 S."""
+    rig.probe.faults.gate_shorts[1] = 1e5
+    rig.array.read(one(0, 0), 0.2)
+    with pytest.raises(
+        HilError, match=r"the gate that is connected leaks: it draws its compliance of 1e-06 A at 4\.0 V"
+    ):
+        rig.array.read(one(1, 0), 0.2)
+
+
 def test_write_verify(rig: Rig) -> None:
     targets_s = np.linspace(3e-6, 37e-6, 12)
     outcome = rig.array.program(Targets(ALL, targets_s))

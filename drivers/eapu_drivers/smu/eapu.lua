@@ -190,7 +190,8 @@ function eapu_read(r, smu, gate)
 end
 
 -- Writes the cell between smu (column) and ground, its gate at gate, to target (S) with the recipe eapu_recipe.
--- Prints: conductance before and after (S), pulses, readings, energy (J), status, state of the output, errors.
+-- Prints: conductance before and after (S), pulses, readings, energy (J), status, 1 if both outputs are still on and
+-- the gate does not leak, errors. With a gate that leaks nothing is pulsed.
 function eapu_write(smu, gate, target)
   local r = eapu_recipe
   timer.reset()
@@ -198,7 +199,8 @@ function eapu_write(smu, gate, target)
   local before = eapu_read(r, smu, gate)
   local now, pulses, reads, energy, status = before, 0, 1, 0, 1
   local h = eapu_start(before)
-  while true do
+  local sound = not gate.source.compliance
+  while sound do
     local action, amplitude, gate_v, decided = eapu_decide(r, target, now, h)
     if action == 2 then
       status = decided
@@ -230,5 +232,6 @@ function eapu_write(smu, gate, target)
     end
   end
   gate.source.levelv = 0
-  print(before, now, pulses, reads, energy, status, smu.source.output, errorqueue.count)
+  sound = sound and smu.source.output == smu.OUTPUT_ON and gate.source.output == gate.OUTPUT_ON
+  print(before, now, pulses, reads, energy, status, sound and 1 or 0, errorqueue.count)
 end

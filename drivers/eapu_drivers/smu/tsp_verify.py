@@ -7,19 +7,22 @@ from typing import Protocol
 
 from eapu_drivers.instrument import number
 from eapu_drivers.smu.contract import Setup, Written
+from eapu_hil.hal import InstrumentError
 from eapu_hil.recipe import Recipe
 
 _BESIDES_S = 5.0  # of the timeout, beside what the recipe allows
 
 
 class Script(Protocol):
-    """What is needed of the instrument that runs the script."""
+    """What is needed of the instrument that runs the script. name: what messages call it."""
+
+    name: str
 
     def send(self, message: str) -> None: ...
 
     def ask_numbers(self, message: str, count: int, timeout_s: float) -> list[float]: ...
 
-    def require_done(self, message: str, on: float, errors: float) -> None: ...
+    def require_no_errors(self, message: str, count: float) -> None: ...
 
 
 class TspVerify:
@@ -40,8 +43,11 @@ class TspVerify:
             self._script.send(statement)
             self._sent = statement
         message = f"eapu_write({self._source}, {self._gate}, {number(g_target_s)})"
-        *found, on, errors = self._script.ask_numbers(message, 8, recipe.time_max_s + _BESIDES_S)
-        self._script.require_done(message, on, errors)
+        *found, sound, errors = self._script.ask_numbers(message, 8, recipe.time_max_s + _BESIDES_S)
+        self._script.require_no_errors(message, errors)
+        if sound != 1:
+            text = "an output has gone off, or the gate leaks: the cell is not written"
+            raise InstrumentError(0, text, message, self._script.name)
         before_s, after_s, pulses, reads, energy_j, status = found
         return Written(before_s, after_s, round(pulses), round(reads), energy_j, round(status))
 

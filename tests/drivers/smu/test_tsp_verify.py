@@ -212,8 +212,17 @@ def test_an_output_that_trips_is_an_error(bench: Any, recipe: Recipe) -> None:
     verifier = source.verifier(gate)
     verifier.write(10e-6, recipe, READ, PULSE, 4.0)
     server.mishaps.append(Mishap("trip"))
-    with pytest.raises(InstrumentError, match="the output is off, so nothing was measured"):
+    with pytest.raises(InstrumentError, match="an output has gone off, or the gate leaks"):
         verifier.write(30e-6, recipe, READ, PULSE, 4.0)
+
+
+def test_a_gate_that_leaks_is_an_error_and_nothing_is_pulsed(bench: Any, recipe: Recipe) -> None:
+    station, source, gate, _ = bench
+    station.probe.faults.gate_shorts[0] = 1e5
+    before_s = station.g_s()
+    with pytest.raises(InstrumentError, match="an output has gone off, or the gate leaks"):
+        source.verifier(gate).write(30e-6, recipe, READ, PULSE, 4.0)
+    assert station.g_s() == before_s
 
 
 def test_time_runs_out(bench: Any, recipe: Recipe) -> None:
