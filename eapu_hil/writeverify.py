@@ -175,7 +175,7 @@ def _assess(
     inside = in_band & (~on_the_way | spent | over)
 
     moved = history.moved | (np.abs(g_read_s - history.g_first_s) > recipe.band_s)
-    stuck = ~inside & history.probed & ~moved
+    stuck = ~in_band & history.probed & ~moved
     probe = ~inside & spent & ~moved & ~history.probed & ~over
     limit = ~inside & spent & ~probe & ~stuck
     capped = ~inside & over & ~limit & ~stuck

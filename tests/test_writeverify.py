@@ -138,6 +138,16 @@ class TestDecide:
         assert (decision.action[failed] == Action.STOP).all()
         assert not (failed & inside).any()
 
+    def test_a_probed_cell_that_has_come_into_its_band_is_not_stuck(self) -> None:
+        """It has not moved far from its first reading, and is still on its way to the middle of the band."""
+        target_s, first_s = np.array([10e-6]), np.array([10e-6 - 1.4 * RECIPE.band_s])
+        history = replace(History.start(first_s), direction=np.array([SET]), probed=np.array([True]))
+        read_s = np.array([10e-6 - 0.9 * RECIPE.band_s])
+        decision, _ = decide(RECIPE, target_s, read_s, history)
+        assert (decision.status[0], decision.action[0]) == (CellStatus.OK, SET)
+        decision, _ = decide(RECIPE, target_s, first_s, history)
+        assert (decision.status[0], decision.action[0]) == (CellStatus.STUCK, Action.STOP)
+
     @given(targets, conductances, histories)
     def test_pulses_go_towards_the_target(
         self, target_s: FloatArray, read_s: FloatArray, history: History

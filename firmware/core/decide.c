@@ -85,7 +85,7 @@ static standing_t assess(const law_t *law, double error_s, double g_read_s, int3
     const bool inside = in_band && (!on_the_way || spent || over);
 
     at.moved = history->moved || fabs(g_read_s - history->g_first_s) > law->band_s;
-    const bool stuck = !inside && history->probed && !at.moved;
+    const bool stuck = !in_band && history->probed && !at.moved;
     at.probe = !inside && spent && !at.moved && !history->probed && !over;
     const bool limit = !inside && spent && !at.probe && !stuck;
     const bool capped = !inside && over && !limit && !stuck;

@@ -27,12 +27,12 @@ SLOW_LIMITS = {**LIMITS, "width_max_s": 2e-2}
 
 
 def instruments(resource: str, **instruments: Any) -> dict[str, Any]:
-    """Without relaxation: cells would change between two readings, which here are seconds apart."""
+    """Without relaxation and telegraph noise: cells would change between two readings, here seconds apart."""
     return {
         "backend": "smu",
         "resource": resource,
         "instruments": instruments,
-        "overrides": {"faults.stuck_fraction": 0.0, "relaxation.enabled": False},
+        "overrides": {"faults.stuck_fraction": 0.0, "relaxation.enabled": False, "rtn.enabled": False},
         "shape": [16, 8],
         "limits": SLOW_LIMITS,
     }

@@ -119,6 +119,7 @@ class TestProgram:
     def test_a_target_out_of_reach_is_a_status(self, bench: Bench, array: Crossbar) -> None:
         """Not an exception: the other cells of the request are written all the same."""
         cells = Cells(np.array([0, 1]), np.array([0, 0]))
+        array.program(Targets(cells, np.full(2, 10e-6)))
         weak = bench.recipe.model_copy(
             update={
                 "set": bench.recipe.set.model_copy(

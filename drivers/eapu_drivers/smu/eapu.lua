@@ -128,7 +128,7 @@ function eapu_decide(r, target, read, h)
   local on_the_way = h.direction ~= 0 and not turned and not h.confirming and size > r.band / 2
   local inside = in_band and (not on_the_way or spent or over)
   h.moved = h.moved or math.abs(read - h.first) > r.band
-  local stuck = not inside and h.probed and not h.moved
+  local stuck = not in_band and h.probed and not h.moved
   local probe = not inside and spent and not h.moved and not h.probed and not over
   local limit = not inside and spent and not probe and not stuck
   local capped = not inside and over and not limit and not stuck
