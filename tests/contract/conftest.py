@@ -26,13 +26,20 @@ LIMITS = {
 SLOW_LIMITS = {**LIMITS, "width_max_s": 2e-2}
 
 
+# What changes cells between two readings that are seconds apart, as they are here, and not between those of a board.
+SLOW_CHANGES_OFF = {
+    "relaxation.enabled": False,
+    "rtn.enabled": False,
+    "read_noise.flicker_relative_per_decade": 0.0,
+}
+
+
 def instruments(resource: str, **instruments: Any) -> dict[str, Any]:
-    """Without relaxation and telegraph noise: cells would change between two readings, here seconds apart."""
     return {
         "backend": "smu",
         "resource": resource,
         "instruments": instruments,
-        "overrides": {"faults.stuck_fraction": 0.0, "relaxation.enabled": False, "rtn.enabled": False},
+        "overrides": {"faults.stuck_fraction": 0.0, **SLOW_CHANGES_OFF},
         "shape": [16, 8],
         "limits": SLOW_LIMITS,
     }
