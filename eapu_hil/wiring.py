@@ -34,7 +34,7 @@ class ChannelMap(FileModel):
 
     rows, columns, gates: for each line its crosspoints, with `x` for the bus: `1x07` is 1A07 at bus A. `1x01..1x12`
         stands for twelve of them. A row has one gate line.
-    bad: positions [row, column] that must never be connected, such as known shorts.
+    bad: positions [row, column], such as known shorts, whose row and column must never be apart in voltage.
     """
 
     buses: Buses

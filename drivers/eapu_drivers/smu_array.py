@@ -83,8 +83,8 @@ class SmuArray:
     """The array. recipe: what a program request uses when it names none.
 
     Requests raise UnsupportedError (a LimitError) for what the instruments cannot do, before anything is sent, and
-    TransportError, ProtocolError or InstrumentError where one fails. Positions that the channel map calls bad are never
-    connected: they read NaN with status STUCK, and are not written; a pulse to one is refused.
+    TransportError, ProtocolError or InstrumentError where one fails. Positions that the channel map calls bad see no
+    voltage: they read NaN with status STUCK, add nothing to a product, are not written; a pulse to one is refused.
     """
 
     def __init__(
@@ -206,7 +206,11 @@ class SmuArray:
 
         Runs in the instrument where that has a script for it (2600B), else from here.
         """
-        return repeat_epochs(self, targets, recipe or self._recipe, self._one_epoch)
+        used = recipe or self._recipe
+        wrong = unsuitable_width(used, self._sources.cell)
+        if wrong is not None:
+            raise UnsupportedError(wrong)
+        return repeat_epochs(self, targets, used, self._one_epoch)
 
     def _one_epoch(self, targets: Targets, recipe: Recipe) -> WriteOutcome:
         n = len(targets)
@@ -330,6 +334,19 @@ class SmuArray:
                 f"{name}: a pulse of {pulses.width_s[wrong[0]]:.3g} s asked; it can do {can.pulse_min_s:.3g} s to "
                 f"{can.pulse_max_s:.3g} s"
             )
+
+
+def unsuitable_width(recipe: Recipe, source: SourceMeter) -> str | None:
+    """What is wrong with the widths of `recipe` for pulses of `source`; None where it can make them."""
+    can = source.abilities
+    widths_s = {"set": recipe.set.width_s, "reset": recipe.reset.width_s, "form": recipe.form.width_s}
+    for key, width_s in widths_s.items():
+        if not can.pulse_min_s <= width_s <= can.pulse_max_s:
+            return (
+                f"recipe.{key}.width_s: {width_s:.3g} s; the {source.identity.model} makes pulses of "
+                f"{can.pulse_min_s:.3g} s to {can.pulse_max_s:.3g} s"
+            )
+    return None
 
 
 def _called(identity: InstrumentIdentity) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from eapu_drivers.families import open_source_meter, open_switch
 from eapu_drivers.lines import Lines, Wiring
 from eapu_drivers.smu.contract import SelfVerifying, Setup, SourceMeter, Verifier
-from eapu_drivers.smu_array import Clock, Setups, SmuArray, Sources
+from eapu_drivers.smu_array import Clock, Setups, SmuArray, Sources, unsuitable_width
 from eapu_drivers.switch.contract import SwitchMatrix
 from eapu_drivers.transport import Transport, VisaTransport
 from eapu_hil.config import BenchConfig
@@ -73,7 +73,9 @@ def assembled(
     pulses that the source cannot make.
     """
     source, gate, *bias = meters
-    _require_widths(config, source)
+    wrong = unsuitable_width(config.recipe, source)
+    if wrong is not None:
+        raise ConfigError(f"bench: {wrong}")
     limits = config.limits
     setups = Setups(
         read=Setup(limits.v_read_max_v, instruments.i_read_max_a, instruments.nplc),
@@ -105,20 +107,6 @@ def _verifier(instruments: Instruments, source: SourceMeter, gate: SourceMeter) 
     if isinstance(source, SelfVerifying) and instruments.reset == "negative" and not instruments.bias:
         return source.verifier(gate)
     return None
-
-
-def _require_widths(config: BenchConfig, source: SourceMeter) -> None:
-    can, recipe = source.abilities, config.recipe
-    for key, width_s in (
-        ("set", recipe.set.width_s),
-        ("reset", recipe.reset.width_s),
-        ("form", recipe.form.width_s),
-    ):
-        if not can.pulse_min_s <= width_s <= can.pulse_max_s:
-            raise ConfigError(
-                f"bench: recipe.{key}.width_s: {width_s:.3g} s; the {source.identity.model} makes pulses of "
-                f"{can.pulse_min_s:.3g} s to {can.pulse_max_s:.3g} s"
-            )
 
 
 def _places(config: BenchConfig, instruments: Instruments) -> Mapping[str, Place]:

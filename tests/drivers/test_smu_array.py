@@ -181,6 +181,19 @@ def test_a_gate_that_leaks_is_noticed_at_work(rig: Rig) -> None:
         rig.array.read(one(1, 0), 0.2)
 
 
+def test_a_recipe_of_a_request_with_pulses_that_are_too_short_is_refused_before_anything_is_sent(
+    rig: Rig,
+) -> None:
+    before = [len(meter.log) for meter in rig.meters]
+    recipe = rig.config.recipe
+    short = recipe.model_copy(update={"reset": recipe.reset.model_copy(update={"width_s": 1e-7})})
+    with pytest.raises(
+        UnsupportedError, match=r"recipe\.reset\.width_s: 1e-07 s; .* makes pulses of 0\.001 s to 1 s"
+    ):
+        rig.array.program(Targets(ALL, np.full(12, 25e-6)), short)
+    assert [len(meter.log) for meter in rig.meters] == before
+
+
 def test_write_verify(rig: Rig) -> None:
     targets_s = np.linspace(3e-6, 37e-6, 12)
     outcome = rig.array.program(Targets(ALL, targets_s))

@@ -2,6 +2,7 @@
 
 -- smu: smua or smub. level in V, width in s. Returns whether a pulse ran into the compliance.
 -- The width is timed by trigger timers: 1 starts a pulse, 2 its reading, which ends 60 us before it, 3 ends it.
+-- With an error in the queue nothing is triggered: a setting that was refused leaves the one before it.
 function eapu_pulse(smu, level, width, count)
   local nplc = smu.measure.nplc
   smu.measure.nplc = 0.001
@@ -32,8 +33,10 @@ function eapu_pulse(smu, level, width, count)
   smu.trigger.source.stimulus = trigger.timer[1].EVENT_ID
   smu.trigger.measure.stimulus = trigger.timer[2].EVENT_ID
   smu.trigger.endpulse.stimulus = trigger.timer[3].EVENT_ID
-  smu.trigger.initiate()
-  waitcomplete()
+  if errorqueue.count == 0 then
+    smu.trigger.initiate()
+    waitcomplete()
+  end
   smu.measure.nplc = nplc
   local hit = false
   for k = 1, smu.nvbuffer1.n do
@@ -62,11 +65,13 @@ function eapu_sweep(smu, levels, count)
   print(text .. string.format("\t%d\t%d", smu.source.output, errorqueue.count))
 end
 
--- How the source reads or pulses: range in V, limit and current range in A. At 0 V.
+-- How the source reads or pulses: range in V, limit and current range in A. At 0 V. Returns whether all was taken.
 function eapu_setup(smu, volts, limit)
   smu.source.rangev = volts
   smu.source.limiti = limit
   smu.measure.rangei = limit
+  return smu.source.rangev >= 0.999 * volts and math.abs(smu.source.limiti - limit) <= 1e-3 * limit
+    and smu.measure.rangei >= 0.999 * limit
 end
 
 -- A cell that was read once: what eapu_decide remembers of it.
@@ -190,17 +195,17 @@ function eapu_read(r, smu, gate)
 end
 
 -- Writes the cell between smu (column) and ground, its gate at gate, to target (S) with the recipe eapu_recipe.
--- Prints: conductance before and after (S), pulses, readings, energy (J), status, 1 if both outputs are still on and
--- the gate does not leak, errors. With a gate that leaks nothing is pulsed.
+-- Prints: conductance before and after (S), pulses, readings, energy (J), status; 1, or 0 if an output has gone off or
+-- the gate leaks, or 2 if a limit was not taken; errors. What is not sound is not pulsed.
 function eapu_write(smu, gate, target)
   local r = eapu_recipe
   timer.reset()
-  eapu_setup(smu, r.read_range, r.read_limit)
+  local taken = eapu_setup(smu, r.read_range, r.read_limit)
   local before = eapu_read(r, smu, gate)
   local now, pulses, reads, energy, status = before, 0, 1, 0, 1
   local h = eapu_start(before)
   local sound = not gate.source.compliance
-  while sound do
+  while sound and taken do
     local action, amplitude, gate_v, decided = eapu_decide(r, target, now, h)
     if action == 2 then
       status = decided
@@ -213,10 +218,12 @@ function eapu_write(smu, gate, target)
         width = r.set_width
       end
       gate.source.levelv = gate_v
-      eapu_setup(smu, r.pulse_range, r.pulse_limit)
-      hit = eapu_pulse(smu, action * amplitude, width, 1)
-      eapu_setup(smu, r.read_range, r.read_limit)
-      pulses = pulses + 1
+      taken = eapu_setup(smu, r.pulse_range, r.pulse_limit)
+      if taken then
+        hit = eapu_pulse(smu, action * amplitude, width, 1)
+        pulses = pulses + 1
+      end
+      taken = eapu_setup(smu, r.read_range, r.read_limit) and taken
     end
     now = eapu_read(r, smu, gate)
     reads = reads + 1
@@ -227,11 +234,17 @@ function eapu_write(smu, gate, target)
       status = 2
       break
     end
-    if timer.measure.t() >= r.time_max then
+    if errorqueue.count > 0 or timer.measure.t() >= r.time_max then
       break
     end
   end
   gate.source.levelv = 0
   sound = sound and smu.source.output == smu.OUTPUT_ON and gate.source.output == gate.OUTPUT_ON
-  print(before, now, pulses, reads, energy, status, sound and 1 or 0, errorqueue.count)
+  local state = 0
+  if not taken then
+    state = 2
+  elseif sound then
+    state = 1
+  end
+  print(before, now, pulses, reads, energy, status, state, errorqueue.count)
 end

@@ -10,6 +10,7 @@ from eapu_drivers.smu.contract import Setup, Written
 from eapu_hil.hal import InstrumentError
 from eapu_hil.recipe import Recipe
 
+_WRONG = {0: "an output has gone off, or the gate leaks", 2: "a limit was not taken"}
 _BESIDES_S = 5.0  # of the timeout, beside what the recipe allows
 
 
@@ -43,11 +44,11 @@ class TspVerify:
             self._script.send(statement)
             self._sent = statement
         message = f"eapu_write({self._source}, {self._gate}, {number(g_target_s)})"
-        *found, sound, errors = self._script.ask_numbers(message, 8, recipe.time_max_s + _BESIDES_S)
+        *found, state, errors = self._script.ask_numbers(message, 8, recipe.time_max_s + _BESIDES_S)
         self._script.require_no_errors(message, errors)
-        if sound != 1:
-            text = "an output has gone off, or the gate leaks: the cell is not written"
-            raise InstrumentError(0, text, message, self._script.name)
+        if state != 1:
+            what = _WRONG.get(round(state), f"state {state}")
+            raise InstrumentError(0, f"{what}: the cell is not written", message, self._script.name)
         before_s, after_s, pulses, reads, energy_j, status = found
         return Written(before_s, after_s, round(pulses), round(reads), energy_j, round(status))
 

@@ -196,7 +196,6 @@ class Keithley2400(ScpiDevice):
 
     def _triggers(self) -> Commands:
         unit = self._unit
-        immediately: Act = lambda value: nothing(choice(value, "IMMediate"))  # noqa: E731
         return {
             ":TRIGger:COUNt": lambda value: self._set_count("points", value),
             ":TRIGger:COUNt?": lambda: str(unit.points),
@@ -205,8 +204,8 @@ class Keithley2400(ScpiDevice):
             ":TRIGger:DELay": setting(unit, "trigger_delay_s", lambda value: real(value, 0.0, 999.9999)),
             ":TRIGger:DELay?": lambda: shown(unit.trigger_delay_s),
             ":TRIGger:CLEar": lambda: None,
-            ":TRIGger:SOURce": immediately,
-            ":ARM:SOURce": immediately,
+            ":TRIGger:SOURce": _at_once,
+            ":ARM:SOURce": _at_once,
             ":INITiate[:IMMediate]": self._initiate,
             ":ABORt": lambda: None,
             ":FETCh?": self._fetch,
@@ -298,3 +297,8 @@ class Keithley2400(ScpiDevice):
         if "RES" not in unit.functions:
             measured["RES"] = _NOT_A_NUMBER
         return ",".join(shown(measured[name]) for name in self._elements)
+
+
+def _at_once(value: str) -> None:
+    """The only trigger source that there is here."""
+    choice(value, "IMMediate")

@@ -21,11 +21,11 @@ from eapu_hil.twin.instruments.keysight_b2900 import KeysightB2900
 from eapu_hil.twin.instruments.probe import GROUND, Probe
 from eapu_hil.twin.instruments.server import Device, Server
 from eapu_hil.twin.state import BenchClock
-from eapu_hil.wiring import ChannelMap, at_bus
+from eapu_hil.wiring import ChannelMap, Line, at_bus
 
 SOURCE_METERS = ("2400", "2450", "2600b", "b2900")
 SWITCHES = ("707b", "34980a")
-_TWO_CHANNELS = ("2600b", "b2900")
+_CHANNELS = {"2600b": ("a", "b"), "b2900": ("1", "2")}  # the others have one, without a name
 _MESSAGE_S = 1e-3  # bench time of one message on the bus
 _GATE_SUPPLY_V = 4.0
 
@@ -92,11 +92,11 @@ def open_station(config: BenchConfig, chip_dir: Path) -> Iterator[tuple[Station,
             stack.callback(server.close)
             return server
 
-        for group in (
-            [roles[k : k + 2] for k in range(0, len(roles), 2)] if kind in _TWO_CHANNELS else _each(roles)
-        ):
+        channels = _CHANNELS.get(kind, (None,))
+        for first in range(0, len(roles), len(channels)):
+            group = roles[first : first + len(channels)]
             server = served(source_meter(kind, station.probe, group, serial=f"sim-{group[0]}"))
-            for role, channel in zip(group, _channels(kind), strict=False):
+            for role, channel in zip(group, channels, strict=False):
                 station.servers[role] = server
                 places[role] = Place(server.resource, channel)
         station.servers["switch"] = served(_switch(switch, station.probe))
@@ -117,7 +117,7 @@ def open_source_meter(
     by_hand = {"column": ("source", "column0"), "row": (GROUND, "row0"), "gate": ("gate", "gate0")}
     station = Station(array, clock, Probe(array, clock, by_hand, real_time=True))
     station.probe.close_crosspoints(by_hand.keys())
-    buses = ["source", "gate"] if kind in _TWO_CHANNELS else ["source"]
+    buses = ["source", "gate"] if kind in _CHANNELS else ["source"]
     if len(buses) == 1:
         station.probe.drive(station.probe.source("gate"), level_v=_GATE_SUPPLY_V, on=True)
     server = station.serve(source_meter(kind, station.probe, buses, serial="sim"), host, port)
@@ -132,11 +132,11 @@ def wires(channels: ChannelMap) -> dict[str, tuple[str, str]]:
     buses = channels.buses
     roles = {buses.source: "source", buses.ground: GROUND, buses.gate: "gate"}
     roles |= {bus: f"bias{number}" for number, bus in enumerate(buses.bias)}
-    kinds = ("row", "column", "gate")
+    kinds: tuple[Line, ...] = ("row", "column", "gate")
     return {
         at_bus(name, bus): (role, f"{kind}{number}")
         for kind in kinds
-        for number, name in enumerate(channels.lines(kind))  # type: ignore[arg-type]
+        for number, name in enumerate(channels.lines(kind))
         for bus, role in roles.items()
     }
 
@@ -160,14 +160,6 @@ def _switch(kind: str, probe: Probe) -> Device:
         if kind == "707b"
         else Keysight34980A(probe, serial="sim-switch")
     )
-
-
-def _channels(kind: str) -> Sequence[str | None]:
-    return {"2600b": ["a", "b"], "b2900": ["1", "2"]}.get(kind, [None])
-
-
-def _each(roles: Sequence[str]) -> list[list[str]]:
-    return [[role] for role in roles]
 
 
 def _known(name: str, kinds: Sequence[str]) -> str:

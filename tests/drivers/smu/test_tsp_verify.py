@@ -225,6 +225,39 @@ def test_a_gate_that_leaks_is_an_error_and_nothing_is_pulsed(bench: Any, recipe:
     assert station.g_s() == before_s
 
 
+def test_a_width_that_the_timer_does_not_take_is_no_pulse(bench: Any, recipe: Recipe) -> None:
+    """It would keep the width before it: nothing is triggered, and the error is raised."""
+    station, source, gate, _ = bench
+    verifier = source.verifier(gate)
+    verifier.write(10e-6, recipe, READ, PULSE, 4.0)
+    before_s = station.g_s()
+    short = recipe.model_copy(update={"set": recipe.set.model_copy(update={"width_s": 1e-6})})
+    with pytest.raises(InstrumentError, match="error 1102, 'Parameter too small'"):
+        verifier.write(30e-6, short, READ, PULSE, 4.0)
+    assert station.g_s() == before_s
+
+
+@pytest.mark.parametrize("which", ["read", "pulse"])
+def test_a_limit_that_was_not_taken_is_no_pulse(bench: Any, recipe: Recipe, which: str) -> None:
+    station, source, gate, server = bench
+    before_s = station.g_s()
+    limits_a = server.device._first.source
+    settings = type(limits_a)._changed
+    wrong_a = READ.i_limit_a if which == "read" else PULSE.i_limit_a
+
+    def clamped(table: Any, name: str) -> None:
+        """An instrument that takes another limit than it was told, and says nothing."""
+        if name == "limiti" and table._values[name] == wrong_a:
+            table._values[name] = 10 * wrong_a
+        settings(table, name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(limits_a), "_changed", clamped)
+        with pytest.raises(InstrumentError, match="a limit was not taken"):
+            source.verifier(gate).write(30e-6, recipe, READ, PULSE, 4.0)
+    assert station.g_s() == before_s
+
+
 def test_time_runs_out(bench: Any, recipe: Recipe) -> None:
     _, source, gate, _ = bench
     slow = recipe.model_copy(update={"time_max_s": 1e-3})
