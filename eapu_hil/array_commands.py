@@ -45,8 +45,8 @@ def block(text: str) -> Block:
 def read(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     """Reads cells, after a wait if one is asked for."""
     _require_free(args.out)
-    with _open(args.bench, terminal) as bench:
-        array = _chosen(bench, args.array)
+    with open_as_it_is(args.bench, terminal) as bench:
+        array = chosen_array(bench, args.array)
         cells = _cells(array, args.block)
         if args.after:
             array.wait(args.after)
@@ -57,8 +57,8 @@ def read(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 def program(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     """Write-verify of the cells in a CSV file."""
     _require_free(args.out)
-    with _open(args.bench, terminal) as bench:
-        array = _chosen(bench, args.array)
+    with open_as_it_is(args.bench, terminal) as bench:
+        array = chosen_array(bench, args.array)
         targets = read_targets(args.targets, array.shape)
         outcome = array.program(targets)
     failed = int(np.count_nonzero(outcome.status))
@@ -75,8 +75,8 @@ def form(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_calibration.forming import form as form_cells
 
     _require_free(args.out)
-    with _open(args.bench, terminal) as bench:
-        array = _chosen(bench, args.array)
+    with open_as_it_is(args.bench, terminal) as bench:
+        array = chosen_array(bench, args.array)
         cells = _cells(array, args.block)
         formed = form_cells(array, cells, bench.recipe)
     unformed = formed.g_formed_s < bench.recipe.form.g_formed_s
@@ -128,7 +128,7 @@ def _report_faults(faults: list[list[LineFault] | None], terminal: Terminal) -> 
 
 
 @contextmanager
-def _open(source: str, terminal: Terminal) -> Iterator[Bench]:
+def open_as_it_is(source: str, terminal: Terminal) -> Iterator[Bench]:
     """The bench as it is: nothing is formed or measured unasked.
 
     A bench file without a chip gets one in chips/NAME, so that one command finds what another has written.
@@ -141,7 +141,8 @@ def _open(source: str, terminal: Terminal) -> Iterator[Bench]:
         yield bench
 
 
-def _chosen(bench: Bench, number: int) -> Crossbar:
+def chosen_array(bench: Bench, number: int) -> Crossbar:
+    """Array `number` of a bench. Raises ConfigError where it has none such."""
     if not 0 <= number < len(bench.arrays):
         raise ConfigError(f"--array {number}: the bench has arrays 0 to {len(bench.arrays) - 1}")
     return bench.arrays[number]

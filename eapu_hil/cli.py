@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from eapu_hil import array_commands, commands, device_commands
+from eapu_hil import array_commands, calibration_commands, commands, device_commands
 from eapu_hil.hal import ConfigError, HilError, LimitError
 from eapu_hil.stopping import grounding_signals
 from eapu_hil.terminal import Terminal
@@ -112,8 +112,13 @@ def make_parser() -> ArgumentParser:
     )
     program.add_argument("targets", type=Path, metavar="TARGETS.csv", help="columns row,col,g_target_uS")
 
-    text = "ask serial ports for controllers, VISA resources for instruments"
-    discover = add("discover", device_commands.discover, text)
+    _add_calibration(found, add)
+
+    discover = add(
+        "discover",
+        device_commands.discover,
+        "ask serial ports for controllers, VISA resources for instruments",
+    )
     discover.add_argument(
         "ports",
         nargs="*",
@@ -161,6 +166,34 @@ class _Adder:
         parser.add_argument("--json", action="store_true", help="print one JSON object last on stdout")
         parser.set_defaults(command=command)
         return parser
+
+
+def _add_calibration(found: Any, add: _Adder) -> None:
+    calibrate = add("calibrate", calibration_commands.calibrate, "measure an array; overwrites cells of it")
+    calibrate.add_argument("bench", help="path of a bench file, or the name of a packaged one")
+    calibrate.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="measurements of the plan, or forming; default: all of the plan",
+    )
+    calibrate.add_argument(
+        "--plan", default="quick", metavar="PLAN", help="path or packaged name; default: %(default)s"
+    )
+    calibrate.add_argument("--array", type=int, default=0, metavar="INDEX", help="which array; default 0")
+    calibrate.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="which cells; default: %(default)s"
+    )
+
+    passport = found.add_parser("passport", help="what was measured on a chip")
+    add_view = _Adder(passport.add_subparsers(title="views", required=True, metavar="VIEW"))
+    show = add_view("show", calibration_commands.show, "the measurements of a chip, or one of them")
+    show.add_argument("chip", type=Path, help="directory of the chip's passport")
+    show.add_argument("entry", type=int, nargs="?", metavar="ENTRY", help="number of one measurement")
+    diff = add_view("diff", calibration_commands.diff, "what changed between two measurements of one kind")
+    diff.add_argument("chip", type=Path, help="directory of the chip's passport")
+    diff.add_argument("first", type=int, metavar="ENTRY", help="number of a measurement")
+    diff.add_argument("second", type=int, metavar="ENTRY", help="number of a later one")
 
 
 def _run_options(parser: ArgumentParser) -> None:

@@ -88,7 +88,7 @@ def draw_training(
     path: Path, loss: Curve, metric: Curve, metric_label: str, metric_input: float | None
 ) -> None:
     """Loss per step (faint: every step, strong: moving average) beside the metric of each evaluation."""
-    with _figure(path, 3.0) as figure:
+    with new_figure(path, 3.0) as figure:
         left, right = figure.subplots(1, 2)
         left.plot(loss.x, loss.y, color=SKY, linewidth=0.5, alpha=0.6)
         left.plot(*_averaged(loss), color=BLUE)
@@ -105,7 +105,7 @@ def draw_training(
 
 def draw_curves(path: Path, curves: Sequence[Curve], title: str, *, log: bool, average: bool = True) -> None:
     """Several curves over the steps with their names at the right end."""
-    with _figure(path, 3.2) as figure:
+    with new_figure(path, 3.2) as figure:
         axes = figure.subplots()
         palette = cycle((BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY))
         for curve in curves:
@@ -150,7 +150,7 @@ def draw_write_error(path: Path, error_s: NDArray[np.floating[Any]], converged: 
     error = 1e6 * error_s
     reach = max(float(np.percentile(np.abs(error), 99.8)), 1e-3) * 1.1
     bins = np.linspace(-reach, reach, 81)
-    with _figure(path, 2.9) as figure:
+    with new_figure(path, 2.9) as figure:
         axes = figure.subplots()
         names = (f"in band ({count(converged.sum())})", f"not converged ({count((~converged).sum())})")
         axes.hist([error[converged], error[~converged]], bins=[*bins], stacked=True, color=[BLUE, VERMILLION],
@@ -173,7 +173,7 @@ def draw_gallery(path: Path, examples: Sequence[Example]) -> None:
     shapes = [next(iter(example.shown.values())).shape for example in examples]
     width = min(2.8, WIDTH_IN / len(kinds))
     heights = [width * min(shape[0] / shape[1], 1.5) for shape in shapes]
-    with _figure(path, sum(heights) + 0.27 * len(heights), layout="compressed") as figure:
+    with new_figure(path, sum(heights) + 0.27 * len(heights), layout="compressed") as figure:
         grid = figure.subplots(len(examples), len(kinds), squeeze=False, height_ratios=heights)
         for line, example in zip(grid, examples, strict=True):
             for axes, kind in zip(line, kinds, strict=True):
@@ -203,7 +203,7 @@ def _maps(path: Path, layers: Sequence[_Layer]) -> None:
     across = len(layers) if down else len(arrays)
     height = min((WIDTH_IN - 1.0) / across * n_rows / n_cols, 3.0 if down else 2.4)
     total = (height + 0.3) * (len(arrays) if down else len(layers)) + (0.6 if down else 0.0)
-    with _figure(path, total, layout="compressed") as figure:
+    with new_figure(path, total, layout="compressed") as figure:
         grid = figure.subplots(len(layers), len(arrays), squeeze=False) if not down else (
             figure.subplots(len(arrays), len(layers), squeeze=False).T
         )  # fmt: skip
@@ -266,9 +266,10 @@ def _step_axis(axes: Axes) -> None:
 
 
 @contextmanager
-def _figure(
+def new_figure(
     path: Path, height_in: float, layout: Literal["constrained", "compressed"] = "constrained"
 ) -> Iterator[Figure]:
+    """A figure in the style of all reports, saved to `path` at the end."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # whatever the user's matplotlibrc says
         matplotlib.rcParams.update(_STYLE)

@@ -29,7 +29,9 @@ _KINDS = {
     "passports": ("passport", "passports"),
     "instruments": ("list of instruments", "instruments"),
     "maps": ("channel map", "maps"),
+    "plans": ("plan", "plans"),
 }
+_PACKAGES = {"plans": "eapu_calibration"}  # of the packaged files, where that is not this one
 # pydantic's words -> those of somebody who writes YAML
 _WORDS = {
     "Input should be": "must be",
@@ -81,7 +83,7 @@ def load_model(
     source: path of a YAML file, name of a packaged one, or the content as a mapping or a model.
     overrides: `key.path=value` texts with YAML values (`--set`), or values by dotted key. Paths in them are
         relative to the working directory.
-    kind: `benches`, `experiments`, `recipes` or `presets`: where packaged names are looked up.
+    kind: `benches`, `experiments`, `recipes`, `presets` or `plans`: where packaged names are looked up.
     Raises ConfigError.
     """
     parsed = dict(overrides) if isinstance(overrides, Mapping) else dict(map(_parse_override, overrides))
@@ -285,7 +287,7 @@ def _tags(model: type[BaseModel]) -> set[Any]:
 
 
 def _folder(kind: str) -> Traversable:
-    return resources.files("eapu_hil").joinpath(_KINDS[kind][1])
+    return resources.files(_PACKAGES.get(kind, "eapu_hil")).joinpath(_KINDS[kind][1])
 
 
 def _is_path(text: str) -> bool:

@@ -5,11 +5,20 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from eapu_hil.quantities import count, share
@@ -62,6 +71,34 @@ class _ConsoleHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._console.print(self.format(record), markup=False, soft_wrap=True)
+
+
+@contextmanager
+def measurement_bars(terminal: Terminal) -> Iterator[Callable[[str], Callable[[float], None]]]:
+    """One bar a measurement, which is told the part that is done; where stderr is a file, a line at its end."""
+    console = terminal.errors
+    with Progress(
+        TextColumn("{task.description:<18}"),
+        BarColumn(bar_width=None),
+        TaskProgressColumn(),
+        TimeRemainingColumn(compact=True),
+        console=console,
+        disable=not console.is_terminal,
+        expand=True,
+    ) as bars:
+
+        def begin(name: str) -> Callable[[float], None]:
+            task = bars.add_task(name, total=1.0)
+
+            def tell(done: float) -> None:
+                bars.update(task, completed=done)
+                if done >= 1.0 and not console.is_terminal and not bars.tasks[task].fields.get("said"):
+                    bars.update(task, said=True)
+                    console.print(f"eapu-hil: {name}: measured", markup=False, soft_wrap=True)
+
+            return tell
+
+        yield begin
 
 
 class TrainingBar:

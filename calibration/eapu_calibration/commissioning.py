@@ -7,12 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from eapu_calibration.forming import exercise, form
-from eapu_calibration.write_error import LEVELS, measure_write_error
+from eapu_calibration.write_error import LEVELS, WriteErrorSettings, write_error
 from eapu_hil.chip import Chip
 from eapu_hil.hal import Cells, CellStatus, Crossbar, HilError, Targets
 from eapu_hil.recipe import Recipe
 
-RELAX_TIME_S = 1.0
 CELLS_MEASURED = 2000
 SEED_STREAM = 7
 
@@ -31,29 +30,36 @@ def commission(arrays: Sequence[Crossbar], chip: Chip, recipe: Recipe, seed: int
     formed = {entry.values["array"] for entry in chip.history() if entry.kind == "forming"}
     for number, array in enumerate(arrays):
         if number not in formed:
-            _form(number, array, chip, recipe)
+            record_forming(number, array, chip, recipe)
     array = arrays[0]
-    good = np.flatnonzero(chip.bad_cells(0) == CellStatus.OK)
-    if good.size < 8 * LEVELS:
-        raise HilError(
-            f"array 0: only {good.size} of {array.shape[0] * array.shape[1]} cells can be written; "
-            f"{8 * LEVELS} are needed to measure the write error"
-        )
     rng = np.random.default_rng([seed, SEED_STREAM])
-    chosen = rng.choice(good, min(CELLS_MEASURED, good.size), replace=False)
-    cells = Cells(chosen // array.shape[1], chosen % array.shape[1])
-    table = measure_write_error(array, cells, recipe, RELAX_TIME_S, rng)
+    cells = good_cells(array, chip, 0, CELLS_MEASURED, rng, least=8 * LEVELS)
+    found = write_error(array, cells, recipe, WriteErrorSettings(cells=CELLS_MEASURED, relax_time_s=1.0), rng)
     # Cells that hold no weight should neither draw current nor make noise.
     array.program(Targets(cells, np.full(len(cells), recipe.g_min_s)), recipe)
-    values = {
-        name: value.tolist() if isinstance(value, np.ndarray) else value
-        for name, value in vars(table).items()
-    }
-    values |= {"array": 0, "recipe": recipe.model_dump(mode="json")}
-    chip.record("write_error", values, {}, array.clock_s())
+    values = {**found.values, "array": 0, "recipe": recipe.model_dump(mode="json")}
+    chip.record("write_error", values, found.arrays, array.clock_s())
 
 
-def _form(number: int, array: Crossbar, chip: Chip, recipe: Recipe) -> None:
+def good_cells(
+    array: Crossbar, chip: Chip, number: int, count: int, rng: np.random.Generator, least: int
+) -> Cells:
+    """`count` cells of array `number` that can be written, drawn at random; all of them where there are fewer.
+
+    Raises HilError with fewer than `least`.
+    """
+    good = np.flatnonzero(chip.bad_cells(number) == CellStatus.OK)
+    if good.size < least:
+        raise HilError(
+            f"array {number}: only {good.size} of {array.shape[0] * array.shape[1]} cells can be written; "
+            f"{least} are needed"
+        )
+    chosen = rng.choice(good, min(count, good.size), replace=False)
+    return Cells(chosen // array.shape[1], chosen % array.shape[1])
+
+
+def record_forming(number: int, array: Crossbar, chip: Chip, recipe: Recipe) -> None:
+    """Forms and exercises every cell of array `number`; what came of it goes into the passport."""
     cells = Cells.all(array.shape)
     forming = form(array, cells, recipe)
     status = exercise(array, cells, recipe)

@@ -9,12 +9,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from pydantic import PositiveFloat, PositiveInt
 
+from eapu_calibration.measurement import Found, Settings
 from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, HilError, IntArray, Targets
 from eapu_hil.recipe import Recipe
 
 LEVELS = 10
 CELLS_A_LEVEL_MIN = 4  # converged ones; with fewer a standard deviation says nothing
+
+
+class WriteErrorSettings(Settings):
+    """cells: how many. relax_time_s: bench time between the two readings."""
+
+    cells: PositiveInt
+    relax_time_s: PositiveFloat
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +39,13 @@ class WriteErrorTable:
     mean_relax_s: FloatArray
     cells: IntArray
     relax_time_s: float
+
+
+def write_error(
+    array: Crossbar, cells: Cells, recipe: Recipe, settings: WriteErrorSettings, rng: np.random.Generator
+) -> Found:
+    """`measure_write_error` as an entry of the passport."""
+    return Found(vars(measure_write_error(array, cells, recipe, settings.relax_time_s, rng)), {})
 
 
 def measure_write_error(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -12,27 +10,10 @@ from eapu_calibration import commission
 from eapu_calibration.forming import form
 from eapu_calibration.write_error import LEVELS, WriteErrorTable, measure_write_error
 
-from eapu_hil.bench import Bench, open_bench
-from eapu_hil.hal import Cells, CellStatus, HilError, Limits
+from eapu_hil.bench import Bench
+from eapu_hil.hal import Cells, CellStatus, HilError
 
 OpenTwin = Callable[..., Bench]
-
-
-@pytest.fixture
-def open_twin(limits: Limits) -> Iterator[OpenTwin]:
-    with ExitStack() as stack:
-
-        def make(shape: tuple[int, int] = (64, 48), arrays: int = 1, **overrides: Any) -> Bench:
-            source = {
-                "backend": "twin",
-                "shape": list(shape),
-                "arrays": arrays,
-                "overrides": {"faults.stuck_fraction": 0.0, **overrides},
-                "limits": dict(vars(limits)),
-            }
-            return stack.enter_context(open_bench(source, commission=False))
-
-        yield make
 
 
 def measured(bench: Bench, relax_time_s: float = 1.0) -> WriteErrorTable:

@@ -1,0 +1,179 @@
+"""A plan of measurements on one array, each result an entry of the chip's passport.
+
+A stopped calibration goes on where it was: an entry `calibration` stands at its start, and each measurement that was
+finished names the number of that entry.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from pydantic import model_validator
+
+from eapu_calibration.commissioning import good_cells, record_forming
+from eapu_calibration.measurement import Found, Progress, Settings
+from eapu_calibration.product_accuracy import ProductSettings, measure_products
+from eapu_calibration.read_noise import ReadNoiseSettings, measure_read_noise
+from eapu_calibration.relaxation import RelaxationSettings, measure_relaxation
+from eapu_calibration.write_error import LEVELS, WriteErrorSettings, write_error
+from eapu_hil.chip import Chip, Measurement
+from eapu_hil.hal import ConfigError, Crossbar, HilError
+from eapu_hil.loading import FileModel, Source, load_model
+from eapu_hil.recipe import Recipe
+
+FORMING = "forming"
+MEASUREMENTS = ("write_error", "relaxation", "read_noise", "product_accuracy")
+_LEAST_CELLS = 8 * LEVELS
+
+_LOG = logging.getLogger(__name__)
+ProgressOf = Callable[[str], Progress]
+
+
+class Measurements(Settings):
+    """The settings of each measurement; one that is left out is not made."""
+
+    write_error: WriteErrorSettings | None = None
+    relaxation: RelaxationSettings | None = None
+    read_noise: ReadNoiseSettings | None = None
+    product_accuracy: ProductSettings | None = None
+
+
+class Plan(FileModel):
+    """A plan file."""
+
+    measurements: Measurements
+
+    @model_validator(mode="after")
+    def _something(self) -> Plan:
+        if not self.names:
+            raise ValueError(f"measurements: at least one of {', '.join(MEASUREMENTS)} must be there")
+        return self
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name in MEASUREMENTS if getattr(self.measurements, name) is not None]
+
+
+def load_plan(source: Source) -> Plan:
+    """A plan file or a packaged plan (`quick`, `full`). Raises ConfigError."""
+    return load_model(Plan, source, [], "plans")
+
+
+def chosen_names(plan: Plan, names: Sequence[str]) -> list[str]:
+    """Which measurements to make, in the order of the plan; without names, all. `forming` only if it is named.
+
+    Raises ConfigError for a name that the plan has not.
+    """
+    known = [FORMING, *plan.names]
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"measurement {name!r}: not in the plan; allowed are {', '.join(known)}")
+    return [name for name in known if name in names] if names else plan.names
+
+
+def calibrate(
+    array: Crossbar,
+    number: int,
+    chip: Chip,
+    recipe: Recipe,
+    plan: Plan,
+    names: Sequence[str],
+    seed: int,
+    progress_of: ProgressOf,
+) -> list[Measurement]:
+    """Makes the measurements `names` (of `chosen_names`) on array `number`; returns their entries.
+
+    Overwrites cells. Goes on with a calibration of the same plan and names that was stopped. progress_of: gives what
+    a measurement tells its progress. Raises HilError for an array that was never formed, unless `forming` is asked.
+    """
+    if FORMING not in names and not is_formed(chip, number):
+        raise HilError(
+            f"array {number}: was never formed under this passport; to form every cell of it, name the measurement "
+            f"{FORMING!r} (a fresh chip is not formed unasked)"
+        )
+    begun = _begun(array, number, chip, recipe, plan, names, seed)
+    done = {entry.kind: entry for entry in chip.history() if entry.values.get("calibration") == begun.number}
+    for name in names:
+        if name in done:
+            _LOG.info("%s: measured already, entry %d", name, done[name].number)
+            continue
+        progress = progress_of(name)
+        if name == FORMING:
+            record_forming(number, array, chip, recipe)
+            entry = chip.latest(FORMING)
+            if entry is None:  # it was written a moment ago
+                raise HilError(f"{chip.directory}: the entry of the forming is gone")
+            done[name] = entry
+            progress(1.0)
+            continue
+        rng = np.random.default_rng([begun.values["seed"], MEASUREMENTS.index(name)])
+        began_s = array.clock_s()
+        found = _measured(name, array, number, chip, recipe, plan, rng, progress)
+        values = {
+            **found.values,
+            "array": number,
+            "calibration": begun.number,
+            "recipe": recipe.model_dump(mode="json"),
+            "bench_time_s": array.clock_s() - began_s,
+        }
+        done[name] = chip.record(name, values, found.arrays, array.clock_s())
+        array.ground()
+        progress(1.0)
+    return [done[name] for name in names]
+
+
+def is_formed(chip: Chip, number: int) -> bool:
+    """Whether array `number` was formed under this passport."""
+    return any(entry.kind == FORMING and entry.values["array"] == number for entry in chip.history())
+
+
+def _begun(
+    array: Crossbar,
+    number: int,
+    chip: Chip,
+    recipe: Recipe,
+    plan: Plan,
+    names: Sequence[str],
+    seed: int,
+) -> Measurement:
+    """The entry of this calibration: that of the last one if it is the same and was not finished."""
+    wanted: dict[str, Any] = {
+        "array": number,
+        "names": list(names),
+        "plan": plan.model_dump(mode="json"),
+        "recipe": recipe.model_dump(mode="json"),
+        "seed": seed,
+    }
+    last = chip.latest("calibration")
+    if last is not None and dict(last.values) == wanted:
+        made = {entry.kind for entry in chip.history() if entry.values.get("calibration") == last.number}
+        if not made.issuperset(set(names) - {FORMING}):
+            _LOG.info("going on with calibration %d", last.number)
+            return last
+    return chip.record("calibration", wanted, {}, array.clock_s())
+
+
+def _measured(
+    name: str,
+    array: Crossbar,
+    number: int,
+    chip: Chip,
+    recipe: Recipe,
+    plan: Plan,
+    rng: np.random.Generator,
+    progress: Progress,
+) -> Found:
+    settings = getattr(plan.measurements, name)
+    count = getattr(settings, "cells", array.shape[0] * array.shape[1])
+    cells = good_cells(array, chip, number, count, rng, _LEAST_CELLS)
+    if name == "write_error":
+        return write_error(array, cells, recipe, settings, rng)
+    measure = {
+        "relaxation": measure_relaxation,
+        "read_noise": measure_read_noise,
+        "product_accuracy": measure_products,
+    }[name]
+    return measure(array, cells, recipe, settings, rng, progress)  # type: ignore[operator, no-any-return]

@@ -1,0 +1,104 @@
+"""One figure a measurement, drawn from its entry in the passport."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from eapu_hil.chip import Measurement
+from eapu_hil.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, new_figure
+
+_PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
+_BARS: Any = {"capsize": 2, "linewidth": 1.2, "marker": "o", "markersize": 3}
+
+
+def draw(entry: Measurement, path: Path) -> bool:
+    """Draws `entry` to the PNG file `path`; False where its kind has no figure."""
+    drawing = _DRAWINGS.get(entry.kind)
+    if drawing is None:
+        return False
+    with new_figure(path, 3.0) as figure:
+        drawing(entry.values, figure.subplots(1, 2))
+    return True
+
+
+def _write_error(values: Mapping[str, Any], axes: Sequence[Axes]) -> None:
+    levels, cells = _micro(values["levels_s"]), np.asarray(values["cells"])
+    after = f"change in {values['relax_time_s']:g} s"
+    for colour, name, label in ((BLUE, "sigma_write_s", "at once"), (VERMILLION, "sigma_relax_s", after)):
+        sd = _micro(values[name])
+        axes[0].errorbar(levels, sd, 1.96 * sd / np.sqrt(2 * cells), color=colour, label=label, **_BARS)
+    error = 1.96 * _micro(values["sigma_relax_s"]) / np.sqrt(cells)
+    axes[1].errorbar(levels, _micro(values["mean_relax_s"]), error, color=VERMILLION, **_BARS)
+    axes[0].set_ylim(bottom=0)
+    axes[0].legend()
+    _titles(axes, "Error of a write, sd (µS)", f"Mean {after} (µS)", "conductance written (µS)")
+
+
+def _relaxation(values: Mapping[str, Any], axes: Sequence[Axes]) -> None:
+    levels = _micro(values["levels_s"])
+    shown = np.unique(np.linspace(0, levels.size - 1, min(levels.size, len(_PALETTE))).round().astype(int))
+    for axis, name in zip(axes, ("sd_s", "mean_s"), strict=True):
+        for colour, level in zip(_PALETTE, shown, strict=False):
+            label = f"{levels[level]:.3g} µS"
+            _interval_bars(axis, values["age_s"], values[name][level], colour, label)
+        axis.set_xscale("log")
+    axes[1].legend(title="written to", loc="upper left", bbox_to_anchor=(1.0, 1.02), handlelength=1.4)
+    _titles(axes, "Change since the first reading, sd (µS)", "Its mean (µS)", "time since then (s)")
+
+
+def _read_noise(values: Mapping[str, Any], axes: Sequence[Axes]) -> None:
+    shown = ((BLUE, "white_sd_s", "white"), (VERMILLION, "total_sd_s", "over all readings"))
+    mean_s = np.asarray(values["g_mean_s"])
+    for colour, name, label in shown:
+        rows = values[name]
+        ends = {end: [row[end] for row in rows] for end in ("value", "low", "high")}
+        _interval_bars(axes[0], _micro(mean_s), ends, colour, label)
+        relative = {
+            end: 1e-4 * np.asarray(value) / mean_s for end, value in ends.items()
+        }  # in %, after _micro
+        _interval_bars(axes[1], _micro(mean_s), relative, colour, label)
+    axes[0].legend()
+    for axis in axes:
+        axis.set_ylim(bottom=0)
+    _titles(axes, "Noise of a reading, sd (µS)", "The same, % of the conductance", "conductance (µS)")
+
+
+def _product_accuracy(values: Mapping[str, Any], axes: Sequence[Axes]) -> None:
+    for axis, (name, lines) in zip(axes, (("forward", "column"), ("transposed", "row")), strict=True):
+        gain = values[name]["gain"]
+        middle, low, high = (np.asarray(gain[end]) for end in ("value", "low", "high"))
+        axis.errorbar(np.arange(middle.size), middle, [middle - low, high - middle], color=BLUE, linestyle="none",
+                      marker="o", markersize=2.5, elinewidth=0.8)  # fmt: skip
+        axis.axhline(1.0, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
+        residual = 100 * values[name]["residual_relative"]
+        axis.set_title(f"Gain of each {lines}; residual {residual:.2g} % of full scale")
+        axis.set_xlabel(lines, color=GREY)
+
+
+_DRAWINGS = {
+    "write_error": _write_error,
+    "relaxation": _relaxation,
+    "read_noise": _read_noise,
+    "product_accuracy": _product_accuracy,
+}
+
+
+def _interval_bars(axes: Axes, x: Any, ends: Mapping[str, Any], colour: str, label: str) -> None:
+    middle, low, high = (_micro(ends[end]) for end in ("value", "low", "high"))
+    reach = np.maximum([middle - low, high - middle], 0.0)
+    axes.errorbar(np.asarray(x), middle, reach, color=colour, label=label, **_BARS)
+
+
+def _micro(value: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return 1e6 * np.asarray(value, dtype=np.float64)
+
+
+def _titles(axes: Sequence[Axes], left: str, right: str, below: str) -> None:
+    for axis, title in zip(axes, (left, right), strict=True):
+        axis.set_title(title)
+        axis.set_xlabel(below, color=GREY)

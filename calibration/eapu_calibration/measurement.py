@@ -1,0 +1,61 @@
+"""What every measurement takes and gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, HilError, IntArray, Targets
+from eapu_hil.recipe import Recipe
+
+Progress = Callable[[float], None]  # is told the part that is done, 0 to 1
+
+
+class Settings(BaseModel):
+    """Base of what a plan says of one measurement."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A result. values: what YAML can hold, units in the names. arrays: what was measured, cell by cell."""
+
+    values: Mapping[str, Any]
+    arrays: Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """Cells spread at random over evenly spaced conductances. level: index into `g_s` of each cell, shape (n,)."""
+
+    cells: Cells
+    g_s: FloatArray
+    level: IntArray
+
+    @classmethod
+    def spread(cls, cells: Cells, recipe: Recipe, levels: int, rng: np.random.Generator) -> Levels:
+        """Equally many of `cells` (to one) for each of `levels` from `g_min_s` to `g_max_s`."""
+        level = rng.permutation(np.arange(len(cells)) % levels)
+        return cls(cells, np.linspace(recipe.g_min_s, recipe.g_max_s, levels), level)
+
+    def write(self, array: Crossbar, recipe: Recipe, chosen: slice = slice(None)) -> NDArray[np.bool_]:
+        """Write-verify of the chosen cells; whether each ended in its band."""
+        targets = Targets(self.cells[chosen], self.g_s[self.level[chosen]])
+        return np.asarray(array.program(targets, recipe).status == CellStatus.OK)
+
+    def members(self, usable: NDArray[np.bool_], least: int, array: Crossbar) -> list[IntArray]:
+        """Indices of the usable cells of each level. Raises HilError where fewer than `least` are left."""
+        found = [np.flatnonzero(usable & (self.level == number)) for number in range(self.g_s.size)]
+        for g_s, chosen in zip(self.g_s, found, strict=True):
+            if chosen.size < least:
+                raise HilError(
+                    f"{array.identity.serial}: level of {1e6 * g_s:.3g} uS: only {chosen.size} cells could be "
+                    f"written and read; {least} are needed. Give the measurement more cells, or fewer levels"
+                )
+        return found

@@ -1,0 +1,138 @@
+"""An entry of the passport in one line, and what changed between two."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from eapu_hil.chip import Measurement
+from eapu_hil.quantities import duration
+
+
+def in_words(entry: Measurement) -> str:
+    """What came of a measurement; a kind that is not known here is named by its values."""
+    words = _WORDS.get(entry.kind)
+    return words(entry.values) if words else ", ".join(entry.values)
+
+
+def _forming(values: Mapping[str, Any]) -> str:
+    median_v = values["v_form_median_v"]
+    at = "" if median_v is None else f", half of them by {median_v:.2f} V"
+    return f"{values['formed']} of {values['cells']} cells formed{at}; {values['bad']} bad"
+
+
+def _write_error(values: Mapping[str, Any]) -> str:
+    sigma_s = np.hypot(values["sigma_write_s"], values["sigma_relax_s"])
+    return (
+        f"sd {_range(values['sigma_write_s'])} uS at once, {_range(sigma_s)} uS after "
+        f"{values['relax_time_s']:g} s, by level"
+    )
+
+
+def _relaxation(values: Mapping[str, Any]) -> str:
+    age_s = values["age_s"]
+    first, last = ([level["value"][k] for level in values["sd_s"]] for k in (0, -1))
+    tails = 100 * values["tail_share"][-1]["value"]
+    return (
+        f"sd {_range(first)} uS after {duration(age_s[0])}, {_range(last)} uS after {duration(age_s[-1])}, by "
+        f"level; {tails:.1f} % beyond 3 robust sd"
+    )
+
+
+def _read_noise(values: Mapping[str, Any]) -> str:
+    mean_s = np.asarray(values["g_mean_s"])
+    white, total = (
+        [100 * row["value"] / g_s for row, g_s in zip(values[name], mean_s, strict=True)]
+        for name in ("white_sd_s", "total_sd_s")
+    )
+    return (
+        f"white {min(white):.2g}-{max(white):.2g} %, in all {min(total):.2g}-{max(total):.2g} % of the "
+        f"conductance; {100 * values['restless_share']['value']:.1f} % of the cells restless"
+    )
+
+
+def _product_accuracy(values: Mapping[str, Any]) -> str:
+    parts = []
+    for name in ("forward", "transposed"):
+        one = values[name]
+        spread = float(np.std(one["gain"]["value"]))
+        parts.append(
+            f"{name} gain {one['gain_mean']:.3f} (lines {spread:.3f}), residual {100 * one['residual_relative']:.2g} %"
+        )
+    return "; ".join(parts)
+
+
+def _calibration(values: Mapping[str, Any]) -> str:
+    return f"begun on array {values['array']}: {', '.join(values['names'])}"
+
+
+_WORDS = {
+    "forming": _forming,
+    "write_error": _write_error,
+    "relaxation": _relaxation,
+    "read_noise": _read_noise,
+    "product_accuracy": _product_accuracy,
+    "calibration": _calibration,
+}
+
+
+def _range(values_s: Any) -> str:
+    micro = 1e6 * np.asarray(values_s)
+    return f"{micro.min():.2f}-{micro.max():.2f}"
+
+
+@dataclass(frozen=True)
+class Change:
+    """A figure that differs between two entries. apart: whether its intervals do not touch; None: it has none."""
+
+    name: str
+    first: Any
+    second: Any
+    apart: bool | None
+
+
+def changes(first: Measurement, second: Measurement) -> list[Change]:
+    """All that differs between the values of two measurements, in the order of the first, figure by figure."""
+    a, b = dict(_figures(first.values)), dict(_figures(second.values))
+    names = [*a, *(name for name in b if name not in a)]
+    return [_change(name, a.get(name), b.get(name)) for name in names if a.get(name) != b.get(name)]
+
+
+def _change(name: str, first: Any, second: Any) -> Change:
+    if not (isinstance(first, _Interval) and isinstance(second, _Interval)):
+        return Change(name, _value(first), _value(second), None)
+    return Change(name, first.value, second.value, first.low > second.high or second.low > first.high)
+
+
+@dataclass(frozen=True)
+class _Interval:
+    value: float
+    low: float
+    high: float
+
+
+def _value(found: Any) -> Any:
+    return found.value if isinstance(found, _Interval) else found
+
+
+def _figures(values: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Every figure in nested values with its dotted name; `value`, `low` and `high` together are one."""
+    if isinstance(values, Mapping) and values.keys() == {"value", "low", "high"}:
+        yield from _intervals(values, name)
+    elif isinstance(values, Mapping):
+        for key, item in values.items():
+            yield from _figures(item, f"{name}.{key}" if name else str(key))
+    elif isinstance(values, Sequence) and not isinstance(values, str):
+        for number, item in enumerate(values):
+            yield from _figures(item, f"{name}[{number}]")
+    else:
+        yield name, values
+
+
+def _intervals(values: Mapping[str, Any], name: str) -> Iterator[tuple[str, _Interval]]:
+    ends = [dict(_figures(values[end], name)) for end in ("value", "low", "high")]
+    for key in ends[0]:
+        yield key, _Interval(*(end[key] for end in ends))

@@ -1,0 +1,114 @@
+"""A plan on an array: what is measured, what is refused, and how it goes on after a stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from eapu_calibration.calibrate import FORMING, Plan, calibrate, chosen_names, load_plan
+from eapu_calibration.measurement import Progress
+
+from eapu_hil.bench import Bench
+from eapu_hil.chip import Measurement
+from eapu_hil.hal import ConfigError, HilError, TransportError
+
+OpenTwin = Callable[..., Bench]
+PLAN = {
+    "measurements": {
+        "write_error": {"cells": 200, "relax_time_s": 1.0},
+        "read_noise": {"cells": 200, "levels": 2, "reads": 16, "settle_s": 1.0, "interval_s": 0.1},
+        "product_accuracy": {"vectors": 8, "v_in_v": 0.2, "reads": 2, "settle_s": 1.0, "batch": 8},
+    }
+}
+
+
+def nothing(_: float) -> None:
+    pass
+
+
+def silent(_: str) -> Progress:
+    return nothing
+
+
+def made(bench: Bench, *names: str, progress_of: Callable[[str], Progress] = silent) -> list[Measurement]:
+    plan = load_plan(PLAN)
+    chosen = chosen_names(plan, names)
+    return calibrate(bench.arrays[0], 0, bench.chip, bench.recipe, plan, chosen, 1, progress_of)
+
+
+@pytest.mark.parametrize("name", ["quick", "full"])
+def test_packaged_plans_have_all_measurements(name: str) -> None:
+    assert load_plan(name).names == ["write_error", "relaxation", "read_noise", "product_accuracy"]
+
+
+def test_a_wrong_plan_says_what_is_allowed(tmp_path: Path) -> None:
+    path = tmp_path / "plan.yaml"
+    path.write_text(
+        "measurements: {relaxation: {cells: 9, levels: 2, times_s: [1, 0.1], batch: 3, batch_s: 1}}\n"
+    )
+    with pytest.raises(
+        ConfigError, match=r"plan\.yaml: measurements\.relaxation\.times_s: .*the times must rise"
+    ):
+        load_plan(path)
+    path.write_text("measurements: {}\n")
+    with pytest.raises(ConfigError, match="at least one of write_error, relaxation"):
+        load_plan(path)
+    with pytest.raises(ConfigError, match=r"plan 'quik': not packaged, did you mean 'quick'"):
+        load_plan("quik")
+
+
+def test_forming_is_made_only_when_it_is_named() -> None:
+    plan = Plan.model_validate(PLAN)
+    assert chosen_names(plan, []) == ["write_error", "read_noise", "product_accuracy"]
+    assert chosen_names(plan, ["read_noise", FORMING]) == [FORMING, "read_noise"]
+    with pytest.raises(ConfigError, match=r"'drift': not in the plan; allowed are forming, write_error,"):
+        chosen_names(plan, ["drift"])
+
+
+def test_an_array_that_was_never_formed_is_left_alone(open_twin: OpenTwin) -> None:
+    bench = open_twin((32, 16))
+    with pytest.raises(HilError, match=r"array 0: was never formed under this passport; .* 'forming'"):
+        made(bench)
+    assert bench.chip.history() == []
+
+
+def test_each_measurement_is_an_entry(open_twin: OpenTwin) -> None:
+    bench = open_twin((32, 16))
+    found = made(bench, FORMING, "write_error", "read_noise", "product_accuracy")
+    assert [entry.kind for entry in found] == [FORMING, "write_error", "read_noise", "product_accuracy"]
+    history = bench.chip.history()
+    assert [entry.kind for entry in history] == ["calibration", *(entry.kind for entry in found)]
+    for entry in history[2:]:
+        assert entry.values["calibration"] == 1
+        assert entry.values["array"] == 0
+        assert entry.values["bench_time_s"] > 0
+    assert bench.chip.write_error().sigma_s(20e-6) > 0  # what the trainer takes
+    again = made(bench, "read_noise")
+    assert [entry.number for entry in again] == [7]
+    assert len(bench.chip.history()) == 7
+
+
+def test_a_stopped_calibration_goes_on(open_twin: OpenTwin) -> None:
+    bench = open_twin((32, 16))
+
+    def cut(name: str) -> Progress:
+        if name == "read_noise":
+            raise TransportError("the line is cut")
+        return nothing
+
+    made(bench, FORMING)
+    with pytest.raises(TransportError):
+        made(bench, progress_of=cut)
+    assert [entry.kind for entry in bench.chip.history()][2:] == ["calibration", "write_error"]
+    begun: list[str] = []
+
+    def counted(name: str) -> Progress:
+        begun.append(name)
+        return nothing
+
+    found = made(bench, progress_of=counted)
+    assert begun == ["read_noise", "product_accuracy"]
+    assert [entry.values["calibration"] for entry in found] == [3, 3, 3]
+    assert [entry.number for entry in found] == [4, 5, 6]
+    assert made(bench)[0].number == 8  # that one was finished: this is a new one

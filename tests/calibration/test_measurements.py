@@ -1,0 +1,158 @@
+"""Relaxation, read noise and products, on twins whose law is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from eapu_calibration.forming import form
+from eapu_calibration.measurement import Found
+from eapu_calibration.product_accuracy import ProductSettings, measure_products
+from eapu_calibration.read_noise import ReadNoiseSettings, measure_read_noise
+from eapu_calibration.relaxation import RelaxationSettings, measure_relaxation
+
+from eapu_hil.bench import Bench
+from eapu_hil.hal import Cells, HilError
+
+OpenTwin = Callable[..., Bench]
+QUIET = {
+    "read_noise.enabled": False,
+    "rtn.enabled": False,
+    "adc.noise_relative": 0.0,
+    "adc.gain_error_sd": 0.0,
+    "adc.offset_error_sd": 0.0,
+    "circuit.line_resistance_ohm": 0.0,
+}
+# One state: Var = 4 + 1 log10 t uS^2, zero at 0.1 ms; mean -0.8 - 0.2 log10 t uS, also zero at 0.1 ms.
+LAW = {
+    "relaxation.g_s": [2e-6, 40e-6],
+    "relaxation.variance_1s_s2": [4e-12, 4e-12],
+    "relaxation.variance_per_decade_s2": [1e-12, 1e-12],
+    "relaxation.mean_1s_s": [-0.8e-6, -0.8e-6],
+    "relaxation.mean_per_decade_s": [-0.2e-6, -0.2e-6],
+}
+RELAXATION = RelaxationSettings(cells=1500, levels=3, times_s=[0.1, 1.0, 100.0, 1e4], batch=150, batch_s=1.0)
+NOISE = ReadNoiseSettings(cells=500, levels=3, reads=200, settle_s=100.0, interval_s=0.1)
+PRODUCTS = ProductSettings(vectors=64, v_in_v=0.2, reads=8, settle_s=1000.0, batch=20)
+
+
+def run(
+    measure: Callable[..., Found], bench: Bench, settings: Any, g_min_s: float = 1e-6
+) -> Mapping[str, Any]:
+    """Values of a measurement on all cells of a formed array; its progress must rise to 1."""
+    array = bench.arrays[0]
+    cells = Cells.all(array.shape)
+    form(array, cells, bench.recipe)
+    recipe = bench.recipe.model_copy(update={"g_min_s": g_min_s})
+    told: list[float] = []
+    found = measure(array, cells, recipe, settings, np.random.default_rng(0), told.append)
+    assert told == sorted(told)
+    assert told[-1] == pytest.approx(1.0)
+    assert found.arrays
+    return found.values
+
+
+def inside(estimates: Any, truth: float) -> list[bool]:
+    return [one["low"] <= truth <= one["high"] for one in estimates]
+
+
+def test_the_law_of_relaxation_is_found(open_twin: OpenTwin) -> None:
+    bench = open_twin((96, 48), **QUIET, **LAW, **{"relaxation.tail_log_sd": 0.2})
+    values = run(measure_relaxation, bench, RELAXATION, 12e-6)
+    assert np.min(values["cells"]) > 1500
+    assert values["age_s"] == pytest.approx(RELAXATION.times_s, rel=0.05)
+    assert sum(inside(values["variance_per_decade_s2"], 1e-12)) >= 2
+    assert [one["value"] for one in values["variance_per_decade_s2"]] == pytest.approx([1e-12] * 3, rel=0.25)
+    # The first reading comes some milliseconds after the write: by then a part of it is over.
+    assert all(2e-12 < one["value"] < 4.5e-12 for one in values["variance_1s_s2"])
+    assert sum(inside(values["mean_per_decade_s"], -0.2e-6)) >= 2
+
+
+def test_tails_are_counted(open_twin: OpenTwin) -> None:
+    gauss = run(
+        measure_relaxation,
+        open_twin((64, 24), **QUIET, **LAW, **{"relaxation.tail_log_sd": 0.0}),
+        RELAXATION,
+        12e-6,
+    )
+    heavy = run(
+        measure_relaxation,
+        open_twin((64, 24), **QUIET, **LAW, **{"relaxation.tail_log_sd": 0.6}),
+        RELAXATION,
+        12e-6,
+    )
+    assert gauss["tail_share"][-1]["value"] < 0.012  # 0.27 % for a normal law
+    assert heavy["tail_share"][-1]["value"] > 0.025
+
+
+def test_read_noise_is_not_taken_for_relaxation(open_twin: OpenTwin) -> None:
+    noisy = {**QUIET, "read_noise.enabled": True, "read_noise.white_relative": 0.02, "relaxation.enabled": False,
+             "read_noise.flicker_relative_per_decade": 0.0}  # fmt: skip
+    values = run(measure_relaxation, open_twin((64, 24), **noisy), RELAXATION)
+    for level, g_s in zip(values["sd_s"], values["levels_s"], strict=True):
+        assert max(level["value"]) < 0.02 * g_s  # two readings alone would give 1.4 times that
+
+
+def test_white_noise_is_found(open_twin: OpenTwin) -> None:
+    white = {**QUIET, "read_noise.enabled": True, "read_noise.white_relative": 0.01, "relaxation.enabled": False,
+             "read_noise.white_absolute_s": 0.0, "read_noise.flicker_relative_per_decade": 0.0,
+             "adc.bits": None}  # fmt: skip
+    values = run(measure_read_noise, open_twin((32, 16), **white), NOISE)
+    for name in ("white_sd_s", "total_sd_s"):
+        relative = [one["value"] / g_s for one, g_s in zip(values[name], values["g_mean_s"], strict=True)]
+        assert relative == pytest.approx([0.01] * 3, rel=0.05)
+    assert values["restless_share"]["value"] == 0.0
+    assert abs(values["spectrum_slope"]["value"]) < 0.1
+
+
+def test_flicker_and_telegraph_noise_show(open_twin: OpenTwin) -> None:
+    coloured = {**QUIET, "read_noise.enabled": True, "read_noise.white_relative": 0.001, "relaxation.enabled": False,
+                "read_noise.white_absolute_s": 0.0, "read_noise.flicker_relative_per_decade": 0.005}  # fmt: skip
+    values = run(measure_read_noise, open_twin((32, 16), **coloured), NOISE)
+    assert values["total_sd_s"][2]["value"] > 1.15 * values["white_sd_s"][2]["value"]
+    assert -1.5 < values["spectrum_slope"]["value"] < -0.5
+    telegraph = {**QUIET, "relaxation.enabled": False, "rtn.enabled": True, "rtn.fraction": 0.2,
+                 "rtn.amplitude_relative": 0.1, "rtn.tau_min_s": 0.1, "rtn.tau_max_s": 1.0,
+                 "read_noise.enabled": True}  # fmt: skip
+    values = run(measure_read_noise, open_twin((32, 16), **telegraph), NOISE)
+    assert 0.1 < values["restless_share"]["value"] < 0.25
+
+
+def test_gains_of_the_lines_are_found(open_twin: OpenTwin) -> None:
+    """Reads and products go through converters of their own, each with a gain of sd 5 %: the ratio has 7 %."""
+    bench = open_twin((64, 48), **{**QUIET, "adc.gain_error_sd": 0.05, "relaxation.enabled": False})
+    values = run(measure_products, bench, PRODUCTS)
+    assert np.std(values["forward"]["gain"]["value"]) == pytest.approx(0.05 * np.sqrt(2), rel=0.35)
+    assert values["forward"]["residual_relative"] < 0.005
+    assert len(values["transposed"]["gain"]["value"]) == 64
+
+
+def test_perfect_products_have_gain_1(open_twin: OpenTwin) -> None:
+    perfect = {**QUIET, "adc.bits": None, "dac.bits": None, "relaxation.enabled": False}
+    values = run(measure_products, open_twin((32, 16), **perfect), PRODUCTS)
+    for direction in ("forward", "transposed"):
+        gain = values[direction]["gain"]
+        assert np.max(np.abs(np.array(gain["value"]) - 1.0)) < 1e-6
+        assert values[direction]["residual_relative"] < 1e-6
+
+
+def test_lines_with_a_cell_beyond_the_range_are_not_driven(open_twin: OpenTwin) -> None:
+    stuck = {
+        **QUIET,
+        "faults.stuck_fraction": 0.004,
+        "faults.stuck_high_share": 1.0,
+        "faults.g_stuck_high_s": 1e-3,
+    }
+    values = run(measure_products, open_twin((64, 48), **stuck), PRODUCTS)
+    assert 32 < values["forward"]["lines_driven"] < 64
+    assert values["forward"]["gain_mean"] == pytest.approx(1.0, abs=0.01)
+    stuck["faults.stuck_fraction"] = 0.2
+    with pytest.raises(HilError, match=r"seed0-array0: \d+ of 64 lines have a cell that cannot be read"):
+        run(measure_products, open_twin((64, 48), **stuck), PRODUCTS)
+
+
+def test_too_few_cells_are_an_error_that_says_which_level(open_twin: OpenTwin) -> None:
+    with pytest.raises(HilError, match=r"seed0-array0: level of 1 uS: only \d+ cells .*; 20 are needed"):
+        run(measure_relaxation, open_twin((8, 8)), RELAXATION.model_copy(update={"levels": 10}))

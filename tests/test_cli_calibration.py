@@ -1,0 +1,109 @@
+"""`eapu-hil calibrate` and `eapu-hil passport`, as a person or a script meets them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from eapu_hil.cli import main
+
+BENCH = {
+    "backend": "twin",
+    "arrays": 1,
+    "shape": [32, 24],
+    "chip": "chip",
+    "limits": {
+        "v_max_v": 3.5,
+        "v_gate_max_v": 5.0,
+        "i_max_a": 2e-3,
+        "width_max_s": 1e-3,
+        "pulses_per_cell_max": 1000,
+    },
+}
+PLAN = {
+    "measurements": {
+        "write_error": {"cells": 400, "relax_time_s": 1.0},
+        "relaxation": {"cells": 200, "levels": 2, "times_s": [0.1, 1.0, 100.0], "batch": 50, "batch_s": 1.0},
+        "read_noise": {"cells": 200, "levels": 2, "reads": 16, "settle_s": 1.0, "interval_s": 0.1},
+        "product_accuracy": {"vectors": 8, "v_in_v": 0.2, "reads": 2, "settle_s": 1.0, "batch": 8},
+    }
+}
+
+
+def calibrate(*names: str) -> list[str]:
+    return ["calibrate", "bench.yaml", *names, "--plan", "plan.yaml"]
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("bench.yaml").write_text(yaml.safe_dump(BENCH))
+    Path("plan.yaml").write_text(yaml.safe_dump(PLAN))
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> dict[str, Any]:
+    """The object that a command prints with --json."""
+    assert main([*arguments, "--json"]) == code
+    content: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return content
+
+
+def test_calibrate_show_and_diff(capsys: pytest.CaptureFixture[str]) -> None:
+    first = said(capsys, *calibrate())
+    assert [entry["kind"] for entry in first["entries"]] == ["forming", *PLAN["measurements"]]
+    assert first["bench_time_s"] > 100
+    figures = [Path(path) for path in first["figures"]]
+    assert [path.name for path in figures] == [
+        "0003_write_error.png", "0004_relaxation.png", "0005_read_noise.png", "0006_product_accuracy.png"
+    ]  # fmt: skip
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in figures)
+    second = said(capsys, *calibrate("read_noise"))
+    shown = said(capsys, "passport", "show", "chip")
+    assert [entry["number"] for entry in shown["entries"]] == list(range(1, 9))
+    assert shown["shape"] == [32, 24]
+    before, after = first["entries"][3]["number"], second["entries"][0]["number"]
+    changed = said(capsys, "passport", "diff", "chip", str(before), str(after))
+    names = [one["name"] for one in changed["changes"]]
+    assert "white_sd_s[0]" in names
+    assert "levels_s[0]" not in names
+    assert said(capsys, "passport", "show", "chip", str(before))["values"] == first["entries"][3]["values"]
+
+
+def test_what_a_person_reads(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(calibrate()) == 0
+    out, err = capsys.readouterr()
+    assert "eapu-hil: relaxation: measured\n" in err
+    assert "of bench time" in out
+    assert main(["passport", "show", "chip"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "begun on array 0: forming, write_error, relaxation, read_noise, product_accuracy" in out
+    assert "of 768 cells formed" in out
+    assert main(["passport", "show", "chip", "4"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["kind"] == "relaxation"
+    assert main(calibrate("write_error")) == 0
+    capsys.readouterr()
+    assert main(["passport", "diff", "chip", "3", "8"]) == 0
+    assert "intervals apart" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (calibrate("drift"), "measurement 'drift': not in the plan; allowed are forming, write_error"),
+        ([*calibrate(), "--array", "3"], "--array 3: the bench has arrays 0 to 0"),
+        (["calibrate", "bench.yaml", "--plan", "no"], "plan 'no': not packaged"),
+        (["passport", "show", "none"], "none: not a chip's passport"),
+        (["passport", "show", "chip", "99"], "chip: there is no entry 99; there are 1, 2"),
+        (["passport", "diff", "chip", "1", "2"], "entry 1 is calibration, entry 2 is forming"),
+    ],
+)
+def test_wrong_usage_is_one_line(capsys: pytest.CaptureFixture[str], arguments: list[str], text: str) -> None:
+    assert main(calibrate("forming")) == 0
+    capsys.readouterr()
+    assert main(arguments) == 2
+    err = capsys.readouterr().err.splitlines()
+    assert text in err[-1]
