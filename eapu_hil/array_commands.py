@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterator
@@ -42,9 +43,20 @@ def block(text: str) -> Block:
     return row0, row1, col0, col1
 
 
+def amount(text: str) -> float:
+    """A number from 0 up; for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise ArgumentTypeError(f"{text!r}: expected a number from 0 up")
+    return value
+
+
 def read(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     """Reads cells, after a wait if one is asked for."""
-    _require_free(args.out)
+    require_free(args.out)
     with open_as_it_is(args.bench, terminal) as bench:
         array = chosen_array(bench, args.array)
         cells = _cells(array, args.block)
@@ -55,12 +67,16 @@ def read(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
 
 def program(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    """Write-verify of the cells in a CSV file."""
-    _require_free(args.out)
+    """Write-verify of the cells in a CSV file; the passport remembers the targets."""
+    from eapu_calibration.drift import record_programmed
+
+    require_free(args.out)
     with open_as_it_is(args.bench, terminal) as bench:
         array = chosen_array(bench, args.array)
         targets = read_targets(args.targets, array.shape)
         outcome = array.program(targets)
+        pulses = bench.ledger.arrays[args.array].snapshot()["pulses"]
+        record_programmed(bench.chip, args.array, targets, outcome, pulses, array.clock_s())
     failed = int(np.count_nonzero(outcome.status))
     terminal.errors.print(
         f"eapu-hil: {len(targets) - failed} of {len(targets)} cells in band, {outcome.pulses.sum()} pulses",
@@ -74,7 +90,7 @@ def form(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     """Forms cells that do not conduct yet."""
     from eapu_calibration.forming import form as form_cells
 
-    _require_free(args.out)
+    require_free(args.out)
     with open_as_it_is(args.bench, terminal) as bench:
         array = chosen_array(bench, args.array)
         cells = _cells(array, args.block)
@@ -158,7 +174,7 @@ def _cells(array: Crossbar, chosen: Block | None) -> Cells:
     return Cells.block(row0, row1, col0, col1)
 
 
-def _require_free(out: Path | None) -> None:
+def require_free(out: Path | None) -> None:
     """Before anything is pulsed: a result that cannot be saved is a write for nothing."""
     if out is not None and out.exists():
         raise ConfigError(f"{out}: already exists; name a new file with --out")

@@ -1,4 +1,4 @@
-"""The commands `calibrate` and `passport`. Each returns what --json prints."""
+"""The commands `calibrate`, `drift` and `passport`. Each returns what --json prints."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from eapu_hil.array_commands import chosen_array, open_as_it_is
+from eapu_hil.array_commands import chosen_array, open_as_it_is, require_free
+from eapu_hil.cellcsv import write_targets
 from eapu_hil.chip import Chip, Measurement
 from eapu_hil.hal import ConfigError
 from eapu_hil.quantities import MISSING, duration
@@ -44,6 +45,42 @@ def calibrate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         "figures": figures,
         "bench_time_s": bench_time_s,
         "wall_s": wall_s,
+    }
+
+
+def drift(args: Namespace, terminal: Terminal) -> dict[str, Any]:
+    """Reads again what `program` wrote: which cells left their band, since when, and what to write again."""
+    from eapu_calibration.drift import look
+
+    require_free(args.out)
+    with open_as_it_is(args.bench, terminal) as bench:
+        array = chosen_array(bench, args.array)
+        if args.after:
+            array.wait(args.after)
+        band_s = bench.recipe.band_s if args.band is None else 1e-6 * args.band
+        pulses = bench.ledger.arrays[args.array].snapshot()["pulses"]
+        found, entry = look(array, args.array, bench.chip, bench.recipe.v_read_v, band_s, pulses)
+        now_s = array.clock_s()
+    refresh = found.refresh()
+    _list([entry], terminal)
+    if len(refresh):
+        longest = duration(now_s - float(found.since_s[found.out].min()))
+        terminal.say(
+            f"{len(refresh)} cells are out of their band, the first since {longest} (as far as was looked)"
+        )
+    if args.out is not None and len(refresh):
+        with storage_errors(args.out), args.out.open("x", encoding="utf-8", newline="") as file:
+            write_targets(file, refresh)
+        terminal.say(f"to write them again: eapu-hil program {args.bench} {args.out} --array {args.array}")
+    return {
+        **_as_json(entry),
+        "refresh": {
+            "row": refresh.cells.row,
+            "col": refresh.cells.col,
+            "g_target_uS": 1e6 * refresh.g_target_s,
+            "out_for_s": now_s - found.since_s[found.out],
+        },
+        "out": args.out if len(refresh) else None,
     }
 
 

@@ -28,6 +28,15 @@ def write_cells(file: TextIO, cells: Cells, g_s: FloatArray, status: StatusArray
         writer.writerow([row, col, f"{1e6 * g:.4f}", status_text(int(code))])
 
 
+def write_targets(file: TextIO, targets: Targets) -> None:
+    """What `read_targets` reads."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(TARGET_HEADER)
+    cells = targets.cells
+    for row, col, g_s in zip(cells.row, cells.col, targets.g_target_s, strict=True):
+        writer.writerow([row, col, f"{1e6 * g_s:.4f}"])
+
+
 def read_targets(path: Path, shape: tuple[int, int]) -> Targets:
     """Targets from `path` for an array of `shape` (rows, columns).
 

@@ -105,7 +105,7 @@ def make_parser() -> ArgumentParser:
         )
     read.add_argument(
         "--after",
-        type=float,
+        type=array_commands.amount,
         default=0.0,
         metavar="SECONDS",
         help="bench time to let pass first; default: none",
@@ -183,6 +183,23 @@ def _add_calibration(found: Any, add: _Adder) -> None:
     calibrate.add_argument("--array", type=int, default=0, metavar="INDEX", help="which array; default 0")
     calibrate.add_argument(
         "--seed", type=int, default=0, metavar="N", help="which cells; default: %(default)s"
+    )
+
+    drift = add("drift", calibration_commands.drift, "which programmed cells left their band, and since when")
+    drift.add_argument("bench", help="path of a bench file, or the name of a packaged one")
+    drift.add_argument("--array", type=int, default=0, metavar="INDEX", help="which array; default 0")
+    drift.add_argument(
+        "--after",
+        type=array_commands.amount,
+        default=0.0,
+        metavar="SECONDS",
+        help="bench time to let pass first",
+    )
+    drift.add_argument(
+        "--band", type=array_commands.amount, metavar="US", help="+- this many uS; default: the recipe's band"
+    )
+    drift.add_argument(
+        "--out", type=Path, metavar="FILE", help="the CSV file of what to write again, to make"
     )
 
     passport = found.add_parser("passport", help="what was measured on a chip")

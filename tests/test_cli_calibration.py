@@ -96,6 +96,8 @@ def test_what_a_person_reads(capsys: pytest.CaptureFixture[str]) -> None:
         (calibrate("drift"), "measurement 'drift': not in the plan; allowed are forming, write_error"),
         ([*calibrate(), "--array", "3"], "--array 3: the bench has arrays 0 to 0"),
         (["calibrate", "bench.yaml", "--plan", "no"], "plan 'no': not packaged"),
+        (["drift", "bench.yaml", "--after", "-1"], "--after: '-1': expected a number from 0 up"),
+        (["drift", "bench.yaml", "--band", "wide"], "--band: 'wide': expected a number from 0 up"),
         (["passport", "show", "none"], "none: not a chip's passport"),
         (["passport", "show", "chip", "99"], "chip: there is no entry 99; there are 1, 2"),
         (["passport", "diff", "chip", "1", "2"], "entry 1 is calibration, entry 2 is forming"),
@@ -107,3 +109,25 @@ def test_wrong_usage_is_one_line(capsys: pytest.CaptureFixture[str], arguments: 
     assert main(arguments) == 2
     err = capsys.readouterr().err.splitlines()
     assert text in err[-1]
+
+
+def test_drift_names_what_to_write_again(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("targets.csv").write_text("row,col,g_target_uS\n" + "".join(f"{k},3,20\n" for k in range(32)))
+    assert main(["form", "bench.yaml", "--out", "formed.csv"]) == 0
+    assert main(["drift", "bench.yaml"]) == 1
+    assert "array 0: nothing was written to it with eapu-hil program" in capsys.readouterr().err
+    assert main(["program", "bench.yaml", "targets.csv", "--out", "written.csv"]) == 0
+    capsys.readouterr()
+    found = said(capsys, "drift", "bench.yaml", "--after", "3600", "--out", "refresh.csv")
+    out = found["values"]["out"]
+    assert 5 < out <= 32
+    assert len(found["refresh"]["row"]) == out
+    assert all(out_for_s < 60 for out_for_s in found["refresh"]["out_for_s"])
+    assert len(Path("refresh.csv").read_text().splitlines()) == out + 1
+    assert main(["program", "bench.yaml", "refresh.csv", "--out", "again.csv"]) == 0
+    capsys.readouterr()
+    assert main(["drift", "bench.yaml", "--band", "30", "--out", "none.csv"]) == 0
+    assert "0 of 32 cells outside +-30 uS" in " ".join(capsys.readouterr().out.split())
+    assert not Path("none.csv").exists()
+    assert main(["drift", "bench.yaml", "--out", "refresh.csv"]) == 2
+    assert "refresh.csv: already exists" in capsys.readouterr().err

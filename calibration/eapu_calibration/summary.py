@@ -65,6 +65,19 @@ def _product_accuracy(values: Mapping[str, Any]) -> str:
     return "; ".join(parts)
 
 
+def _programmed(values: Mapping[str, Any]) -> str:
+    return f"{values['in_band']} of {values['cells']} cells of array {values['array']} in band"
+
+
+def _drift(values: Mapping[str, Any]) -> str:
+    sd = values["error_sd_s"]
+    error = "" if sd is None else f"; error sd {1e6 * sd['value']:.2f} uS"
+    again = f"; {values['overwritten']} pulsed since, left out" if values["overwritten"] else ""
+    return (
+        f"{values['out']} of {values['cells']} cells outside +-{1e6 * values['band_s']:.3g} uS{error}{again}"
+    )
+
+
 def _calibration(values: Mapping[str, Any]) -> str:
     return f"begun on array {values['array']}: {', '.join(values['names'])}"
 
@@ -75,6 +88,8 @@ _WORDS = {
     "relaxation": _relaxation,
     "read_noise": _read_noise,
     "product_accuracy": _product_accuracy,
+    "programmed": _programmed,
+    "drift": _drift,
     "calibration": _calibration,
 }
 

@@ -1,0 +1,142 @@
+"""Drift monitor: which cells have left the band around what was written to them, and since when.
+
+`eapu-hil program` leaves an entry `programmed` in the passport: targets, and how often each cell had been pulsed by
+then. A cell that was pulsed since, by a training run or a calibration, no longer holds its target and is left out. Each
+look is an entry `drift`; a cell is out since the first of the looks in a row that found it out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eapu_calibration.statistics import bootstrap
+from eapu_hil.chip import Chip, Measurement
+from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, HilError, IntArray, Targets, WriteOutcome
+
+PROGRAMMED, DRIFT = "programmed", "drift"
+
+
+@dataclass(frozen=True, eq=False)
+class Drift:
+    """What a look found; arrays of shape (n,), one element a cell that still holds its target.
+
+    g_s: NaN where it cannot be read, which counts as out. since_s: bench clock of the first of the looks in a row
+    that found the cell out, NaN where it is in. overwritten: cells that were pulsed since they were written.
+    """
+
+    targets: Targets
+    written_at_s: FloatArray
+    g_s: FloatArray
+    out: NDArray[np.bool_]
+    since_s: FloatArray
+    band_s: float
+    overwritten: int
+
+    def refresh(self) -> Targets:
+        """What to write again: the cells that are out, to their targets."""
+        return Targets(self.targets.cells[self.out], self.targets.g_target_s[self.out])
+
+
+def record_programmed(
+    chip: Chip, number: int, targets: Targets, outcome: WriteOutcome, pulses: IntArray, clock_s: float
+) -> Measurement:
+    """Remembers what was written to array `number`. pulses: of each cell of the array so far, (rows, columns)."""
+    cells = targets.cells
+    good = outcome.status == CellStatus.OK
+    values = {"array": number, "cells": len(targets), "in_band": int(good.sum())}
+    arrays: dict[str, NDArray[Any]] = {
+        "row": cells.row,
+        "col": cells.col,
+        "g_target_s": targets.g_target_s,
+        "status": outcome.status,
+        "pulses": pulses[cells.row, cells.col],
+    }
+    return chip.record(PROGRAMMED, values, arrays, clock_s)
+
+
+def look(
+    array: Crossbar, number: int, chip: Chip, v_read_v: float, band_s: float, pulses: IntArray
+) -> tuple[Drift, Measurement]:
+    """Reads the cells of array `number` that hold a target and records what came of it.
+
+    Cells whose write ended outside the band are left out. pulses: of each cell so far, (rows, columns). Raises
+    HilError where nothing was written, or all of it was pulsed since.
+    """
+    history = [entry for entry in chip.history() if entry.values.get("array") == number]
+    target_s, written_at_s, pulsed = _written(history, array.shape)
+    known = np.isfinite(target_s)
+    if not known.any():
+        raise HilError(f"array {number}: nothing was written to it with eapu-hil program: there is no target")
+    holds = known & (pulsed == pulses)
+    if not holds.any():
+        raise HilError(
+            f"array {number}: all {int(known.sum())} cells were pulsed again since they were written, by a training "
+            "run or a calibration: their targets are not known"
+        )
+    cells = Cells(*np.nonzero(holds))
+    now_s = array.clock_s()
+    reading = array.read(cells, v_read_v)
+    g_s = np.where(reading.status == CellStatus.OK, reading.g_s, np.nan)
+    targets = Targets(cells, target_s[holds])
+    out = ~(np.abs(g_s - targets.g_target_s) <= band_s)
+    since_s = np.where(out, _out_since(history, array.shape, written_at_s)[holds], np.nan)
+    since_s = np.where(out & np.isnan(since_s), now_s, since_s)
+    drift = Drift(targets, written_at_s[holds], g_s, out, since_s, band_s, int((known & ~holds).sum()))
+    return drift, _recorded(chip, number, drift, now_s)
+
+
+def _recorded(chip: Chip, number: int, drift: Drift, now_s: float) -> Measurement:
+    error_s = (drift.g_s - drift.targets.g_target_s)[np.isfinite(drift.g_s)]
+    rng = np.random.default_rng(0)  # resampling only
+    enough = error_s.size > 2
+    values = {
+        "array": number,
+        "cells": len(drift.targets),
+        "out": int(drift.out.sum()),
+        "band_s": drift.band_s,
+        "overwritten": drift.overwritten,
+        "error_sd_s": bootstrap(np.std, error_s, rng).plain() if enough else None,
+        "error_mean_s": bootstrap(np.mean, error_s, rng).plain() if enough else None,
+    }
+    cells = drift.targets.cells
+    arrays = {
+        "row": cells.row,
+        "col": cells.col,
+        "g_target_s": drift.targets.g_target_s,
+        "g_s": drift.g_s,
+        "out": drift.out,
+        "since_s": drift.since_s,
+    }
+    return chip.record(DRIFT, values, arrays, now_s)
+
+
+def _written(
+    history: list[Measurement], shape: tuple[int, int]
+) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:
+    """Of each cell the last target in S (NaN: none, or the write failed), its bench time, and the pulses by then."""
+    target_s, at_s, pulsed = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape, np.int64)
+    for entry in history:
+        if entry.kind == PROGRAMMED:
+            found = entry.arrays
+            where = found["row"], found["col"]
+            target_s[where] = np.where(found["status"] == CellStatus.OK, found["g_target_s"], np.nan)
+            at_s[where] = entry.clock_s
+            pulsed[where] = found["pulses"]
+    return target_s, at_s, pulsed
+
+
+def _out_since(history: list[Measurement], shape: tuple[int, int], written_at_s: FloatArray) -> FloatArray:
+    """Of each cell the bench time since when every look after its write found it out; NaN where the last did not."""
+    since_s = np.full(shape, np.nan)
+    for entry in history:
+        if entry.kind == DRIFT:
+            where = entry.arrays["row"], entry.arrays["col"]
+            after = entry.clock_s >= written_at_s[where]
+            before_s = since_s[where]
+            now_s = np.where(np.isnan(before_s), entry.clock_s, before_s)
+            since_s[where] = np.where(entry.arrays["out"] & after, now_s, np.nan)
+    return since_s
