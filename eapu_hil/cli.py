@@ -105,7 +105,7 @@ def make_parser() -> ArgumentParser:
         )
     read.add_argument(
         "--after",
-        type=array_commands.amount,
+        type=float,
         default=0.0,
         metavar="SECONDS",
         help="bench time to let pass first; default: none",
@@ -190,7 +190,7 @@ def _add_calibration(found: Any, add: _Adder) -> None:
     drift.add_argument("--array", type=int, default=0, metavar="INDEX", help="which array; default 0")
     drift.add_argument(
         "--after",
-        type=array_commands.amount,
+        type=float,
         default=0.0,
         metavar="SECONDS",
         help="bench time to let pass first",

@@ -96,7 +96,6 @@ def test_what_a_person_reads(capsys: pytest.CaptureFixture[str]) -> None:
         (calibrate("drift"), "measurement 'drift': not in the plan; allowed are forming, write_error"),
         ([*calibrate(), "--array", "3"], "--array 3: the bench has arrays 0 to 0"),
         (["calibrate", "bench.yaml", "--plan", "no"], "plan 'no': not packaged"),
-        (["drift", "bench.yaml", "--after", "-1"], "--after: '-1': expected a number from 0 up"),
         (["drift", "bench.yaml", "--band", "wide"], "--band: 'wide': expected a number from 0 up"),
         (["passport", "show", "none"], "none: not a chip's passport"),
         (["passport", "show", "chip", "99"], "chip: there is no entry 99; there are 1, 2"),
