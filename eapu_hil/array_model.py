@@ -77,6 +77,7 @@ class ArrayModel:
         }
         # A change that a rule asks for is made, also where it is smaller than the band.
         self._recipe = recipe.model_copy(update={"rewrite_in_band": True})
+        self._gains = [bench.chip.line_gains(number) for number in range(len(bench.arrays))]
         self._host: dict[str, HostBackward] = {}
         self._step = 0  # what is written now is written for
         self.network = Network(task.layers(), self._weights_maker(config.backward == "host"))
@@ -84,7 +85,12 @@ class ArrayModel:
     def _weights_maker(self, host_backward: bool) -> Callable[[str, WeightSpec], Weights]:
         def make(name: str, spec: WeightSpec) -> Weights:
             weights = ArrayWeights(
-                spec.matrix_shape, self._bench.arrays, self._tiles[name], self._r_wg[name], self._v_read_v
+                spec.matrix_shape,
+                self._bench.arrays,
+                self._tiles[name],
+                self._r_wg[name],
+                self._v_read_v,
+                self._gains,
             )
             if not host_backward:
                 return weights

@@ -81,6 +81,17 @@ class WriteError:
         return found
 
 
+@dataclass(frozen=True, eq=False)
+class LineGains:
+    """Gain of the products of one array against those computed from read conductances; 1 where it is not known.
+
+    columns: of the forward products, shape (columns,). rows: of the transposed, shape (rows,).
+    """
+
+    columns: FloatArray
+    rows: FloatArray
+
+
 class Chip:
     """The passport in `directory`. Whoever changes it has to own the chip (`own_chip`)."""
 
@@ -189,6 +200,27 @@ class Chip:
                 f"{self._path(entry)}: damaged: {', '.join(names)} must be finite, levels_s rising"
             )
         return WriteError(levels_s, write_s, relax_s, relax_time_s)
+
+    def line_gains(self, array: int) -> LineGains:
+        """From the last `product_accuracy` entry of one array; all 1 without. Raises HilError when it is damaged."""
+        rows, columns = self.passport.shape
+        names = [name for name in self._entry_names() if name.partition("_")[2] == "product_accuracy.yaml"]
+        for name in reversed(names):
+            entry = self._load(name)
+            if entry.values.get("array") != array:
+                continue
+            try:
+                found = [
+                    np.asarray(entry.values[direction]["gain"]["value"], dtype=np.float64)
+                    for direction in ("forward", "transposed")
+                ]
+            except (KeyError, TypeError, ValueError) as error:
+                raise HilError(f"{self._path(entry)}: damaged: {error!r}") from error
+            sizes = [gain.shape for gain in found]
+            if sizes != [(columns,), (rows,)] or not all((gain > 0).all() for gain in found):
+                raise HilError(f"{self._path(entry)}: damaged: a gain above 0 is needed for each line")
+            return LineGains(*found)
+        return LineGains(np.ones(columns), np.ones(rows))
 
     def _path(self, entry: Measurement) -> Path:
         return self._measurements / f"{entry.number:04d}_{entry.kind}.yaml"

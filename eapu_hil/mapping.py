@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eapu_hil.chip import LineGains
 from eapu_hil.hal import ConfigError, Crossbar, Direction, FloatArray, HilError, IntArray
 from eapu_hil.layers import Float32Array
 
@@ -138,6 +139,7 @@ class ArrayWeights:
 
     Each batch ends with a few vectors of 0 V, which measure the offset of every line in the range in use; it is
     subtracted. Small as it is, an offset is the same for every pixel of a gradient and adds up over all of them.
+    Currents are divided by the gain that calibration found for their line.
     """
 
     def __init__(
@@ -147,9 +149,12 @@ class ArrayWeights:
         tiles: Sequence[Tile],
         r_wg: float,
         v_read_v: float,
+        gains: Sequence[LineGains],
     ) -> None:
+        """gains: of the lines of each of `arrays`."""
         self._shape = shape
         self._arrays = arrays
+        self._gains = gains
         self._tiles = tiles
         self._r_wg = r_wg
         self._v_read_v = v_read_v
@@ -170,6 +175,7 @@ class ArrayWeights:
             columns = np.concatenate([tile.plus, tile.minus])
             array, half = self._arrays[tile.array], tile.plus.size
             current_a = array.vmm(v_v[:, tile.inputs], Direction.FORWARD, tile.rows, columns)
+            current_a /= self._gains[tile.array].columns[columns]
             y[:, tile.outputs] += _without_offset(current_a[:, :half] - current_a[:, half:], len(x))
         y *= weight_per_a
         return y
@@ -182,6 +188,7 @@ class ArrayWeights:
             columns = np.concatenate([tile.plus, tile.minus])
             driven_v = np.concatenate([v_v[:, tile.outputs], -v_v[:, tile.outputs]], axis=1)
             current_a = self._arrays[tile.array].vmm(driven_v, Direction.TRANSPOSED, columns, tile.rows)
+            current_a /= self._gains[tile.array].rows[tile.rows]
             x[:, tile.inputs] += _without_offset(current_a, len(d))
         x *= weight_per_a
         return x

@@ -200,3 +200,25 @@ def test_a_new_directory_goes_when_no_chip_came_of_it(tmp_path: Path) -> None:
     with pytest.raises(HilError, match="no device"), own_chip(tmp_path / "chip"):
         raise HilError("no device")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_line_gains_are_those_of_the_array_and_the_last(chip: Chip) -> None:
+    rows, columns = SHAPE
+    assert chip.line_gains(0).rows.tolist() == [1.0] * rows
+    for array, gain in ((0, 1.1), (0, 1.2), (1, 1.3)):
+        values = {"array": array}
+        values |= {
+            "forward": {"gain": {"value": [gain] * columns}},
+            "transposed": {"gain": {"value": [gain] * rows}},
+        }
+        chip.record("product_accuracy", values, NO_ARRAYS, 0.0)
+    assert chip.line_gains(0).columns.tolist() == [1.2] * columns
+    assert chip.line_gains(1).rows.tolist() == [1.3] * rows
+
+
+@pytest.mark.parametrize("gain", [[1.0], None, "x", [0.0] * 64])
+def test_damaged_line_gains_are_named(chip: Chip, gain: object) -> None:
+    values = {"array": 0, "forward": {"gain": {"value": gain}}, "transposed": {"gain": {"value": [1.0]}}}
+    chip.record("product_accuracy", values, NO_ARRAYS, 0.0)
+    with pytest.raises(HilError, match=r"0001_product_accuracy\.yaml: damaged"):
+        chip.line_gains(0)
