@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import model_validator
 
 from eapu_calibration.commissioning import good_cells, record_forming
+from eapu_calibration.gate_curve import GateCurveSettings, measure_gate_curve
 from eapu_calibration.measurement import Found, Progress, Settings
 from eapu_calibration.product_accuracy import ProductSettings, measure_products
 from eapu_calibration.read_noise import ReadNoiseSettings, measure_read_noise
@@ -25,7 +26,7 @@ from eapu_hil.loading import FileModel, Source, load_model
 from eapu_hil.recipe import Recipe
 
 FORMING = "forming"
-MEASUREMENTS = ("write_error", "relaxation", "read_noise", "product_accuracy")
+MEASUREMENTS = ("gate_curve", "write_error", "relaxation", "read_noise", "product_accuracy")
 _LEAST_CELLS = 8 * LEVELS
 
 _LOG = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ ProgressOf = Callable[[str], Progress]
 class Measurements(Settings):
     """The settings of each measurement; one that is left out is not made."""
 
+    gate_curve: GateCurveSettings | None = None
     write_error: WriteErrorSettings | None = None
     relaxation: RelaxationSettings | None = None
     read_noise: ReadNoiseSettings | None = None
@@ -172,6 +174,7 @@ def _measured(
     if name == "write_error":
         return write_error(array, cells, recipe, settings, rng)
     measure = {
+        "gate_curve": measure_gate_curve,
         "relaxation": measure_relaxation,
         "read_noise": measure_read_noise,
         "product_accuracy": measure_products,

@@ -26,6 +26,21 @@ def draw(entry: Measurement, path: Path) -> bool:
     return True
 
 
+def _gate_curve(values: Mapping[str, Any], axes: Sequence[Axes]) -> None:
+    gate_v = values["gate_v"]
+    _interval_bars(axes[0], gate_v, values["g_s"], BLUE, "mean of the cells")
+    slope, threshold_v = values["slope_s_per_v"]["value"], values["threshold_v"]["value"]
+    inside = np.linspace(threshold_v, max(gate_v), 2)
+    axes[0].plot(inside, 1e6 * slope * (inside - threshold_v), color=GREY, linewidth=0.9, linestyle=(0, (4, 3)),
+                 label=f"{1e6 * slope:.1f} µS/V from {threshold_v:.2f} V")  # fmt: skip
+    _interval_bars(axes[1], gate_v, values["cell_sd_s"], BLUE, "cell to cell")
+    _interval_bars(axes[1], gate_v, values["cycle_sd_s"], VERMILLION, "cycle to cycle")
+    for axis in axes:
+        axis.legend()
+        axis.set_ylim(bottom=0)
+    _titles(axes, "Conductance after a SET (µS)", "Its spread, sd (µS)", "gate (V)")
+
+
 def _write_error(values: Mapping[str, Any], axes: Sequence[Axes]) -> None:
     levels, cells = _micro(values["levels_s"]), np.asarray(values["cells"])
     after = f"change in {values['relax_time_s']:g} s"
@@ -81,6 +96,7 @@ def _product_accuracy(values: Mapping[str, Any], axes: Sequence[Axes]) -> None:
 
 
 _DRAWINGS = {
+    "gate_curve": _gate_curve,
     "write_error": _write_error,
     "relaxation": _relaxation,
     "read_noise": _read_noise,

@@ -24,6 +24,14 @@ def _forming(values: Mapping[str, Any]) -> str:
     return f"{values['formed']} of {values['cells']} cells formed{at}; {values['bad']} bad"
 
 
+def _gate_curve(values: Mapping[str, Any]) -> str:
+    slope, threshold = values["slope_s_per_v"], values["threshold_v"]
+    return (
+        f"{1e6 * slope['value']:.1f} uS/V ({1e6 * slope['low']:.1f}-{1e6 * slope['high']:.1f}) from "
+        f"{threshold['value']:.3f} V ({threshold['low']:.3f}-{threshold['high']:.3f})"
+    )
+
+
 def _write_error(values: Mapping[str, Any]) -> str:
     sigma_s = np.hypot(values["sigma_write_s"], values["sigma_relax_s"])
     return (
@@ -84,6 +92,7 @@ def _calibration(values: Mapping[str, Any]) -> str:
 
 _WORDS = {
     "forming": _forming,
+    "gate_curve": _gate_curve,
     "write_error": _write_error,
     "relaxation": _relaxation,
     "read_noise": _read_noise,

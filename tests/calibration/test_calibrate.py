@@ -39,7 +39,13 @@ def made(bench: Bench, *names: str, progress_of: Callable[[str], Progress] = sil
 
 @pytest.mark.parametrize("name", ["quick", "full"])
 def test_packaged_plans_have_all_measurements(name: str) -> None:
-    assert load_plan(name).names == ["write_error", "relaxation", "read_noise", "product_accuracy"]
+    assert load_plan(name).names == [
+        "gate_curve",
+        "write_error",
+        "relaxation",
+        "read_noise",
+        "product_accuracy",
+    ]
 
 
 def test_a_wrong_plan_says_what_is_allowed(tmp_path: Path) -> None:
@@ -52,7 +58,7 @@ def test_a_wrong_plan_says_what_is_allowed(tmp_path: Path) -> None:
     ):
         load_plan(path)
     path.write_text("measurements: {}\n")
-    with pytest.raises(ConfigError, match="at least one of write_error, relaxation"):
+    with pytest.raises(ConfigError, match="at least one of gate_curve, write_error"):
         load_plan(path)
     with pytest.raises(ConfigError, match=r"plan 'quik': not packaged, did you mean 'quick'"):
         load_plan("quik")

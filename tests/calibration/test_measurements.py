@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from eapu_calibration.forming import form
+from eapu_calibration.gate_curve import GateCurveSettings, measure_gate_curve
 from eapu_calibration.measurement import Found
 from eapu_calibration.product_accuracy import ProductSettings, measure_products
 from eapu_calibration.read_noise import ReadNoiseSettings, measure_read_noise
@@ -34,6 +35,7 @@ LAW = {
     "relaxation.mean_per_decade_s": [-0.2e-6, -0.2e-6],
 }
 RELAXATION = RelaxationSettings(cells=1500, levels=3, times_s=[0.1, 1.0, 100.0, 1e4], batch=150, batch_s=1.0)
+GATE = GateCurveSettings(cells=500, steps=12, repeats=4)
 NOISE = ReadNoiseSettings(cells=500, levels=3, reads=200, settle_s=100.0, interval_s=0.1)
 PRODUCTS = ProductSettings(vectors=64, v_in_v=0.2, reads=8, settle_s=1000.0, batch=20)
 
@@ -56,6 +58,24 @@ def run(
 
 def inside(estimates: Any, truth: float) -> list[bool]:
     return [one["low"] <= truth <= one["high"] for one in estimates]
+
+
+def test_the_gate_curve_is_found(open_twin: OpenTwin) -> None:
+    """The preset's transistor: 40 uS/V from 0.7 V, thresholds with sd 30 mV, slopes with 5 %; noise 0.6 uS and 6 %."""
+    values = run(measure_gate_curve, open_twin((32, 16), **QUIET, **{"relaxation.enabled": False}), GATE)
+    assert values["slope_s_per_v"]["value"] == pytest.approx(40e-6, rel=0.03)
+    assert values["threshold_v"]["value"] == pytest.approx(0.7, abs=0.03)
+    assert values["slope_s_per_v"]["low"] < values["slope_s_per_v"]["value"] < values["slope_s_per_v"]["high"]
+    middle = int(np.argmin(np.abs(np.asarray(values["g_s"]["value"]) - 20e-6)))
+    g_s = values["g_s"]["value"][middle]
+    assert values["cell_sd_s"]["value"][middle] == pytest.approx(np.hypot(1.2e-6, 0.05 * g_s), rel=0.2)
+    assert values["cycle_sd_s"]["value"][middle] == pytest.approx(np.hypot(0.6e-6, 0.06 * g_s), rel=0.2)
+
+
+def test_a_gate_ramp_that_misses_the_window_is_an_error(open_twin: OpenTwin) -> None:
+    bench = open_twin((16, 16), **{"gate.threshold_v": 2.6})
+    with pytest.raises(HilError, match="lead into the window of the recipe; 3 are needed"):
+        run(measure_gate_curve, bench, GATE)
 
 
 def test_the_law_of_relaxation_is_found(open_twin: OpenTwin) -> None:
