@@ -1,8 +1,8 @@
 """Gate voltage to SET conductance: where a SET of full strength from the lowest state ends, by gate voltage.
 
-The access transistor limits the current of a SET, so the gate sets the conductance it ends at, but never below the state
-it began at: voltages that lead no higher than a RESET ends say nothing of the transistor. The order of the gate voltages
-is drawn anew for each repeat, so that wear and drift do not look like the curve.
+The access transistor limits the current of a SET, so the gate sets the conductance it ends at, but never below the
+state it began at: voltages that lead no higher than a RESET ends say nothing of the transistor. The order of the gate
+voltages is drawn anew for each repeat, so that wear and drift do not look like the curve.
 """
 
 from __future__ import annotations
