@@ -21,7 +21,7 @@ from eapu_calibration.read_noise import ReadNoiseSettings, measure_read_noise
 from eapu_calibration.relaxation import RelaxationSettings, measure_relaxation
 from eapu_calibration.write_error import LEVELS, WriteErrorSettings, write_error
 from eapu_hil.chip import Chip, Measurement
-from eapu_hil.hal import ConfigError, Crossbar, HilError
+from eapu_hil.hal import Cells, CellStatus, ConfigError, Crossbar, HilError, Targets
 from eapu_hil.loading import FileModel, Source, load_model
 from eapu_hil.recipe import Recipe
 
@@ -88,8 +88,9 @@ def calibrate(
 ) -> list[Measurement]:
     """Makes the measurements `names` (of `chosen_names`) on array `number`; returns their entries.
 
-    Overwrites cells. Goes on with a calibration of the same plan and names that was stopped. progress_of: gives what
-    a measurement tells its progress. Raises HilError for an array that was never formed, unless `forming` is asked.
+    Overwrites cells; at the end all that can be written are in the lowest state. Goes on with a calibration of the
+    same plan and names that was stopped. progress_of: gives what a measurement tells its progress.
+    Raises HilError for an array that was never formed, unless `forming` is asked.
     """
     if FORMING not in names and not is_formed(chip, number):
         raise HilError(
@@ -97,18 +98,14 @@ def calibrate(
             f"{FORMING!r} (a fresh chip is not formed unasked)"
         )
     begun = _begun(array, number, chip, recipe, plan, names, seed)
-    done = {entry.kind: entry for entry in chip.history() if entry.values.get("calibration") == begun.number}
+    done = _done(chip, number, begun)
     for name in names:
         if name in done:
             _LOG.info("%s: measured already, entry %d", name, done[name].number)
             continue
         progress = progress_of(name)
         if name == FORMING:
-            record_forming(number, array, chip, recipe)
-            entry = chip.latest(FORMING)
-            if entry is None:  # it was written a moment ago
-                raise HilError(f"{chip.directory}: the entry of the forming is gone")
-            done[name] = entry
+            done[name] = record_forming(number, array, chip, recipe)
             progress(1.0)
             continue
         rng = np.random.default_rng([begun.values["seed"], MEASUREMENTS.index(name)])
@@ -124,7 +121,25 @@ def calibrate(
         done[name] = chip.record(name, values, found.arrays, array.clock_s())
         array.ground()
         progress(1.0)
+    _lower(array, number, chip, recipe)
     return [done[name] for name in names]
+
+
+def _done(chip: Chip, number: int, begun: Measurement) -> dict[str, Measurement]:
+    """What a calibration has measured so far, by name. Forming does not say for which calibration it was made."""
+    entries = [entry for entry in chip.history() if entry.number > begun.number]
+    return {
+        entry.kind: entry
+        for entry in entries
+        if entry.values.get("calibration") == begun.number
+        or (entry.kind == FORMING and entry.values["array"] == number)
+    }
+
+
+def _lower(array: Crossbar, number: int, chip: Chip, recipe: Recipe) -> None:
+    """Cells that hold nothing should neither draw current nor make noise: all that can be written go to `g_min_s`."""
+    cells = Cells(*np.nonzero(chip.bad_cells(number) == CellStatus.OK))
+    array.program(Targets(cells, np.full(len(cells), recipe.g_min_s)), recipe)
 
 
 def is_formed(chip: Chip, number: int) -> bool:
@@ -150,12 +165,10 @@ def _begun(
         "seed": seed,
     }
     last = chip.latest("calibration")
-    if last is not None and dict(last.values) == wanted:
-        made = {entry.kind for entry in chip.history() if entry.values.get("calibration") == last.number}
-        if not made.issuperset(set(names) - {FORMING}):
-            _LOG.info("going on with calibration %d", last.number)
-            return last
-    return chip.record("calibration", wanted, {}, array.clock_s())
+    if last is None or dict(last.values) != wanted or not set(names) - _done(chip, number, last).keys():
+        return chip.record("calibration", wanted, {}, array.clock_s())
+    _LOG.info("going on with calibration %d", last.number)
+    return last
 
 
 def _measured(

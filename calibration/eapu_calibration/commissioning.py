@@ -8,7 +8,7 @@ import numpy as np
 
 from eapu_calibration.forming import exercise, form
 from eapu_calibration.write_error import LEVELS, WriteErrorSettings, write_error
-from eapu_hil.chip import Chip
+from eapu_hil.chip import Chip, Measurement
 from eapu_hil.hal import Cells, CellStatus, Crossbar, HilError, Targets
 from eapu_hil.recipe import Recipe
 
@@ -58,8 +58,8 @@ def good_cells(
     return Cells(chosen // array.shape[1], chosen % array.shape[1])
 
 
-def record_forming(number: int, array: Crossbar, chip: Chip, recipe: Recipe) -> None:
-    """Forms and exercises every cell of array `number`; what came of it goes into the passport."""
+def record_forming(number: int, array: Crossbar, chip: Chip, recipe: Recipe) -> Measurement:
+    """Forms and exercises every cell of array `number`; returns the entry of the passport that says what came of it."""
     cells = Cells.all(array.shape)
     forming = form(array, cells, recipe)
     status = exercise(array, cells, recipe)
@@ -72,6 +72,6 @@ def record_forming(number: int, array: Crossbar, chip: Chip, recipe: Recipe) -> 
         "v_form_median_v": float(np.median(forming.v_form_v[formed])) if formed.any() else None,
     }
     maps = {**vars(forming), "status": status}
-    chip.record(
+    return chip.record(
         "forming", values, {name: value.reshape(array.shape) for name, value in maps.items()}, array.clock_s()
     )

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from eapu_calibration.calibrate import FORMING, Plan, calibrate, chosen_names, load_plan
 from eapu_calibration.measurement import Progress
 
 from eapu_hil.bench import Bench
 from eapu_hil.chip import Measurement
-from eapu_hil.hal import ConfigError, HilError, TransportError
+from eapu_hil.hal import Cells, ConfigError, HilError, TransportError
 
 OpenTwin = Callable[..., Bench]
 PLAN = {
@@ -90,6 +91,8 @@ def test_each_measurement_is_an_entry(open_twin: OpenTwin) -> None:
         assert entry.values["array"] == 0
         assert entry.values["bench_time_s"] > 0
     assert bench.chip.write_error().sigma_s(20e-6) > 0  # what the trainer takes
+    g_s = bench.arrays[0].read(Cells.all((32, 16)), bench.recipe.v_read_v).g_s
+    assert np.median(g_s) < 2e-6  # cells that hold nothing draw no current
     again = made(bench, "read_noise")
     assert [entry.number for entry in again] == [7]
     assert len(bench.chip.history()) == 7
@@ -103,18 +106,18 @@ def test_a_stopped_calibration_goes_on(open_twin: OpenTwin) -> None:
             raise TransportError("the line is cut")
         return nothing
 
-    made(bench, FORMING)
+    names = (FORMING, "write_error", "read_noise", "product_accuracy")
     with pytest.raises(TransportError):
-        made(bench, progress_of=cut)
-    assert [entry.kind for entry in bench.chip.history()][2:] == ["calibration", "write_error"]
+        made(bench, *names, progress_of=cut)
+    assert [entry.kind for entry in bench.chip.history()] == ["calibration", FORMING, "write_error"]
     begun: list[str] = []
 
     def counted(name: str) -> Progress:
         begun.append(name)
         return nothing
 
-    found = made(bench, progress_of=counted)
+    found = made(bench, *names, progress_of=counted)
     assert begun == ["read_noise", "product_accuracy"]
-    assert [entry.values["calibration"] for entry in found] == [3, 3, 3]
-    assert [entry.number for entry in found] == [4, 5, 6]
-    assert made(bench)[0].number == 8  # that one was finished: this is a new one
+    assert [entry.values["calibration"] for entry in found[1:]] == [1, 1, 1]
+    assert [entry.number for entry in found] == [2, 3, 4, 5]
+    assert made(bench, *names)[0].number == 7  # that one was finished: this is a new one
