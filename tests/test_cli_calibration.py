@@ -80,7 +80,7 @@ def test_what_a_person_reads(capsys: pytest.CaptureFixture[str]) -> None:
     assert "of bench time" in out
     assert main(["passport", "show", "chip"]) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert "begun on array 0: forming, write_error, relaxation, read_noise, product_accuracy" in out
+    assert "begun on array 0: write_error, relaxation, read_noise, product_accuracy" in out
     assert "of 768 cells formed" in out
     assert main(["passport", "show", "chip", "4"]) == 0
     assert yaml.safe_load(capsys.readouterr().out)["kind"] == "relaxation"

@@ -159,7 +159,7 @@ def _begun(
     """The entry of this calibration: that of the last one if it is the same and was not finished."""
     wanted: dict[str, Any] = {
         "array": number,
-        "names": list(names),
+        "names": [name for name in names if name != FORMING],  # it is not asked for again when this goes on
         "plan": plan.model_dump(mode="json"),
         "recipe": recipe.model_dump(mode="json"),
         "seed": seed,

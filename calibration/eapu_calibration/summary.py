@@ -87,7 +87,7 @@ def _drift(values: Mapping[str, Any]) -> str:
 
 
 def _calibration(values: Mapping[str, Any]) -> str:
-    return f"begun on array {values['array']}: {', '.join(values['names'])}"
+    return f"begun on array {values['array']}: {', '.join(values['names']) or 'forming'}"
 
 
 _WORDS = {
