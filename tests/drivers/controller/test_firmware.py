@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,12 @@ class TestCalibration:
 
 
 class TestGround:
-    def test_control_c_in_the_middle_of_a_train_grounds_and_the_board_goes_on_working(self, bed: Bed) -> None:
+    def test_control_c_in_the_middle_of_a_train_grounds_and_the_board_goes_on_working(
+        self, bed: Bed, request: pytest.FixtureRequest
+    ) -> None:
+        # Jobs in the background of a shell are started with SIGINT ignored.
+        request.addfinalizer(partial(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT)))
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         train = Pulses.same(CELLS, Polarity.SET, 1.0, 1.0, 1e-7, 60000)
 
         noticed = threading.Event()
