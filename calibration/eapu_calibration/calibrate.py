@@ -26,7 +26,14 @@ from eapu_hil.loading import FileModel, Source, load_model
 from eapu_hil.recipe import Recipe
 
 FORMING = "forming"
-MEASUREMENTS = ("gate_curve", "write_error", "relaxation", "read_noise", "product_accuracy")
+_MEASURE: dict[str, Callable[..., Found]] = {  # each with settings of its own
+    "gate_curve": measure_gate_curve,
+    "write_error": write_error,
+    "relaxation": measure_relaxation,
+    "read_noise": measure_read_noise,
+    "product_accuracy": measure_products,
+}
+MEASUREMENTS = tuple(_MEASURE)
 _LEAST_CELLS = 8 * LEVELS
 
 _LOG = logging.getLogger(__name__)
@@ -184,12 +191,4 @@ def _measured(
     settings = getattr(plan.measurements, name)
     count = getattr(settings, "cells", array.shape[0] * array.shape[1])
     cells = good_cells(array, chip, number, count, rng, _LEAST_CELLS)
-    if name == "write_error":
-        return write_error(array, cells, recipe, settings, rng)
-    measure = {
-        "gate_curve": measure_gate_curve,
-        "relaxation": measure_relaxation,
-        "read_noise": measure_read_noise,
-        "product_accuracy": measure_products,
-    }[name]
-    return measure(array, cells, recipe, settings, rng, progress)  # type: ignore[operator, no-any-return]
+    return _MEASURE[name](array, cells, recipe, settings, rng, progress)

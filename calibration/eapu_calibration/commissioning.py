@@ -34,7 +34,8 @@ def commission(arrays: Sequence[Crossbar], chip: Chip, recipe: Recipe, seed: int
     array = arrays[0]
     rng = np.random.default_rng([seed, SEED_STREAM])
     cells = good_cells(array, chip, 0, CELLS_MEASURED, rng, least=8 * LEVELS)
-    found = write_error(array, cells, recipe, WriteErrorSettings(cells=CELLS_MEASURED, relax_time_s=1.0), rng)
+    settings = WriteErrorSettings(cells=CELLS_MEASURED, relax_time_s=1.0)
+    found = write_error(array, cells, recipe, settings, rng, lambda _: None)
     # Cells that hold no weight should neither draw current nor make noise.
     array.program(Targets(cells, np.full(len(cells), recipe.g_min_s)), recipe)
     values = {**found.values, "array": 0, "recipe": recipe.model_dump(mode="json")}

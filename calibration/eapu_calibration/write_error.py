@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import PositiveFloat, PositiveInt
 
-from eapu_calibration.measurement import Found, Settings
+from eapu_calibration.measurement import Found, Progress, Settings
 from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, HilError, IntArray, Targets
 from eapu_hil.recipe import Recipe
 
@@ -42,10 +42,17 @@ class WriteErrorTable:
 
 
 def write_error(
-    array: Crossbar, cells: Cells, recipe: Recipe, settings: WriteErrorSettings, rng: np.random.Generator
+    array: Crossbar,
+    cells: Cells,
+    recipe: Recipe,
+    settings: WriteErrorSettings,
+    rng: np.random.Generator,
+    progress: Progress,
 ) -> Found:
     """`measure_write_error` as an entry of the passport."""
-    return Found(vars(measure_write_error(array, cells, recipe, settings.relax_time_s, rng)), {})
+    found = Found(vars(measure_write_error(array, cells, recipe, settings.relax_time_s, rng)), {})
+    progress(1.0)
+    return found
 
 
 def measure_write_error(
