@@ -1,4 +1,4 @@
-"""The commands `calibrate`, `drift` and `passport`. Each returns what --json prints."""
+"""The commands `calibrate`, `drift`, `fit-twin` and `passport`. Each returns what --json prints."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from eapu_hil.array_commands import chosen_array, open_as_it_is, require_free
 from eapu_hil.cellcsv import write_targets
 from eapu_hil.chip import Chip, Measurement
 from eapu_hil.hal import ConfigError
+from eapu_hil.loading import load_model
 from eapu_hil.quantities import MISSING, duration
 from eapu_hil.storage import plain, storage_errors
 from eapu_hil.terminal import Terminal, measurement_bars
@@ -81,6 +83,36 @@ def drift(args: Namespace, terminal: Terminal) -> dict[str, Any]:
             "out_for_s": now_s - found.since_s[found.out],
         },
         "out": args.out if len(refresh) else None,
+    }
+
+
+def fit(args: Namespace, terminal: Terminal) -> dict[str, Any]:
+    """Makes a twin preset of what was measured on a chip."""
+    from eapu_calibration.fit_twin import estimate_words, fit_twin
+
+    from eapu_hil.twin.preset import TwinPreset
+
+    require_free(args.out)
+    chip = Chip.open(args.chip)
+    base = load_model(TwinPreset, args.base, [], "presets")
+    found = fit_twin(chip, args.array, base, np.random.default_rng(args.seed))
+    passport = chip.passport
+    description = f"fitted to array {args.array} of {passport.model}, {passport.serial}"
+    text = found.text(args.out.stem, description)
+    with storage_errors(args.out), args.out.open("x", encoding="utf-8") as file:
+        file.write(text)
+    rows = [[one.key, estimate_words(one), str(one.entry)] for one in found.fitted]
+    terminal.table(["fitted", "value (95 % interval)", "entry"], rows)
+    terminal.table([f"as in {base.name}", "because"], [[one.keys, one.reason] for one in found.kept])
+    if found.relaxation_ks:
+        worst = max(found.relaxation_ks.values())
+        terminal.say(f"changes of conductance lie within {worst:.3f} of the fitted law (Kolmogorov-Smirnov)")
+    terminal.say(f"{args.out}: name it as `preset` of a bench file")
+    return {
+        "preset": args.out,
+        "fitted": {one.key: {**one.estimate.plain(), "entry": one.entry} for one in found.fitted},
+        "kept": {one.keys: one.reason for one in found.kept},
+        "relaxation_ks": [{"age_s": age_s, "distance": ks} for age_s, ks in found.relaxation_ks.items()],
     }
 
 

@@ -202,6 +202,22 @@ def _add_calibration(found: Any, add: _Adder) -> None:
         "--out", type=Path, metavar="FILE", help="the CSV file of what to write again, to make"
     )
 
+    fit = add("fit-twin", calibration_commands.fit, "a twin preset from what was measured on a chip")
+    fit.add_argument("chip", type=Path, help="directory of the chip's passport")
+    fit.add_argument(
+        "-o", "--out", type=Path, required=True, metavar="PRESET.yaml", help="the preset, to make"
+    )
+    fit.add_argument("--array", type=int, default=0, metavar="INDEX", help="which array; default 0")
+    fit.add_argument(
+        "--base",
+        default="rram_180nm",
+        metavar="PRESET",
+        help="path or packaged name: where values come from that nothing was measured for; default: %(default)s",
+    )
+    fit.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of the resampling; default: %(default)s"
+    )
+
     passport = found.add_parser("passport", help="what was measured on a chip")
     add_view = _Adder(passport.add_subparsers(title="views", required=True, metavar="VIEW"))
     show = add_view("show", calibration_commands.show, "the measurements of a chip, or one of them")

@@ -130,3 +130,17 @@ def test_drift_names_what_to_write_again(capsys: pytest.CaptureFixture[str]) -> 
     assert not Path("none.csv").exists()
     assert main(["drift", "bench.yaml", "--out", "refresh.csv"]) == 2
     assert "refresh.csv: already exists" in capsys.readouterr().err
+
+
+def test_fit_twin_makes_a_preset_that_a_bench_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    said(capsys, *calibrate("forming", "write_error"))
+    found = said(capsys, "fit-twin", "chip", "-o", "mine.yaml")
+    assert found["preset"] == "mine.yaml"
+    assert found["fitted"]["forming.v_form_v"]["low"] < 2.8 < found["fitted"]["forming.v_form_v"]["high"]
+    assert "was not measured" in found["kept"]["relaxation.*"]
+    Path("twin.yaml").write_text(yaml.safe_dump({**BENCH, "chip": "other", "preset": "mine.yaml"}))
+    assert main(["check", "twin.yaml"]) == 0
+    capsys.readouterr()
+
+    assert main(["fit-twin", "chip", "-o", "mine.yaml"]) == 2
+    assert "already exists" in capsys.readouterr().err

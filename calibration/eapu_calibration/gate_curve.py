@@ -19,6 +19,7 @@ from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, HilError, Pola
 from eapu_hil.recipe import Recipe
 
 CELLS_MIN = 20
+RESETS = 3  # one leaves a cell wherever its spread takes it, up to half of the window; the next begin there
 
 
 class GateCurveSettings(Settings):
@@ -49,7 +50,12 @@ def measure_gate_curve(
     g_s = np.full((settings.repeats, settings.steps, len(cells)), np.nan)
     lowest_s = np.full_like(g_s, np.nan)
     lower = Pulses.same(
-        cells, Polarity.RESET, recipe.reset.amplitude.stop_v, recipe.reset.gate_v, recipe.reset.width_s
+        cells,
+        Polarity.RESET,
+        recipe.reset.amplitude.stop_v,
+        recipe.reset.gate_v,
+        recipe.reset.width_s,
+        RESETS,
     )
     done = 0
     for number, repeat in enumerate(g_s):

@@ -1,0 +1,202 @@
+"""A twin preset from a passport: every parameter that the measurements support, the others as the base preset has them.
+
+Each fitted value comes with its 95 % interval and the entry that it came from; each that is kept says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from scipy import stats
+
+from eapu_calibration.fit_noise import FLICKER, WHITE, fit_read_noise
+from eapu_calibration.fit_relaxation import FLOOR_MARGIN, RelaxationFit, fit_relaxation
+from eapu_calibration.fit_switching import Fits, fit_forming, fit_gate_curve
+from eapu_calibration.statistics import Estimate, share
+from eapu_hil.chip import Chip, Measurement
+from eapu_hil.hal import CellStatus, HilError, IntArray
+from eapu_hil.storage import plain
+from eapu_hil.twin.preset import TwinPreset
+
+LINES_MIN = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """One parameter, by its dotted key. estimate: SI, or lists over the nodes of a table. entry: of the passport."""
+
+    key: str
+    estimate: Estimate
+    entry: int
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Parameters that stay as they are in the base preset, and why."""
+
+    keys: str
+    reason: str
+
+
+@dataclass(eq=False)
+class TwinFit:
+    """What came of it. relaxation_ks: Kolmogorov-Smirnov distance of the changes to the fitted law, by age in s."""
+
+    base: TwinPreset
+    fitted: list[Fitted] = field(default_factory=list)
+    kept: list[Kept] = field(default_factory=list)
+    relaxation_ks: dict[float, float] = field(default_factory=dict)
+
+    def value(self, key: str) -> float:
+        """A parameter as fitted, or else as the base preset has it."""
+        for one in self.fitted:
+            if one.key == key:
+                return float(one.estimate.value)
+        section, name = key.split(".")
+        return float(getattr(getattr(self.base, section), name))
+
+    def preset(self, name: str, description: str) -> TwinPreset:
+        """The base preset with the fitted values in it."""
+        content = self.base.model_dump(mode="json")
+        content |= {"name": name, "description": description}
+        for one in self.fitted:
+            section, key = one.key.split(".")
+            content[section][key] = plain(np.asarray(one.estimate.value))
+        return TwinPreset.model_validate(content)
+
+    def text(self, name: str, description: str) -> str:
+        """The preset as YAML, with what was fitted and what was not as comments in front of it."""
+        lines = [f"# {description}", "# Fitted, with 95 % intervals and the entry of the passport:"]
+        lines += [f"#   {one.key}: {_words(one.estimate)}, entry {one.entry}" for one in self.fitted]
+        lines += [f"#   {_ks_words(self.relaxation_ks)}"] if self.relaxation_ks else []
+        lines += [f"# As in {self.base.name}:"]
+        lines += [f"#   {one.keys}: {one.reason}" for one in self.kept]
+        content = self.preset(name, description).model_dump(mode="json")
+        return "\n".join(lines) + "\n" + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def fit_twin(chip: Chip, array: int, base: TwinPreset, rng: np.random.Generator) -> TwinFit:
+    """Fits the twin to the last measurements of one array. Raises HilError when nothing can be fitted."""
+    found = TwinFit(base)
+
+    def attempt(kind: str, keys: str, fit: Callable[[Measurement], Fits]) -> None:
+        entry = _latest(chip, array, kind)
+        if entry is None:
+            found.kept.append(Kept(keys, f"{kind} was not measured"))
+            return
+        try:
+            fits = fit(entry)
+        except HilError as error:
+            found.kept.append(Kept(keys, str(error)))
+            return
+        found.fitted += [Fitted(key, estimate, entry.number) for key, estimate in fits.items()]
+
+    attempt("forming", "forming.v_form_v, v_form_sd_v", fit_forming)
+    attempt("forming", "faults.stuck_fraction", _stuck)
+    attempt("product_accuracy", "adc.gain_error_sd", _gain_error)
+    attempt("read_noise", "read_noise.white_*, flicker_*", lambda entry: fit_read_noise(entry, base, rng))
+    gain, slow = found.value("adc.gain_error_sd"), _slow_relative(found)
+    attempt(
+        "gate_curve",
+        "gate.*, variation.gate_*, write_noise.set_*",
+        lambda entry: fit_gate_curve(entry, found.value(WHITE), slow, gain),
+    )
+    attempt("relaxation", "relaxation.*", lambda entry: _relaxation(entry, found, rng))
+    if not found.fitted:
+        raise HilError(f"{chip.directory}: array {array}: nothing measured that a twin could be fitted to")
+    found.kept += [
+        Kept("window, endurance, timing, dac, adc.bits and ranges", "not estimated from a passport"),
+        Kept("set, reset, variation.v_*, write_noise.reset_*", "no entry has the response to single pulses"),
+        Kept("forming.g_*, faults.g_*", "a fresh cell lies below the converter's offset, a stuck one above its range"),
+        Kept("rtn, circuit, adc.offset_error_sd", "not told apart from other causes by the entries of the passport"),
+    ]  # fmt: skip
+    return found
+
+
+def _latest(chip: Chip, array: int, kind: str) -> Measurement | None:
+    entries = [entry for entry in chip.history() if entry.kind == kind and entry.values.get("array") == array]
+    return entries[-1] if entries else None
+
+
+def _slow_relative(found: TwinFit) -> float:
+    """sd of the slow fluctuation of a cell over all its decades, of the conductance."""
+    law = found.base.read_noise
+    decades = round(np.log10(law.tau_max_s / law.tau_min_s)) + 1
+    return found.value(FLICKER) * float(np.sqrt(decades)) * law.enabled
+
+
+def _stuck(entry: Measurement) -> Fits:
+    status = np.asarray(entry.arrays["status"])
+    return {"faults.stuck_fraction": share(int((status == CellStatus.STUCK).sum()), status.size)}
+
+
+def _gain_error(entry: Measurement) -> Fits:
+    """Read and product converters have gains of their own: the ratio of two scatters by sqrt(2) of one."""
+    gain = np.asarray(entry.values["forward"]["gain"]["value"])
+    low = np.asarray(entry.values["forward"]["gain"]["low"])
+    high = np.asarray(entry.values["forward"]["gain"]["high"])
+    if gain.size < LINES_MIN:
+        raise HilError(f"{gain.size} columns; {LINES_MIN} are needed for a spread over lines")
+    freedom = gain.size - 1
+    known = float(np.mean(np.square((high - low) / (2 * 1.96))))
+    scatter = float(gain.var(ddof=1))
+    if scatter < 2 * known:
+        raise HilError("the gains of the lines differ by no more than they are known to")
+    ends = freedom * scatter / stats.chi2.ppf([0.5, 0.975, 0.025], freedom)
+    ends[0] = scatter
+    return {"adc.gain_error_sd": Estimate(*(np.sqrt(np.maximum(ends - known, 0.0) / 2)))}
+
+
+def _relaxation(entry: Measurement, found: TwinFit, rng: np.random.Generator) -> Fits:
+    law = found.base.read_noise
+    tau_s = np.geomspace(law.tau_min_s, law.tau_max_s, round(np.log10(law.tau_max_s / law.tau_min_s)) + 1)
+    fit = fit_relaxation(entry, found.value(FLICKER), tau_s, rng)
+    found.relaxation_ks = fit.ks
+    order = np.argsort(fit.g_s)
+    # The floor cuts the changes of the lowest state off: its values reproduce them, but are not those of the law.
+    cut_off = fit.g_s[order] <= FLOOR_MARGIN * float(entry.values["recipe"]["g_min_s"])
+    table = {
+        "relaxation.variance_1s_s2": _column(fit, order, cut_off, 0, 1e-12),
+        "relaxation.variance_per_decade_s2": _column(fit, order, cut_off, 1, 1e-12),
+        "relaxation.mean_1s_s": _column(fit, order, cut_off, 2, 1e-6),
+        "relaxation.mean_per_decade_s": _column(fit, order, cut_off, 3, 1e-6),
+    }
+    g_s = fit.g_s[order]
+    tail = Estimate(*map(np.asarray, fit.tail_log_sd))
+    return {"relaxation.g_s": Estimate(g_s, g_s, g_s), **table, "relaxation.tail_log_sd": tail}
+
+
+def _column(
+    fit: RelaxationFit, order: IntArray, cut_off: NDArray[np.bool_], number: int, scale: float
+) -> Estimate:
+    ends = np.array([fit.levels[level].interval(number) for level in order]).T
+    ends = scale * (np.exp(ends) if number < 2 else ends)
+    ends[1:, cut_off] = np.nan
+    return Estimate(*ends)
+
+
+def estimate_words(fitted: Fitted) -> str:
+    """Value and interval of a parameter; of a table, the range of its values."""
+    if np.ndim(fitted.estimate.value) == 0:
+        return _words(fitted.estimate)
+    values = np.asarray(fitted.estimate.value)
+    return f"{values.size} values, {values.min():.4g} to {values.max():.4g}"
+
+
+def _words(estimate: Estimate) -> str:
+    def one(value: float, low: float, high: float) -> str:
+        if np.isnan(low):
+            return f"{value:.4g} (no interval: cut off by the floor)"
+        return f"{value:.4g}" if low == high else f"{value:.4g} ({low:.4g} to {high:.4g})"
+
+    parts = np.broadcast(estimate.value, estimate.low, estimate.high)
+    return "; ".join(one(*map(float, part)) for part in parts)
+
+
+def _ks_words(distances: dict[float, float]) -> str:
+    told = ", ".join(f"{distance:.3f} at {age_s:.3g} s" for age_s, distance in distances.items())
+    return f"relaxation: distance of the changes to the law (Kolmogorov-Smirnov) {told}"
