@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_calibration.fit_switching import Fits
-from eapu_calibration.statistics import Estimate, bootstrap
+from eapu_calibration.statistics import Estimate, Fits, bootstrap
 from eapu_hil.chip import Measurement
 from eapu_hil.hal import FloatArray, HilError, IntArray
 from eapu_hil.twin.preset import TwinPreset
@@ -59,10 +58,7 @@ def _quiet(g_us: FloatArray, level: IntArray, usable: NDArray[np.bool_]) -> NDAr
 
 
 def _flicker_shape(lag_s: NDArray[np.floating], base: TwinPreset) -> FloatArray:
-    law = base.read_noise
-    decades = round(np.log10(law.tau_max_s / law.tau_min_s)) + 1
-    tau_s = law.tau_min_s * 10.0 ** np.arange(decades)
-    return np.asarray(-np.expm1(-lag_s[:, None] / tau_s).sum(axis=1))
+    return np.asarray(-np.expm1(-lag_s[:, None] / base.read_noise.taus_s()).sum(axis=1))
 
 
 def _converter_us2(entry: Measurement, base: TwinPreset) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import optimize, stats
 
 from eapu_calibration.likelihood import Top, maximise
+from eapu_calibration.statistics import NORMAL_SDS
 from eapu_hil.chip import Measurement
 from eapu_hil.hal import FloatArray, HilError
 
@@ -126,7 +127,7 @@ def fit_relaxation(
     bend = (2 * height(tail) - height(tail + step) - height(max(tail - step, 0.0))) / step**2
     if bend <= 0:
         raise HilError("the tails of the changes do not settle their law; more cells a level are needed")
-    reach = 1.96 / np.sqrt(bend)
+    reach = NORMAL_SDS / np.sqrt(bend)
     ks = {}
     drawn = [
         level.drawn(one.x, tail, 20 * level.change_us.shape[1], rng)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from eapu_calibration.likelihood import maximise
-from eapu_calibration.statistics import Estimate
+from eapu_calibration.statistics import Estimate, Fits
 from eapu_hil.chip import Measurement
 from eapu_hil.hal import FloatArray, HilError
 
 FORMED_MIN = 50
-Fits = Mapping[str, Estimate]
 _MICRO = 1e6
 
 
@@ -86,7 +85,9 @@ def fit_gate_curve(
     )
     top = maximise(model.log_likelihood, model.start(), "gate curve")
     columns = np.unique(np.asarray(entry.arrays["col"])[usable]).size
-    top.sd[0] = np.hypot(top.sd[0], gain_relative / np.sqrt(columns))
+    of_gain = np.zeros_like(top.sd)
+    of_gain[0] = gain_relative / np.sqrt(columns)
+    top = replace(top, sd=np.hypot(top.sd, of_gain))
     return {
         "gate.slope_s_per_v": _positive(top.interval(0), 1 / _MICRO),
         "gate.threshold_v": _scaled(top.interval(1), 1.0),

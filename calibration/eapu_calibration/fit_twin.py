@@ -15,10 +15,10 @@ from scipy import stats
 
 from eapu_calibration.fit_noise import FLICKER, WHITE, fit_read_noise
 from eapu_calibration.fit_relaxation import FLOOR_MARGIN, RelaxationFit, fit_relaxation
-from eapu_calibration.fit_switching import Fits, fit_forming, fit_gate_curve
-from eapu_calibration.statistics import Estimate, share
+from eapu_calibration.fit_switching import fit_forming, fit_gate_curve
+from eapu_calibration.statistics import CONFIDENCE, NORMAL_SDS, Estimate, Fits, share
 from eapu_hil.chip import Chip, Measurement
-from eapu_hil.hal import CellStatus, HilError, IntArray
+from eapu_hil.hal import CellStatus, ConfigError, HilError, IntArray
 from eapu_hil.storage import plain
 from eapu_hil.twin.preset import TwinPreset
 
@@ -80,7 +80,13 @@ class TwinFit:
 
 
 def fit_twin(chip: Chip, array: int, base: TwinPreset, rng: np.random.Generator) -> TwinFit:
-    """Fits the twin to the last measurements of one array. Raises HilError when nothing can be fitted."""
+    """Fits the twin to the last measurements of one array. Raises HilError when nothing can be fitted.
+
+    Raises ConfigError where the chip has no array of that number.
+    """
+    if not 0 <= array < chip.passport.arrays:
+        last = chip.passport.arrays - 1
+        raise ConfigError(f"{chip.directory}: array {array} asked; the chip has 0 to {last}")
     found = TwinFit(base)
 
     def attempt(kind: str, keys: str, fit: Callable[[Measurement], Fits]) -> None:
@@ -125,8 +131,7 @@ def _latest(chip: Chip, array: int, kind: str) -> Measurement | None:
 def _slow_relative(found: TwinFit) -> float:
     """sd of the slow fluctuation of a cell over all its decades, of the conductance."""
     law = found.base.read_noise
-    decades = round(np.log10(law.tau_max_s / law.tau_min_s)) + 1
-    return found.value(FLICKER) * float(np.sqrt(decades)) * law.enabled
+    return found.value(FLICKER) * float(np.sqrt(law.taus_s().size)) * law.enabled
 
 
 def _stuck(entry: Measurement) -> Fits:
@@ -142,19 +147,17 @@ def _gain_error(entry: Measurement) -> Fits:
     if gain.size < LINES_MIN:
         raise HilError(f"{gain.size} columns; {LINES_MIN} are needed for a spread over lines")
     freedom = gain.size - 1
-    known = float(np.mean(np.square((high - low) / (2 * 1.96))))
+    known = float(np.mean(np.square((high - low) / (2 * NORMAL_SDS))))
     scatter = float(gain.var(ddof=1))
     if scatter < 2 * known:
         raise HilError("the gains of the lines differ by no more than they are known to")
-    ends = freedom * scatter / stats.chi2.ppf([0.5, 0.975, 0.025], freedom)
+    ends = freedom * scatter / stats.chi2.ppf([0.5, 0.5 + CONFIDENCE / 2, 0.5 - CONFIDENCE / 2], freedom)
     ends[0] = scatter
     return {"adc.gain_error_sd": Estimate(*(np.sqrt(np.maximum(ends - known, 0.0) / 2)))}
 
 
 def _relaxation(entry: Measurement, found: TwinFit, rng: np.random.Generator) -> Fits:
-    law = found.base.read_noise
-    tau_s = np.geomspace(law.tau_min_s, law.tau_max_s, round(np.log10(law.tau_max_s / law.tau_min_s)) + 1)
-    fit = fit_relaxation(entry, found.value(FLICKER), tau_s, rng)
+    fit = fit_relaxation(entry, found.value(FLICKER), found.base.read_noise.taus_s(), rng)
     found.relaxation_ks = fit.ks
     order = np.argsort(fit.g_s)
     # The floor cuts the changes of the lowest state off: its values reproduce them, but are not those of the law.

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize
 
-from eapu_calibration.statistics import CONFIDENCE
+from eapu_calibration.statistics import NORMAL_SDS
 from eapu_hil.hal import FloatArray, HilError
 
 _STEP = 1e-3  # of a parameter of order one; the likelihood is smooth on this scale
@@ -24,7 +24,7 @@ class Top:
 
     def interval(self, number: int) -> tuple[float, float, float]:
         """Value of one parameter and the ends of its 95 % interval."""
-        reach = float(stats.norm.ppf(0.5 + CONFIDENCE / 2) * self.sd[number])
+        reach = NORMAL_SDS * float(self.sd[number])
         value = float(self.x[number])
         return value, value - reach, value + reach
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from eapu_hil.hal import FloatArray
 
 CONFIDENCE = 0.95
 RESAMPLES = 400
+NORMAL_SDS = float(stats.norm.ppf(0.5 + CONFIDENCE / 2))  # half an interval of a normal law, in its sd
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +27,9 @@ class Estimate:
     def plain(self) -> dict[str, Any]:
         """As the passport holds it: `value`, `low`, `high`, each a number or nested lists."""
         return {name: np.asarray(value).tolist() for name, value in vars(self).items()}
+
+
+Fits = Mapping[str, Estimate]  # by the dotted key of a twin's parameter
 
 
 def bootstrap(statistic: Callable[..., FloatArray], sample: FloatArray, rng: np.random.Generator) -> Estimate:

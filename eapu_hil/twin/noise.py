@@ -37,10 +37,9 @@ class _Flicker:
     """1/f noise: one Ornstein-Uhlenbeck process a decade of correlation time, drawn exactly at any interval."""
 
     def __init__(self, law: ReadNoise, count: int, rng: np.random.Generator) -> None:
-        decades = round(math.log10(law.tau_max_s / law.tau_min_s)) + 1
-        self._tau_s = law.tau_min_s * 10.0 ** np.arange(decades)
+        self._tau_s = law.taus_s()
         self._sd = law.flicker_relative_per_decade if law.enabled else 0.0
-        self._level = rng.standard_normal((decades, count)).astype(np.float32)
+        self._level = rng.standard_normal((self._tau_s.size, count)).astype(np.float32)
 
     def advance(self, elapsed_s: float, rng: np.random.Generator) -> None:
         if self._sd == 0.0 or elapsed_s <= 0.0:

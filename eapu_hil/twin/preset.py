@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -132,6 +134,11 @@ class ReadNoise(Section):
     flicker_relative_per_decade: NonNegativeFloat
     tau_min_s: PositiveFloat
     tau_max_s: PositiveFloat
+
+    def taus_s(self) -> NDArray[np.float64]:
+        """Correlation times of the processes, s."""
+        decades = round(np.log10(self.tau_max_s / self.tau_min_s)) + 1
+        return self.tau_min_s * 10.0 ** np.arange(decades)
 
 
 class Rtn(Section):

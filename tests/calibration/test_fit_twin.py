@@ -11,7 +11,7 @@ from eapu_calibration.calibrate import calibrate, load_plan
 from eapu_calibration.fit_twin import Fitted, TwinFit, fit_twin
 
 from eapu_hil.bench import Bench
-from eapu_hil.hal import HilError
+from eapu_hil.hal import ConfigError, HilError
 from eapu_hil.loading import load_model
 from eapu_hil.twin.preset import TwinPreset
 
@@ -120,6 +120,12 @@ def test_a_ramp_too_coarse_for_its_parameters(open_twin: OpenTwin, base: TwinPre
     reason = next(one.reason for one in fit.kept if one.keys.startswith("forming.v_form_v"))
     assert "1 voltages" in reason
     assert "finer ramp" in reason
+
+
+@pytest.mark.parametrize("array", [-1, 1])
+def test_an_array_that_the_chip_has_not(open_twin: OpenTwin, base: TwinPreset, array: int) -> None:
+    with pytest.raises(ConfigError, match=f"array {array} asked; the chip has 0 to 0"):
+        fit_twin(open_twin().chip, array, base, np.random.default_rng(1))
 
 
 def test_nothing_measured(open_twin: OpenTwin, base: TwinPreset) -> None:
