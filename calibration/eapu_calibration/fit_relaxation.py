@@ -1,160 +1,215 @@
-"""Likelihood fit of relaxation: for each level a walk in log time, heavy-tailed by one scale a write."""
+"""Fit of the twin's relaxation to measured changes, by composite likelihood, all levels together."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize
+from scipy.special import expit
 
-from eapu_calibration.likelihood import Top, maximise
-from eapu_calibration.statistics import NORMAL_SDS
+from eapu_calibration.likelihood import Top
+from eapu_calibration.relaxation_law import Changes, Shape, State
 from eapu_hil.chip import Measurement
 from eapu_hil.hal import FloatArray, HilError
 
 _MICRO = 1e6
-_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(15)  # a standard normal
-_WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
 TIMES_MIN = 3
 FLOOR_MARGIN = 2.0
+_OWN = 6  # parameters of a level
+_SHAPES = 2  # parameters that all levels have in common; a third where the noise of a reading is not known
+_START = np.array([np.log(5.0), -1.0, np.log(0.005)])
+_BOUNDS = ((-1.0, 4.0), (-4.0, 3.0), (-9.0, -1.0))
+_STEP = 0.01  # of a parameter of order one
+_OPEN_SD = 1.5  # of a logarithm: known to no better than a factor of 20
 
 
 @dataclass(frozen=True, eq=False)
 class RelaxationFit:
-    """By level: conductance (S) and the fit of log variance at 1 s, log variance a decade, mean at 1 s, mean a decade.
+    """Conductance of each level (S), shape (levels,), and the estimates.
 
-    In uS. tail_log_sd: value, low, high. ks: distance between measured changes and the law, by time.
+    level: of each, log variance at 1 s, log variance a decade, mean at 1 s, mean a decade (uS), logit of the
+    share upwards, log of the ratio of the jumps.
+    common: log jump_decades, logit passing_share; log of the noise of a reading by its conductance, where it was not
+    known. ks: distance of the measured changes to the law, by time.
     """
 
     g_s: FloatArray
     levels: list[Top]
-    tail_log_sd: tuple[float, float, float]
+    common: Top
     ks: dict[float, float]
 
 
-class _Level:
-    """The cells of one level. change_us: (times, cells); log_age: (times,).
-
-    at_us: mean conductance of the first reading.
-    noise_us2: variance of the white part of one reading; flicker_relative: 1/f, sd a decade of correlation time
-    `tau_s`, of the conductance.
-    """
-
-    def __init__(
-        self,
-        change_us: FloatArray,
-        log_age: FloatArray,
-        at_us: float,
-        noise_us2: float,
-        flicker_relative: float,
-        tau_s: FloatArray,
-    ) -> None:
-        self.change_us, self.log_age, self.at_us = change_us, log_age, at_us
-        read_s = np.append(0.0, 10.0**log_age)
-        apart_s = np.abs(np.subtract.outer(read_s, read_s))
-        slow = (flicker_relative * at_us) ** 2 * np.exp(-apart_s[..., None] / tau_s).sum(axis=-1)
-        # The reference reading is in every change.
-        self._noise = noise_us2 * (np.eye(log_age.size) + 1.0)
-        self._noise += slow[1:, 1:] - slow[1:, :1] - slow[:1, 1:] + slow[0, 0]
-
-    def start(self) -> FloatArray:
-        variance = self.change_us.var(axis=1)
-        slope, at_1s = np.polyfit(self.log_age, variance, 1)
-        mean_slope, mean_1s = np.polyfit(self.log_age, self.change_us.mean(axis=1), 1)
-        slope = max(slope, 0.05 * variance.max())
-        return np.array([np.log(max(at_1s, 0.2 * variance.max())), np.log(slope), mean_1s, mean_slope])
-
-    def mean_us(self, x: FloatArray) -> FloatArray:
-        """Mean change at each time, as the twin has it."""
-        began = -np.exp(x[0] - x[1])
-        early = np.clip(1.0 - self.log_age / began, 0.0, 1.0)
-        mean: FloatArray = x[2] * early + x[3] * np.maximum(self.log_age, 0.0)
-        return mean
-
-    def covariances(self, x: FloatArray, tail: float) -> FloatArray:
-        """(nodes, times, times): one for each scale of the tails."""
-        walked = np.maximum(np.exp(x[0]) + np.exp(x[1]) * self.log_age, 0.0)
-        walk = np.minimum.outer(walked, walked)
-        scale = np.exp(2 * (tail * _NODES - tail**2))
-        found: FloatArray = scale[:, None, None] * walk + self._noise
-        return found
-
-    def log_likelihood(self, x: FloatArray, tail: float) -> float:
-        root = np.linalg.cholesky(self.covariances(x, tail))
-        off = self.change_us - self.mean_us(x)[:, None]
-        squares = np.square(np.linalg.solve(root, off[None])).sum(axis=1)  # (nodes, cells)
-        log_det = np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
-        density = np.exp(-0.5 * squares - log_det[:, None])
-        return float(np.log(np.maximum(_WEIGHTS @ density, 1e-300)).sum())
-
-    def top(self, tail: float) -> Top:
-        return maximise(
-            lambda x: self.log_likelihood(x, tail), self.start(), f"relaxation from {self.at_us:.3g} uS"
-        )
-
-    def drawn(self, x: FloatArray, tail: float, count: int, rng: np.random.Generator) -> FloatArray:
-        """Changes (times, count) by the law."""
-        root = np.linalg.cholesky(self.covariances(x, tail))
-        node = rng.choice(_NODES.size, count, p=_WEIGHTS)
-        normal = rng.standard_normal((count, self.log_age.size))
-        return np.asarray(self.mean_us(x)[:, None] + np.einsum("nij,nj->in", root[node], normal))
-
-
 def fit_relaxation(
-    entry: Measurement, flicker_relative: float, tau_s: FloatArray, rng: np.random.Generator
+    entry: Measurement, flicker_relative: float, tau_s: FloatArray, passing_per_decade: float
 ) -> RelaxationFit:
     """Fits the twin's law to an entry of kind `relaxation`.
 
     flicker_relative: 1/f noise of a reading, sd a decade of the correlation times `tau_s`, of the conductance.
+    passing_per_decade: of the law; the likelihood is too flat in it to estimate it as well.
+    Intervals are those of a composite likelihood (Godambe's: scores of the cells between two curvatures).
     Raises HilError with fewer than 3 times, or where the values leave a parameter open.
     """
-    levels, g_s = _levels(entry, flicker_relative, tau_s)
+    levels, g_s, noise_known = _levels(entry, flicker_relative, tau_s, passing_per_decade)
 
-    # Cells of the lowest state meet its floor, which cuts their tails off: they say nothing of the law's.
-    g_min_s = float(entry.values["recipe"]["g_min_s"])
-    free = [level for level, at in zip(levels, g_s, strict=True) if at > FLOOR_MARGIN * g_min_s]
-    if not free:
+    # Cells of the lowest state meet its floor, which cuts their tails off: they say nothing of what all have in common.
+    free = g_s > FLOOR_MARGIN * float(entry.values["recipe"]["g_min_s"])
+    if not free.any():
         raise HilError(f"no level lies above {FLOOR_MARGIN:g} times the lowest conductance")
+    chosen = [level for level, is_free in zip(levels, free, strict=True) if is_free]
+    start = _START[: _SHAPES + (not noise_known)]
+    x = _climb(chosen, np.concatenate([*(_start(level) for level in chosen), start]), start.size, True)
+    common = x[-start.size :]
+    tops, common_top = _tops(chosen, x, start.size)
+    found = iter(tops)
+    best = []
+    for level, is_free in zip(levels, free, strict=True):
+        if is_free:
+            best.append(next(found))
+        else:
+            own = _climb([level], np.concatenate([_start(level), common]), start.size, False)[:_OWN]
+            best.append(Top(own, np.full(_OWN, np.nan), _height(level, np.concatenate([own, common]))))
+    laws = [_law(top.x, common, level) for level, top in zip(levels, best, strict=True)]
+    ks = {float(10.0**at): _distance(levels, laws, number) for number, at in enumerate(levels[0].log_age)}
+    return RelaxationFit(g_s, best, common_top, ks)
 
-    def height(tail: float) -> float:
-        return sum(level.top(tail).log_likelihood for level in free)
 
-    found = optimize.minimize_scalar(
-        lambda tail: -height(tail), bounds=(0.02, 1.2), method="bounded", options={"xatol": 0.01}
+def _distance(levels: list[Changes], laws: list[tuple[State, Shape]], number: int) -> float:
+    """Of the changes of all levels at time `number` to the law, by Kolmogorov and Smirnov."""
+    change_us = np.sort(np.concatenate([level.change_us[number] for level in levels]))
+    below = np.zeros(change_us.size)
+    for level, law in zip(levels, laws, strict=True):
+        below += level.change_us.shape[1] / change_us.size * level.below(*law, number, change_us)
+    steps = np.arange(change_us.size + 1) / change_us.size
+    return float(max(np.abs(below - steps[1:]).max(), np.abs(below - steps[:-1]).max()))
+
+
+def _law(own: FloatArray, common: FloatArray, level: Changes) -> tuple[State, Shape]:
+    shape = Shape(float(np.exp(common[0])), float(expit(common[1])), level.passing_per_decade)
+    noise_us2 = (level.at_us * float(np.exp(common[_SHAPES]))) ** 2 if common.size > _SHAPES else 0.0
+    variance_1s, a_decade = map(float, np.exp(own[:2]))
+    state = State(
+        variance_1s,
+        a_decade,
+        float(own[2]),
+        float(own[3]),
+        float(expit(own[4])),
+        float(np.exp(own[5])),
+        noise_us2,
     )
-    tail, step = float(found.x), 0.04
-    best = [level.top(tail) for level in levels]
-    bend = (2 * height(tail) - height(tail + step) - height(max(tail - step, 0.0))) / step**2
-    if bend <= 0:
-        raise HilError("the tails of the changes do not settle their law; more cells a level are needed")
-    reach = NORMAL_SDS / np.sqrt(bend)
-    ks = {}
-    drawn = [
-        level.drawn(one.x, tail, 20 * level.change_us.shape[1], rng)
-        for level, one in zip(levels, best, strict=True)
-    ]
-    measured = np.hstack([level.change_us for level in levels])
-    predicted = np.hstack(drawn)
-    for number, log_age in enumerate(levels[0].log_age):
-        ks[float(10**log_age)] = float(stats.ks_2samp(measured[number], predicted[number]).statistic)
-    return RelaxationFit(g_s, best, (tail, max(tail - reach, 0.0), tail + reach), ks)
+    return state, shape
+
+
+def _start(level: Changes) -> FloatArray:
+    variance = level.change_us.var(axis=1)
+    slope, at_1s = np.polyfit(level.log_age, variance, 1)
+    mean_slope, mean_1s = np.polyfit(level.log_age, level.change_us.mean(axis=1), 1)
+    slope = max(slope, 0.05 * variance.max())
+    return np.array([np.log(max(at_1s, 0.2 * variance.max())), np.log(slope), mean_1s, mean_slope, 0.0, 0.0])
+
+
+def _heights(level: Changes, y: FloatArray) -> FloatArray:
+    """Log likelihood of each cell. y: the level's own parameters and the common ones."""
+    return level.log_likelihood(*_law(y[:_OWN], y[_OWN:], level))
+
+
+def _height(level: Changes, y: FloatArray) -> float:
+    return float(_heights(level, y).sum())
+
+
+def _slope(level: Changes, y: FloatArray, count: int) -> FloatArray:
+    """Derivatives of the level's likelihood by the first `count` of its own and the common parameters."""
+    steps = _STEP * np.eye(y.size)[:count]
+    return np.array([_height(level, y + step) - _height(level, y - step) for step in steps]) / (2 * _STEP)
+
+
+def _climb(levels: list[Changes], x: FloatArray, common: int, free: bool) -> FloatArray:
+    """The top, from `x`: the levels' own parameters one after another, then the common ones, held unless `free`."""
+    cells = sum(level.change_us.shape[1] for level in levels)
+    count = _OWN + common * free
+
+    def height_and_slope(x: FloatArray) -> tuple[float, FloatArray]:
+        height, slope = 0.0, np.zeros(x.size)
+        for number, level in enumerate(levels):
+            own = slice(number * _OWN, (number + 1) * _OWN)
+            y = np.concatenate([x[own], x[-common:]])
+            height += _height(level, y)
+            found = _slope(level, y, count)
+            slope[own] = found[:_OWN]
+            slope[-common:] += found[_OWN:] if free else 0.0
+        return -height / cells, -slope / cells
+
+    bounds = [(-12.0, 8.0), (-12.0, 8.0), (None, None), (None, None), (-4.0, 4.0), (-4.0, 4.0)] * len(levels)
+    options = {"maxiter": 400, "ftol": 1e-10, "gtol": 1e-5}
+    found = optimize.minimize(
+        height_and_slope, x, jac=True, method="L-BFGS-B", bounds=[*bounds, *_BOUNDS[:common]], options=options
+    )
+    return np.asarray(found.x)
+
+
+def _tops(levels: list[Changes], x: FloatArray, common: int) -> tuple[list[Top], Top]:
+    """The estimates with their sd: inverse curvature, scores of the cells, inverse curvature."""
+    curvature, scores = np.zeros((2, x.size, x.size))
+    for number, level in enumerate(levels):
+        place = np.r_[number * _OWN : (number + 1) * _OWN, x.size - common : x.size]
+        bent, scattered = _bend(level, x[place])
+        curvature[np.ix_(place, place)] += bent
+        scores[np.ix_(place, place)] += scattered
+    if not np.isfinite(curvature).all() or np.linalg.eigvalsh(curvature).min() <= 0:
+        raise HilError(
+            "the changes do not settle the law of relaxation; more cells a level, or more times, are needed"
+        )
+    inverse = np.linalg.inv(curvature)
+    sd = np.sqrt(np.diag(inverse @ scores @ inverse))
+    if sd[-common:].max() > _OPEN_SD:
+        raise HilError("the changes leave open how they pass; more cells a level, or more times, are needed")
+    tops = []
+    for number, level in enumerate(levels):
+        own = slice(number * _OWN, (number + 1) * _OWN)
+        tops.append(Top(x[own], sd[own], _height(level, np.concatenate([x[own], x[-common:]]))))
+    return tops, Top(x[-common:], sd[-common:], sum(top.log_likelihood for top in tops))
+
+
+def _bend(level: Changes, y: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Curvature of a level's likelihood, downwards, and the sum over its cells of the squared scores."""
+    steps = 3 * _STEP * np.eye(y.size)
+    bent = [_slope(level, y - step, y.size) - _slope(level, y + step, y.size) for step in steps]
+    curvature = np.array(bent) / (6 * _STEP)
+    cells = [_heights(level, y + step) - _heights(level, y - step) for step in steps]
+    scores = np.array(cells) / (6 * _STEP)
+    return (curvature + curvature.T) / 2, scores @ scores.T
 
 
 def _levels(
-    entry: Measurement, flicker_relative: float, tau_s: FloatArray
-) -> tuple[list[_Level], FloatArray]:
+    entry: Measurement, flicker_relative: float, tau_s: FloatArray, passing_per_decade: float
+) -> tuple[list[Changes], FloatArray, bool]:
+    """The changes by level, the conductance of each level (S), and whether the white noise of a reading is known."""
     arrays = entry.arrays
     usable = np.asarray(arrays["usable"], dtype=bool)
     first_us, g_us = _MICRO * arrays["first_s"], _MICRO * arrays["g_s"]
     log_age = np.log10(np.asarray(entry.values["age_s"], dtype=np.float64))
     if log_age.size < TIMES_MIN or log_age[-1] <= 0:
         raise HilError(f"relaxation at {log_age.size} times; needed are {TIMES_MIN}, the last beyond 1 s")
+    noise_known = len(first_us) > 1
     levels = []
     for number in range(len(entry.values["levels_s"])):
         chosen = usable & (arrays["level"] == number)
-        noise_us2 = float(np.square(first_us[1, chosen] - first_us[0, chosen]).mean() / 2)
-        # The two readings follow each other at once: hardly any of the 1/f noise is in their difference.
-        change_us = g_us[:, chosen] - first_us[1, chosen]
-        at_us, noise_us2 = float(first_us[1, chosen].mean()), max(noise_us2, 1e-6)
-        levels.append(_Level(change_us, log_age, at_us, noise_us2, flicker_relative, tau_s))
-    return levels, np.asarray(entry.values["g_first_s"], dtype=np.float64)
+        at_us = float(first_us[-1, chosen].mean())
+        noise_us2 = _slow_us2(log_age, flicker_relative * at_us, tau_s)
+        if noise_known:
+            # The two readings follow each other at once: hardly any of the 1/f noise is in their difference.
+            white_us2 = float(np.square(first_us[1, chosen] - first_us[0, chosen]).mean() / 2)
+            noise_us2 += white_us2 * (np.eye(log_age.size) + 1.0)  # the first reading is in every change
+        levels.append(
+            Changes(g_us[:, chosen] - first_us[-1, chosen], log_age, at_us, noise_us2, passing_per_decade)
+        )
+    return levels, np.asarray(entry.values["g_first_s"], dtype=np.float64), noise_known
+
+
+def _slow_us2(log_age: FloatArray, sd_us: float, tau_s: FloatArray) -> FloatArray:
+    """Covariance of the 1/f noise of the changes: sd_us for each correlation time."""
+    read_s = np.append(0.0, 10.0**log_age)
+    apart_s = np.abs(np.subtract.outer(read_s, read_s))
+    slow = sd_us**2 * np.exp(-apart_s[..., None] / tau_s).sum(axis=-1)
+    found: FloatArray = slow[1:, 1:] - slow[1:, :1] - slow[:1, 1:] + slow[0, 0]
+    return found

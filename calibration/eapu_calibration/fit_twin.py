@@ -10,19 +10,42 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import yaml
-from numpy.typing import NDArray
 from scipy import stats
+from scipy.special import expit
 
 from eapu_calibration.fit_noise import FLICKER, WHITE, fit_read_noise
-from eapu_calibration.fit_relaxation import FLOOR_MARGIN, RelaxationFit, fit_relaxation
+from eapu_calibration.fit_relaxation import FLOOR_MARGIN, fit_relaxation
 from eapu_calibration.fit_switching import fit_forming, fit_gate_curve
 from eapu_calibration.statistics import CONFIDENCE, NORMAL_SDS, Estimate, Fits, share
 from eapu_hil.chip import Chip, Measurement
-from eapu_hil.hal import CellStatus, ConfigError, HilError, IntArray
+from eapu_hil.hal import CellStatus, ConfigError, FloatArray, HilError
 from eapu_hil.storage import plain
 from eapu_hil.twin.preset import TwinPreset
 
 LINES_MIN = 16
+
+
+def _variance_s2(log_us2: FloatArray) -> FloatArray:
+    return np.asarray(1e-12 * np.exp(log_us2))
+
+
+def _mean_s(mean_us: FloatArray) -> FloatArray:
+    return 1e-6 * mean_us
+
+
+# Parameters of the relaxation fit, in its order, as the preset has them.
+_COLUMNS: dict[str, Callable[[FloatArray], FloatArray]] = {
+    "variance_1s_s2": _variance_s2,
+    "variance_per_decade_s2": _variance_s2,
+    "mean_1s_s": _mean_s,
+    "mean_per_decade_s": _mean_s,
+    "up_share": expit,
+    "jump_ratio": np.exp,
+}
+_SHAPES: dict[str, Callable[[FloatArray], FloatArray]] = {
+    "jump_decades": np.exp,
+    "passing_share": expit,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +134,7 @@ def fit_twin(chip: Chip, array: int, base: TwinPreset, rng: np.random.Generator)
         "gate.*, variation.gate_*, write_noise.set_*",
         lambda entry: fit_gate_curve(entry, found.value(WHITE), slow, gain),
     )
-    attempt("relaxation", "relaxation.*", lambda entry: _relaxation(entry, found, rng))
+    attempt("relaxation", "relaxation.*", lambda entry: _relaxation(entry, found))
     if not found.fitted:
         raise HilError(f"{chip.directory}: array {array}: nothing measured that a twin could be fitted to")
     found.kept += [
@@ -156,30 +179,28 @@ def _gain_error(entry: Measurement) -> Fits:
     return {"adc.gain_error_sd": Estimate(*(np.sqrt(np.maximum(ends - known, 0.0) / 2)))}
 
 
-def _relaxation(entry: Measurement, found: TwinFit, rng: np.random.Generator) -> Fits:
-    fit = fit_relaxation(entry, found.value(FLICKER), found.base.read_noise.taus_s(), rng)
+def _relaxation(entry: Measurement, found: TwinFit) -> Fits:
+    base = found.base
+    fit = fit_relaxation(
+        entry, found.value(FLICKER), base.read_noise.taus_s(), base.relaxation.passing_per_decade
+    )
     found.relaxation_ks = fit.ks
     order = np.argsort(fit.g_s)
     # The floor cuts the changes of the lowest state off: its values reproduce them, but are not those of the law.
     cut_off = fit.g_s[order] <= FLOOR_MARGIN * float(entry.values["recipe"]["g_min_s"])
-    table = {
-        "relaxation.variance_1s_s2": _column(fit, order, cut_off, 0, 1e-12),
-        "relaxation.variance_per_decade_s2": _column(fit, order, cut_off, 1, 1e-12),
-        "relaxation.mean_1s_s": _column(fit, order, cut_off, 2, 1e-6),
-        "relaxation.mean_per_decade_s": _column(fit, order, cut_off, 3, 1e-6),
-    }
     g_s = fit.g_s[order]
-    tail = Estimate(*map(np.asarray, fit.tail_log_sd))
-    return {"relaxation.g_s": Estimate(g_s, g_s, g_s), **table, "relaxation.tail_log_sd": tail}
-
-
-def _column(
-    fit: RelaxationFit, order: IntArray, cut_off: NDArray[np.bool_], number: int, scale: float
-) -> Estimate:
-    ends = np.array([fit.levels[level].interval(number) for level in order]).T
-    ends = scale * (np.exp(ends) if number < 2 else ends)
-    ends[1:, cut_off] = np.nan
-    return Estimate(*ends)
+    ends = [
+        np.array([fit.levels[level].interval(number) for level in order]).T for number in range(len(_COLUMNS))
+    ]
+    for end in ends:
+        end[1:, cut_off] = np.nan
+    table = {name: Estimate(*scaled(end)) for (name, scaled), end in zip(_COLUMNS.items(), ends, strict=True)}
+    common = {
+        name: Estimate(*map(np.asarray, scaled(np.array(fit.common.interval(number)))))
+        for number, (name, scaled) in enumerate(_SHAPES.items())
+    }
+    found_all = {"g_s": Estimate(g_s, g_s, g_s), **table, **common}
+    return {f"relaxation.{name}": estimate for name, estimate in found_all.items()}
 
 
 def estimate_words(fitted: Fitted) -> str:

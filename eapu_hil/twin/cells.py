@@ -61,7 +61,7 @@ class CellArray:
         self._formed: BoolArray = files.array("formed", np.full(count, not form.enabled))
         self._dead: BoolArray = files.array("dead", stuck)
         self._wear: FloatArray = files.zeros("wear", (count,), np.float64)
-        self._relaxing = RelaxingCells(preset.relaxation, count, files)
+        self._relaxing = RelaxingCells(preset.relaxation, self.g_s, files)
 
     def relax(self, now_s: float, rng: np.random.Generator, exactly: bool) -> None:
         """Brings the conductances up to date with the bench time: all of them if `exactly`."""
@@ -112,7 +112,7 @@ class CellArray:
         after = np.where(active | formable, after, before)
         self.g_s[index] = after
         moved = after != before
-        self._relaxing.restart(index[moved], after[moved], now_s, rng)
+        self._relaxing.restart(index[moved], after[moved], now_s)
         self._wear_out(index[moved], (after - before)[moved])
         return np.where(gate_open, amplitude_v * np.maximum(before, after), 0.0)
 

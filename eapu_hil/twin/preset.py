@@ -96,12 +96,14 @@ class Forming(Section):
 
 
 class Relaxation(Section):
-    """Log-time relaxation after a write, by state.
+    """Log-time relaxation after a write, by state; the law is that of `relaxing.RelaxingCells`.
 
     At the conductances `g_s` the change has variance `variance_1s_s2` and mean `mean_1s_s` after 1 s and gains
-    `variance_per_decade_s2` and `mean_per_decade_s` with each decade of time. A log-normal scale per write
-    (`tail_log_sd`) makes the tails heavy. Conductances are brought up to date at most every `update_interval_s`
-    of bench time and after every wait.
+    `variance_per_decade_s2` and `mean_per_decade_s` with each decade of time. It comes in jumps: in u decades its
+    excess kurtosis is about 3 `jump_decades` / u (0: no jumps, normal). `up_share` of the variance is that of jumps
+    upwards, which are rarer and larger than those downwards by `jump_ratio`. `passing_share` of the variance does not
+    stay: a cell takes another draw of it `passing_per_decade` times a decade. Conductances are brought up to date at
+    most every `update_interval_s` of bench time and after every wait.
     """
 
     enabled: bool = True
@@ -110,12 +112,23 @@ class Relaxation(Section):
     variance_per_decade_s2: list[PositiveFloat]
     mean_1s_s: list[float]
     mean_per_decade_s: list[float]
-    tail_log_sd: NonNegativeFloat
+    up_share: list[Fraction]
+    jump_ratio: list[PositiveFloat]
+    jump_decades: NonNegativeFloat
+    passing_share: Annotated[float, Field(ge=0.0, lt=1.0)]
+    passing_per_decade: PositiveFloat
     update_interval_s: PositiveFloat
 
     @model_validator(mode="after")
     def _same_length(self) -> Relaxation:
-        columns = (self.variance_1s_s2, self.variance_per_decade_s2, self.mean_1s_s, self.mean_per_decade_s)
+        columns = (
+            self.variance_1s_s2,
+            self.variance_per_decade_s2,
+            self.mean_1s_s,
+            self.mean_per_decade_s,
+            self.up_share,
+            self.jump_ratio,
+        )
         if any(len(column) != len(self.g_s) for column in columns) or sorted(self.g_s) != self.g_s:
             raise ValueError("the lists must have one length and g_s must rise")
         return self

@@ -10,36 +10,39 @@ from eapu_hil.twin.state import StateFiles
 
 
 class RelaxingCells:
-    """Relaxation as a random walk in the logarithm of the time since the write.
+    """Relaxation as a walk by jumps in the logarithm of the time since the write, a part of which does not last.
 
-    The law of Var(t) = v1 + slope log10(t / 1 s) is a Wiener process in log10(t) that starts at
-    t0 = 10^(-v1/slope) s, so its increments can be drawn exactly at any times. Its mean moves evenly up to 1 s
-    and at the rate of the table from then on. A cell is brought up to date each
-    time a tenth of a decade has passed: rarely enough that few cells differ from one product to the next.
-    Law and state table: measured data of github akashlevy/RRAM-Relaxation-Master-Model (MIT).
+    With u the decades since the walk began, the change is mean(u) + L(u) + P(u). L, which lasts, is a bilateral gamma
+    process (doi 10.1016/j.spa.2007.04.006): jumps up and jumps down of all sizes, many small ones for a large one, so
+    that most cells stand still for a while. P, which passes, is zero at first; it is drawn anew at random moments, a
+    Poisson process in u, each time from the law of such a process at that u. The increments can be drawn exactly at any
+    times. The mean moves evenly up to 1 s and at the rate of the table from then on. A cell is brought up to date each
+    time a quarter of a decade has passed: rarely enough that few cells differ from one product to the next.
+    Law and state table follow measured data: github akashlevy/RRAM-Relaxation-Master-Model (MIT).
     """
 
     STEP_DECADES = 0.25
 
-    def __init__(self, law: Relaxation, count: int, files: StateFiles) -> None:
+    def __init__(self, law: Relaxation, g_s: FloatArray, files: StateFiles) -> None:
+        count = g_s.size
         self._law = law
         self._written_s: FloatArray = files.array("written_s", np.full(count, np.inf))
         self._g_written_s: FloatArray = files.zeros("g_written_s", (count,), np.float64)
-        self._tail: FloatArray = files.array("tail", np.ones(count))
         self._log_age: FloatArray = files.array("log_age", np.full(count, np.inf))
-        self._log_start = -np.asarray(law.variance_1s_s2) / np.asarray(law.variance_per_decade_s2)
+        moved_s = np.where(np.isfinite(self._written_s), g_s - self._g_written_s, 0.0)
+        self._moved_s: FloatArray = files.array("moved_s", moved_s)  # where no floor would stop it
+        self._passing_s: FloatArray = files.zeros("passing_s", (count,), np.float64)  # this much of it passes
+        self._log_start = log_start(law)
 
-    def restart(self, index: IntArray, g_s: FloatArray, now_s: float, rng: np.random.Generator) -> None:
+    def restart(self, index: IntArray, g_s: FloatArray, now_s: float) -> None:
         """The cells of `index` were just written to `g_s` (S)."""
-        law = self._law
-        if not law.enabled or index.size == 0:
+        if not self._law.enabled or index.size == 0:
             return
         self._written_s[index] = now_s
         self._g_written_s[index] = g_s
-        self._log_age[index] = np.interp(g_s, law.g_s, self._log_start)
-        # E[tail^2] = 1, so that the tails leave the variance law as it is.
-        sd = law.tail_log_sd
-        self._tail[index] = np.exp(sd * rng.standard_normal(index.size) - sd**2)
+        self._moved_s[index] = 0.0
+        self._passing_s[index] = 0.0
+        self._log_age[index] = np.interp(g_s, self._law.g_s, self._log_start)
 
     def stop(self, index: IntArray) -> None:
         """The cells of `index` hold what they hold for ever."""
@@ -56,13 +59,51 @@ class RelaxingCells:
         due = np.flatnonzero(log_age - self._log_age > (0.0 if exactly else self.STEP_DECADES))
         if due.size == 0:
             return
-        decades = log_age[due] - self._log_age[due]
-        written = self._g_written_s[due]
-        variance = np.interp(written, law.g_s, law.variance_per_decade_s2) * decades
-        mean = self._mean_s(written, log_age[due]) - self._mean_s(written, self._log_age[due])
-        walk = np.sqrt(variance) * self._tail[due] * rng.standard_normal(due.size)
-        g_s[due] = np.maximum(g_s[due] + mean + walk, law.g_s[0] / 4)
-        self._log_age[due] = log_age[due]
+        written_s, before, after = self._g_written_s[due], self._log_age[due], log_age[due]
+        moved_s = self._moved_s[due] + self._mean_s(written_s, after) - self._mean_s(written_s, before)
+        moved_s += self._jumps_s(written_s, after - before, 1.0 - law.passing_share, rng)
+        if law.passing_share > 0:
+            moved_s += self._passed_s(due, written_s, before, after, rng)
+        self._moved_s[due] = moved_s
+        g_s[due] = np.maximum(written_s + moved_s, law.g_s[0] / 4)
+        self._log_age[due] = after
+
+    def _jumps_s(
+        self, written_s: FloatArray, decades: FloatArray, share: float, rng: np.random.Generator
+    ) -> FloatArray:
+        """Increments over `decades` of the walk that has `share` of the variance; their mean is zero."""
+        law = self._law
+        variance_s2 = share * np.interp(written_s, law.g_s, law.variance_per_decade_s2)
+        if law.jump_decades == 0:
+            return np.asarray(np.sqrt(variance_s2 * decades) * rng.standard_normal(written_s.size))
+        up_share = np.interp(written_s, law.g_s, law.up_share)
+        rarer = np.sqrt(np.interp(written_s, law.g_s, law.jump_ratio))
+        moved_s = np.zeros(written_s.size)
+        for sign, part, apart in ((1, up_share, rarer), (-1, 1.0 - up_share, 1.0 / rarer)):
+            count = decades / (law.jump_decades * apart)
+            size_s = np.sqrt(part * variance_s2 * law.jump_decades * apart)
+            moved_s += sign * size_s * (rng.standard_gamma(count) - count)
+        return moved_s
+
+    def _passed_s(
+        self,
+        due: IntArray,
+        written_s: FloatArray,
+        before: FloatArray,
+        after: FloatArray,
+        rng: np.random.Generator,
+    ) -> FloatArray:
+        """Changes of the passing part: of the cells that took another draw of it since."""
+        since = (
+            rng.standard_exponential(due.size) / self._law.passing_per_decade
+        )  # decades since the last draw
+        change_s = np.zeros(due.size)
+        drawn = np.flatnonzero(since < after - before)
+        decades = after[drawn] - since[drawn] - np.interp(written_s[drawn], self._law.g_s, self._log_start)
+        fresh_s = self._jumps_s(written_s[drawn], decades, self._law.passing_share, rng)
+        change_s[drawn] = fresh_s - self._passing_s[due[drawn]]
+        self._passing_s[due[drawn]] = fresh_s
+        return change_s
 
     def _mean_s(self, written_s: FloatArray, log_age: FloatArray) -> FloatArray:
         """Mean change from the write to an age of 10^log_age s, S."""
@@ -71,3 +112,14 @@ class RelaxingCells:
         mean_s: FloatArray = np.interp(written_s, law.g_s, law.mean_1s_s) * early
         mean_s += np.interp(written_s, law.g_s, law.mean_per_decade_s) * np.maximum(log_age, 0.0)
         return mean_s
+
+
+def log_start(law: Relaxation) -> FloatArray:
+    """log10 of the age (s) at which the walk begins, by state: from there its variance comes to that of the table.
+
+    The passing part, drawn some time ago, lags behind the walk by `passing_share / passing_per_decade` decades.
+    """
+    lag = law.passing_share / law.passing_per_decade
+    return np.asarray(
+        -(np.asarray(law.variance_1s_s2) / np.asarray(law.variance_per_decade_s2) + lag), dtype=np.float64
+    )

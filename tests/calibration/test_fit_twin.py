@@ -48,7 +48,7 @@ HIDDEN = {
     "forming.v_form_sd_v": 0.2,
     "faults.stuck_fraction": 0.01,
     "read_noise.flicker_relative_per_decade": 0.006,
-    "relaxation.tail_log_sd": 0.4,
+    "relaxation.jump_decades": 5.0,
     "adc.gain_error_sd": 0.02,
 }
 

@@ -33,6 +33,8 @@ LAW = {
     "relaxation.variance_per_decade_s2": [1e-12, 1e-12],
     "relaxation.mean_1s_s": [-0.8e-6, -0.8e-6],
     "relaxation.mean_per_decade_s": [-0.2e-6, -0.2e-6],
+    "relaxation.up_share": [0.5, 0.5],
+    "relaxation.jump_ratio": [1.0, 1.0],
 }
 RELAXATION = RelaxationSettings(cells=1500, levels=3, times_s=[0.1, 1.0, 100.0, 1e4], batch=150, batch_s=1.0)
 GATE = GateCurveSettings(cells=500, steps=12, repeats=4)
@@ -79,7 +81,7 @@ def test_a_gate_ramp_that_misses_the_window_is_an_error(open_twin: OpenTwin) -> 
 
 
 def test_the_law_of_relaxation_is_found(open_twin: OpenTwin) -> None:
-    bench = open_twin((96, 48), **QUIET, **LAW, **{"relaxation.tail_log_sd": 0.2})
+    bench = open_twin((96, 48), **QUIET, **LAW, **{"relaxation.jump_decades": 0.5})
     values = run(measure_relaxation, bench, RELAXATION, 12e-6)
     assert np.min(values["cells"]) > 1500
     assert values["age_s"] == pytest.approx(RELAXATION.times_s, rel=0.05)
@@ -93,18 +95,18 @@ def test_the_law_of_relaxation_is_found(open_twin: OpenTwin) -> None:
 def test_tails_are_counted(open_twin: OpenTwin) -> None:
     gauss = run(
         measure_relaxation,
-        open_twin((64, 24), **QUIET, **LAW, **{"relaxation.tail_log_sd": 0.0}),
+        open_twin((64, 24), **QUIET, **LAW, **{"relaxation.jump_decades": 0.0}),
         RELAXATION,
         12e-6,
     )
     heavy = run(
         measure_relaxation,
-        open_twin((64, 24), **QUIET, **LAW, **{"relaxation.tail_log_sd": 0.6}),
+        open_twin((64, 24), **QUIET, **LAW, **{"relaxation.jump_decades": 8.0}),
         RELAXATION,
         12e-6,
     )
-    assert gauss["tail_share"][-1]["value"] < 0.012  # 0.27 % for a normal law
-    assert heavy["tail_share"][-1]["value"] > 0.025
+    assert gauss["tail_share"][0]["value"] < 0.012  # 0.27 % for a normal law
+    assert heavy["tail_share"][0]["value"] > 0.04
 
 
 def test_read_noise_is_not_taken_for_relaxation(open_twin: OpenTwin) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from eapu_calibration.forming import form
+from scipy import stats
 
 from eapu_hil.bench import Bench
 from eapu_hil.hal import Cells, CellStatus, FloatArray, Targets
@@ -90,13 +91,46 @@ def test_states_differ(watched: Watched) -> None:
     assert by_state[30].var() < 0.9 * by_state[10].var()
 
 
-def test_increments_of_distant_decades_are_independent(watched: Watched) -> None:
-    """A random walk in log time: what a cell did in the first second does not tell what it does later."""
-    first, last = watched.change_us[1.0], watched.change_us[1e5] - watched.change_us[1.0]
+def test_a_part_of_the_change_does_not_last(watched: Watched) -> None:
+    """Independent increments would give a correlation of 0.56 between 1 s and 1e5 s; the data have 0.36."""
     centred = [
-        part - np.poly1d(np.polyfit(watched.first_us, part, 3))(watched.first_us) for part in (first, last)
+        change - np.poly1d(np.polyfit(watched.first_us, change, 3))(watched.first_us)
+        for change in (watched.change_us[1.0], watched.change_us[1e5])
     ]
-    assert abs(np.corrcoef(*centred)[0, 1]) < 0.1
+    assert 0.3 < np.corrcoef(*centred)[0, 1] < 0.47
+
+
+def test_jumps_go_the_way_of_the_data(watched: Watched) -> None:
+    """Skewed upwards below 10 uS (data: +1.2 to +4 at 1 s), downwards above 25 uS (-1.0 to -2.1)."""
+    first, change = watched.first_us, watched.change_us[1.0]
+    assert stats.skew(change[first < 10]) > 0.8
+    assert stats.skew(change[first > 25]) < -0.8
+
+
+@pytest.mark.parametrize("jump_decades", [0.0, 8.0])
+def test_the_table_gives_the_variance(open_twin: OpenTwin, jump_decades: float) -> None:
+    """Passing or not, one-sided or not: variance 4 uS^2 after 1 s and 2 more with each decade, mean as it says."""
+    law = {
+        "g_s": [1e-6, 40e-6],
+        "variance_1s_s2": [4e-12, 4e-12],
+        "variance_per_decade_s2": [2e-12, 2e-12],
+        "mean_1s_s": [0.5e-6, 0.5e-6],
+        "mean_per_decade_s": [-0.25e-6, -0.25e-6],
+        "up_share": [0.8, 0.8],
+        "jump_ratio": [2.0, 2.0],
+        "jump_decades": jump_decades,
+        "passing_share": 0.4,
+        "passing_per_decade": 2.0,
+    }
+    off = {f"{name}.enabled": False for name in ("read_noise", "rtn")} | {"adc.noise_relative": 0.0}
+    bench = open_twin(
+        "rram_180nm", (128, 64), **off, **{f"relaxation.{key}": value for key, value in law.items()}
+    )
+    watched = watch(bench, [1.0, 1e4], 20e-6, 30e-6)  # far from the floor
+    for time_s, variance_us2, mean_us in ((1.0, 4.0, 0.5), (1e4, 12.0, -0.5)):
+        change = watched.change_us[time_s]
+        assert change.var() == pytest.approx(variance_us2, rel=0.12 if jump_decades else 0.06)
+        assert change.mean() == pytest.approx(mean_us, abs=0.15)
 
 
 def test_time_passing_in_small_steps_changes_nothing(open_twin: OpenTwin) -> None:
