@@ -1,4 +1,4 @@
-"""The commands `calibrate`, `drift`, `fit-twin` and `passport`. Each returns what --json prints."""
+"""The commands `calibrate`, `drift`, `import`, `fit-twin` and `passport`. Each returns what --json prints."""
 
 from __future__ import annotations
 
@@ -84,6 +84,17 @@ def drift(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         },
         "out": args.out if len(refresh) else None,
     }
+
+
+def import_(args: Namespace, terminal: Terminal) -> dict[str, Any]:
+    """Makes an entry of a passport of a measurement that is in a file."""
+    from eapu_calibration.importing import import_file, load_import
+
+    entry = import_file(load_import(args.mapping), args.chip, np.random.default_rng(args.seed))
+    figures = _drawn(Chip.open(args.chip), [entry], terminal)
+    _list([entry], terminal)
+    terminal.say(f"in the passport {args.chip}")
+    return {"passport": args.chip, **_as_json(entry), "figures": figures}
 
 
 def fit(args: Namespace, terminal: Terminal) -> dict[str, Any]:

@@ -83,13 +83,22 @@ class WriteError:
 
 @dataclass(frozen=True, eq=False)
 class LineGains:
-    """Gain of the products of one array against those computed from read conductances; 1 where it is not known.
+    """Gains of the products of one array against those computed from read conductances; 1 where they are not known.
 
-    columns: of the forward products, shape (columns,). rows: of the transposed, shape (rows,).
+    columns, rows: of each line where it is measured, in forward and in transposed products; shapes (columns,), (rows,).
+    rows_driven, columns_driven: of each line where it is driven.
     """
 
     columns: FloatArray
     rows: FloatArray
+    rows_driven: FloatArray
+    columns_driven: FloatArray
+
+    @classmethod
+    def unknown(cls, shape: tuple[int, int]) -> LineGains:
+        """1 for every line of an array of `shape`."""
+        rows, columns = shape
+        return cls(np.ones(columns), np.ones(rows), np.ones(rows), np.ones(columns))
 
 
 class Chip:
@@ -209,18 +218,20 @@ class Chip:
             entry = self._load(name)
             if entry.values.get("array") != array:
                 continue
+            wanted = (("forward", "gain", columns), ("transposed", "gain", rows),
+                      ("forward", "driven_gain", rows), ("transposed", "driven_gain", columns))  # fmt: skip
             try:
                 found = [
-                    np.asarray(entry.values[direction]["gain"]["value"], dtype=np.float64)
-                    for direction in ("forward", "transposed")
+                    np.asarray(entry.values[direction][key]["value"], dtype=np.float64)
+                    for direction, key, _ in wanted
                 ]
             except (KeyError, TypeError, ValueError) as error:
                 raise HilError(f"{self._path(entry)}: damaged: {error!r}") from error
             sizes = [gain.shape for gain in found]
-            if sizes != [(columns,), (rows,)] or not all((gain > 0).all() for gain in found):
+            if sizes != [(lines,) for _, _, lines in wanted] or not all((gain > 0).all() for gain in found):
                 raise HilError(f"{self._path(entry)}: damaged: a gain above 0 is needed for each line")
             return LineGains(*found)
-        return LineGains(np.ones(columns), np.ones(rows))
+        return LineGains.unknown(self.passport.shape)
 
     def _path(self, entry: Measurement) -> Path:
         return self._measurements / f"{entry.number:04d}_{entry.kind}.yaml"

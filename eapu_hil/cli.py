@@ -202,6 +202,19 @@ def _add_calibration(found: Any, add: _Adder) -> None:
         "--out", type=Path, metavar="FILE", help="the CSV file of what to write again, to make"
     )
 
+    importing = add(
+        "import", calibration_commands.import_, "a measurement that is in a file, into a passport"
+    )
+    importing.add_argument(
+        "mapping", type=Path, metavar="IMPORT.yaml", help="which file, and which column is what"
+    )
+    importing.add_argument(
+        "--chip", type=Path, required=True, metavar="DIR", help="the passport; made where there is none"
+    )
+    importing.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of the resampling; default: %(default)s"
+    )
+
     fit = add("fit-twin", calibration_commands.fit, "a twin preset from what was measured on a chip")
     fit.add_argument("chip", type=Path, help="directory of the chip's passport")
     fit.add_argument(

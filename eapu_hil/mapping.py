@@ -139,7 +139,7 @@ class ArrayWeights:
 
     Each batch ends with a few vectors of 0 V, which measure the offset of every line in the range in use; it is
     subtracted. Small as it is, an offset is the same for every pixel of a gradient and adds up over all of them.
-    Currents are divided by the gain that calibration found for their line.
+    Currents are divided by the gain that calibration found for their line, voltages by that of the line they drive.
     """
 
     def __init__(
@@ -158,6 +158,11 @@ class ArrayWeights:
         self._tiles = tiles
         self._r_wg = r_wg
         self._v_read_v = v_read_v
+        # The line that needs most gets what is asked, the others less: no line gets more than v_read_v.
+        self._rows_driven = [(one.rows_driven.min() / one.rows_driven).astype(np.float32) for one in gains]
+        self._columns_driven = [
+            (one.columns_driven.min() / one.columns_driven).astype(np.float32) for one in gains
+        ]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -174,8 +179,10 @@ class ArrayWeights:
         for tile in self._tiles:
             columns = np.concatenate([tile.plus, tile.minus])
             array, half = self._arrays[tile.array], tile.plus.size
-            current_a = array.vmm(v_v[:, tile.inputs], Direction.FORWARD, tile.rows, columns)
-            current_a /= self._gains[tile.array].columns[columns]
+            gains = self._gains[tile.array]
+            driven_v = v_v[:, tile.inputs] * self._rows_driven[tile.array][tile.rows]
+            current_a = array.vmm(driven_v, Direction.FORWARD, tile.rows, columns)
+            current_a /= gains.columns[columns] * gains.rows_driven.min()
             y[:, tile.outputs] += _without_offset(current_a[:, :half] - current_a[:, half:], len(x))
         y *= weight_per_a
         return y
@@ -187,8 +194,10 @@ class ArrayWeights:
         for tile in self._tiles:
             columns = np.concatenate([tile.plus, tile.minus])
             driven_v = np.concatenate([v_v[:, tile.outputs], -v_v[:, tile.outputs]], axis=1)
+            driven_v *= self._columns_driven[tile.array][columns]
+            gains = self._gains[tile.array]
             current_a = self._arrays[tile.array].vmm(driven_v, Direction.TRANSPOSED, columns, tile.rows)
-            current_a /= self._gains[tile.array].rows[tile.rows]
+            current_a /= gains.rows[tile.rows] * gains.columns_driven.min()
             x[:, tile.inputs] += _without_offset(current_a, len(d))
         x *= weight_per_a
         return x

@@ -208,12 +208,14 @@ def test_line_gains_are_those_of_the_array_and_the_last(chip: Chip) -> None:
     for array, gain in ((0, 1.1), (0, 1.2), (1, 1.3)):
         values = {"array": array}
         values |= {
-            "forward": {"gain": {"value": [gain] * columns}},
-            "transposed": {"gain": {"value": [gain] * rows}},
+            "forward": {"gain": {"value": [gain] * columns}, "driven_gain": {"value": [1.5] * rows}},
+            "transposed": {"gain": {"value": [gain] * rows}, "driven_gain": {"value": [1.6] * columns}},
         }
         chip.record("product_accuracy", values, NO_ARRAYS, 0.0)
     assert chip.line_gains(0).columns.tolist() == [1.2] * columns
     assert chip.line_gains(1).rows.tolist() == [1.3] * rows
+    assert chip.line_gains(0).rows_driven.tolist() == [1.5] * rows
+    assert chip.line_gains(0).columns_driven.tolist() == [1.6] * columns
 
 
 @pytest.mark.parametrize("gain", [[1.0], None, "x", [0.0] * 64])

@@ -1,6 +1,8 @@
 """Product accuracy: measured products against those computed from read conductances, line by line.
 
-What is compared is the products with the reads, so a gain that both share does not show.
+A product has a gain for each measured line and one for each driven line: those of the converters, what the wires take
+off far lines, and, where columns are driven, the inverse of what their converters do to the reads that are compared.
+A gain that products and reads share does not show.
 """
 
 from __future__ import annotations
@@ -10,12 +12,14 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from eapu_calibration.line_gains import LineGainFit, fill_unread, fit_line_gains
 from eapu_calibration.measurement import Found, Levels, Progress, Settings
-from eapu_calibration.statistics import Estimate, gain_and_offset
+from eapu_calibration.statistics import Estimate
 from eapu_hil.hal import Cells, CellStatus, Crossbar, Direction, FloatArray, HilError, IntArray
 from eapu_hil.recipe import Recipe
 
 LEVELS = 10
+UNREAD_SHARE = 4  # vectors for each cell of a column that cannot be read
 
 
 class ProductSettings(Settings):
@@ -41,10 +45,11 @@ def measure_products(
 ) -> Found:
     """Writes `cells` at random, reads the whole array, and measures products in both directions. Overwrites `cells`.
 
-    Lines with a cell that reads nothing, or beyond the converter's range, stay at 0 V: what it adds to a product is
-    not known. Values, for each direction: `gain` and `offset_a` of each measured line with intervals,
-    `residual_sd_a`, and `residual_relative` to the largest computed current. Raises HilError where less than half
-    of the lines can be driven.
+    A cell that reads nothing, or beyond the converter's range, is taken from the forward products. A column with more
+    of them than a quarter of the vectors is in `columns_unknown`: it is not driven, and its gain is set to 1.
+    Values, for each direction: `gain` and `offset_a` of each measured line and `driven_gain` of each driven line (mean
+    1) with intervals, `residual_sd_a`, and `residual_relative` to the largest computed current. Raises HilError where
+    more than half of the columns are unknown.
     """
     Levels.spread(cells, recipe, LEVELS, rng).write(array, recipe)
     if settings.settle_s > 0:
@@ -52,25 +57,41 @@ def measure_products(
     everywhere = Cells.all(array.shape)
     half = settings.reads // 2
     read_s = [_matrix_s(array, everywhere, recipe) for _ in range(half)]
-    products = []
+    unread = np.isnan(np.mean(read_s, axis=0)).sum(axis=0)
+    unknown = unread > settings.vectors // UNREAD_SHARE
+    if 2 * unknown.sum() > unknown.size:
+        raise HilError(
+            f"{array.identity.serial}: {unknown.sum()} of {unknown.size} columns have more cells that cannot be "
+            f"read than {settings.vectors} vectors tell apart ({settings.vectors // UNREAD_SHARE}); take more vectors"
+        )
+    measured = {}
     for number, direction in enumerate(Direction):
-        lines = _driven(array, read_s[0], direction)
-        v_v = rng.uniform(-settings.v_in_v, settings.v_in_v, (settings.vectors, lines.size))
+        driven = np.arange(array.shape[0]) if direction is Direction.FORWARD else np.flatnonzero(~unknown)
+        v_v = rng.uniform(-settings.v_in_v, settings.v_in_v, (settings.vectors, driven.size))
         parts = []
         for start in range(0, settings.vectors, settings.batch):
-            parts.append(array.vmm(v_v[start : start + settings.batch], direction, lines))
+            parts.append(array.vmm(v_v[start : start + settings.batch], direction, driven))
             progress((number + min(start + settings.batch, settings.vectors) / settings.vectors) / 2)
-        products.append((direction, lines, v_v, np.vstack(parts)))
+        measured[direction] = v_v, np.vstack(parts)
     read_s += [_matrix_s(array, everywhere, recipe) for _ in range(settings.reads - half)]
     g_s = np.mean(read_s, axis=0)
-    values: dict[str, Any] = {}
-    arrays: dict[str, Any] = {"g_s": g_s}
-    for direction, lines, v_v, current_a in products:
-        computed_a = v_v @ (g_s if direction is Direction.FORWARD else g_s.T)[lines]
-        if not np.isfinite(computed_a).all():
-            raise HilError(f"{array.identity.serial}: cells went out of the range of a reading meanwhile")
-        values[direction.value] = {"lines_driven": lines.size, **_compared(computed_a, current_a)}
-        arrays |= {f"{direction.value}_computed_a": computed_a, f"{direction.value}_measured_a": current_a}
+    known = np.flatnonzero(~unknown)
+    v_v, current_a = measured[Direction.FORWARD]
+    g_s[:, known] = fill_unread(v_v, g_s[:, known], current_a[:, known])
+    forward = fit_line_gains(v_v, g_s[:, known], current_a[:, known])
+    v_v, current_a = measured[Direction.TRANSPOSED]
+    transposed = fit_line_gains(v_v, g_s[:, known].T, current_a)
+    values: dict[str, Any] = {
+        "columns_unknown": np.flatnonzero(unknown).tolist(),
+        "forward": _values(forward, np.arange(array.shape[0]), known, array.shape),
+        "transposed": _values(transposed, known, np.arange(array.shape[0]), array.shape[::-1]),
+    }
+    arrays = {"g_s": g_s}
+    for direction, fit in ((Direction.FORWARD, forward), (Direction.TRANSPOSED, transposed)):
+        arrays |= {
+            f"{direction.value}_computed_a": fit.computed_a,
+            f"{direction.value}_measured_a": fit.measured_a,
+        }
     return Found(values, arrays)
 
 
@@ -80,28 +101,23 @@ def _matrix_s(array: Crossbar, everywhere: Cells, recipe: Recipe) -> FloatArray:
     return np.where(reading.status == CellStatus.OK, reading.g_s, np.nan).reshape(array.shape)
 
 
-def _driven(array: Crossbar, g_s: FloatArray, direction: Direction) -> IntArray:
-    """The lines of which every cell can be read. Raises HilError where that is less than half of them."""
-    readable = np.isfinite(g_s).all(axis=1 if direction is Direction.FORWARD else 0)
-    if 2 * readable.sum() < readable.size:
-        raise HilError(
-            f"{array.identity.serial}: {readable.size - readable.sum()} of {readable.size} lines have a cell that "
-            "cannot be read; products are computed from the others, and these are too few"
-        )
-    return np.flatnonzero(readable)
-
-
-def _compared(computed_a: FloatArray, measured_a: FloatArray) -> dict[str, Any]:
-    gain, offset, residual_a = gain_and_offset(computed_a, measured_a)
-    sd_a = float(np.sqrt(np.square(residual_a).sum() / (residual_a.size - 2 * residual_a.shape[1])))
+def _values(fit: LineGainFit, driven: IntArray, measured: IntArray, shape: tuple[int, int]) -> dict[str, Any]:
+    """What the passport holds of one direction. shape: lines driven and measured, with those that are unknown."""
+    residual_a = fit.residual_a
+    freedom = residual_a.size - 2 * residual_a.shape[1] - fit.driven.value.size
+    sd_a = float(np.sqrt(np.square(residual_a).sum() / freedom))
     return {
-        "gain": gain.plain(),
-        "offset_a": offset.plain(),
-        "gain_mean": _mean(gain),
+        "gain": _everywhere(fit.gain, measured, shape[1], 1.0),
+        "offset_a": _everywhere(fit.offset, measured, shape[1], 0.0),
+        "driven_gain": _everywhere(fit.driven, driven, shape[0], 1.0),
+        "gain_mean": float(fit.gain.value.mean()),
         "residual_sd_a": sd_a,
-        "residual_relative": sd_a / float(np.abs(computed_a).max()),
+        "residual_relative": sd_a / float(np.abs(fit.computed_a).max()),
     }
 
 
-def _mean(gain: Estimate) -> float:
-    return float(gain.value.mean())
+def _everywhere(estimate: Estimate, lines: IntArray, count: int, else_: float) -> dict[str, Any]:
+    """The estimate of `lines` among all `count` lines; `else_` for those that are unknown."""
+    ends = np.full((3, count), else_)
+    ends[:, lines] = estimate.value, estimate.low, estimate.high
+    return Estimate(*ends).plain()

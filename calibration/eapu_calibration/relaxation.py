@@ -113,31 +113,16 @@ def _evaluated(
     array: Crossbar, levels: Levels, record: _Record, settings: RelaxationSettings, rng: np.random.Generator
 ) -> Found:
     members = levels.members(record.usable(), CELLS_A_LEVEL_MIN, array)
-    reference_s = record.first_s[1]
-    change_s = record.g_s - reference_s
     age_s = np.median(record.age_s[:, np.concatenate(members)], axis=1)
     if (np.diff(age_s) <= 0).any():
         raise HilError(
             f"{array.identity.serial}: the readings took so long that two of times_s fell together: "
             "take fewer cells, or times further apart"
         )
-    by_level: dict[str, list[dict[str, object]]] = {name: [] for name in ("sd_s", "mean_s", *_LAW)}
-    for chosen in members:
-        jump_s = record.first_s[1, chosen] - record.first_s[0, chosen]
-        sample = np.vstack([jump_s, change_s[:, chosen]])
-        by_level["sd_s"].append(bootstrap(_sd_s, sample, rng).plain())
-        by_level["mean_s"].append(bootstrap(np.mean, change_s[:, chosen], rng).plain())
-        law = _Law(age_s, sample)
-        for name, estimate in zip(_LAW, law(sample, rng), strict=True):
-            by_level[name].append(estimate)
     values = {
         "levels_s": levels.g_s,
-        "g_first_s": [reference_s[chosen].mean() for chosen in members],
-        "cells": [chosen.size for chosen in members],
         "times_s": settings.times_s,
-        "age_s": age_s,
-        "tail_share": _tails(change_s, members),
-        **by_level,
+        **evaluate(record.first_s, record.g_s, age_s, members, rng),
     }
     arrays = {
         "row": levels.cells.row,
@@ -149,6 +134,37 @@ def _evaluated(
         "g_s": record.g_s,
     }
     return Found(values, arrays)
+
+
+def evaluate(
+    first_s: FloatArray,
+    g_s: FloatArray,
+    age_s: FloatArray,
+    members: list[NDArray[np.int64]],
+    rng: np.random.Generator,
+) -> dict[str, object]:
+    """What the readings come to, by level and time; see `measure_relaxation`.
+
+    first_s: one or two readings at age 0, (1 or 2, cells); the last is the reference. g_s: (times, cells).
+    age_s: (times,). members: cells of each level.
+    """
+    change_s = g_s - first_s[-1]
+    by_level: dict[str, list[dict[str, object]]] = {name: [] for name in ("sd_s", "mean_s", *_LAW)}
+    for chosen in members:
+        jump_s = first_s[-1, chosen] - first_s[0, chosen]
+        sample = np.vstack([jump_s, change_s[:, chosen]])
+        by_level["sd_s"].append(bootstrap(_sd_s, sample, rng).plain())
+        by_level["mean_s"].append(bootstrap(np.mean, change_s[:, chosen], rng).plain())
+        law = _Law(age_s, sample)
+        for name, estimate in zip(_LAW, law(sample, rng), strict=True):
+            by_level[name].append(estimate)
+    return {
+        "g_first_s": [first_s[-1, chosen].mean() for chosen in members],
+        "cells": [chosen.size for chosen in members],
+        "age_s": age_s,
+        "tail_share": _tails(change_s, members),
+        **by_level,
+    }
 
 
 _LAW = ("variance_1s_s2", "variance_per_decade_s2", "mean_1s_s", "mean_per_decade_s")

@@ -1,0 +1,219 @@
+"""Measurements that a lab has in files, as entries of a passport: a YAML file says which column is what.
+
+chip: {model: RRAM technology C, serial: published}
+source: github akashlevy/RRAM-Relaxation-Master-Model, MIT
+file: relaxdata.tsv.gz              # relative to this file; gzip is recognised
+delimiter: tab                      # tab, comma or space
+conductance_unit_s: 1.0             # what 1 in the conductance columns is in siemens
+window: {g_min_s: 1.0e-6, g_max_s: 40.0e-6}
+relaxation:                         # or gate_curve:
+  columns: {cell: 0, age_s: 1, conductance: 3}       # counted from 0
+  times_s: [0.01, 0.1, 1.0, 1.0e+5]
+  edges_s: [1.0e-6, 5.0e-6, 10.0e-6, 20.0e-6, 30.0e-6, 40.0e-6]
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
+
+from eapu_calibration.measurement import Found, Settings
+from eapu_calibration.relaxation import CELLS_A_LEVEL_MIN, evaluate
+from eapu_hil.chip import Chip, Measurement
+from eapu_hil.hal import ConfigError, FloatArray
+from eapu_hil.loading import FileModel, Source, load_model
+
+_DELIMITERS = {"tab": "\t", "comma": ",", "space": None}
+_NEAR = 2.0  # a reading belongs to a time that it is not further from than by this factor
+
+
+class ImportedChip(Settings):
+    """What the passport says of the chip."""
+
+    model: str
+    serial: str
+
+
+class Window(Settings):
+    """Lowest and highest conductance that the cells were used at, S."""
+
+    g_min_s: PositiveFloat
+    g_max_s: PositiveFloat
+
+
+class RelaxationColumns(Settings):
+    """Numbers of the columns."""
+
+    cell: NonNegativeInt
+    age_s: NonNegativeInt
+    conductance: NonNegativeInt
+
+
+class RelaxationImport(Settings):
+    """A line a reading, a cell's first at age 0. edges_s: ranges of the first that the cells are sorted into."""
+
+    columns: RelaxationColumns
+    times_s: Annotated[list[PositiveFloat], Field(min_length=2)]
+    edges_s: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2)]
+
+
+class GateColumns(Settings):
+    """Numbers of the columns; before: the conductance that the SET began at."""
+
+    cell: NonNegativeInt
+    gate_v: NonNegativeInt
+    before: NonNegativeInt
+    conductance: NonNegativeInt
+
+
+class GateImport(Settings):
+    """A line a SET; each cell has equally many at each gate voltage."""
+
+    columns: GateColumns
+
+
+class Import(FileModel):
+    """An import file."""
+
+    path_keys: ClassVar[tuple[str, ...]] = ("file",)
+
+    chip: ImportedChip
+    source: str
+    file: Path
+    delimiter: Literal["tab", "comma", "space"]
+    skip_lines: NonNegativeInt = 0
+    conductance_unit_s: PositiveFloat
+    window: Window
+    relaxation: RelaxationImport | None = None
+    gate_curve: GateImport | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Import:
+        if (self.relaxation is None) == (self.gate_curve is None):
+            raise ValueError("one of relaxation, gate_curve must be there")
+        return self
+
+
+def load_import(source: Source) -> Import:
+    """An import file. Raises ConfigError."""
+    return load_model(Import, source, [], "imports")
+
+
+def import_file(wanted: Import, directory: Path, rng: np.random.Generator) -> Measurement:
+    """Makes an entry of the passport in `directory` of a file; a passport that is not there is made.
+
+    Raises ConfigError where the file cannot be read, has not the columns, or holds too little.
+    """
+    data = _read(wanted)
+    if wanted.relaxation is not None:
+        kind, found = "relaxation", _relaxation(wanted, wanted.relaxation, data, rng)
+    else:
+        assert wanted.gate_curve is not None
+        kind, found = "gate_curve", _gate_curve(wanted, wanted.gate_curve, data)
+    if (directory / "passport.yaml").exists():
+        chip = Chip.open(directory)
+    else:
+        cells = int(found.arrays["row"].max()) + 1
+        chip = Chip.create(directory, wanted.chip.model, wanted.chip.serial, (cells, 1), 1)
+    values: dict[str, Any] = {
+        **found.values,
+        "array": 0,
+        "recipe": wanted.window.model_dump(),
+        "source": wanted.source,
+        "file": wanted.file.name,
+        "file_sha256": hashlib.sha256(wanted.file.read_bytes()).hexdigest(),
+    }
+    return chip.record(kind, values, found.arrays, 0.0)
+
+
+def _read(wanted: Import) -> FloatArray:
+    chosen = wanted.relaxation or wanted.gate_curve
+    assert chosen is not None
+    columns: Mapping[str, int] = chosen.columns.model_dump()
+    try:
+        table = np.genfromtxt(
+            wanted.file,
+            delimiter=_DELIMITERS[wanted.delimiter],
+            skip_header=wanted.skip_lines,
+            usecols=list(columns.values()),
+            ndmin=2,
+        )
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{wanted.file}: {' '.join(str(error).split())}") from error
+    bad = np.flatnonzero(~np.isfinite(table).all(axis=1))
+    if bad.size or table.size == 0:
+        line = wanted.skip_lines + 1 + int(bad[0]) if bad.size else wanted.skip_lines + 1
+        raise ConfigError(
+            f"{wanted.file}: line {line}: a number is needed in each of the columns "
+            f"{', '.join(f'{number} ({name})' for name, number in columns.items())}"
+        )
+    scale = [wanted.conductance_unit_s if name in ("before", "conductance") else 1.0 for name in columns]
+    return np.asarray(table * scale)
+
+
+def _relaxation(
+    wanted: Import, settings: RelaxationImport, data: FloatArray, rng: np.random.Generator
+) -> Found:
+    numbers, cell = np.unique(data[:, 0], return_inverse=True)
+    times_s = np.asarray(settings.times_s)
+    first_s = np.full((1, numbers.size), np.nan)
+    age_s, g_s = np.full((2, times_s.size, numbers.size), np.nan)
+    first = data[:, 1] <= 0
+    first_s[0, cell[first]] = data[first, 2]
+    for number, time_s in enumerate(times_s):
+        near = np.flatnonzero(
+            ~first & (np.abs(np.log(np.maximum(data[:, 1], 1e-30) / time_s)) < np.log(_NEAR))
+        )
+        age_s[number, cell[near]], g_s[number, cell[near]] = data[near, 1], data[near, 2]
+    usable = np.isfinite(np.vstack([first_s, g_s])).all(axis=0)
+    edges_s = np.asarray(settings.edges_s)
+    level = np.searchsorted(edges_s, np.nan_to_num(first_s[0], nan=-1.0), side="right") - 1
+    usable &= (level >= 0) & (level < edges_s.size - 1)
+    members = [np.flatnonzero(usable & (level == number)) for number in range(edges_s.size - 1)]
+    for low_s, high_s, chosen in zip(edges_s, edges_s[1:], members, strict=False):
+        if chosen.size < CELLS_A_LEVEL_MIN:
+            raise ConfigError(
+                f"{wanted.file}: {chosen.size} cells begin between {1e6 * low_s:.3g} and {1e6 * high_s:.3g} uS and "
+                f"have a reading near each of times_s; {CELLS_A_LEVEL_MIN} are needed. Take wider edges_s or "
+                "fewer times_s"
+            )
+    median_s = np.nanmedian(np.where(usable, age_s, np.nan), axis=1)
+    values = {
+        "levels_s": (edges_s[1:] + edges_s[:-1]) / 2,
+        "times_s": times_s,
+        **evaluate(first_s, g_s, median_s, members, rng),
+    }
+    return Found(values, {**_places(numbers.size), "level": level, "usable": usable, "first_s": first_s,
+                          "age_s": age_s, "g_s": g_s})  # fmt: skip
+
+
+def _gate_curve(wanted: Import, settings: GateImport, data: FloatArray) -> Found:
+    numbers, cell = np.unique(data[:, 0], return_inverse=True)
+    gate_v, step = np.unique(data[:, 1], return_inverse=True)
+    counts = np.zeros((gate_v.size, numbers.size), np.int64)
+    np.add.at(counts, (step, cell), 1)
+    repeats = int(counts.max())
+    if (counts != repeats).any() or repeats < 2:
+        raise ConfigError(
+            f"{wanted.file}: between {counts.min()} and {repeats} SETs of a cell at one gate voltage; equally many, "
+            f"and 2 at least, are needed (columns {settings.columns.cell} and {settings.columns.gate_v})"
+        )
+    order = np.lexsort((np.arange(len(data)), cell, step))
+    lowest_s, g_s = (
+        data[order, column].reshape(gate_v.size, numbers.size, repeats).transpose(2, 0, 1)
+        for column in (2, 3)
+    )
+    values = {"gate_v": gate_v, "cells": numbers.size, "repeats": repeats}
+    usable = np.ones(numbers.size, np.bool_)
+    return Found(values, {**_places(numbers.size), "usable": usable, "g_s": g_s, "lowest_s": lowest_s})
+
+
+def _places(cells: int) -> dict[str, NDArray[Any]]:
+    """A file says nothing of lines: each cell is a row of its own, all read through one converter."""
+    return {"row": np.arange(cells), "col": np.zeros(cells, np.int64)}

@@ -1,0 +1,156 @@
+"""Files of measurements become entries of a passport, and these a twin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from eapu_calibration.fit_twin import fit_twin
+from eapu_calibration.forming import form
+from eapu_calibration.gate_curve import GateCurveSettings, measure_gate_curve
+from eapu_calibration.importing import import_file, load_import
+
+from eapu_hil.bench import Bench
+from eapu_hil.chip import Chip
+from eapu_hil.cli import main
+from eapu_hil.hal import Cells, ConfigError
+from eapu_hil.loading import load_model
+from eapu_hil.twin.preset import TwinPreset
+from eapu_hil.twin.relaxing import RelaxingCells
+from eapu_hil.twin.state import StateFiles
+
+OpenTwin = Callable[..., Bench]
+HEAD: dict[str, Any] = {
+    "chip": {"model": "a lab's", "serial": "7"},
+    "source": "a test",
+    "file": "data.csv",
+    "delimiter": "comma",
+    "skip_lines": 1,
+    "conductance_unit_s": 1e-6,
+    "window": {"g_min_s": 1e-6, "g_max_s": 40e-6},
+}
+RELAXATION = {
+    "relaxation": {
+        "columns": {"cell": 0, "age_s": 2, "conductance": 1},
+        "times_s": [0.01, 0.1, 1.0, 1000.0],
+        "edges_s": [10e-6, 20e-6, 30e-6],
+    }
+}
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def relaxing_file(cells: int) -> None:
+    """Readings of `cells` cells that relax by the law of the default preset, as a lab might have kept them."""
+    law = load_model(TwinPreset, "rram_180nm", [], "presets").relaxation
+    rng = np.random.default_rng(4)
+    g_s = rng.uniform(10e-6, 30e-6, cells)
+    twin = RelaxingCells(law, g_s, StateFiles(Path("state")))
+    twin.restart(np.arange(cells), g_s, 0.0)
+    lines = ["cell,uS,s"]
+
+    def read(age_s: float) -> None:
+        noisy_us = 1e6 * g_s * (1.0 + 0.005 * rng.standard_normal(cells))
+        lines.extend(f"{cell},{value:.4f},{age_s}" for cell, value in enumerate(noisy_us))
+
+    read(0.0)
+    for age_s in (0.01, 0.1, 1.0, 970.0):
+        twin.advance(g_s, age_s, rng, True)
+        read(age_s)
+    Path("data.csv").write_text("\n".join(lines))
+
+
+def mapping(content: dict[str, Any], **changed: Any) -> Path:
+    path = Path("import.yaml")
+    path.write_text(yaml.safe_dump({**HEAD, **content, **changed}))
+    return path
+
+
+def test_relaxation_from_a_file_makes_a_twin(capsys: pytest.CaptureFixture[str]) -> None:
+    relaxing_file(1500)
+    assert main(["import", str(mapping(RELAXATION)), "--chip", "chip"]) == 0
+    assert "relaxation" in capsys.readouterr().out
+    chip = Chip.open(Path("chip"))
+    entry = chip.latest("relaxation")
+    assert entry is not None
+    assert entry.values["source"] == "a test"
+    assert len(entry.values["file_sha256"]) == 64
+    assert sum(entry.values["cells"]) > 1490
+    assert entry.values["age_s"] == pytest.approx([0.01, 0.1, 1.0, 970.0])
+    base = load_model(TwinPreset, "rram_180nm", [], "presets")
+    fit = fit_twin(chip, 0, base, np.random.default_rng(1))
+    found = {one.key: one.estimate for one in fit.fitted}
+    at_s = found["relaxation.g_s"].value
+    assert at_s == pytest.approx([15e-6, 25e-6], abs=0.5e-6)
+    for name in ("variance_per_decade_s2", "variance_1s_s2"):
+        truth = np.interp(at_s, base.relaxation.g_s, getattr(base.relaxation, name))
+        assert found[f"relaxation.{name}"].value == pytest.approx(truth, rel=0.35)
+    assert max(fit.relaxation_ks.values()) < 0.06
+
+
+def test_a_gate_curve_from_a_file(open_twin: OpenTwin) -> None:
+    """What a bench measured, written to a file and read again, gives the same transistor."""
+    bench = open_twin((32, 16), **{"circuit.line_resistance_ohm": 0.0, "adc.gain_error_sd": 0.0})
+    array = bench.arrays[0]
+    cells = Cells.all(array.shape)
+    form(array, cells, bench.recipe)
+    settings = GateCurveSettings(cells=400, steps=12, repeats=4)
+    found = measure_gate_curve(array, cells, bench.recipe, settings, np.random.default_rng(2), lambda _: None)
+    good = np.flatnonzero(found.arrays["usable"])
+    rows = [
+        f"{cell},{gate_v:.4f},{1e6 * found.arrays['lowest_s'][repeat, step, cell]:.5f},"
+        f"{1e6 * found.arrays['g_s'][repeat, step, cell]:.5f}"
+        for cell in good
+        for step, gate_v in enumerate(found.values["gate_v"])
+        for repeat in range(4)
+    ]
+    Path("data.csv").write_text("cell,gate,before,after\n" + "\n".join(rows))
+    columns = {"cell": 0, "gate_v": 1, "before": 2, "conductance": 3}
+    path = mapping({"gate_curve": {"columns": columns}})
+    import_file(load_import(path), Path("chip"), np.random.default_rng(0))
+    base = load_model(TwinPreset, "rram_180nm", [], "presets")
+    fit = fit_twin(Chip.open(Path("chip")), 0, base, np.random.default_rng(1))
+    assert fit.value("gate.slope_s_per_v") == pytest.approx(40e-6, rel=0.03)
+    assert fit.value("gate.threshold_v") == pytest.approx(0.7, abs=0.02)
+
+    Path("data.csv").write_text("cell,gate,before,after\n" + "\n".join(rows[:-1]))
+    with pytest.raises(ConfigError, match=r"data\.csv: between 3 and 4 SETs of a cell at one gate voltage"):
+        import_file(load_import(path), Path("chip"), np.random.default_rng(0))
+
+
+def test_a_second_file_is_a_second_entry() -> None:
+    relaxing_file(200)
+    wanted = load_import(mapping(RELAXATION))
+    for number in (1, 2):
+        assert import_file(wanted, Path("chip"), np.random.default_rng(0)).number == number
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            "1,x,0.0",
+            "data.csv: line 2: a number is needed in each of the columns 0 (cell), 2 (age_s), 1 (conductance)",
+        ),
+        ("1,2.0", "data.csv: "),
+        ("1,12.0,0.0", "0 cells begin between 10 and 20 uS"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(line: str, said: str) -> None:
+    Path("data.csv").write_text(f"cell,uS,s\n{line}\n")
+    with pytest.raises(ConfigError) as error:
+        import_file(load_import(mapping(RELAXATION)), Path("chip"), np.random.default_rng(0))
+    assert said in str(error.value)
+    assert not Path("chip").exists()
+
+
+def test_a_mapping_needs_one_measurement(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["import", str(mapping({})), "--chip", "chip"]) == 2
+    assert "one of relaxation, gate_curve must be there" in capsys.readouterr().err
