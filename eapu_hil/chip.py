@@ -86,19 +86,21 @@ class LineGains:
     """Gains of the products of one array against those computed from read conductances; 1 where they are not known.
 
     columns, rows: of each line where it is measured, in forward and in transposed products; shapes (columns,), (rows,).
-    rows_driven, columns_driven: of each line where it is driven.
+    rows_driven, columns_driven: of each line where it is driven. read_offset_s: of the reads of each column, S; 0 where
+    it is not known.
     """
 
     columns: FloatArray
     rows: FloatArray
     rows_driven: FloatArray
     columns_driven: FloatArray
+    read_offset_s: FloatArray
 
     @classmethod
     def unknown(cls, shape: tuple[int, int]) -> LineGains:
         """1 for every line of an array of `shape`."""
         rows, columns = shape
-        return cls(np.ones(columns), np.ones(rows), np.ones(rows), np.ones(columns))
+        return cls(np.ones(columns), np.ones(rows), np.ones(rows), np.ones(columns), np.zeros(columns))
 
 
 class Chip:
@@ -225,12 +227,17 @@ class Chip:
                     np.asarray(entry.values[direction][key]["value"], dtype=np.float64)
                     for direction, key, _ in wanted
                 ]
+                offset_s = np.asarray(entry.values["read_offset_s"]["value"], dtype=np.float64)
             except (KeyError, TypeError, ValueError) as error:
                 raise HilError(f"{self._path(entry)}: damaged: {error!r}") from error
-            sizes = [gain.shape for gain in found]
-            if sizes != [(lines,) for _, _, lines in wanted] or not all((gain > 0).all() for gain in found):
-                raise HilError(f"{self._path(entry)}: damaged: a gain above 0 is needed for each line")
-            return LineGains(*found)
+            sizes = [gain.shape for gain in (*found, offset_s)]
+            fit = sizes == [*((lines,) for _, _, lines in wanted), (columns,)]
+            if not fit or not all((gain > 0).all() for gain in found) or not np.isfinite(offset_s).all():
+                raise HilError(
+                    f"{self._path(entry)}: damaged: a gain above 0 for each line and a read_offset_s for each column "
+                    "are needed"
+                )
+            return LineGains(found[0], found[1], found[2], found[3], offset_s)
         return LineGains.unknown(self.passport.shape)
 
     def _path(self, entry: Measurement) -> Path:

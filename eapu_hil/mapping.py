@@ -139,7 +139,8 @@ class ArrayWeights:
 
     Each batch ends with a few vectors of 0 V, which measure the offset of every line in the range in use; it is
     subtracted. Small as it is, an offset is the same for every pixel of a gradient and adds up over all of them.
-    Currents are divided by the gain that calibration found for their line, voltages by that of the line they drive.
+    Currents are divided by the gain that calibration found for their line, voltages by that of the line they drive, and
+    what the offset of the reads of a column would add is added: a product is that with the cells as they read.
     """
 
     def __init__(
@@ -184,6 +185,9 @@ class ArrayWeights:
             current_a = array.vmm(driven_v, Direction.FORWARD, tile.rows, columns)
             current_a /= gains.columns[columns] * gains.rows_driven.min()
             y[:, tile.outputs] += _without_offset(current_a[:, :half] - current_a[:, half:], len(x))
+            offset_s = self._read_offset_s(tile)
+            if offset_s.any():
+                y[:, tile.outputs] += np.outer(v_v[: len(x), tile.inputs].sum(axis=1), offset_s)
         y *= weight_per_a
         return y
 
@@ -199,8 +203,16 @@ class ArrayWeights:
             current_a = self._arrays[tile.array].vmm(driven_v, Direction.TRANSPOSED, columns, tile.rows)
             current_a /= gains.rows[tile.rows] * gains.columns_driven.min()
             x[:, tile.inputs] += _without_offset(current_a, len(d))
+            offset_s = self._read_offset_s(tile)
+            if offset_s.any():
+                x[:, tile.inputs] += (v_v[: len(d), tile.outputs] @ offset_s)[:, None]
         x *= weight_per_a
         return x
+
+    def _read_offset_s(self, tile: Tile) -> Float32Array:
+        """What the reads of each pair have too much, S."""
+        offset_s = self._gains[tile.array].read_offset_s
+        return (offset_s[tile.plus] - offset_s[tile.minus]).astype(np.float32)
 
     def _volts(self, values: Float32Array) -> tuple[Float32Array, np.float32]:
         """Inputs as voltages with the vectors of 0 V behind them, and what a measured ampere stands for.

@@ -210,12 +210,14 @@ def test_line_gains_are_those_of_the_array_and_the_last(chip: Chip) -> None:
         values |= {
             "forward": {"gain": {"value": [gain] * columns}, "driven_gain": {"value": [1.5] * rows}},
             "transposed": {"gain": {"value": [gain] * rows}, "driven_gain": {"value": [1.6] * columns}},
+            "read_offset_s": {"value": [2e-7] * columns},
         }
         chip.record("product_accuracy", values, NO_ARRAYS, 0.0)
     assert chip.line_gains(0).columns.tolist() == [1.2] * columns
     assert chip.line_gains(1).rows.tolist() == [1.3] * rows
     assert chip.line_gains(0).rows_driven.tolist() == [1.5] * rows
     assert chip.line_gains(0).columns_driven.tolist() == [1.6] * columns
+    assert chip.line_gains(0).read_offset_s.tolist() == [2e-7] * columns
 
 
 @pytest.mark.parametrize("gain", [[1.0], None, "x", [0.0] * 64])

@@ -17,9 +17,10 @@ _MICRO = 1e6
 TIMES_MIN = 3
 FLOOR_MARGIN = 2.0
 _OWN = 6  # parameters of a level
-_SHAPES = 2  # parameters that all levels have in common; a third where the noise of a reading is not known
-_START = np.array([np.log(5.0), -1.0, np.log(0.005)])
-_BOUNDS = ((-1.0, 4.0), (-4.0, 3.0), (-9.0, -1.0))
+_SHAPES = 2  # parameters that all levels have in common; two more where the noise of a reading is not known
+_START = np.array([np.log(5.0), -1.0, np.log(0.1), 0.5])
+_BOUNDS = ((-1.0, 4.0), (-4.0, 3.0), (-6.0, 2.0), (0.0, 2.0))
+_NOISE_AT_US = 10.0
 _STEP = 0.01  # of a parameter of order one
 _OPEN_SD = 1.5  # of a logarithm: known to no better than a factor of 20
 
@@ -30,8 +31,9 @@ class RelaxationFit:
 
     level: of each, log variance at 1 s, log variance a decade, mean at 1 s, mean a decade (uS), logit of the
     share upwards, log of the ratio of the jumps.
-    common: log jump_decades, logit passing_share; log of the noise of a reading by its conductance, where it was not
-    known. ks: distance of the measured changes to the law, by time.
+    common: log jump_decades, logit passing_share; where it was not known, of the noise of a reading the log at
+    10 uS (in uS) and the power of the conductance that it goes with. ks: distance of the measured changes to the law,
+    by time.
     """
 
     g_s: FloatArray
@@ -57,7 +59,7 @@ def fit_relaxation(
     if not free.any():
         raise HilError(f"no level lies above {FLOOR_MARGIN:g} times the lowest conductance")
     chosen = [level for level, is_free in zip(levels, free, strict=True) if is_free]
-    start = _START[: _SHAPES + (not noise_known)]
+    start = _START[:_SHAPES] if noise_known else _START
     x = _climb(chosen, np.concatenate([*(_start(level) for level in chosen), start]), start.size, True)
     common = x[-start.size :]
     tops, common_top = _tops(chosen, x, start.size)
@@ -86,7 +88,10 @@ def _distance(levels: list[Changes], laws: list[tuple[State, Shape]], number: in
 
 def _law(own: FloatArray, common: FloatArray, level: Changes) -> tuple[State, Shape]:
     shape = Shape(float(np.exp(common[0])), float(expit(common[1])), level.passing_per_decade)
-    noise_us2 = (level.at_us * float(np.exp(common[_SHAPES]))) ** 2 if common.size > _SHAPES else 0.0
+    noise_us2 = 0.0
+    if common.size > _SHAPES:
+        at_10_us, power = common[_SHAPES:]
+        noise_us2 = float(np.exp(at_10_us) * (level.at_us / _NOISE_AT_US) ** power) ** 2
     variance_1s, a_decade = map(float, np.exp(own[:2]))
     state = State(
         variance_1s,
@@ -161,7 +166,7 @@ def _tops(levels: list[Changes], x: FloatArray, common: int) -> tuple[list[Top],
         )
     inverse = np.linalg.inv(curvature)
     sd = np.sqrt(np.diag(inverse @ scores @ inverse))
-    if sd[-common:].max() > _OPEN_SD:
+    if sd[-common:][:_SHAPES].max() > _OPEN_SD:
         raise HilError("the changes leave open how they pass; more cells a level, or more times, are needed")
     tops = []
     for number, level in enumerate(levels):

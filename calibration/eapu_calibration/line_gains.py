@@ -1,6 +1,6 @@
-"""Gains of the lines of a product, from products of known vectors with known conductances.
+"""Gains of the lines of a product, from products of known vectors with conductances that were read.
 
-current of measured line j = gain_j * sum over driven lines i of v_i driven_i g_ij + offset_j, plus noise
+current of measured line j = gain_j * sum over driven i of v_i driven_i (g_ij - read_offset_j) + offset_j, plus noise
 """
 
 from __future__ import annotations
@@ -18,32 +18,37 @@ _CLOSE = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class LineGainFit:
-    """gain, offset (A): of each measured line. driven: gain of each driven line, mean 1.
+    """gain, offset (A), read_offset (S): of each measured line. driven: gain of each driven line, mean 1.
 
-    computed_a: products with driven gains and without gains and offsets; measured_a, residual_a: (vectors, measured).
+    computed_a: products with driven gains and read offsets, without gains and offsets; computed_a, measured_a,
+    residual_a: (vectors, measured).
     """
 
     gain: Estimate
     offset: Estimate
+    read_offset: Estimate
     driven: Estimate
     computed_a: FloatArray
     measured_a: FloatArray
     residual_a: FloatArray
 
 
-def fit_line_gains(v_v: FloatArray, g_s: FloatArray, current_a: FloatArray) -> LineGainFit:
+def fit_line_gains(
+    v_v: FloatArray, g_s: FloatArray, current_a: FloatArray, with_read_offset: bool
+) -> LineGainFit:
     """Least squares, by turns for the driven and the measured lines until neither moves.
 
     v_v: (vectors, driven). g_s: (driven, measured). current_a: (vectors, measured). Every driven line needs some
-    conductance. Intervals of the measured lines are for known driven gains, and the other way round.
+    conductance. with_read_offset: whether the reads of a measured line share an offset; it is 0 otherwise. Intervals of
+    the measured lines are for known driven gains, and the other way round.
     """
     v_0, current_0 = v_v - v_v.mean(axis=0), current_a - current_a.mean(axis=0)
     together = v_0.T @ v_0
-    driven = np.ones(v_v.shape[1])
+    driven, offset_s = np.ones(v_v.shape[1]), np.zeros(g_s.shape[1])
     for _ in range(_ROUNDS):
-        computed = (v_0 * driven) @ g_s
-        gain = (computed * current_0).sum(axis=0) / np.square(computed).sum(axis=0)
-        seen_s = g_s * gain
+        computed, total = (v_0 * driven) @ g_s, v_0 @ driven
+        gain, offset_s = _gain_and_read_offset(computed, total, current_0, with_read_offset)
+        seen_s = (g_s - offset_s) * gain
         normal = together * (seen_s @ seen_s.T)
         found = np.linalg.solve(normal, np.einsum("ki,ij,kj->i", v_0, seen_s, current_0, optimize=True))
         found /= found.mean()
@@ -51,18 +56,37 @@ def fit_line_gains(v_v: FloatArray, g_s: FloatArray, current_a: FloatArray) -> L
         driven = found
         if moved < _CLOSE:
             break
-    computed_a = (v_v * driven) @ g_s
+    computed_a = (v_v * driven) @ (g_s - offset_s)
     gain_estimate, offset, residual_a = gain_and_offset(computed_a, current_a)
-    variance = np.square(residual_a).sum() / (residual_a.size - 2 * gain.size - driven.size)
+    variance = np.square(residual_a).sum() / (
+        residual_a.size - (2 + with_read_offset) * gain.size - driven.size
+    )
     reach = NORMAL_SDS * np.sqrt(variance * np.diag(np.linalg.inv(normal)))
+    total = v_0 @ driven
+    alone = total[:, None] - computed_a * (total @ computed_a) / np.square(computed_a).sum(axis=0)
+    offset_reach = NORMAL_SDS * np.sqrt(variance / np.square(alone).sum(axis=0)) / gain * with_read_offset
     return LineGainFit(
         gain_estimate,
         offset,
+        Estimate(offset_s, offset_s - offset_reach, offset_s + offset_reach),
         Estimate(driven, driven - reach, driven + reach),
         computed_a,
         current_a,
         residual_a,
     )
+
+
+def _gain_and_read_offset(
+    computed: FloatArray, total: FloatArray, current: FloatArray, with_read_offset: bool
+) -> tuple[FloatArray, FloatArray]:
+    """current = gain (computed - read_offset total) for each column of computed and current; all without means."""
+    if not with_read_offset:
+        gain = (computed * current).sum(axis=0) / np.square(computed).sum(axis=0)
+        return gain, np.zeros_like(gain)
+    share = (total @ computed) / (total @ total)
+    apart = computed - total[:, None] * share
+    gain = (apart * current).sum(axis=0) / np.square(apart).sum(axis=0)
+    return gain, share - (total @ current) / (total @ total) / gain
 
 
 def fill_unread(v_v: FloatArray, g_s: FloatArray, current_a: FloatArray) -> FloatArray:

@@ -13,12 +13,12 @@ import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from eapu_calibration.line_gains import LineGainFit, fill_unread, fit_line_gains
-from eapu_calibration.measurement import Found, Levels, Progress, Settings
+from eapu_calibration.measurement import Found, Progress, Settings
 from eapu_calibration.statistics import Estimate
-from eapu_hil.hal import Cells, CellStatus, Crossbar, Direction, FloatArray, HilError, IntArray
+from eapu_hil.hal import Cells, CellStatus, Crossbar, Direction, FloatArray, HilError, IntArray, Targets
 from eapu_hil.recipe import Recipe
 
-LEVELS = 10
+WEIGHT_SD = 0.15  # of the written cells, of the window; the other cell of a pair stays at its low end
 UNREAD_SHARE = 4  # vectors for each cell of a column that cannot be read
 
 
@@ -47,11 +47,12 @@ def measure_products(
 
     A cell that reads nothing, or beyond the converter's range, is taken from the forward products. A column with more
     of them than a quarter of the vectors is in `columns_unknown`: it is not driven, and its gain is set to 1.
+    `read_offset_s`: what the reads of each column have in common that products do not see.
     Values, for each direction: `gain` and `offset_a` of each measured line and `driven_gain` of each driven line (mean
     1) with intervals, `residual_sd_a`, and `residual_relative` to the largest computed current. Raises HilError where
     more than half of the columns are unknown.
     """
-    Levels.spread(cells, recipe, LEVELS, rng).write(array, recipe)
+    array.program(Targets(cells, _like_weights_s(len(cells), recipe, rng)), recipe)
     if settings.settle_s > 0:
         array.wait(settings.settle_s)
     everywhere = Cells.all(array.shape)
@@ -78,11 +79,13 @@ def measure_products(
     known = np.flatnonzero(~unknown)
     v_v, current_a = measured[Direction.FORWARD]
     g_s[:, known] = fill_unread(v_v, g_s[:, known], current_a[:, known])
-    forward = fit_line_gains(v_v, g_s[:, known], current_a[:, known])
+    forward = fit_line_gains(v_v, g_s[:, known], current_a[:, known], with_read_offset=True)
     v_v, current_a = measured[Direction.TRANSPOSED]
-    transposed = fit_line_gains(v_v, g_s[:, known].T, current_a)
+    true_s = g_s[:, known] - forward.read_offset.value
+    transposed = fit_line_gains(v_v, true_s.T, current_a, with_read_offset=False)
     values: dict[str, Any] = {
         "columns_unknown": np.flatnonzero(unknown).tolist(),
+        "read_offset_s": _everywhere(forward.read_offset, known, unknown.size, 0.0),
         "forward": _values(forward, np.arange(array.shape[0]), known, array.shape),
         "transposed": _values(transposed, known, np.arange(array.shape[0]), array.shape[::-1]),
     }
@@ -93,6 +96,12 @@ def measure_products(
             f"{direction.value}_measured_a": fit.measured_a,
         }
     return Found(values, arrays)
+
+
+def _like_weights_s(count: int, recipe: Recipe, rng: np.random.Generator) -> FloatArray:
+    """Conductances as a network's: most at the low end. The wires take off more the more the cells conduct."""
+    part = WEIGHT_SD * np.abs(rng.standard_normal(count)) * (rng.random(count) < 0.5)
+    return np.asarray(recipe.g_min_s + np.minimum(part, 1.0) * (recipe.g_max_s - recipe.g_min_s))
 
 
 def _matrix_s(array: Crossbar, everywhere: Cells, recipe: Recipe) -> FloatArray:
