@@ -6,8 +6,9 @@ The default twin with gain errors of 5 %, offset errors of OFFSET (0.005) of the
 each seed (3; of the chip as well as of the training), with and without `product_accuracy` of plan `quick` in the
 passport.
 
-  mapped    the packaged experiment `denoise` is trained on the host and its weights written to the chip once; without
-            error means: with products computed from what the cells read
+  mapped    the packaged experiment `denoise` is trained on the host and its weights written to the chip once, which
+            neither relaxes nor fluctuates, so that nothing else changes; without error means: with products computed
+            from what the cells read
   trained   it is trained on the chip with EaPU; without error means: on a twin that has none of these errors
 
 both for STEPS (1,500). A training that has finished is not repeated.
@@ -65,6 +66,8 @@ def measure_products(bench: Bench) -> None:
 
 def mapped_db(config: ExperimentConfig, host_run: Path) -> dict[str, float]:
     """PSNR by case of the network of `host_run` when its weights are written to the chip of `config`."""
+    quiet = {f"bench.overrides.{name}.enabled": False for name in ("relaxation", "read_noise", "rtn")}
+    config = load_model(ExperimentConfig, config, quiet, "experiments")
     checkpoint = load_checkpoint(host_run)
     assert checkpoint is not None
     task = make_task(config.task)
