@@ -1,8 +1,8 @@
 """Physics of 1T1R cells: forming, SET, RESET, relaxation, wear.
 
-A cell is a conductance. A SET pulse moves it towards the conductance that the gate voltage allows, a RESET
-pulse towards the floor; how far depends on amplitude and width. Each step has cycle-to-cycle spread, each cell
-its own thresholds. After a step the cell relaxes (`relaxing.py`).
+A cell is a conductance, or so many binary elements in parallel. A SET pulse moves it towards the conductance that the
+gate voltage allows, a RESET pulse towards the floor; how far depends on amplitude and width. Each step has
+cycle-to-cycle spread, each cell its own thresholds. After a step the cell relaxes (`relaxing.py`).
 """
 
 from __future__ import annotations
@@ -131,6 +131,8 @@ class CellArray:
         sd = np.sqrt(noise.set_absolute_s**2 * progress + (noise.set_relative * change) ** 2)
         # Where the transistor already limits the current below the cell's state nothing switches, noise included.
         sd = np.where(change > 0, sd * noise.enabled, 0.0)
+        if self._preset.elements is not None:
+            return self._switched(g_s, g_s + change, self._preset.elements, rng)
         return g_s + change + sd * rng.standard_normal(g_s.size)
 
     def _reset(
@@ -145,7 +147,22 @@ class CellArray:
         change = progress * np.maximum(g_s - self._preset.window.floor_s, 0.0)
         noise = self._preset.write_noise
         sd = np.sqrt(noise.reset_absolute_s**2 * progress + (noise.reset_relative * change) ** 2)
+        if self._preset.elements is not None:
+            return self._switched(g_s, g_s - change, self._preset.elements, rng)
         return g_s - change + sd * noise.enabled * rng.standard_normal(g_s.size)
+
+    def _switched(
+        self, g_s: FloatArray, mean_s: FloatArray, elements: int, rng: np.random.Generator
+    ) -> FloatArray:
+        """Cells of binary elements after a pulse that leads to `mean_s` on average: each element switches or not."""
+        low_s, high_s = self._preset.window.g_min_s, self._preset.window.g_max_s
+        step_s = (high_s - low_s) / elements
+        on = np.rint((g_s - low_s) / step_s).astype(np.int64)
+        rising = mean_s > g_s
+        free = np.where(rising, elements - on, on)
+        probability = np.abs(mean_s - g_s) / (np.maximum(free, 1) * step_s)
+        switched = rng.binomial(free, np.clip(probability, 0.0, 1.0))
+        return np.asarray(low_s + step_s * (on + np.where(rising, switched, -switched)))
 
     def _wear_out(self, index: IntArray, change_s: FloatArray) -> None:
         law: Endurance = self._preset.endurance

@@ -231,7 +231,10 @@ class Timing(Section):
 
 
 class TwinPreset(Section):
-    """All parameters of a twin."""
+    """All parameters of a twin.
+
+    elements: how many binary elements in parallel make a cell; None: its conductance is continuous.
+    """
 
     name: str
     description: str
@@ -242,6 +245,7 @@ class TwinPreset(Section):
     write_noise: WriteNoise
     variation: Variation
     forming: Forming
+    elements: PositiveInt | None = None
     relaxation: Relaxation
     read_noise: ReadNoise
     rtn: Rtn
