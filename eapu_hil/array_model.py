@@ -23,6 +23,9 @@ from eapu_hil.rules import UpdateRule, make_rule
 from eapu_hil.runs import WRITE_DTYPE, RunStore, read_writes, write_records
 from eapu_hil.tasks import Task
 
+# A drifted cell is worth a write if it is further off than a new write would hardly ever leave it.
+REFRESH_ERRORS = 3.0
+
 
 def require_fit(task: Task, config: ExperimentConfig) -> None:
     """Raises ConfigError when the network has more cells than the bench, before anything is opened."""
@@ -79,7 +82,7 @@ class ArrayModel:
         self._recipe = recipe.model_copy(update={"rewrite_in_band": True})
         self._gains = [bench.chip.line_gains(number) for number in range(len(bench.arrays))]
         self._host: dict[str, HostBackward] = {}
-        self._step = 0  # what is written now is written for
+        self._step, self._refreshing = 0, False  # what is written now is written for
         self.network = Network(task.layers(), self._weights_maker(config.backward == "host"))
 
     def _weights_maker(self, host_backward: bool) -> Callable[[str, WeightSpec], Weights]:
@@ -101,7 +104,7 @@ class ArrayModel:
 
     def begin(self) -> None:
         """Writes the initial weights, as step 0. Cells that the run has on record already are left alone."""
-        self._step = 0
+        self._step, self._refreshing = 0, False
         done = np.zeros((len(self._bench.arrays), *self._bench.arrays[0].shape), bool)
         records = self._records()
         done[records["array"], records["row"], records["col"]] = True
@@ -111,7 +114,7 @@ class ArrayModel:
 
     def update(self, step: int, wanted: Mapping[str, Float32Array], rng: np.random.Generator) -> Applied:
         """Lets the rule choose what is written, and writes all layers side by side."""
-        self._step = step
+        self._step, self._refreshing = step, False
         index, step_s = [], []
         for name, change in wanted.items():
             dg_s = (change / np.float32(self._r_wg[name])).ravel()
@@ -120,11 +123,24 @@ class ArrayModel:
             step_s.append(proposal.step_s)
         written = self._pairs.write(np.concatenate(index), np.concatenate(step_s), self._recipe)
         self._read_back()
-        return self._applied(
-            _joined([batch.weights for batch in written]),
-            _joined([batch.outcome.pulses for batch in written]),
-            _joined([batch.outcome.status for batch in written]),
+        return self._applied_in(written)
+
+    def refresh(self, step: int) -> Applied:
+        """Writes cells again that are more than `REFRESH_ERRORS` write errors off their last target.
+
+        Cells whose last write failed are left alone. Looks at the cells themselves, so that one that was cut short
+        goes on when it is asked for again.
+        """
+        self._step, self._refreshing = step, True
+        target_s = np.full((len(self._bench.arrays), *self._bench.arrays[0].shape), np.nan)
+        records = self._records()
+        # Of several records of a cell numpy keeps the last.
+        target_s[records["array"], records["row"], records["col"]] = np.where(
+            records["status"] == CellStatus.OK, records["target_s"], np.nan
         )
+        written = self._pairs.write_again(target_s, REFRESH_ERRORS)
+        self._read_back()
+        return self._applied_in(written)
 
     def clock_s(self) -> float:
         """Bench time, s."""
@@ -149,7 +165,7 @@ class ArrayModel:
         if self._store is None:
             raise RuntimeError("a model without a run has nothing to reconcile")
         records = self._records()
-        records = records[records["step"] > saved_step]
+        records = records[(records["step"] > saved_step) & (records["refresh"] == 0)]
         weights, asked_s = self._asked(records)
         for name, rule in self._rules.items():
             span = self._pairs.weights_of(name)
@@ -198,7 +214,9 @@ class ArrayModel:
         """Puts a write on disk before anything believes it, and cells found stuck into the passport."""
         if self._store is not None:
             clock_s = self._bench.arrays[batch.array].clock_s()
-            records = write_records(self._step, clock_s, batch.array, batch.targets, batch.outcome)
+            records = write_records(
+                self._step, clock_s, batch.array, batch.targets, batch.outcome, refresh=self._refreshing
+            )
             self._store.append_writes(records)
             stuck = (batch.outcome.status & CellStatus.STUCK) != 0
             if stuck.any():
@@ -216,6 +234,13 @@ class ArrayModel:
         change_s = records["target_s"].astype(np.float64) - records["before_s"]
         cells = Cells(records["row"], records["col"])
         return self._pairs.asked(records["array"].astype(np.int64), cells, change_s)
+
+    def _applied_in(self, written: Sequence[Written]) -> Applied:
+        return self._applied(
+            _joined([batch.weights for batch in written]),
+            _joined([batch.outcome.pulses for batch in written]),
+            _joined([batch.outcome.status for batch in written]),
+        )
 
     def _applied(self, weights: IntArray, pulses: IntArray, status: StatusArray) -> Applied:
         changed = {}

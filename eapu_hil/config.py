@@ -187,6 +187,8 @@ class ExperimentConfig(FileModel):
         sqrt(2 / n_in); it sets the layer's scale between weights and conductances.
     recipe: write-verify parameters of this experiment; None means the bench's.
     evaluate_every, checkpoint_every: steps between evaluations and checkpoints.
+    refresh_every: steps between looks for cells that have drifted by more than three write errors from what was last
+        written to them; these are written again. None: never.
     """
 
     references: ClassVar[Mapping[str, tuple[type[BaseModel], str]]] = {
@@ -207,6 +209,7 @@ class ExperimentConfig(FileModel):
     weight_range: PositiveFloat = 2.5
     evaluate_every: PositiveInt = 100
     checkpoint_every: PositiveInt = 100
+    refresh_every: PositiveInt | None = None
 
     @classmethod
     def prepare(cls, data: Data, nested: Data) -> tuple[Data, Data]:

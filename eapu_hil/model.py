@@ -45,6 +45,10 @@ class Model(Protocol):
         """Changes the weights of each layer by what is wanted, shape (n_in, n_out), as the model's rule does."""
         ...
 
+    def refresh(self, step: int) -> Applied:
+        """Writes again, after `step`, what has drifted from what was last written."""
+        ...
+
     def clock_s(self) -> float:
         """Bench time, s; 0 without a bench."""
         ...
@@ -107,6 +111,10 @@ class DigitalModel:
         for name, change in wanted.items():
             self._weights[name].matrix += change
         return Applied({name: np.count_nonzero(change) / change.size for name, change in wanted.items()})
+
+    def refresh(self, step: int) -> Applied:  # noqa: ARG002
+        """Numbers do not drift."""
+        return Applied(dict.fromkeys(self._weights, 0.0))
 
     def clock_s(self) -> float:
         return 0.0

@@ -146,6 +146,17 @@ class ConductancePairs:
         target_s = np.clip(target_s, self._recipe.g_min_s, self._recipe.g_max_s)
         return self._program(weights, side, target_s, recipe)
 
+    def write_again(self, target_s: FloatArray, errors: float) -> list[Written]:
+        """Reads every mapped cell, and writes those again that lie more than `errors` write errors off their target.
+
+        target_s: shape (arrays, rows, columns), S; NaN for cells to leave alone.
+        """
+        self.refresh()
+        wanted_s = target_s.reshape(target_s.shape[0], -1)[self._array[:, None], self._cell]
+        off_s = np.abs(self._g_s - wanted_s)
+        weights, side = np.nonzero(self._usable & (off_s > errors * self._sigma_of(wanted_s)))
+        return self._program(weights, side, wanted_s[weights, side], self._recipe)
+
     def asked(self, array: int | IntArray, cells: Cells, change_s: FloatArray) -> tuple[IntArray, FloatArray]:
         """What changes `change_s` (S) of cells mean for weights: their indices and differential change.
 

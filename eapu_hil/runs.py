@@ -54,7 +54,7 @@ WRITE_DTYPE = np.dtype(
         ("after_s", "<f4"),
         ("pulses", "<i4"),
         ("status", "u1"),  # CellStatus
-        ("padding", "u1"),  # makes a record 36 bytes
+        ("refresh", "u1"),  # 1: the cell had drifted and was written again, no rule asked for it
     ]
 )
 CHECKPOINTS_KEPT = 3
@@ -81,7 +81,13 @@ class LastSteps:
 
 
 def write_records(
-    step: int, time_s: float, array: int, targets: Targets, outcome: WriteOutcome
+    step: int,
+    time_s: float,
+    array: int,
+    targets: Targets,
+    outcome: WriteOutcome,
+    *,
+    refresh: bool = False,
 ) -> NDArray[np.void]:
     """The `WRITE_DTYPE` records of one `program` request, in its order."""
     records = np.zeros(len(targets), dtype=WRITE_DTYPE)
@@ -90,6 +96,7 @@ def write_records(
     records["target_s"] = targets.g_target_s
     records["before_s"], records["after_s"] = outcome.g_before_s, outcome.g_after_s
     records["pulses"], records["status"] = outcome.pulses, outcome.status
+    records["refresh"] = refresh
     return records
 
 

@@ -179,6 +179,9 @@ class _Trainer:
             self._evaluate(done, done > 0, progress)
             for step in range(done + 1, config.steps + 1):
                 raise_if_stopped()
+                # Before the step, not after the last: a run that stopped in a refresh goes on with it.
+                if step > 1 and config.refresh_every and (step - 1) % config.refresh_every == 0:
+                    self._refresh(step - 1)
                 self._train_step(step, progress)
                 if step < config.steps and step % config.evaluate_every == 0:
                     self._evaluate(step, True, progress)
@@ -252,15 +255,18 @@ class _Trainer:
         self._store.append_metrics("step", metrics)
         progress.on_step(step, metrics)
 
+    def _refresh(self, step: int) -> None:
+        applied = self._model.refresh(step)
+        self._clock_s = self._model.clock_s()
+        self._store.append_metrics("refresh", {"step": step, **_written(applied), "clock_s": self._clock_s})
+
     def _counted(self, applied: Applied) -> dict[str, Any]:
         sizes = {layer.name: int(np.prod(layer.weights.shape)) for layer in self._network.weighted}
         changed = sum(applied.changed[name] * size for name, size in sizes.items())
         return {
             "update_ratio": changed / sum(sizes.values()),
             "update_ratio_layer": applied.changed,
-            "writes": applied.writes,
-            "pulses": applied.pulses,
-            "not_converged": applied.not_converged,
+            **_written(applied),
         }
 
     def _evaluate(self, step: int, quick: bool, progress: Progress) -> None:
@@ -300,6 +306,10 @@ class _Trainer:
 
     def _wall_s(self) -> float:
         return self._wall_before_s + time.perf_counter() - self._opened_s
+
+
+def _written(applied: Applied) -> dict[str, int]:
+    return {"writes": applied.writes, "pulses": applied.pulses, "not_converged": applied.not_converged}
 
 
 def _under(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:

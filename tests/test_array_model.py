@@ -15,9 +15,9 @@ from pytest_mock import MockerFixture
 from eapu_hil.array_model import ArrayModel, choose_tiles, require_fit
 from eapu_hil.bench import Bench, open_bench
 from eapu_hil.config import ExperimentConfig
-from eapu_hil.hal import Cells, ConfigError, HilError
+from eapu_hil.hal import Cells, CellStatus, ConfigError, HilError, Targets
 from eapu_hil.layers import Float32Array
-from eapu_hil.model import initial_matrices
+from eapu_hil.model import Applied, initial_matrices
 from eapu_hil.runs import RunStore, read_writes
 from eapu_hil.storage import StorageError
 from eapu_hil.tasks import Task, make_task
@@ -230,6 +230,58 @@ def test_what_happened_after_a_checkpoint_is_taken_from_the_records(
         assert model.reconcile(1) == (5, {})
     with open_model() as (model, _), pytest.raises(RuntimeError, match="nothing to reconcile"):
         model.reconcile(0)
+
+
+def test_a_refresh_writes_again_what_drifted_and_only_that(
+    open_model: OpenModel, task: Task, store: RunStore
+) -> None:
+    with open_model(store, rule={"name": "eapu_residual", "kappa": 100.0}) as (model, bench):
+        model.begin()
+        small = {name: np.full_like(matrix, 1e-3) for name, matrix in initial_matrices(task, 0).items()}
+        model.update(1, small, _rng())
+        assert model.refresh(1).writes == 0
+        first = read_writes(store.path)
+        here = first[first["array"] == 1]
+        cells = Cells(here["row"][:7].astype(np.int64), here["col"][:7].astype(np.int64))
+        held_s = here["target_s"][:7].astype(np.float64)
+        off_s = np.array([2.5e-6] * 3 + [5e-6] * 4)  # the write error is 1 uS
+        bench.arrays[1].program(Targets(cells, held_s + np.where(held_s < 20e-6, off_s, -off_s)))
+        # Somebody else's cell, as far as this run knows.
+        used = model.used()
+        assert used is not None
+        spare = Cells(*np.argwhere(~used[1])[:1].T)
+        bench.arrays[1].program(Targets(spare, np.array([30e-6])))
+        kept = model.state()
+
+        applied = model.refresh(1)
+
+        assert (applied.writes, applied.not_converged) == (4, 0)
+        records = read_writes(store.path)[first.size :]
+        assert set(records["step"]) == {1}
+        assert (records["refresh"] == 1).all()
+        assert not first["refresh"].any()
+        found = {(row, col) for row, col in zip(records["row"], records["col"], strict=True)}
+        assert found == set(zip(cells.row[3:], cells.col[3:], strict=True))
+        now_s = bench.arrays[1].read(cells, 0.2).g_s
+        assert (np.abs(now_s[3:] - held_s[3:]) <= BAND_S).all()
+        assert (np.abs(now_s[:3] - held_s[:3]) > 1.5 * BAND_S).all()
+        assert model.refresh(1).writes == 0
+        # No rule asked for that, so none is told of it after a crash.
+        assert model.reconcile(0) == (1, {1: Applied({"dense1": 0.0, "dense2": 0.0})})
+        np.testing.assert_array_equal(model.state()["dense1.acc"], kept["dense1.acc"])
+
+
+def test_a_cell_whose_write_failed_is_not_refreshed(open_model: OpenModel, store: RunStore) -> None:
+    with open_model(store) as (model, _):
+        model.begin()
+        records = read_writes(store.path)[:5].copy()
+        records["status"] = CellStatus.NOT_CONVERGED
+        records["target_s"] += np.float32(10e-6)
+        store.append_writes(records)
+        assert model.refresh(1).writes == 0
+        records["status"] = CellStatus.OK
+        store.append_writes(records)
+        assert model.refresh(1).writes == 5
 
 
 def test_the_cells_in_use_are_told_apart_from_the_rest(open_model: OpenModel, store: RunStore) -> None:

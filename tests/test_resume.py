@@ -18,6 +18,7 @@ import pytest
 import yaml
 from numpy.typing import NDArray
 
+import eapu_hil.array_model
 from eapu_hil.config import ExperimentConfig, load_model
 from eapu_hil.hal import ConfigError, HilError, Pulses
 from eapu_hil.ledger import Ledger, LedgerCounts
@@ -81,6 +82,7 @@ def _unrenamed() -> None:
 
 CALLS: dict[str, tuple[type, str]] = {
     "program": (ConductancePairs, "_program"),
+    "refresh": (ConductancePairs, "write_again"),
     "writes": (RunStore, "append_writes"),
     "metrics": (RunStore, "append_metrics"),
     "checkpoint": (RunStore, "save_checkpoint"),
@@ -114,8 +116,13 @@ def _train_until(run: Path, experiment: dict[str, Any], moment: str) -> None:
     train(load_model(ExperimentConfig, experiment, (), "experiments"), run, _Silent())
 
 
-def _killed(run: Path, experiment: ExperimentConfig, moment: str) -> None:
-    child = FORKS.Process(target=_train_until, args=(run, experiment.model_dump(mode="json"), moment))
+def _killed(
+    run: Path,
+    experiment: ExperimentConfig,
+    moment: str,
+    target: Callable[[Path, dict[str, Any], str], None] = _train_until,
+) -> None:
+    child = FORKS.Process(target=target, args=(run, experiment.model_dump(mode="json"), moment))
     child.start()
     child.join()
     assert child.exitcode == -signal.SIGKILL
@@ -198,6 +205,43 @@ def test_killed_at_any_moment_a_run_goes_on(
     with trained_network(run) as (task, network):
         evaluation = task.evaluate(network.infer, quick=False)
     assert evaluation.value == pytest.approx(summary["metric"]["final"], abs=0.05)
+
+
+def _train_until_refresh(run: Path, experiment: dict[str, Any], moment: str) -> None:
+    eapu_hil.array_model.REFRESH_ERRORS = 0.2
+    _train_until(run, experiment, moment)
+
+
+@pytest.mark.parametrize("moment", ["refresh between_pulses 1", "refresh after 1", "refresh after 2"])
+def test_killed_in_a_refresh_a_run_goes_on_with_it(
+    tmp_path: Path,
+    make_experiment: Make,
+    silent: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    moment: str,
+) -> None:
+    run = tmp_path / "run"
+    overrides = {"relaxation.update_interval_s": 1e-4}  # steps are short: cells hardly drift
+    rule = {"name": "eapu_residual", "kappa": 0.1}
+    experiment = make_experiment(bench={"overrides": overrides}, rule=rule, refresh_every=3)
+    _killed(run, experiment, moment, _train_until_refresh)
+    before = read_writes(run)
+    step = 3 * int(moment.split()[2])
+    assert ((before["refresh"] == 1) & (before["step"] == step)).any() == ("after" in moment)
+    assert before["step"].max() == step  # the step itself was taken
+    monkeypatch.setattr(eapu_hil.array_model, "REFRESH_ERRORS", 0.2)
+
+    summary = resume(run, silent())
+
+    after = read_writes(run)
+    np.testing.assert_array_equal(after[: len(before)], before)
+    assert _step_lines(run) == list(range(1, STEPS + 1))
+    assert [line["step"] for line in read_metrics(run, "refresh")] == [3, 6, 9]
+    assert summary["refresh_writes_total"] == np.count_nonzero(after["refresh"]) > 0
+    asked = after[after["refresh"] == 0]
+    assert len(set(_cells(asked))) == len(asked)
+    written = np.bincount(asked["step"], minlength=STEPS + 1)[1:]
+    assert [line["writes"] for line in read_metrics(run, "step")] == written.tolist()
 
 
 def test_the_ledger_holds_commissioning_and_training(

@@ -17,6 +17,7 @@ import pytest
 import yaml
 from pytest_mock import MockerFixture
 
+import eapu_hil.array_model
 from eapu_hil.bench import open_bench
 from eapu_hil.chip import Chip
 from eapu_hil.cli import main
@@ -120,6 +121,36 @@ def test_every_rule_trains_and_its_ratios_are_those_of_its_writes(
         assert (writes["pulses"][writes["step"] > 0] > 0).all()
     else:
         assert ratios.max() < 0.3
+
+
+def test_refreshes_come_when_scheduled_and_are_counted_apart(
+    tmp_path: Path, make_experiment: Make, silent: Silent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(eapu_hil.array_model, "REFRESH_ERRORS", 0.2)  # steps are short: cells hardly drift
+    bench = {"overrides": {"relaxation.update_interval_s": 1e-4}}
+    run = tmp_path / "a"
+    summary = train(make_experiment(bench=bench, steps=9, refresh_every=3), run, silent())
+    lines, writes = read_metrics(run, "refresh"), read_writes(run)
+    assert [line["step"] for line in lines] == [3, 6]  # nothing is trained after the last step
+    again = writes["refresh"] == 1
+    by_step = np.bincount(writes["step"][again], minlength=10)
+    assert [line["writes"] for line in lines] == by_step[[3, 6]].tolist()
+    assert min(line["writes"] for line in lines) > 0
+    assert summary["refresh_writes_total"] == by_step.sum() == again.sum()
+    assert summary["pulses_total"] == writes["pulses"].sum()
+    of_the_rule = np.bincount(writes["step"][~again], minlength=10)[1:]
+    assert [line["writes"] for line in read_metrics(run, "step")] == of_the_rule.tolist()
+    assert (np.diff(writes["time_s"]) >= 0).all()
+
+
+def test_a_refresh_of_numbers_on_the_host_does_nothing(
+    tmp_path: Path, make_experiment: Make, silent: Silent
+) -> None:
+    settings = {"rule": {"name": "digital"}, "steps": 4}
+    plain = train(make_experiment(**settings), tmp_path / "a", silent())
+    refreshed = train(make_experiment(**settings, refresh_every=1), tmp_path / "b", silent())
+    assert refreshed["metric"] == plain["metric"]
+    assert [line["writes"] for line in read_metrics(tmp_path / "b", "refresh")] == [0, 0, 0]
 
 
 def test_the_initial_weights_are_step_0(tmp_path: Path, make_experiment: Make, silent: Silent) -> None:
