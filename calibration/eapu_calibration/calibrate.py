@@ -15,11 +15,15 @@ from pydantic import model_validator
 
 from eapu_calibration.commissioning import good_cells, record_forming
 from eapu_calibration.gate_curve import GateCurveSettings, measure_gate_curve
+from eapu_calibration.iv import IvSettings, measure_iv
+from eapu_calibration.line_resistance import LineResistanceSettings, measure_line_resistance
 from eapu_calibration.measurement import Found, Progress, Settings
 from eapu_calibration.product_accuracy import ProductSettings, measure_products
+from eapu_calibration.pulse_response import PulseResponseSettings, measure_pulse_response
 from eapu_calibration.read_noise import ReadNoiseSettings, measure_read_noise
 from eapu_calibration.relaxation import RelaxationSettings, measure_relaxation
 from eapu_calibration.write_error import LEVELS, WriteErrorSettings, write_error
+from eapu_calibration.write_verify import WriteVerifySettings, measure_write_verify
 from eapu_hil.chip import Chip, Measurement
 from eapu_hil.hal import Cells, CellStatus, ConfigError, Crossbar, HilError, Targets
 from eapu_hil.loading import FileModel, Source, load_model
@@ -27,10 +31,14 @@ from eapu_hil.recipe import Recipe
 
 FORMING = "forming"
 _MEASURE: dict[str, Callable[..., Found]] = {  # each with settings of its own
+    "iv": measure_iv,
     "gate_curve": measure_gate_curve,
+    "pulse_response": measure_pulse_response,
+    "write_verify": measure_write_verify,
     "write_error": write_error,
     "relaxation": measure_relaxation,
     "read_noise": measure_read_noise,
+    "line_resistance": measure_line_resistance,
     "product_accuracy": measure_products,
 }
 MEASUREMENTS = tuple(_MEASURE)
@@ -43,10 +51,14 @@ ProgressOf = Callable[[str], Progress]
 class Measurements(Settings):
     """The settings of each measurement; one that is left out is not made."""
 
+    iv: IvSettings | None = None
     gate_curve: GateCurveSettings | None = None
+    pulse_response: PulseResponseSettings | None = None
+    write_verify: WriteVerifySettings | None = None
     write_error: WriteErrorSettings | None = None
     relaxation: RelaxationSettings | None = None
     read_noise: ReadNoiseSettings | None = None
+    line_resistance: LineResistanceSettings | None = None
     product_accuracy: ProductSettings | None = None
 
 

@@ -41,6 +41,72 @@ def _gate_curve(values: Mapping[str, Any], axes: Sequence[Axes]) -> None:
     _titles(axes, "Conductance after a SET (µS)", "Its spread, sd (µS)", "gate (V)")
 
 
+def _iv(values: Mapping[str, Any], axes: Sequence[Axes]) -> None:
+    for colour, name in ((BLUE, "set"), (VERMILLION, "reset")):
+        _interval_bars(axes[0], values[name]["amplitude_v"], values[name]["g_s"], colour, name.upper())
+    rows = values["nonlinearity_per_v2"]
+    middle, low, high = (100 * np.array([row[end] for row in rows]) for end in ("value", "low", "high"))
+    axes[1].errorbar(_micro(values["levels_s"]), middle, [middle - low, high - middle], color=BLUE, **_BARS)
+    axes[1].axhline(0.0, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
+    axes[0].legend()
+    axes[0].set_title("Conductance after a pulse (µS)")
+    axes[0].set_xlabel("amplitude (V)", color=GREY)
+    axes[1].set_title("Non-linearity of a reading (% a V²)")
+    axes[1].set_xlabel("conductance (µS)", color=GREY)
+
+
+def _pulse_response(values: Mapping[str, Any], axes: Sequence[Axes]) -> None:
+    edges = _micro(values["edges_s"])
+    for colour, name in ((BLUE, "up"), (VERMILLION, "down")):
+        one = values[name]
+        _interval_bars(
+            axes[0],
+            np.arange(len(one["g_s"]["value"])),
+            one["g_s"],
+            colour,
+            f"{one['amplitude_v']:.2f} V {name}",
+        )
+        known = [number for number, step in enumerate(one["step_s"]) if step is not None]
+        ends = {end: [one["step_s"][number][end] for number in known] for end in ("value", "low", "high")}
+        _interval_bars(axes[1], (edges[:-1] + edges[1:])[known] / 2, ends, colour, name)
+    axes[1].axhline(0.0, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
+    axes[0].legend()
+    axes[0].set_title("Conductance, mean of the cells (µS)")
+    axes[0].set_xlabel("pulses without verify", color=GREY)
+    axes[1].set_title("Step of one pulse (µS)")
+    axes[1].set_xlabel("conductance before it (µS)", color=GREY)
+
+
+def _write_verify(values: Mapping[str, Any], axes: Sequence[Axes]) -> None:
+    levels = _micro(values["levels_s"])
+    for colour, name, label in (
+        (BLUE, "up", "from the lowest state"),
+        (VERMILLION, "down", "from the highest"),
+    ):
+        rows = values[name]["pulses"]
+        middle, low, high = (np.array([row[end] for row in rows]) for end in ("value", "low", "high"))
+        axes[0].errorbar(levels, middle, [middle - low, high - middle], color=colour, label=label, **_BARS)
+        ends = {end: [row[end] for row in values[name]["error_sd_s"]] for end in ("value", "low", "high")}
+        _interval_bars(axes[1], levels, ends, colour, label)
+    for axis in axes:
+        axis.set_ylim(bottom=0)
+    axes[0].legend()
+    _titles(axes, "Pulses of a write", "Error of those in the band, sd (µS)", "conductance written (µS)")
+
+
+def _line_resistance(values: Mapping[str, Any], axes: Sequence[Axes]) -> None:
+    falloff = 100 * np.asarray(values["falloff"])
+    axes[0].plot(falloff, color=BLUE, marker="o", markersize=2.5, linestyle="none")
+    axes[0].set_title("Current of a row, of the last row's (%)")
+    axes[0].set_xlabel("row", color=GREY)
+    ohm = values["ohm"]
+    reach = [[ohm["value"] - ohm["low"]], [ohm["high"] - ohm["value"]]]
+    axes[1].errorbar([0], [ohm["value"]], reach, color=BLUE, **_BARS)
+    axes[1].set_title("Resistance of a segment of wire (ohm)")
+    axes[1].set_xticks([])
+    axes[1].set_ylim(bottom=0)
+
+
 def _write_error(values: Mapping[str, Any], axes: Sequence[Axes]) -> None:
     levels, cells = _micro(values["levels_s"]), np.asarray(values["cells"])
     after = f"change in {values['relax_time_s']:g} s"
@@ -96,7 +162,11 @@ def _product_accuracy(values: Mapping[str, Any], axes: Sequence[Axes]) -> None:
 
 
 _DRAWINGS = {
+    "iv": _iv,
     "gate_curve": _gate_curve,
+    "pulse_response": _pulse_response,
+    "write_verify": _write_verify,
+    "line_resistance": _line_resistance,
     "write_error": _write_error,
     "relaxation": _relaxation,
     "read_noise": _read_noise,

@@ -127,6 +127,7 @@ def fit_twin(chip: Chip, array: int, base: TwinPreset, rng: np.random.Generator)
     attempt("forming", "forming.v_form_v, v_form_sd_v", fit_forming)
     attempt("forming", "faults.stuck_fraction", _stuck)
     attempt("product_accuracy", "adc.gain_error_sd", _gain_error)
+    attempt("line_resistance", "circuit.line_resistance_ohm", _line_resistance)
     attempt("read_noise", "read_noise.white_*, flicker_*", lambda entry: fit_read_noise(entry, base, rng))
     gain, slow = found.value("adc.gain_error_sd"), _slow_relative(found)
     attempt(
@@ -141,7 +142,7 @@ def fit_twin(chip: Chip, array: int, base: TwinPreset, rng: np.random.Generator)
         Kept("window, endurance, timing, dac, adc.bits and ranges", "not estimated from a passport"),
         Kept("set, reset, variation.v_*, write_noise.reset_*", "no entry has the response to single pulses"),
         Kept("forming.g_*, faults.g_*", "a fresh cell lies below the converter's offset, a stuck one above its range"),
-        Kept("rtn, circuit, adc.offset_error_sd", "not told apart from other causes by the entries of the passport"),
+        Kept("rtn, adc.offset_error_sd", "not told apart from other causes by the entries of the passport"),
     ]  # fmt: skip
     return found
 
@@ -160,6 +161,12 @@ def _slow_relative(found: TwinFit) -> float:
 def _stuck(entry: Measurement) -> Fits:
     status = np.asarray(entry.arrays["status"])
     return {"faults.stuck_fraction": share(int((status == CellStatus.STUCK).sum()), status.size)}
+
+
+def _line_resistance(entry: Measurement) -> Fits:
+    found = entry.values["ohm"]
+    ends = (max(float(found[end]), 0.0) for end in ("value", "low", "high"))
+    return {"circuit.line_resistance_ohm": Estimate(*map(np.asarray, ends))}
 
 
 def _gain_error(entry: Measurement) -> Fits:

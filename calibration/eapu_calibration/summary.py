@@ -32,6 +32,42 @@ def _gate_curve(values: Mapping[str, Any]) -> str:
     )
 
 
+def _iv(values: Mapping[str, Any]) -> str:
+    bends = [f"{one['value']:+.2g}" for one in values["nonlinearity_per_v2"]]
+    at = [
+        f"{name.upper()} at {one['switched_v']['value']:.2f} V"
+        if one["switched_v"]
+        else f"{name.upper()} not met"
+        for name, one in ((name, values[name]) for name in ("set", "reset"))
+    ]
+    return f"{', '.join(at)}; conductance bends by {min(bends, key=float)} to {max(bends, key=float)} a V^2"
+
+
+def _pulse_response(values: Mapping[str, Any]) -> str:
+    parts = []
+    for name in ("up", "down"):
+        g_s = values[name]["g_s"]["value"]
+        parts.append(f"{len(g_s) - 1} pulses {name}: {1e6 * g_s[0]:.1f} to {1e6 * g_s[-1]:.1f} uS")
+    ratio = values["asymmetry"]
+    return "; ".join(parts) + ("" if ratio is None else f"; steps down {ratio:.2g} times those up")
+
+
+def _write_verify(values: Mapping[str, Any]) -> str:
+    parts = []
+    for name in ("up", "down"):
+        one = values[name]
+        ok = 100 * np.mean([level["value"] for level in one["ok"]])
+        pulses = np.mean([level["value"] for level in one["pulses"]])
+        parts.append(f"{name}: {ok:.1f} % in the band, {pulses:.1f} pulses")
+    return "; ".join(parts)
+
+
+def _line_resistance(values: Mapping[str, Any]) -> str:
+    ohm = values["ohm"]
+    lost = 100 * (1 - min(values["falloff"]))
+    return f"{ohm['value']:.2f} ohm a cell ({ohm['low']:.2f}-{ohm['high']:.2f}); the farthest row loses {lost:.1f} %"
+
+
 def _write_error(values: Mapping[str, Any]) -> str:
     sigma_s = np.hypot(values["sigma_write_s"], values["sigma_relax_s"])
     return (
@@ -92,7 +128,11 @@ def _calibration(values: Mapping[str, Any]) -> str:
 
 _WORDS = {
     "forming": _forming,
+    "iv": _iv,
     "gate_curve": _gate_curve,
+    "pulse_response": _pulse_response,
+    "write_verify": _write_verify,
+    "line_resistance": _line_resistance,
     "write_error": _write_error,
     "relaxation": _relaxation,
     "read_noise": _read_noise,

@@ -41,10 +41,14 @@ def made(bench: Bench, *names: str, progress_of: Callable[[str], Progress] = sil
 @pytest.mark.parametrize("name", ["quick", "full"])
 def test_packaged_plans_have_all_measurements(name: str) -> None:
     assert load_plan(name).names == [
+        "iv",
         "gate_curve",
+        "pulse_response",
+        "write_verify",
         "write_error",
         "relaxation",
         "read_noise",
+        "line_resistance",
         "product_accuracy",
     ]
 
@@ -59,7 +63,7 @@ def test_a_wrong_plan_says_what_is_allowed(tmp_path: Path) -> None:
     ):
         load_plan(path)
     path.write_text("measurements: {}\n")
-    with pytest.raises(ConfigError, match="at least one of gate_curve, write_error"):
+    with pytest.raises(ConfigError, match="at least one of iv, gate_curve, pulse_response"):
         load_plan(path)
     with pytest.raises(ConfigError, match=r"plan 'quik': not packaged, did you mean 'quick'"):
         load_plan("quik")

@@ -37,7 +37,7 @@ RELAXATION = {
     "relaxation": {
         "columns": {"cell": 0, "age_s": 2, "conductance": 1},
         "times_s": [0.01, 0.1, 1.0, 1000.0],
-        "edges_s": [10e-6, 20e-6, 30e-6],
+        "edges_s": [10e-6, 15e-6, 20e-6, 25e-6, 30e-6],
     }
 }
 
@@ -74,7 +74,7 @@ def mapping(content: dict[str, Any], **changed: Any) -> Path:
 
 
 def test_relaxation_from_a_file_makes_a_twin(capsys: pytest.CaptureFixture[str]) -> None:
-    relaxing_file(1500)
+    relaxing_file(1000)
     assert main(["import", str(mapping(RELAXATION)), "--chip", "chip"]) == 0
     assert "relaxation" in capsys.readouterr().out
     chip = Chip.open(Path("chip"))
@@ -82,16 +82,16 @@ def test_relaxation_from_a_file_makes_a_twin(capsys: pytest.CaptureFixture[str])
     assert entry is not None
     assert entry.values["source"] == "a test"
     assert len(entry.values["file_sha256"]) == 64
-    assert sum(entry.values["cells"]) > 1490
+    assert sum(entry.values["cells"]) > 990
     assert entry.values["age_s"] == pytest.approx([0.01, 0.1, 1.0, 970.0])
     base = load_model(TwinPreset, "rram_180nm", [], "presets")
     fit = fit_twin(chip, 0, base, np.random.default_rng(1))
     found = {one.key: one.estimate for one in fit.fitted}
     at_s = found["relaxation.g_s"].value
-    assert at_s == pytest.approx([15e-6, 25e-6], abs=0.5e-6)
+    assert at_s == pytest.approx([12.5e-6, 17.5e-6, 22.5e-6, 27.5e-6], abs=0.5e-6)
     for name in ("variance_per_decade_s2", "variance_1s_s2"):
         truth = np.interp(at_s, base.relaxation.g_s, getattr(base.relaxation, name))
-        assert found[f"relaxation.{name}"].value == pytest.approx(truth, rel=0.35)
+        assert found[f"relaxation.{name}"].value == pytest.approx(truth, rel=0.4)
     assert max(fit.relaxation_ks.values()) < 0.06
 
 
@@ -140,7 +140,7 @@ def test_a_second_file_is_a_second_entry() -> None:
             "data.csv: line 2: a number is needed in each of the columns 0 (cell), 2 (age_s), 1 (conductance)",
         ),
         ("1,2.0", "data.csv: "),
-        ("1,12.0,0.0", "0 cells begin between 10 and 20 uS"),
+        ("1,12.0,0.0", "0 cells begin between 10 and 15 uS"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said(line: str, said: str) -> None:
