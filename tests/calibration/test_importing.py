@@ -74,7 +74,7 @@ def mapping(content: dict[str, Any], **changed: Any) -> Path:
 
 
 def test_relaxation_from_a_file_makes_a_twin(capsys: pytest.CaptureFixture[str]) -> None:
-    relaxing_file(1000)
+    relaxing_file(1500)
     assert main(["import", str(mapping(RELAXATION)), "--chip", "chip"]) == 0
     assert "relaxation" in capsys.readouterr().out
     chip = Chip.open(Path("chip"))
@@ -82,7 +82,7 @@ def test_relaxation_from_a_file_makes_a_twin(capsys: pytest.CaptureFixture[str])
     assert entry is not None
     assert entry.values["source"] == "a test"
     assert len(entry.values["file_sha256"]) == 64
-    assert sum(entry.values["cells"]) > 990
+    assert sum(entry.values["cells"]) > 1490
     assert entry.values["age_s"] == pytest.approx([0.01, 0.1, 1.0, 970.0])
     base = load_model(TwinPreset, "rram_180nm", [], "presets")
     fit = fit_twin(chip, 0, base, np.random.default_rng(1))
