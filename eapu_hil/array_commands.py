@@ -26,6 +26,7 @@ from eapu_hil.hal import (
     LineFault,
     StatusArray,
 )
+from eapu_hil.interlock import InterlockedCrossbar
 from eapu_hil.storage import storage_errors
 from eapu_hil.terminal import Terminal
 
@@ -157,7 +158,7 @@ def open_as_it_is(source: str, terminal: Terminal) -> Iterator[Bench]:
         yield bench
 
 
-def chosen_array(bench: Bench, number: int) -> Crossbar:
+def chosen_array(bench: Bench, number: int) -> InterlockedCrossbar:
     """Array `number` of a bench. Raises ConfigError where it has none such."""
     if not 0 <= number < len(bench.arrays):
         raise ConfigError(f"--array {number}: the bench has arrays 0 to {len(bench.arrays) - 1}")

@@ -78,6 +78,7 @@ def open_bench(
             closing.arrays.append(
                 InterlockedCrossbar(array, limits, config.recipe, counters, f"array {number}")
             )
+            closing.arrays[number].read_offset_a = chip.read_offset_a(number)
         bench = Bench(config, closing.arrays, chip, ledger, config.recipe)
         if commission and chip.latest("write_error") is None:
             prepare_for_training(bench)

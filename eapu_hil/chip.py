@@ -212,6 +212,28 @@ class Chip:
             )
         return WriteError(levels_s, write_s, relax_s, relax_time_s)
 
+    def read_offset_a(self, array: int) -> FloatArray:
+        """Offset of the reads of each column, A, shape (columns,), from the last `forming` entry of one array.
+
+        0 where it was not measured. Raises HilError when the entry is damaged.
+        """
+        columns = self.passport.shape[1]
+        names = [name for name in self._entry_names() if name.partition("_")[2] == "forming.yaml"]
+        for name in reversed(names):
+            entry = self._load(name)
+            if entry.values.get("array") != array or "read_offset_a" not in entry.values:
+                continue
+            try:
+                found = np.asarray(entry.values["read_offset_a"]["value"], dtype=np.float64)
+            except (KeyError, TypeError, ValueError) as error:
+                raise HilError(f"{self._path(entry)}: damaged: {error!r}") from error
+            if found.shape != (columns,) or not np.isfinite(found).all():
+                raise HilError(
+                    f"{self._path(entry)}: damaged: a finite read_offset_a is needed for each column"
+                )
+            return found
+        return np.zeros(columns)
+
     def line_gains(self, array: int) -> LineGains:
         """From the last `product_accuracy` entry of one array; all 1 without. Raises HilError when it is damaged."""
         rows, columns = self.passport.shape

@@ -10,6 +10,7 @@ import atexit
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
 
 import numpy as np
@@ -46,6 +47,9 @@ class InterlockedCrossbar:
 
     Counts what is sent in `ledger`. All requests raise LimitError when they are refused or after `close`, and
     ground the array before they pass on any exception of the array itself.
+
+    read_offset_a: what the converter of each column adds to a current, A, shape (columns,); 0 at first. Readings and
+        targets are those of the cells: it is taken off the one and added to the other on their way.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class InterlockedCrossbar:
         self._recipe = recipe
         self._ledger = ledger
         self._identity = inner.identity
+        self.read_offset_a: FloatArray = np.zeros(self._shape[1])
         self._closed = False
         self._grounded = False
         atexit.register(self.close)
@@ -98,7 +103,8 @@ class InterlockedCrossbar:
         self._refuse_when_closed()
         self._check.read(cells, v_read_v)
         with self._sending():
-            reading = self._inner.read(cells, v_read_v)
+            found = self._inner.read(cells, v_read_v)
+            reading = Reading(found.g_s - self.read_offset_a[cells.col] / v_read_v, found.status)
             self._ledger.record_reading(cells, reading, v_read_v)
         return reading
 
@@ -128,7 +134,10 @@ class InterlockedCrossbar:
         used = recipe or self._recipe
         self._check.program(targets, used)
         with self._sending(changes=targets.cells):
-            outcome = self._inner.program(targets, recipe)
+            offset_s = self.read_offset_a[targets.cells.col] / used.v_read_v
+            found = self._inner.program(Targets(targets.cells, targets.g_target_s + offset_s), recipe)
+            before_s, after_s = found.g_before_s - offset_s, found.g_after_s - offset_s
+            outcome = replace(found, g_before_s=before_s, g_after_s=after_s)
             self._ledger.record_writes(targets.cells, outcome, used.v_read_v, _strongest_v2(used))
         return outcome
 

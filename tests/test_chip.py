@@ -226,3 +226,23 @@ def test_damaged_line_gains_are_named(chip: Chip, gain: object) -> None:
     chip.record("product_accuracy", values, NO_ARRAYS, 0.0)
     with pytest.raises(HilError, match=r"0001_product_accuracy\.yaml: damaged"):
         chip.line_gains(0)
+
+
+def test_the_offset_of_the_reads_is_that_of_the_array_and_the_last(chip: Chip) -> None:
+    columns = SHAPE[1]
+    assert chip.read_offset_a(0).tolist() == [0.0] * columns
+    for array, offset_a in ((0, 1e-7), (0, 2e-7), (1, 3e-7)):
+        values = {"array": array, "read_offset_a": {"value": [offset_a] * columns}}
+        chip.record("forming", values, NO_ARRAYS, 0.0)
+    chip.record("forming", {"array": 0}, NO_ARRAYS, 0.0)  # by an earlier version
+    assert chip.read_offset_a(0).tolist() == [2e-7] * columns
+    assert chip.read_offset_a(1).tolist() == [3e-7] * columns
+
+
+@pytest.mark.parametrize(
+    "offset", [{"value": [1.0]}, {"value": "x"}, {}, [0.0] * 64, {"value": [np.nan] * 64}]
+)
+def test_a_damaged_offset_of_the_reads_is_named(chip: Chip, offset: object) -> None:
+    chip.record("forming", {"array": 0, "read_offset_a": offset}, NO_ARRAYS, 0.0)
+    with pytest.raises(HilError, match=r"0001_forming\.yaml: damaged"):
+        chip.read_offset_a(0)

@@ -78,6 +78,19 @@ def test_is_a_crossbar_and_passes_requests_on(guarded: Any) -> None:
     array.close()
 
 
+def test_the_offset_of_the_reads_is_taken_off_readings_and_added_to_targets(guarded: Any) -> None:
+    inner, array = guarded()
+    plain_s = array.read(CELL, 0.2).g_s
+    array.read_offset_a = np.full(array.shape[1], 1e-6)
+    array.read_offset_a[CELL.col] = -0.4e-6
+    np.testing.assert_allclose(array.read(CELL, 0.2).g_s, plain_s + 2e-6)
+    np.testing.assert_allclose(array.read(CELL, -0.1).g_s, plain_s - 4e-6)
+    outcome = array.program(Targets(CELL, np.array([1e-5])))
+    ((sent, _),) = [request for name, request in inner.sent if name == "program"]
+    np.testing.assert_allclose(sent.g_target_s, 1e-5 - 2e-6)
+    np.testing.assert_allclose(outcome.g_after_s, 1e-5)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

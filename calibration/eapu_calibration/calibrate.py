@@ -26,6 +26,7 @@ from eapu_calibration.write_error import LEVELS, WriteErrorSettings, write_error
 from eapu_calibration.write_verify import WriteVerifySettings, measure_write_verify
 from eapu_hil.chip import Chip, Measurement
 from eapu_hil.hal import Cells, CellStatus, ConfigError, Crossbar, HilError, Targets
+from eapu_hil.interlock import InterlockedCrossbar
 from eapu_hil.loading import FileModel, Source, load_model
 from eapu_hil.recipe import Recipe
 
@@ -96,7 +97,7 @@ def chosen_names(plan: Plan, names: Sequence[str]) -> list[str]:
 
 
 def calibrate(
-    array: Crossbar,
+    array: InterlockedCrossbar,
     number: int,
     chip: Chip,
     recipe: Recipe,

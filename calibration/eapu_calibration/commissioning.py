@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from eapu_calibration.forming import exercise, form
+from eapu_calibration.read_offset import measure_read_offset
 from eapu_calibration.write_error import LEVELS, WriteErrorSettings, write_error
 from eapu_hil.chip import Chip, Measurement
 from eapu_hil.hal import Cells, CellStatus, Crossbar, HilError, Targets
+from eapu_hil.interlock import InterlockedCrossbar
 from eapu_hil.recipe import Recipe
 
 CELLS_MEASURED = 2000
@@ -22,7 +24,7 @@ def is_commissioned(chip: Chip, recipe: Recipe) -> bool:
     return known is not None and known.values.get("recipe") == recipe.model_dump(mode="json")
 
 
-def commission(arrays: Sequence[Crossbar], chip: Chip, recipe: Recipe, seed: int) -> None:
+def commission(arrays: Sequence[InterlockedCrossbar], chip: Chip, recipe: Recipe, seed: int) -> None:
     """Forms and exercises the arrays if that was never done, then measures the write error of `recipe` on the first.
 
     Both go into the passport. Raises HilError when too few cells of the first array work.
@@ -59,8 +61,15 @@ def good_cells(
     return Cells(chosen // array.shape[1], chosen % array.shape[1])
 
 
-def record_forming(number: int, array: Crossbar, chip: Chip, recipe: Recipe) -> Measurement:
-    """Forms and exercises every cell of array `number`; returns the entry of the passport that says what came of it."""
+def record_forming(number: int, array: InterlockedCrossbar, chip: Chip, recipe: Recipe) -> Measurement:
+    """Forms and exercises every cell of array `number`; returns the entry of the passport that says what came of it.
+
+    Readings decide which cells are good, so the offset of the reads of each column is measured first; the array allows
+    for it from then on.
+    """
+    array.read_offset_a = np.zeros(array.shape[1])
+    offset = measure_read_offset(array, recipe.v_read_v)
+    array.read_offset_a = offset.value
     cells = Cells.all(array.shape)
     forming = form(array, cells, recipe)
     status = exercise(array, cells, recipe)
@@ -70,6 +79,7 @@ def record_forming(number: int, array: Crossbar, chip: Chip, recipe: Recipe) -> 
         "cells": len(cells),
         "formed": int(formed.sum()),
         "bad": int((status != CellStatus.OK).sum()),
+        "read_offset_a": offset.plain(),
         "v_form_median_v": float(np.median(forming.v_form_v[formed])) if formed.any() else None,
     }
     maps = {**vars(forming), "status": status}
