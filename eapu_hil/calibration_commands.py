@@ -63,6 +63,7 @@ def drift(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         pulses = bench.ledger.arrays[args.array].snapshot()["pulses"]
         found, entry = look(array, args.array, bench.chip, bench.recipe.v_read_v, band_s, pulses)
         now_s = array.clock_s()
+        figures = _drawn(bench.chip, [entry], terminal)
     refresh = found.refresh()
     _list([entry], terminal)
     if len(refresh):
@@ -83,6 +84,7 @@ def drift(args: Namespace, terminal: Terminal) -> dict[str, Any]:
             "out_for_s": now_s - found.since_s[found.out],
         },
         "out": args.out if len(refresh) else None,
+        "figures": figures,
     }
 
 

@@ -58,7 +58,8 @@ def test_calibrate_show_and_diff(capsys: pytest.CaptureFixture[str]) -> None:
     assert first["bench_time_s"] > 100
     figures = [Path(path) for path in first["figures"]]
     assert [path.name for path in figures] == [
-        "0003_write_error.png", "0004_relaxation.png", "0005_read_noise.png", "0006_product_accuracy.png"
+        "0002_forming.png", "0003_write_error.png", "0004_relaxation.png", "0005_read_noise.png",
+        "0006_product_accuracy.png",
     ]  # fmt: skip
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in figures)
     second = said(capsys, *calibrate("read_noise"))

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 
 from eapu_hil.chip import Measurement
 from eapu_hil.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, new_figure
+from eapu_hil.hal import CellStatus
 
 _PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 _BARS: Any = {"capsize": 2, "linewidth": 1.2, "marker": "o", "markersize": 3}
@@ -22,11 +23,43 @@ def draw(entry: Measurement, path: Path) -> bool:
     if drawing is None:
         return False
     with new_figure(path, 3.0) as figure:
-        drawing(entry.values, figure.subplots(1, 2))
+        drawing(entry, figure.subplots(1, 2))
     return True
 
 
-def _gate_curve(values: Mapping[str, Any], axes: Sequence[Axes]) -> None:
+def _forming(entry: Measurement, axes: Sequence[Axes]) -> None:
+    v_form_v, status = entry.arrays["v_form_v"], entry.arrays["status"]
+    voltages_v, counts = np.unique(v_form_v[np.isfinite(v_form_v)].round(6), return_counts=True)
+    step_v = np.diff(voltages_v).min() if voltages_v.size > 1 else 0.1
+    axes[0].bar(voltages_v, counts, 0.9 * step_v, color=BLUE)
+    axes[0].set_title("Cells that formed")
+    axes[0].set_xlabel("forming voltage (V)", color=GREY)
+    row, col = np.nonzero(status != CellStatus.OK)
+    axes[1].scatter(col, row, s=6, marker="s", color=VERMILLION)
+    axes[1].set_xlim(-0.5, status.shape[1] - 0.5)
+    axes[1].set_ylim(status.shape[0] - 0.5, -0.5)
+    axes[1].set_title(f"The {row.size} cells that cannot be written")
+    axes[1].set_xlabel("column, by row", color=GREY)
+
+
+def _drift(entry: Measurement, axes: Sequence[Axes]) -> None:
+    target, out = _micro(entry.arrays["g_target_s"]), entry.arrays["out"]
+    error, band = _micro(entry.arrays["g_s"]) - target, 1e6 * entry.values["band_s"]
+    for chosen, colour, label in ((~out, BLUE, "in the band"), (out, VERMILLION, "outside")):
+        axes[0].scatter(target[chosen], error[chosen], s=3, color=colour, label=f"{chosen.sum()} {label}")
+    axes[0].legend(markerscale=3)
+    axes[1].hist(error[np.isfinite(error)], 60, color=BLUE)
+    for edge in (-band, band):
+        axes[0].axhline(edge, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
+        axes[1].axvline(edge, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
+    axes[0].set_title("Reading less target (µS)")
+    axes[0].set_xlabel("target (µS)", color=GREY)
+    axes[1].set_title("Cells")
+    axes[1].set_xlabel("reading less target (µS)", color=GREY)
+
+
+def _gate_curve(entry: Measurement, axes: Sequence[Axes]) -> None:
+    values = entry.values
     gate_v = values["gate_v"]
     _interval_bars(axes[0], gate_v, values["g_s"], BLUE, "mean of the cells")
     slope, threshold_v = values["slope_s_per_v"]["value"], values["threshold_v"]["value"]
@@ -41,7 +74,8 @@ def _gate_curve(values: Mapping[str, Any], axes: Sequence[Axes]) -> None:
     _titles(axes, "Conductance after a SET (µS)", "Its spread, sd (µS)", "gate (V)")
 
 
-def _iv(values: Mapping[str, Any], axes: Sequence[Axes]) -> None:
+def _iv(entry: Measurement, axes: Sequence[Axes]) -> None:
+    values = entry.values
     for colour, name in ((BLUE, "set"), (VERMILLION, "reset")):
         _interval_bars(axes[0], values[name]["amplitude_v"], values[name]["g_s"], colour, name.upper())
     rows = values["nonlinearity_per_v2"]
@@ -55,7 +89,8 @@ def _iv(values: Mapping[str, Any], axes: Sequence[Axes]) -> None:
     axes[1].set_xlabel("conductance (µS)", color=GREY)
 
 
-def _pulse_response(values: Mapping[str, Any], axes: Sequence[Axes]) -> None:
+def _pulse_response(entry: Measurement, axes: Sequence[Axes]) -> None:
+    values = entry.values
     edges = _micro(values["edges_s"])
     for colour, name in ((BLUE, "up"), (VERMILLION, "down")):
         one = values[name]
@@ -77,7 +112,8 @@ def _pulse_response(values: Mapping[str, Any], axes: Sequence[Axes]) -> None:
     axes[1].set_xlabel("conductance before it (µS)", color=GREY)
 
 
-def _write_verify(values: Mapping[str, Any], axes: Sequence[Axes]) -> None:
+def _write_verify(entry: Measurement, axes: Sequence[Axes]) -> None:
+    values = entry.values
     levels = _micro(values["levels_s"])
     for colour, name, label in (
         (BLUE, "up", "from the lowest state"),
@@ -94,7 +130,8 @@ def _write_verify(values: Mapping[str, Any], axes: Sequence[Axes]) -> None:
     _titles(axes, "Pulses of a write", "Error of those in the band, sd (µS)", "conductance written (µS)")
 
 
-def _line_resistance(values: Mapping[str, Any], axes: Sequence[Axes]) -> None:
+def _line_resistance(entry: Measurement, axes: Sequence[Axes]) -> None:
+    values = entry.values
     falloff = 100 * np.asarray(values["falloff"])
     axes[0].plot(falloff, color=BLUE, marker="o", markersize=2.5, linestyle="none")
     axes[0].set_title("Current of a row, of the last row's (%)")
@@ -107,7 +144,8 @@ def _line_resistance(values: Mapping[str, Any], axes: Sequence[Axes]) -> None:
     axes[1].set_ylim(bottom=0)
 
 
-def _write_error(values: Mapping[str, Any], axes: Sequence[Axes]) -> None:
+def _write_error(entry: Measurement, axes: Sequence[Axes]) -> None:
+    values = entry.values
     levels, cells = _micro(values["levels_s"]), np.asarray(values["cells"])
     after = f"change in {values['relax_time_s']:g} s"
     for colour, name, label in ((BLUE, "sigma_write_s", "at once"), (VERMILLION, "sigma_relax_s", after)):
@@ -120,7 +158,8 @@ def _write_error(values: Mapping[str, Any], axes: Sequence[Axes]) -> None:
     _titles(axes, "Error of a write, sd (µS)", f"Mean {after} (µS)", "conductance written (µS)")
 
 
-def _relaxation(values: Mapping[str, Any], axes: Sequence[Axes]) -> None:
+def _relaxation(entry: Measurement, axes: Sequence[Axes]) -> None:
+    values = entry.values
     levels = _micro(values["levels_s"])
     shown = np.unique(np.linspace(0, levels.size - 1, min(levels.size, len(_PALETTE))).round().astype(int))
     for axis, name in zip(axes, ("sd_s", "mean_s"), strict=True):
@@ -132,7 +171,8 @@ def _relaxation(values: Mapping[str, Any], axes: Sequence[Axes]) -> None:
     _titles(axes, "Change since the first reading, sd (µS)", "Its mean (µS)", "time since then (s)")
 
 
-def _read_noise(values: Mapping[str, Any], axes: Sequence[Axes]) -> None:
+def _read_noise(entry: Measurement, axes: Sequence[Axes]) -> None:
+    values = entry.values
     shown = ((BLUE, "white_sd_s", "white"), (VERMILLION, "total_sd_s", "over all readings"))
     mean_s = np.asarray(values["g_mean_s"])
     for colour, name, label in shown:
@@ -149,7 +189,8 @@ def _read_noise(values: Mapping[str, Any], axes: Sequence[Axes]) -> None:
     _titles(axes, "Noise of a reading, sd (µS)", "The same, % of the conductance", "conductance (µS)")
 
 
-def _product_accuracy(values: Mapping[str, Any], axes: Sequence[Axes]) -> None:
+def _product_accuracy(entry: Measurement, axes: Sequence[Axes]) -> None:
+    values = entry.values
     for axis, (name, lines) in zip(axes, (("forward", "column"), ("transposed", "row")), strict=True):
         gain = values[name]["gain"]
         middle, low, high = (np.asarray(gain[end]) for end in ("value", "low", "high"))
@@ -162,6 +203,8 @@ def _product_accuracy(values: Mapping[str, Any], axes: Sequence[Axes]) -> None:
 
 
 _DRAWINGS = {
+    "forming": _forming,
+    "drift": _drift,
     "iv": _iv,
     "gate_curve": _gate_curve,
     "pulse_response": _pulse_response,
