@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import model_validator
 
 from eapu_calibration.commissioning import good_cells, record_forming
+from eapu_calibration.endurance import EnduranceSettings, measure_endurance
 from eapu_calibration.gate_curve import GateCurveSettings, measure_gate_curve
 from eapu_calibration.iv import IvSettings, measure_iv
 from eapu_calibration.line_resistance import LineResistanceSettings, measure_line_resistance
@@ -41,6 +42,7 @@ _MEASURE: dict[str, Callable[..., Found]] = {  # each with settings of its own
     "read_noise": measure_read_noise,
     "line_resistance": measure_line_resistance,
     "product_accuracy": measure_products,
+    "endurance": measure_endurance,
 }
 MEASUREMENTS = tuple(_MEASURE)
 _LEAST_CELLS = 8 * LEVELS
@@ -61,6 +63,7 @@ class Measurements(Settings):
     read_noise: ReadNoiseSettings | None = None
     line_resistance: LineResistanceSettings | None = None
     product_accuracy: ProductSettings | None = None
+    endurance: EnduranceSettings | None = None
 
 
 class Plan(FileModel):
@@ -139,6 +142,8 @@ def calibrate(
             "bench_time_s": array.clock_s() - began_s,
         }
         done[name] = chip.record(name, values, found.arrays, array.clock_s())
+        if "failed" in found.arrays:
+            _retire(found, number, chip, array.clock_s())
         array.ground()
         progress(1.0)
     _lower(array, number, chip, recipe)
@@ -191,6 +196,34 @@ def _begun(
     return last
 
 
+def _set_aside(settings: EnduranceSettings, array: Crossbar, number: int, chip: Chip) -> Cells:
+    """The cells that the plan names. Raises ConfigError for one that is not there, HilError for one that is bad."""
+    cells, status = settings.chosen(), chip.bad_cells(number)
+    for row, col in settings.cells:
+        if row >= array.shape[0] or col >= array.shape[1]:
+            raise ConfigError(
+                f"endurance: cell ({row}, {col}) asked; array {number} has rows 0 to {array.shape[0] - 1} and "
+                f"columns 0 to {array.shape[1] - 1}"
+            )
+        if status[row, col] != CellStatus.OK:
+            raise HilError(
+                f"endurance: cell ({row}, {col}) of array {number} cannot be written already "
+                f"({CellStatus(int(status[row, col])).name}); name others"
+            )
+    return cells
+
+
+def _retire(found: Found, number: int, chip: Chip, clock_s: float) -> None:
+    """Cells that wore out hold no weights from now on."""
+    failed = np.asarray(found.arrays["failed"], dtype=bool)
+    if failed.any():
+        lost = {"row": found.arrays["row"][failed], "col": found.arrays["col"][failed],
+                "status": np.full(int(failed.sum()), CellStatus.STUCK, np.uint8)}  # fmt: skip
+        chip.record(
+            "bad_cells", {"array": number, "cells": int(failed.sum()), "found_by": "endurance"}, lost, clock_s
+        )
+
+
 def _measured(
     name: str,
     array: Crossbar,
@@ -202,6 +235,9 @@ def _measured(
     progress: Progress,
 ) -> Found:
     settings = getattr(plan.measurements, name)
-    count = getattr(settings, "cells", array.shape[0] * array.shape[1])
-    cells = good_cells(array, chip, number, count, rng, _LEAST_CELLS)
+    if isinstance(settings, EnduranceSettings):
+        cells = _set_aside(settings, array, number, chip)
+    else:
+        count = getattr(settings, "cells", array.shape[0] * array.shape[1])
+        cells = good_cells(array, chip, number, count, rng, _LEAST_CELLS)
     return _MEASURE[name](array, cells, recipe, settings, rng, progress)

@@ -144,6 +144,19 @@ def _line_resistance(entry: Measurement, axes: Sequence[Axes]) -> None:
     axes[1].set_ylim(bottom=0)
 
 
+def _endurance(entry: Measurement, axes: Sequence[Axes]) -> None:
+    values = entry.values
+    for colour, name, label in ((BLUE, "high_s", "after SET"), (VERMILLION, "low_s", "after RESET")):
+        axes[0].plot(values["cycles"], _micro(entry.arrays[name]), color=colour, linewidth=0.7, alpha=0.5)
+        axes[0].plot([], [], color=colour, label=label)
+    failed = 100 * np.array([row["value"] for row in values["failed"]])
+    axes[1].plot(values["cycles"], failed, color=BLUE, marker="o", markersize=3)
+    axes[0].legend()
+    for axis in axes:
+        axis.set_xscale("log")
+    _titles(axes, "Conductance of each cell (µS)", "Cells that have failed (%)", "cycles")
+
+
 def _write_error(entry: Measurement, axes: Sequence[Axes]) -> None:
     values = entry.values
     levels, cells = _micro(values["levels_s"]), np.asarray(values["cells"])
@@ -204,6 +217,7 @@ def _product_accuracy(entry: Measurement, axes: Sequence[Axes]) -> None:
 
 _DRAWINGS = {
     "forming": _forming,
+    "endurance": _endurance,
     "drift": _drift,
     "iv": _iv,
     "gate_curve": _gate_curve,

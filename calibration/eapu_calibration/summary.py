@@ -68,6 +68,13 @@ def _line_resistance(values: Mapping[str, Any]) -> str:
     return f"{ohm['value']:.2f} ohm a cell ({ohm['low']:.2f}-{ohm['high']:.2f}); the farthest row loses {lost:.1f} %"
 
 
+def _endurance(values: Mapping[str, Any]) -> str:
+    lost = [cycles for cycles in values["cycles_to_failure"] if cycles is not None]
+    ends = f"; the first had lasted {min(lost):,}" if lost else ""
+    cells, cycles = len(values["cycles_to_failure"]), values["cycles"][-1]
+    return f"{len(lost)} of {cells} cells failed within {cycles:,} cycles{ends}"
+
+
 def _write_error(values: Mapping[str, Any]) -> str:
     sigma_s = np.hypot(values["sigma_write_s"], values["sigma_relax_s"])
     return (
@@ -129,6 +136,7 @@ def _calibration(values: Mapping[str, Any]) -> str:
 _WORDS = {
     "forming": _forming,
     "iv": _iv,
+    "endurance": _endurance,
     "gate_curve": _gate_curve,
     "pulse_response": _pulse_response,
     "write_verify": _write_verify,

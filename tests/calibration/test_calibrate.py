@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from eapu_calibration.calibrate import FORMING, Plan, calibrate, chosen_names, load_plan
+from eapu_calibration.commissioning import record_forming
 from eapu_calibration.measurement import Progress
 
 from eapu_hil.bench import Bench
 from eapu_hil.chip import Measurement
-from eapu_hil.hal import Cells, ConfigError, HilError, TransportError
+from eapu_hil.hal import Cells, CellStatus, ConfigError, HilError, TransportError
 
 OpenTwin = Callable[..., Bench]
 PLAN = {
@@ -125,3 +126,56 @@ def test_a_stopped_calibration_goes_on(open_twin: OpenTwin) -> None:
     assert [entry.values["calibration"] for entry in found] == [1, 1, 1]
     assert [entry.number for entry in found] == [3, 4, 5]
     assert made(bench)[0].number == 7  # that one was finished: this is a new one
+
+
+def test_endurance_takes_the_cells_it_is_given_and_retires_those_that_fail(open_twin: OpenTwin) -> None:
+    bench = open_twin(
+        (24, 16), **{"endurance.cycles": 60.0, "endurance.log_sd": 0.3, "faults.stuck_fraction": 0.0}
+    )
+    named = [[row, 3] for row in range(12)]
+    wanted = load_plan({"measurements": {"endurance": {"cells": named, "cycles": 1000}}})
+    record_forming(0, bench.arrays[0], bench.chip, bench.recipe)
+    before = bench.ledger.snapshot().pulses[0].copy()
+    entry = calibrate(
+        bench.arrays[0], 0, bench.chip, bench.recipe, wanted, ["endurance"], 1, lambda _: lambda _: None
+    )[0]
+    assert entry.values["cycles"][0] == 1
+    assert entry.values["cycles"][-1] == 1000
+    lost = entry.values["cycles_to_failure"]
+    assert all(cycles is not None and 5 <= cycles < 500 for cycles in lost)
+    shares = [row["value"] for row in entry.values["failed"]]
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1]) == (0.0, 1.0)
+    bad = bench.chip.bad_cells(0) != CellStatus.OK
+    assert bad[:12, 3].all()
+    assert bad.sum() == 12
+    pulsed = bench.ledger.snapshot().pulses[0] - before
+    elsewhere = np.ones((24, 16), bool)
+    elsewhere[:12, 3] = False
+    assert pulsed[elsewhere].max() < 60  # only what put them into the lowest state at the end
+    assert pulsed[:12, 3].max() < 2 * 1000  # a cell that failed is left alone
+
+
+def test_endurance_of_cells_that_are_not_there_or_bad(open_twin: OpenTwin) -> None:
+    bench = open_twin((24, 16), **{"faults.stuck_fraction": 0.0})
+    record_forming(0, bench.arrays[0], bench.chip, bench.recipe)
+    bench.chip.record(
+        "bad_cells",
+        {"array": 0},
+        {"row": np.array([1]), "col": np.array([2]), "status": np.array([CellStatus.STUCK], np.uint8)},
+        0.0,
+    )
+    for cell, error in (([24, 0], ConfigError), ([1, 2], HilError)):
+        wanted = load_plan({"measurements": {"endurance": {"cells": [cell], "cycles": 10}}})
+        with pytest.raises(error, match=rf"endurance: cell \({cell[0]}, {cell[1]}\)"):
+            calibrate(
+                bench.arrays[0],
+                0,
+                bench.chip,
+                bench.recipe,
+                wanted,
+                ["endurance"],
+                1,
+                lambda _: lambda _: None,
+            )
+    assert "endurance" not in load_plan("full").names
