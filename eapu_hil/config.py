@@ -188,7 +188,7 @@ class ExperimentConfig(FileModel):
     recipe: write-verify parameters of this experiment; None means the bench's.
     evaluate_every, checkpoint_every: steps between evaluations and checkpoints.
     refresh_every: steps between looks for cells that have drifted by more than three write errors from what was last
-        written to them; these are written again. None: never.
+        written to them; these are written again. Also when a run goes on after a stop. None: never.
     """
 
     references: ClassVar[Mapping[str, tuple[type[BaseModel], str]]] = {

@@ -179,8 +179,9 @@ class _Trainer:
             self._evaluate(done, done > 0, progress)
             for step in range(done + 1, config.steps + 1):
                 raise_if_stopped()
-                # Before the step, not after the last: a run that stopped in a refresh goes on with it.
-                if step > 1 and config.refresh_every and (step - 1) % config.refresh_every == 0:
+                # Also when a run goes on: cells drift in a pause, and a refresh may have been cut short.
+                due = config.refresh_every and ((step - 1) % config.refresh_every == 0 or step == done + 1)
+                if due and step > 1:
                     self._refresh(step - 1)
                 self._train_step(step, progress)
                 if step < config.steps and step % config.evaluate_every == 0:

@@ -19,6 +19,7 @@ import yaml
 from numpy.typing import NDArray
 
 import eapu_hil.array_model
+from eapu_hil.bench import open_bench
 from eapu_hil.config import ExperimentConfig, load_model
 from eapu_hil.hal import ConfigError, HilError, Pulses
 from eapu_hil.ledger import Ledger, LedgerCounts
@@ -242,6 +243,26 @@ def test_killed_in_a_refresh_a_run_goes_on_with_it(
     assert len(set(_cells(asked))) == len(asked)
     written = np.bincount(asked["step"], minlength=STEPS + 1)[1:]
     assert [line["writes"] for line in read_metrics(run, "step")] == written.tolist()
+
+
+def test_a_run_that_goes_on_after_a_pause_is_refreshed_first(
+    tmp_path: Path, make_experiment: Make, silent: Callable[..., Any]
+) -> None:
+    run = tmp_path / "run"
+    experiment = make_experiment(refresh_every=100)
+    _killed(run, experiment, "metrics after 6")
+    last = _step_lines(run)[-1]
+    with open_bench(experiment.bench, chip_dir=run / "chip") as bench:
+        for array in bench.arrays:
+            array.wait(1e5)
+    before = read_writes(run)
+    summary = resume(run, silent())
+    fresh = read_writes(run)[len(before) :]
+    again = fresh["refresh"] == 1
+    assert again.any()
+    assert again[: again.sum()].all()
+    assert set(fresh["step"][again]) == {last}
+    assert summary["refresh_writes_total"] == again.sum()
 
 
 def test_the_ledger_holds_commissioning_and_training(
