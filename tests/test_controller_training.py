@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from eapu_hil.bench import open_bench
+from eapu_hil.hal import Cells, CellStatus
 from eapu_hil.runs import read_metrics, read_summary, read_writes
 from eapu_hil.twin.linerecord import LineRecord
 
@@ -147,3 +148,16 @@ def test_control_c_ends_in_good_order(files: Path, training: subprocess.Popen[st
     assert re.search(r"^eapu-hil: stopped; eapu-hil resume run goes on$", err, re.MULTILINE), err
     assert LineRecord.read(files / "chip").grounded
     finish(files)
+
+
+def test_offsets_of_the_reads_do_not_reach_the_cells(tmp_path: Path) -> None:
+    """5 % of the range of a read are 4 uS: targets as the board reads them are below 0 in some columns."""
+    bench = {**EXPERIMENT["bench"], "arrays": 1, "shape": [32, 16]}
+    errors = {"adc.offset_error_sd": 0.05, "adc.gain_error_sd": 0.0, "faults.stuck_fraction": 0.0}
+    with open_bench({**bench, "overrides": errors}, chip_dir=tmp_path / "chip") as opened:
+        offset_s = opened.arrays[0].read_offset_a / opened.recipe.v_read_v
+        assert offset_s.min() < -2e-6
+        assert offset_s.max() > 2e-6
+        assert (opened.chip.bad_cells(0) == CellStatus.OK).mean() > 0.97
+        low_s = opened.arrays[0].read(Cells.all((32, 16)), 0.2).g_s
+        assert np.median(low_s) == pytest.approx(opened.recipe.g_min_s, abs=opened.recipe.band_s)

@@ -36,10 +36,11 @@ static verdict_t check_converters(const board_t *board, uint8_t array, const rec
     return verdict_accepted();
 }
 
-/* A target that can be, at a current inside the limit. */
+/* A target that can be read, at a current inside the limit. Readings carry the offset of their converter, and so does
+ * the target: it may be below 0. */
 static verdict_t check_target(const board_t *board, const recipe_t *recipe, double g_target_s, size_t index)
 {
-    if (!isfinite(g_target_s) || g_target_s <= 0.0) {
+    if (!isfinite(g_target_s)) {
         return verdict_refused(REASON_BAD_VALUE, index, g_target_s, 0.0);
     }
     const law_t *law = &recipe->law;

@@ -232,9 +232,8 @@ static void test_write_refused(void **state)
     w = good, w.row = 16, assert_write_refused(&w, REASON_BAD_CELL);
     w = good, w.col = 8, assert_write_refused(&w, REASON_BAD_CELL);
     w = good, w.row = w.col = 0, assert_write_refused(&w, REASON_BAD_CELL);
-    w = good, w.g_target_s = 0.0, assert_write_refused(&w, REASON_BAD_VALUE);
-    w = good, w.g_target_s = -1e-6, assert_write_refused(&w, REASON_BAD_VALUE);
     w = good, w.g_target_s = (double)NAN, assert_write_refused(&w, REASON_BAD_VALUE);
+    w = good, w.g_target_s = -(double)INFINITY, assert_write_refused(&w, REASON_BAD_VALUE);
     w = good, w.g_target_s = (double)INFINITY, assert_write_refused(&w, REASON_BAD_VALUE);
     w = good, w.g_target_s = 80.001e-6, assert_write_refused(&w, REASON_I_MAX); /* 200 uA at 2.5 V */
     w = good, w.g_target_s = 1e300, assert_write_refused(&w, REASON_I_MAX);
