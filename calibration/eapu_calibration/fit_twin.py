@@ -5,8 +5,9 @@ Each fitted value comes with its 95 % interval and the entry that it came from; 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import yaml
@@ -126,6 +127,7 @@ def fit_twin(chip: Chip, array: int, base: TwinPreset, rng: np.random.Generator)
 
     attempt("forming", "forming.v_form_v, v_form_sd_v", fit_forming)
     attempt("forming", "faults.stuck_fraction", _stuck)
+    attempt("forming", "adc.offset_error_sd", lambda entry: _offset_error(entry, base))
     attempt("product_accuracy", "adc.gain_error_sd", _gain_error)
     attempt("line_resistance", "circuit.line_resistance_ohm", _line_resistance)
     attempt("read_noise", "read_noise.white_*, flicker_*", lambda entry: fit_read_noise(entry, base, rng))
@@ -142,7 +144,7 @@ def fit_twin(chip: Chip, array: int, base: TwinPreset, rng: np.random.Generator)
         Kept("window, endurance, timing, dac, adc.bits and ranges", "not estimated from a passport"),
         Kept("set, reset, variation.v_*, write_noise.reset_*", "no entry has the response to single pulses"),
         Kept("forming.g_*, faults.g_*", "a fresh cell lies below the converter's offset, a stuck one above its range"),
-        Kept("rtn, adc.offset_error_sd", "not told apart from other causes by the entries of the passport"),
+        Kept("rtn", "not told apart from other causes by the entries of the passport"),
     ]  # fmt: skip
     return found
 
@@ -171,19 +173,30 @@ def _line_resistance(entry: Measurement) -> Fits:
 
 def _gain_error(entry: Measurement) -> Fits:
     """Read and product converters have gains of their own: the ratio of two scatters by sqrt(2) of one."""
-    gain = np.asarray(entry.values["forward"]["gain"]["value"])
-    low = np.asarray(entry.values["forward"]["gain"]["low"])
-    high = np.asarray(entry.values["forward"]["gain"]["high"])
-    if gain.size < LINES_MIN:
-        raise HilError(f"{gain.size} columns; {LINES_MIN} are needed for a spread over lines")
-    freedom = gain.size - 1
+    scatter = _scatter(entry.values["forward"]["gain"], "gains")
+    return {"adc.gain_error_sd": Estimate(*np.sqrt(scatter / 2))}
+
+
+def _offset_error(entry: Measurement, base: TwinPreset) -> Fits:
+    if "read_offset_a" not in entry.values:
+        raise HilError("the offset of the reads was not measured")
+    scatter = _scatter(entry.values["read_offset_a"], "offsets")
+    return {"adc.offset_error_sd": Estimate(*(np.sqrt(scatter) / base.adc.read_full_scale_a))}
+
+
+def _scatter(measured: Mapping[str, Any], what: str) -> FloatArray:
+    """Variance over lines of an estimate as the passport holds it, less that of its own errors, and its interval."""
+    value, low, high = (np.asarray(measured[name]) for name in ("value", "low", "high"))
+    if value.size < LINES_MIN:
+        raise HilError(f"{value.size} columns; {LINES_MIN} are needed for a spread over lines")
+    freedom = value.size - 1
     known = float(np.mean(np.square((high - low) / (2 * NORMAL_SDS))))
-    scatter = float(gain.var(ddof=1))
+    scatter = float(value.var(ddof=1))
     if scatter < 2 * known:
-        raise HilError("the gains of the lines differ by no more than they are known to")
+        raise HilError(f"the {what} of the lines differ by no more than they are known to")
     ends = freedom * scatter / stats.chi2.ppf([0.5, 0.5 + CONFIDENCE / 2, 0.5 - CONFIDENCE / 2], freedom)
     ends[0] = scatter
-    return {"adc.gain_error_sd": Estimate(*(np.sqrt(np.maximum(ends - known, 0.0) / 2)))}
+    return np.asarray(np.maximum(ends - known, 0.0))
 
 
 def _relaxation(entry: Measurement, found: TwinFit) -> Fits:

@@ -50,6 +50,7 @@ HIDDEN = {
     "read_noise.flicker_relative_per_decade": 0.006,
     "relaxation.jump_decades": 5.0,
     "adc.gain_error_sd": 0.02,
+    "adc.offset_error_sd": 0.003,
 }
 
 
@@ -104,6 +105,7 @@ def test_what_was_not_measured_stays_and_says_so(open_twin: OpenTwin, base: Twin
         "forming.v_form_v",
         "forming.v_form_sd_v",
         "faults.stuck_fraction",
+        "adc.offset_error_sd",
     }
     reasons = {one.keys: one.reason for one in fit.kept}
     assert reasons["relaxation.*"] == "relaxation was not measured"
