@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from eapu_calibration.cell_faults import classify
 from eapu_calibration.forming import exercise, form
 from eapu_calibration.read_offset import measure_read_offset
 from eapu_calibration.write_error import LEVELS, WriteErrorSettings, write_error
@@ -73,16 +74,19 @@ def record_forming(number: int, array: InterlockedCrossbar, chip: Chip, recipe: 
     cells = Cells.all(array.shape)
     forming = form(array, cells, recipe)
     status = exercise(array, cells, recipe)
+    g_low_s = array.read(cells, recipe.v_read_v).g_s  # of all, after they were asked for the lowest state
+    maps = {**vars(forming), "status": status, "g_low_s": g_low_s}
+    maps = {name: value.reshape(array.shape) for name, value in maps.items()}
+    faults = classify(maps["status"], maps["g_formed_s"], g_low_s.reshape(array.shape), recipe)
     formed = np.isfinite(forming.v_form_v)
     values = {
         "array": number,
         "cells": len(cells),
         "formed": int(formed.sum()),
         "bad": int((status != CellStatus.OK).sum()),
+        "faults": faults.counts(),
+        "lines": faults.lines(),
         "read_offset_a": offset.plain(),
         "v_form_median_v": float(np.median(forming.v_form_v[formed])) if formed.any() else None,
     }
-    maps = {**vars(forming), "status": status}
-    return chip.record(
-        "forming", values, {name: value.reshape(array.shape) for name, value in maps.items()}, array.clock_s()
-    )
+    return chip.record("forming", values, {**maps, "fault": faults.of_cells}, array.clock_s())

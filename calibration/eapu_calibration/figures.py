@@ -9,11 +9,18 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from eapu_calibration.cell_faults import CellFault
 from eapu_hil.chip import Measurement
-from eapu_hil.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, new_figure
-from eapu_hil.hal import CellStatus
+from eapu_hil.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILLION, new_figure
 
 _PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
+_FAULT_COLOURS = {
+    CellFault.STUCK_HIGH: VERMILLION,
+    CellFault.STUCK_LOW: BLUE,
+    CellFault.OFF_TARGET: ORANGE,
+    CellFault.OPEN_LINE: INK,
+    CellFault.SHORTED_LINE: PURPLE,
+}
 _BARS: Any = {"capsize": 2, "linewidth": 1.2, "marker": "o", "markersize": 3}
 
 
@@ -28,17 +35,22 @@ def draw(entry: Measurement, path: Path) -> bool:
 
 
 def _forming(entry: Measurement, axes: Sequence[Axes]) -> None:
-    v_form_v, status = entry.arrays["v_form_v"], entry.arrays["status"]
+    v_form_v = entry.arrays["v_form_v"]
     voltages_v, counts = np.unique(v_form_v[np.isfinite(v_form_v)].round(6), return_counts=True)
     step_v = np.diff(voltages_v).min() if voltages_v.size > 1 else 0.1
     axes[0].bar(voltages_v, counts, 0.9 * step_v, color=BLUE)
     axes[0].set_title("Cells that formed")
     axes[0].set_xlabel("forming voltage (V)", color=GREY)
-    row, col = np.nonzero(status != CellStatus.OK)
-    axes[1].scatter(col, row, s=6, marker="s", color=VERMILLION)
-    axes[1].set_xlim(-0.5, status.shape[1] - 0.5)
-    axes[1].set_ylim(status.shape[0] - 0.5, -0.5)
-    axes[1].set_title(f"The {row.size} cells that cannot be written")
+    fault = entry.arrays["fault"]
+    for kind, colour in _FAULT_COLOURS.items():
+        row, col = np.nonzero(fault == kind)
+        if row.size:
+            label = f"{kind.name.lower().replace('_', ' ')} ({row.size})"
+            axes[1].scatter(col, row, s=6, marker="s", color=colour, label=label)
+            axes[1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.02), handlelength=1.0)
+    axes[1].set_xlim(-0.5, fault.shape[1] - 0.5)
+    axes[1].set_ylim(fault.shape[0] - 0.5, -0.5)
+    axes[1].set_title(f"The {np.count_nonzero(fault)} cells that cannot be written")
     axes[1].set_xlabel("column, by row", color=GREY)
 
 

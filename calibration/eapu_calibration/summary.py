@@ -21,7 +21,19 @@ def in_words(entry: Measurement) -> str:
 def _forming(values: Mapping[str, Any]) -> str:
     median_v = values["v_form_median_v"]
     at = "" if median_v is None else f", half of them by {median_v:.2f} V"
-    return f"{values['formed']} of {values['cells']} cells formed{at}; {values['bad']} bad"
+    return f"{values['formed']} of {values['cells']} cells formed{at}; {values['bad']} bad{_faults(values)}"
+
+
+def _faults(values: Mapping[str, Any]) -> str:
+    """Which cells and lines are bad; nothing of entries that were made before faults were told apart."""
+    cells = [f"{count} {name.replace('_', ' ')}" for name, count in values.get("faults", {}).items() if count]
+    lines = [
+        f"{name.replace('_', ' ')} {', '.join(map(str, found))}"
+        for name, found in values.get("lines", {}).items()
+        if found
+    ]
+    told = [", ".join(cells), *lines]
+    return f" ({'; '.join(told)})" if cells else ""
 
 
 def _gate_curve(values: Mapping[str, Any]) -> str:

@@ -45,7 +45,7 @@ class TwinArray:
         self._rng = np.random.Generator(np.random.SFC64([*seed, 1, int(starts[0])]))
         starts[0] += 1
         count = shape[0] * shape[1]
-        self._cells = CellArray(preset, count, files, seed)
+        self._cells = CellArray(preset, preset.faults.g_of_lines_s(shape).ravel(), files, seed)
         self._slow_noise = SlowNoise(preset, count, seed, self._rng)
         self._network = LineNetwork(
             shape, preset.circuit.line_resistance_ohm, preset.circuit.line_resistance_ohm

@@ -32,7 +32,11 @@ class CellArray:
     (conductance, time of the last write, wear) lives in `files`.
     """
 
-    def __init__(self, preset: TwinPreset, count: int, files: StateFiles, seed: list[int]) -> None:
+    def __init__(
+        self, preset: TwinPreset, g_of_lines_s: FloatArray, files: StateFiles, seed: list[int]
+    ) -> None:
+        """g_of_lines_s: what faults of the lines fix each cell to, shape (cells,), S; NaN where nothing."""
+        count = g_of_lines_s.size
         self._preset = preset
         device = np.random.default_rng([*seed, 0])
         variation = preset.variation
@@ -54,12 +58,14 @@ class CellArray:
             fresh = np.full(count, preset.window.g_min_s)
         fresh[stuck] = preset.faults.g_stuck_low_s
         fresh[high] = preset.faults.g_stuck_high_s
+        line_fault = np.isfinite(g_of_lines_s)
+        fresh[line_fault] = g_of_lines_s[line_fault]
         self._fails_high = fail_draw < preset.endurance.fails_high_share
         self._life = np.exp(preset.endurance.log_sd * device.standard_normal(count))
 
         self.g_s: FloatArray = files.array("g_s", fresh)
         self._formed: BoolArray = files.array("formed", np.full(count, not form.enabled))
-        self._dead: BoolArray = files.array("dead", stuck)
+        self._dead: BoolArray = files.array("dead", stuck | line_fault)
         self._wear: FloatArray = files.zeros("wear", (count,), np.float64)
         self._relaxing = RelaxingCells(preset.relaxation, self.g_s, files)
 

@@ -15,10 +15,13 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     model_validator,
 )
+
+from eapu_hil.hal import ConfigError
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -166,12 +169,39 @@ class Rtn(Section):
 
 
 class Faults(Section):
-    """Cells that never switch, from the start."""
+    """Cells that never switch, from the start.
+
+    open_rows, open_columns: lines, by index, whose cells carry no current (0 S). shorted_rows, shorted_columns: lines
+    whose cells all conduct `g_stuck_high_s`. Where the two cross, the open line wins.
+    """
 
     stuck_fraction: Fraction
     stuck_high_share: Fraction
     g_stuck_high_s: PositiveFloat
     g_stuck_low_s: PositiveFloat
+    open_rows: tuple[NonNegativeInt, ...] = ()
+    open_columns: tuple[NonNegativeInt, ...] = ()
+    shorted_rows: tuple[NonNegativeInt, ...] = ()
+    shorted_columns: tuple[NonNegativeInt, ...] = ()
+
+    def g_of_lines_s(self, shape: tuple[int, int]) -> NDArray[np.float64]:
+        """What the faults of lines fix the conductances of an array to, (rows, columns), S; NaN where nothing.
+
+        Raises ConfigError for a line that an array of `shape` has not.
+        """
+        for name, axis in (("rows", 0), ("columns", 1)):
+            for kind in ("open", "shorted"):
+                beyond = [line for line in getattr(self, f"{kind}_{name}") if line >= shape[axis]]
+                if beyond:
+                    raise ConfigError(
+                        f"faults.{kind}_{name}: {beyond[0]} asked; the array has {name} 0 to {shape[axis] - 1}"
+                    )
+        g_s = np.full(shape, np.nan)
+        g_s[list(self.shorted_rows), :] = self.g_stuck_high_s
+        g_s[:, list(self.shorted_columns)] = self.g_stuck_high_s
+        g_s[list(self.open_rows), :] = 0.0
+        g_s[:, list(self.open_columns)] = 0.0
+        return g_s
 
 
 class Endurance(Section):
