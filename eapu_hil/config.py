@@ -80,6 +80,8 @@ class BenchConfig(FileModel):
     instruments: the rest of a bench of instruments; its own file, or in place.
     limits: what the interlock refuses.
     recipe: write-verify parameters used when a request names none.
+    temperature_c: of the chip, as far as the operator knows it; goes into what a calibration measures, and changes
+        nothing else.
     """
 
     path_keys: ClassVar[tuple[str, ...]] = ("chip",)
@@ -101,6 +103,7 @@ class BenchConfig(FileModel):
     instruments: Instruments | None = None
     limits: LimitsConfig
     recipe: Recipe
+    temperature_c: Annotated[float, Field(ge=-273.15, allow_inf_nan=False)] | None = None
 
     @classmethod
     def prepare(cls, data: Data, nested: Data) -> tuple[Data, Data]:

@@ -52,6 +52,14 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> 
     return content
 
 
+def test_the_temperature_of_the_bench_file_is_noted(capsys: pytest.CaptureFixture[str]) -> None:
+    unknown = said(capsys, *calibrate("write_error"))["entries"]
+    assert "temperature_c" not in unknown[-1]["values"]
+    Path("bench.yaml").write_text(yaml.safe_dump({**BENCH, "temperature_c": 31.5}))
+    known = said(capsys, *calibrate("write_error"))["entries"]
+    assert known[-1]["values"]["temperature_c"] == 31.5
+
+
 def test_calibrate_show_and_diff(capsys: pytest.CaptureFixture[str]) -> None:
     first = said(capsys, *calibrate())
     assert [entry["kind"] for entry in first["entries"]] == ["forming", *PLAN["measurements"]]

@@ -108,11 +108,13 @@ def calibrate(
     names: Sequence[str],
     seed: int,
     progress_of: ProgressOf,
+    temperature_c: float | None = None,
 ) -> list[Measurement]:
     """Makes the measurements `names` (of `chosen_names`) on array `number`; returns their entries.
 
     Overwrites cells; at the end all that can be written are in the lowest state. Goes on with a calibration of the
-    same plan and names that was stopped. progress_of: gives what a measurement tells its progress.
+    same plan and names that was stopped. progress_of: gives what a measurement tells its progress. temperature_c: of
+    the chip, noted in each entry but that of forming; None: not known.
     Raises HilError for an array that was never formed, unless `forming` is asked.
     """
     if FORMING not in names and not is_formed(chip, number):
@@ -141,6 +143,8 @@ def calibrate(
             "recipe": recipe.model_dump(mode="json"),
             "bench_time_s": array.clock_s() - began_s,
         }
+        if temperature_c is not None:
+            values["temperature_c"] = temperature_c
         done[name] = chip.record(name, values, found.arrays, array.clock_s())
         if "failed" in found.arrays:
             _retire(found, number, chip, array.clock_s())
