@@ -144,7 +144,7 @@ def fit_twin(chip: Chip, array: int, base: TwinPreset, rng: np.random.Generator)
         Kept("window, endurance, timing, dac, adc.bits and ranges", "not estimated from a passport"),
         Kept("set, reset, variation.v_*, write_noise.reset_*", "no entry has the response to single pulses"),
         Kept("forming.g_*, faults.g_*", "a fresh cell lies below the converter's offset, a stuck one above its range"),
-        Kept("rtn", "not told apart from other causes by the entries of the passport"),
+        Kept("rtn", "only cells with jumps far above the noise, at the rate of the readings, are seen"),
     ]  # fmt: skip
     return found
 

@@ -6,7 +6,7 @@ alone; the sd over all readings holds 1/f and telegraph noise too, and what is l
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,14 @@ from scipy import signal
 
 from eapu_calibration.measurement import Found, Levels, Progress, Settings
 from eapu_calibration.statistics import bootstrap, share
+from eapu_calibration.telegraph import SWITCHES_MIN, switches, two_levels
 from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, HilError
 from eapu_hil.recipe import Recipe
 
 CELLS_A_LEVEL_MIN = 5
 READS_MIN = 16
 RESTLESS_SDS = 3.0
+CHANCE_MAX = 0.4  # nearer to a half, readings in a row have forgotten each other
 
 
 class ReadNoiseSettings(Settings):
@@ -49,7 +51,10 @@ def measure_read_noise(
     Values, by level: `white_sd_s` and `total_sd_s`, root mean squares over the cells with their intervals; over all
     cells `restless_share`, the share whose total sd is more than 3 times the median of their level (telegraph noise),
     and `spectrum_slope`, that of log10 of the mean power density of G/mean(G) against log10 of the frequency over the
-    lower half of the decades. Raises HilError when fewer than 5 cells of a level can be written.
+    lower half of the decades. `telegraph`: of the restless cells that were seen to switch at least 4 times, the median
+    distance of their two levels in parts of their mean, and the median time they stay; None with fewer than 5 of them.
+    Jumps too small to make a cell restless, or slower or faster than the readings, are not in it.
+    Raises HilError when fewer than 5 cells of a level can be written.
     """
     levels = Levels.spread(cells, recipe, settings.levels, rng)
     written = levels.write(array, recipe)
@@ -68,10 +73,10 @@ def measure_read_noise(
     members = levels.members(usable, CELLS_A_LEVEL_MIN, array)
     white_s2 = np.square(np.diff(g_s, axis=0)).mean(axis=0) / 2
     total_s2 = g_s.var(axis=0, ddof=1)
-    restless = 0
+    restless = np.zeros(len(cells), np.bool_)
     for chosen in members:
         total_sd_s = np.sqrt(total_s2[chosen])
-        restless += int((total_sd_s > RESTLESS_SDS * np.median(total_sd_s)).sum())
+        restless[chosen] = total_sd_s > RESTLESS_SDS * np.median(total_sd_s)
     frequency_hz, density = _spectrum(array, g_s[:, usable], clock_s)
     values = {
         "levels_s": levels.g_s,
@@ -81,7 +86,8 @@ def measure_read_noise(
         "read_interval_s": np.diff(clock_s).mean(),
         "white_sd_s": [bootstrap(_root_mean, white_s2[chosen], rng).plain() for chosen in members],
         "total_sd_s": [bootstrap(_root_mean, total_s2[chosen], rng).plain() for chosen in members],
-        "restless_share": share(restless, int(usable.sum())).plain(),
+        "restless_share": share(int(restless.sum()), int(usable.sum())).plain(),
+        "telegraph": _telegraph(g_s[:, restless], clock_s, rng),
         "spectrum_slope": bootstrap(_Slope(frequency_hz), density, rng).plain(),
     }
     arrays = {
@@ -89,12 +95,32 @@ def measure_read_noise(
         "col": cells.col,
         "level": levels.level,
         "usable": usable,
+        "restless": restless,
         "clock_s": clock_s,
         "g_s": g_s,
         "frequency_hz": frequency_hz,
         "density_per_hz": density.mean(axis=1),
     }
     return Found(values, arrays)
+
+
+def _telegraph(
+    g_s: FloatArray, clock_s: NDArray[np.float64], rng: np.random.Generator
+) -> dict[str, Any] | None:
+    low_s, high_s = two_levels(g_s)
+    count = switches(g_s, low_s, high_s)
+    chance = count / (clock_s.size - 1)  # of two readings in a row on different levels
+    seen = (count >= SWITCHES_MIN) & (chance < CHANCE_MAX)
+    if seen.sum() < CELLS_A_LEVEL_MIN:
+        return None
+    relative = ((high_s - low_s) / g_s.mean(axis=0))[seen]
+    # A symmetric chain of dwell time T: chance = (1 - exp(-2 t/T)) / 2, which counts what switched back unseen.
+    dwell_s = -2 * np.diff(clock_s).mean() / np.log1p(-2 * chance[seen])
+    return {
+        "cells": int(seen.sum()),
+        "amplitude_relative": bootstrap(np.median, relative, rng).plain(),
+        "dwell_s": bootstrap(np.median, dwell_s, rng).plain(),
+    }
 
 
 def _root_mean(squares: FloatArray, axis: int = -1) -> FloatArray:

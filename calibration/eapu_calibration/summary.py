@@ -111,9 +111,11 @@ def _read_noise(values: Mapping[str, Any]) -> str:
         [100 * row["value"] / g_s for row, g_s in zip(values[name], mean_s, strict=True)]
         for name in ("white_sd_s", "total_sd_s")
     )
+    jumps = values.get("telegraph")
+    levels = f", by {100 * jumps['amplitude_relative']['value']:.2g} %" if jumps else ""
     return (
         f"white {min(white):.2g}-{max(white):.2g} %, in all {min(total):.2g}-{max(total):.2g} % of the "
-        f"conductance; {100 * values['restless_share']['value']:.1f} % of the cells restless"
+        f"conductance; {100 * values['restless_share']['value']:.1f} % of the cells restless{levels}"
     )
 
 

@@ -142,6 +142,17 @@ def test_flicker_and_telegraph_noise_show(open_twin: OpenTwin) -> None:
     assert 0.1 < values["restless_share"]["value"] < 0.25
 
 
+def test_the_two_levels_of_telegraph_noise_are_found(open_twin: OpenTwin) -> None:
+    jumps = {**QUIET, "relaxation.enabled": False, "rtn.enabled": True, "rtn.fraction": 0.2,
+             "rtn.amplitude_relative": 0.1, "rtn.amplitude_log_sd": 0.0, "rtn.tau_min_s": 1.0,
+             "rtn.tau_max_s": 1.001}  # fmt: skip
+    values = run(measure_read_noise, open_twin((32, 16), **jumps), NOISE)
+    telegraph = values["telegraph"]
+    assert telegraph["amplitude_relative"]["value"] == pytest.approx(0.1, rel=0.03)
+    assert telegraph["dwell_s"]["value"] == pytest.approx(1.0, rel=0.1)
+    assert telegraph["dwell_s"]["low"] <= telegraph["dwell_s"]["value"] < telegraph["dwell_s"]["high"]
+
+
 def test_gains_of_the_lines_are_found(open_twin: OpenTwin) -> None:
     """Reads and products go through converters of their own, each with a gain of sd 5 %: the ratio has 7 %."""
     bench = open_twin((64, 48), **{**QUIET, "adc.gain_error_sd": 0.05, "relaxation.enabled": False})
