@@ -142,7 +142,7 @@ def fit_twin(chip: Chip, array: int, base: TwinPreset, rng: np.random.Generator)
         raise HilError(f"{chip.directory}: array {array}: nothing measured that a twin could be fitted to")
     found.kept += [
         Kept("window, endurance, timing, dac, adc.bits and ranges", "not estimated from a passport"),
-        Kept("set, reset, variation.v_*, write_noise.reset_*", "no entry has the response to single pulses"),
+        Kept("set, reset, variation.v_*, write_noise.reset_*", "the responses to single pulses are not fitted"),
         Kept("forming.g_*, faults.g_*", "a fresh cell lies below the converter's offset, a stuck one above its range"),
         Kept("rtn", "only cells with jumps far above the noise, at the rate of the readings, are seen"),
     ]  # fmt: skip
