@@ -142,10 +142,10 @@ def test_any_float_comes_through_a_file_and_an_override(value: float) -> None:
             "bench: port: 'sim:posx': no such simulation; allowed are sim:posix, sim:qemu, or a real port",
         ),
         ({"backend": "smu", "resource": "x", "port": "COM3"}, "bench: port: only for backend 'controller'"),
-        ({"preset": "ideall"}, "did you mean 'ideal'?; packaged are ideal, rram_180nm"),
+        ({"preset": "ideall"}, "did you mean 'ideal'?; packaged are fefet, ideal, mram"),
         (
             {"recipe": "none"},
-            "bench: recipe: recipe 'none': not packaged; packaged are rram_180nm, rram_180nm_ms, rram_180nm_settled, ",
+            "bench: recipe: recipe 'none': not packaged; packaged are fefet, mram, pcm, rram_180nm, ",
         ),
         ({"recipe": 5}, "bench: recipe: expected the name, path or content of a recipe"),
         ({"recipe": {"band_s": 1e-6}}, "bench: recipe.g_min_s: missing"),

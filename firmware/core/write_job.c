@@ -37,7 +37,7 @@ static verdict_t check_converters(const board_t *board, uint8_t array, const rec
 }
 
 /* A target that can be read, at a current inside the limit. Readings carry the offset of their converter, and so does
- * the target: it may be below 0. */
+ * the target: it may be below 0, by no more than it may be above. */
 static verdict_t check_target(const board_t *board, const recipe_t *recipe, double g_target_s, size_t index)
 {
     if (!isfinite(g_target_s)) {
@@ -46,7 +46,7 @@ static verdict_t check_target(const board_t *board, const recipe_t *recipe, doub
     const law_t *law = &recipe->law;
     const double strongest_v = law->set.stop_v > law->reset.stop_v ? law->set.stop_v : law->reset.stop_v;
     const double most_na = board->limits.i_max_na;
-    if (convert_scaled(strongest_v * g_target_s, 1e9) > most_na) {
+    if (convert_scaled(strongest_v * fabs(g_target_s), 1e9) > most_na) {
         return verdict_refused(REASON_I_MAX, index, strongest_v * g_target_s, most_na * 1e-9);
     }
     return verdict_accepted();

@@ -237,6 +237,7 @@ static void test_write_refused(void **state)
     w = good, w.g_target_s = (double)INFINITY, assert_write_refused(&w, REASON_BAD_VALUE);
     w = good, w.g_target_s = 80.001e-6, assert_write_refused(&w, REASON_I_MAX); /* 200 uA at 2.5 V */
     w = good, w.g_target_s = 1e300, assert_write_refused(&w, REASON_I_MAX);
+    w = good, w.g_target_s = -80.001e-6, assert_write_refused(&w, REASON_I_MAX); /* no offset of a reading is as large */
     assert_refused(bench_write(1, 1, &good, 1), REASON_BAD_CELL);
     assert_refused(bench_write(0, 1, &good, 0), REASON_BAD_VALUE);
     assert_refused(bench_write(0, RECIPES, &good, 1), REASON_BAD_VALUE);
