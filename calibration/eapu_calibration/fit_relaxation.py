@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import optimize
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from eapu_calibration.likelihood import Top
 from eapu_calibration.relaxation_law import Changes, Shape, State
 from eapu_hil.chip import Measurement
 from eapu_hil.hal import FloatArray, HilError
+from eapu_hil.twin.preset import Relaxation
 
 _MICRO = 1e6
 TIMES_MIN = 3
@@ -20,6 +22,7 @@ _OWN = 6  # parameters of a level
 _SHAPES = 2  # parameters that all levels have in common; two more where the noise of a reading is not known
 _START = np.array([np.log(5.0), -1.0, np.log(0.1), 0.5])
 _BOUNDS = ((-1.0, 4.0), (-4.0, 3.0), (-6.0, 2.0), (0.0, 2.0))
+_PASSING = 1  # which of them is the passing share
 _NOISE_AT_US = 10.0
 _STEP = 0.01  # of a parameter of order one
 _OPEN_SD = 1.5  # of a logarithm: known to no better than a factor of 20
@@ -43,16 +46,17 @@ class RelaxationFit:
 
 
 def fit_relaxation(
-    entry: Measurement, flicker_relative: float, tau_s: FloatArray, passing_per_decade: float
+    entry: Measurement, flicker_relative: float, tau_s: FloatArray, base: Relaxation
 ) -> RelaxationFit:
     """Fits the twin's law to an entry of kind `relaxation`.
 
     flicker_relative: 1/f noise of a reading, sd a decade of the correlation times `tau_s`, of the conductance.
-    passing_per_decade: of the law; the likelihood is too flat in it to estimate it as well.
-    Intervals are those of a composite likelihood (Godambe's: scores of the cells between two curvatures).
-    Raises HilError with fewer than 3 times, or where the values leave a parameter open.
+    base: gives `passing_per_decade`, in which the likelihood is too flat to estimate it as well, and `passing_share`
+    where the changes do not settle that either (its sd is NaN then). Intervals are those of a composite likelihood
+    (Godambe's: scores of the cells between two curvatures). Raises HilError with fewer than 3 times, or where the
+    values leave a parameter open.
     """
-    levels, g_s, noise_known = _levels(entry, flicker_relative, tau_s, passing_per_decade)
+    levels, g_s, noise_known = _levels(entry, flicker_relative, tau_s, base.passing_per_decade)
 
     # Cells of the lowest state meet its floor, which cuts their tails off: they say nothing of what all have in common.
     free = g_s > FLOOR_MARGIN * float(entry.values["recipe"]["g_min_s"])
@@ -60,16 +64,25 @@ def fit_relaxation(
         raise HilError(f"no level lies above {FLOOR_MARGIN:g} times the lowest conductance")
     chosen = [level for level, is_free in zip(levels, free, strict=True) if is_free]
     start = _START[:_SHAPES] if noise_known else _START
-    x = _climb(chosen, np.concatenate([*(_start(level) for level in chosen), start]), start.size, True)
+    x = np.concatenate([*(_start(level) for level in chosen), start])
+    try:
+        x = _climb(chosen, x, start.size, _BOUNDS[: start.size])
+        tops, common_top = _tops(chosen, x, start.size, [])
+    except HilError:
+        held = float(logit(np.clip(base.passing_share, 0.01, 0.99)))
+        x[-start.size + _PASSING] = held
+        bounds = [*_BOUNDS[:_PASSING], (held, held), *_BOUNDS[_PASSING + 1 : start.size]]
+        x = _climb(chosen, x, start.size, bounds)
+        tops, common_top = _tops(chosen, x, start.size, [_PASSING])
     common = x[-start.size :]
-    tops, common_top = _tops(chosen, x, start.size)
     found = iter(tops)
     best = []
     for level, is_free in zip(levels, free, strict=True):
         if is_free:
             best.append(next(found))
         else:
-            own = _climb([level], np.concatenate([_start(level), common]), start.size, False)[:_OWN]
+            as_found = [(float(value), float(value)) for value in common]
+            own = _climb([level], np.concatenate([_start(level), common]), start.size, as_found)[:_OWN]
             best.append(Top(own, np.full(_OWN, np.nan), _height(level, np.concatenate([own, common]))))
     laws = [_law(top.x, common, level) for level, top in zip(levels, best, strict=True)]
     ks = {float(10.0**at): _distance(levels, laws, number) for number, at in enumerate(levels[0].log_age)}
@@ -122,16 +135,17 @@ def _height(level: Changes, y: FloatArray) -> float:
     return float(_heights(level, y).sum())
 
 
-def _slope(level: Changes, y: FloatArray, count: int) -> FloatArray:
-    """Derivatives of the level's likelihood by the first `count` of its own and the common parameters."""
-    steps = _STEP * np.eye(y.size)[:count]
+def _slope(level: Changes, y: FloatArray) -> FloatArray:
+    """Derivatives of the level's likelihood by its own and the common parameters."""
+    steps = _STEP * np.eye(y.size)
     return np.array([_height(level, y + step) - _height(level, y - step) for step in steps]) / (2 * _STEP)
 
 
-def _climb(levels: list[Changes], x: FloatArray, common: int, free: bool) -> FloatArray:
-    """The top, from `x`: the levels' own parameters one after another, then the common ones, held unless `free`."""
+def _climb(
+    levels: list[Changes], x: FloatArray, common: int, common_bounds: Sequence[tuple[float, float]]
+) -> FloatArray:
+    """The top, from `x`: the levels' own parameters one after another, then the common ones within their bounds."""
     cells = sum(level.change_us.shape[1] for level in levels)
-    count = _OWN + common * free
 
     def height_and_slope(x: FloatArray) -> tuple[float, FloatArray]:
         height, slope = 0.0, np.zeros(x.size)
@@ -139,34 +153,40 @@ def _climb(levels: list[Changes], x: FloatArray, common: int, free: bool) -> Flo
             own = slice(number * _OWN, (number + 1) * _OWN)
             y = np.concatenate([x[own], x[-common:]])
             height += _height(level, y)
-            found = _slope(level, y, count)
+            found = _slope(level, y)
             slope[own] = found[:_OWN]
-            slope[-common:] += found[_OWN:] if free else 0.0
+            slope[-common:] += found[_OWN:]
         return -height / cells, -slope / cells
 
     bounds = [(-12.0, 8.0), (-12.0, 8.0), (None, None), (None, None), (-4.0, 4.0), (-4.0, 4.0)] * len(levels)
     options = {"maxiter": 400, "ftol": 1e-10, "gtol": 1e-5}
     found = optimize.minimize(
-        height_and_slope, x, jac=True, method="L-BFGS-B", bounds=[*bounds, *_BOUNDS[:common]], options=options
+        height_and_slope, x, jac=True, method="L-BFGS-B", bounds=[*bounds, *common_bounds], options=options
     )
     return np.asarray(found.x)
 
 
-def _tops(levels: list[Changes], x: FloatArray, common: int) -> tuple[list[Top], Top]:
-    """The estimates with their sd: inverse curvature, scores of the cells, inverse curvature."""
+def _tops(levels: list[Changes], x: FloatArray, common: int, held: list[int]) -> tuple[list[Top], Top]:
+    """The estimates with their sd: inverse curvature, scores of the cells, inverse curvature.
+
+    held: which of the common ones were not free; their sd is NaN.
+    """
     curvature, scores = np.zeros((2, x.size, x.size))
     for number, level in enumerate(levels):
         place = np.r_[number * _OWN : (number + 1) * _OWN, x.size - common : x.size]
         bent, scattered = _bend(level, x[place])
         curvature[np.ix_(place, place)] += bent
         scores[np.ix_(place, place)] += scattered
+    free = np.setdiff1d(np.arange(x.size), x.size - common + np.asarray(held, dtype=np.int64))
+    curvature, scores = curvature[np.ix_(free, free)], scores[np.ix_(free, free)]
     if not np.isfinite(curvature).all() or np.linalg.eigvalsh(curvature).min() <= 0:
         raise HilError(
             "the changes do not settle the law of relaxation; more cells a level, or more times, are needed"
         )
     inverse = np.linalg.inv(curvature)
-    sd = np.sqrt(np.diag(inverse @ scores @ inverse))
-    if sd[-common:][:_SHAPES].max() > _OPEN_SD:
+    sd = np.full(x.size, np.nan)
+    sd[free] = np.sqrt(np.diag(inverse @ scores @ inverse))
+    if np.nanmax(sd[-common:][:_SHAPES]) > _OPEN_SD:
         raise HilError("the changes leave open how they pass; more cells a level, or more times, are needed")
     tops = []
     for number, level in enumerate(levels):
@@ -178,7 +198,7 @@ def _tops(levels: list[Changes], x: FloatArray, common: int) -> tuple[list[Top],
 def _bend(level: Changes, y: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Curvature of a level's likelihood, downwards, and the sum over its cells of the squared scores."""
     steps = 3 * _STEP * np.eye(y.size)
-    bent = [_slope(level, y - step, y.size) - _slope(level, y + step, y.size) for step in steps]
+    bent = [_slope(level, y - step) - _slope(level, y + step) for step in steps]
     curvature = np.array(bent) / (6 * _STEP)
     cells = [_heights(level, y + step) - _heights(level, y - step) for step in steps]
     scores = np.array(cells) / (6 * _STEP)

@@ -139,7 +139,10 @@ def fit_twin(chip: Chip, array: int, base: TwinPreset, rng: np.random.Generator)
     )
     attempt("relaxation", "relaxation.*", lambda entry: _relaxation(entry, found))
     if not found.fitted:
-        raise HilError(f"{chip.directory}: array {array}: nothing measured that a twin could be fitted to")
+        why = "; ".join(dict.fromkeys(kept.reason for kept in found.kept))
+        raise HilError(
+            f"{chip.directory}: array {array}: nothing measured that a twin could be fitted to: {why}"
+        )
     found.kept += [
         Kept("window, endurance, timing, dac, adc.bits and ranges", "not estimated from a passport"),
         Kept("set, reset, variation.v_*, write_noise.reset_*", "the responses to single pulses are not fitted"),
@@ -201,9 +204,7 @@ def _scatter(measured: Mapping[str, Any], what: str) -> FloatArray:
 
 def _relaxation(entry: Measurement, found: TwinFit) -> Fits:
     base = found.base
-    fit = fit_relaxation(
-        entry, found.value(FLICKER), base.read_noise.taus_s(), base.relaxation.passing_per_decade
-    )
+    fit = fit_relaxation(entry, found.value(FLICKER), base.read_noise.taus_s(), base.relaxation)
     found.relaxation_ks = fit.ks
     order = np.argsort(fit.g_s)
     # The floor cuts the changes of the lowest state off: its values reproduce them, but are not those of the law.
@@ -218,7 +219,10 @@ def _relaxation(entry: Measurement, found: TwinFit) -> Fits:
     common = {
         name: Estimate(*map(np.asarray, scaled(np.array(fit.common.interval(number)))))
         for number, (name, scaled) in enumerate(_SHAPES.items())
+        if np.isfinite(fit.common.sd[number])
     }
+    for name in _SHAPES.keys() - common.keys():
+        found.kept.append(Kept(f"relaxation.{name}", "the changes do not settle it"))
     found_all = {"g_s": Estimate(g_s, g_s, g_s), **table, **common}
     return {f"relaxation.{name}": estimate for name, estimate in found_all.items()}
 

@@ -47,9 +47,9 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def relaxing_file(cells: int) -> None:
+def relaxing_file(cells: int, **changed: float) -> None:
     """Readings of `cells` cells that relax by the law of the default preset, as a lab might have kept them."""
-    law = load_model(TwinPreset, "rram_180nm", [], "presets").relaxation
+    law = load_model(TwinPreset, "rram_180nm", [], "presets").relaxation.model_copy(update=changed)
     rng = np.random.default_rng(4)
     g_s = rng.uniform(10e-6, 30e-6, cells)
     twin = RelaxingCells(law, g_s, StateFiles(Path("state")))
@@ -93,6 +93,19 @@ def test_relaxation_from_a_file_makes_a_twin(capsys: pytest.CaptureFixture[str])
         truth = np.interp(at_s, base.relaxation.g_s, getattr(base.relaxation, name))
         assert found[f"relaxation.{name}"].value == pytest.approx(truth, rel=0.4)
     assert max(fit.relaxation_ks.values()) < 0.06
+
+
+def test_what_few_cells_do_not_settle_is_kept() -> None:
+    """Sixty cells of one level at three times do not tell how much passes; the rest is fitted with the base's share."""
+    relaxing_file(60, passing_share=0.0)
+    few = {**RELAXATION["relaxation"], "times_s": [0.01, 1.0, 1000.0], "edges_s": [10e-6, 30e-6]}
+    import_file(load_import(mapping({"relaxation": few})), Path("chip"), np.random.default_rng(0))
+    base = load_model(TwinPreset, "rram_180nm", [], "presets")
+    fit = fit_twin(Chip.open(Path("chip")), 0, base, np.random.default_rng(1))
+    kept = {one.keys: one.reason for one in fit.kept}
+    assert kept["relaxation.passing_share"] == "the changes do not settle it"
+    assert fit.preset("mine", "of a test").relaxation.passing_share == base.relaxation.passing_share
+    assert "relaxation.jump_decades" in {one.key for one in fit.fitted}
 
 
 def test_a_gate_curve_from_a_file(open_twin: OpenTwin) -> None:
