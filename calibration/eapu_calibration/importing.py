@@ -144,17 +144,27 @@ def _read(wanted: Import) -> FloatArray:
             usecols=list(columns.values()),
             ndmin=2,
         )
+    except FileNotFoundError as error:
+        raise ConfigError(f"{wanted.file}: not there") from error
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{wanted.file}: {' '.join(str(error).split())}") from error
+        # numpy lists every line that it could not read; the first says enough.
+        said = " ".join(line.strip() for line in str(error).splitlines()[:2])
+        raise ConfigError(
+            f"{wanted.file}: {said}; asked for are the columns {_named(columns)}, counted from 0, separated by "
+            f"{wanted.delimiter}"
+        ) from error
     bad = np.flatnonzero(~np.isfinite(table).all(axis=1))
     if bad.size or table.size == 0:
         line = wanted.skip_lines + 1 + int(bad[0]) if bad.size else wanted.skip_lines + 1
         raise ConfigError(
-            f"{wanted.file}: line {line}: a number is needed in each of the columns "
-            f"{', '.join(f'{number} ({name})' for name, number in columns.items())}"
+            f"{wanted.file}: line {line}: a number is needed in each of the columns {_named(columns)}"
         )
     scale = [wanted.conductance_unit_s if name in ("before", "conductance") else 1.0 for name in columns]
     return np.asarray(table * scale)
+
+
+def _named(columns: Mapping[str, int]) -> str:
+    return ", ".join(f"{number} ({name})" for name, number in columns.items())
 
 
 def _relaxation(

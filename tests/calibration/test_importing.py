@@ -164,6 +164,21 @@ def test_what_is_wrong_with_a_file_is_said(line: str, said: str) -> None:
     assert not Path("chip").exists()
 
 
+def test_a_column_or_a_file_that_is_not_there_is_said_in_one_line() -> None:
+    relaxing_file(50)
+    columns = {"cell": 0, "age_s": 9, "conductance": 1}
+    path = mapping({"relaxation": {**RELAXATION["relaxation"], "columns": columns}})
+    with pytest.raises(ConfigError) as error:
+        import_file(load_import(path), Path("chip"), np.random.default_rng(0))
+    said = str(error.value)
+    assert "the columns 0 (cell), 9 (age_s), 1 (conductance), counted from 0, separated by comma" in said
+    assert len(said) < 300
+    assert "\n" not in said
+    Path("data.csv").unlink()
+    with pytest.raises(ConfigError, match=r"data\.csv: not there$"):
+        import_file(load_import(path), Path("chip"), np.random.default_rng(0))
+
+
 def test_a_mapping_needs_one_measurement(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["import", str(mapping({})), "--chip", "chip"]) == 2
     assert "one of relaxation, gate_curve must be there" in capsys.readouterr().err
