@@ -18,6 +18,7 @@ from eapu_calibration.endurance import EnduranceSettings, measure_endurance
 from eapu_calibration.gate_curve import GateCurveSettings, measure_gate_curve
 from eapu_calibration.iv import IvSettings, measure_iv
 from eapu_calibration.line_resistance import LineResistanceSettings, measure_line_resistance
+from eapu_calibration.linearity import LinearitySettings, measure_linearity
 from eapu_calibration.measurement import Found, Progress, Settings
 from eapu_calibration.product_accuracy import ProductSettings, measure_products
 from eapu_calibration.pulse_response import PulseResponseSettings, measure_pulse_response
@@ -40,6 +41,7 @@ _MEASURE: dict[str, Callable[..., Found]] = {  # each with settings of its own
     "write_error": write_error,
     "relaxation": measure_relaxation,
     "read_noise": measure_read_noise,
+    "linearity": measure_linearity,
     "line_resistance": measure_line_resistance,
     "product_accuracy": measure_products,
     "endurance": measure_endurance,
@@ -61,6 +63,7 @@ class Measurements(Settings):
     write_error: WriteErrorSettings | None = None
     relaxation: RelaxationSettings | None = None
     read_noise: ReadNoiseSettings | None = None
+    linearity: LinearitySettings | None = None
     line_resistance: LineResistanceSettings | None = None
     product_accuracy: ProductSettings | None = None
     endurance: EnduranceSettings | None = None

@@ -142,6 +142,21 @@ def _write_verify(entry: Measurement, axes: Sequence[Axes]) -> None:
     _titles(axes, "Pulses of a write", "Error of those in the band, sd (µS)", "conductance written (µS)")
 
 
+def _linearity(entry: Measurement, axes: Sequence[Axes]) -> None:
+    values = entry.values
+    for colour, name, lines in ((BLUE, "forward", "columns"), (VERMILLION, "transposed", "rows")):
+        bend = 100 * np.asarray(values[name]["bend"])
+        axes[0].plot(
+            bend, color=colour, marker="o", markersize=2.5, linestyle="none", label=f"{lines} measured"
+        )
+        sd = 1e9 * np.asarray(values[name]["noise_sd_a"]["value"])
+        axes[1].plot(sd, color=colour, marker="o", markersize=2.5, linestyle="none", label=lines)
+    for axis in axes:
+        axis.set_ylim(bottom=0)
+        axis.legend()
+    _titles(axes, "Off the straight line (% of the span)", "Noise at 0 V, sd (nA)", "line")
+
+
 def _line_resistance(entry: Measurement, axes: Sequence[Axes]) -> None:
     values = entry.values
     falloff = 100 * np.asarray(values["falloff"])
@@ -235,6 +250,7 @@ _DRAWINGS = {
     "gate_curve": _gate_curve,
     "pulse_response": _pulse_response,
     "write_verify": _write_verify,
+    "linearity": _linearity,
     "line_resistance": _line_resistance,
     "write_error": _write_error,
     "relaxation": _relaxation,

@@ -147,8 +147,9 @@ def _read(wanted: Import) -> FloatArray:
     except FileNotFoundError as error:
         raise ConfigError(f"{wanted.file}: not there") from error
     except (OSError, ValueError) as error:
-        # numpy lists every line that it could not read; the first says enough.
-        said = " ".join(line.strip() for line in str(error).splitlines()[:2])
+        # numpy lists every line that it could not read below a title; the first says enough.
+        lines = str(error).splitlines()
+        said = lines[min(1, len(lines) - 1)].strip()
         raise ConfigError(
             f"{wanted.file}: {said}; asked for are the columns {_named(columns)}, counted from 0, separated by "
             f"{wanted.delimiter}"

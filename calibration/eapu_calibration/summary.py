@@ -74,6 +74,15 @@ def _write_verify(values: Mapping[str, Any]) -> str:
     return "; ".join(parts)
 
 
+def _linearity(values: Mapping[str, Any]) -> str:
+    parts = []
+    for name in ("forward", "transposed"):
+        one = values[name]
+        bend, driven = (100 * float(np.median(one[key])) for key in ("bend", "driven_bend"))
+        parts.append(f"{name}: {bend:.2g} % measured, {driven:.2g} % driven")
+    return "off the straight line, median of the lines: " + "; ".join(parts)
+
+
 def _line_resistance(values: Mapping[str, Any]) -> str:
     ohm = values["ohm"]
     lost = 100 * (1 - min(values["falloff"]))
@@ -154,6 +163,7 @@ _WORDS = {
     "gate_curve": _gate_curve,
     "pulse_response": _pulse_response,
     "write_verify": _write_verify,
+    "linearity": _linearity,
     "line_resistance": _line_resistance,
     "write_error": _write_error,
     "relaxation": _relaxation,

@@ -49,6 +49,7 @@ def test_packaged_plans_have_all_measurements(name: str) -> None:
         "write_error",
         "relaxation",
         "read_noise",
+        "linearity",
         "line_resistance",
         "product_accuracy",
     ]

@@ -10,6 +10,7 @@ import pytest
 from eapu_calibration.forming import form
 from eapu_calibration.iv import IvSettings, measure_iv
 from eapu_calibration.line_resistance import LineResistanceSettings, measure_line_resistance
+from eapu_calibration.linearity import LinearitySettings, measure_linearity
 from eapu_calibration.measurement import Found
 from eapu_calibration.pulse_response import PulseResponseSettings, measure_pulse_response
 from eapu_calibration.write_verify import WriteVerifySettings, measure_write_verify
@@ -124,6 +125,32 @@ def test_write_verify_from_both_ends(open_twin: OpenTwin) -> None:
         )
     assert found.values["up"]["pulses"][0]["value"] < 1  # it is there already
     assert found.values["down"]["pulses"][0]["value"] > 3
+
+
+LINEARITY = LinearitySettings(v_in_v=0.2, steps=17, zeros=200, repeats=2)
+
+
+def test_offsets_and_noise_of_the_lines_are_found(open_twin: OpenTwin) -> None:
+    """Offset errors of 1 % and noise of 0.1 % of the smallest range, 4 uA, at 0 V."""
+    errors = {"adc.offset_error_sd": 0.01, "adc.noise_relative": 1e-3, "read_noise.enabled": False}
+    values = run(measure_linearity, open_twin((48, 40), **{**QUIET, **errors}), LINEARITY).values
+    for name, lines in (("forward", 40), ("transposed", 48)):
+        one = values[name]
+        assert np.std(one["offset_a"]["value"]) == pytest.approx(0.01 * 4e-6, rel=0.35)
+        assert np.median(one["noise_sd_a"]["value"]) == pytest.approx(1e-3 * 4e-6, rel=0.1)
+        low, high = (np.asarray(one["noise_sd_a"][end]) for end in ("low", "high"))
+        assert ((low < 4e-9 * 1.05) & (high > 4e-9 * 0.95)).mean() > 0.85
+        assert len(one["bend"]) == lines
+
+
+def test_a_coarse_input_converter_bends_the_ramps(open_twin: OpenTwin) -> None:
+    """Rounding to 5 bits over +-0.25 V is off by up to half of 17 mV, 2 % of the 0.4 V that a ramp spans."""
+    fine = {**QUIET, "read_noise.enabled": False, "adc.bits": None, "adc.noise_relative": 0.0}
+    for bits, low, high in ((None, 0.0, 1e-6), (5, 0.01, 0.03)):
+        values = run(measure_linearity, open_twin((48, 40), **{**fine, "dac.bits": bits}), LINEARITY).values
+        for name in ("forward", "transposed"):
+            for bend in ("bend", "driven_bend"):
+                assert low <= np.median(values[name][bend]) < high, (bits, name, bend)
 
 
 @pytest.mark.parametrize("ohm", [0.0, 0.35, 2.0])
