@@ -1,6 +1,6 @@
 """Twins with hidden random parameters: calibrated through the contract, fitted, and predicted.
 
-    python benchmarks/fit_twin.py [TWINS] [SEED]
+    python benchmarks/fit_twin.py [TWINS] [SEED] [BENCH]
 
 Each of TWINS (4) has 13 parameters and two columns of its relaxation table drawn anew; it is measured with plan
 `quick`, on 128 x 64 cells, and fitted. Prints how many hidden values lie in their 95 % intervals, and how far the
@@ -98,6 +98,7 @@ def inside(fit: TwinFit, drawn: Mapping[str, Any]) -> dict[str, tuple[int, int]]
 def main() -> None:
     twins = int(sys.argv[1]) if len(sys.argv) > 1 else 4
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 1
+    through = sys.argv[3] if len(sys.argv) > 3 else "twin"  # sim_controller: through the firmware
     base = load_model(TwinPreset, "rram_180nm", [], "presets")
     totals: dict[str, list[int]] = {}
     for number in range(twins):
@@ -107,7 +108,7 @@ def main() -> None:
             directory = Path(name)
             config = {"arrays": 1, "seed": 100 + number, "chip": str(directory / "chip")}
             overrides = {f"overrides.{key}": value for key, value in drawn.items()}
-            with open_bench("twin", {**config, **overrides}, commission=False) as bench:
+            with open_bench(through, {**config, **overrides}, commission=False) as bench:
                 plan = load_plan("quick")
                 names = ["forming", *plan.names]
                 calibrate(

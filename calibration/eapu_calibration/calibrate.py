@@ -19,7 +19,7 @@ from eapu_calibration.gate_curve import GateCurveSettings, measure_gate_curve
 from eapu_calibration.iv import IvSettings, measure_iv
 from eapu_calibration.line_resistance import LineResistanceSettings, measure_line_resistance
 from eapu_calibration.linearity import LinearitySettings, measure_linearity
-from eapu_calibration.measurement import Found, Progress, Settings
+from eapu_calibration.measurement import Found, Progress, Settings, StoppedError
 from eapu_calibration.product_accuracy import ProductSettings, measure_products
 from eapu_calibration.pulse_response import PulseResponseSettings, measure_pulse_response
 from eapu_calibration.read_noise import ReadNoiseSettings, measure_read_noise
@@ -138,17 +138,24 @@ def calibrate(
             continue
         rng = np.random.default_rng([begun.values["seed"], MEASUREMENTS.index(name)])
         began_s = array.clock_s()
-        found = _measured(name, array, number, chip, recipe, plan, rng, progress)
+        try:
+            found, stop = _measured(name, array, number, chip, recipe, plan, rng, progress), None
+        except StoppedError as stopped:
+            found, stop = stopped.found, stopped.__cause__
         values = {
             **found.values,
             "array": number,
             "calibration": begun.number,
+            "interrupted": stop is not None,
             "recipe": recipe.model_dump(mode="json"),
             "bench_time_s": array.clock_s() - began_s,
         }
         if temperature_c is not None:
             values["temperature_c"] = temperature_c
         done[name] = chip.record(name, values, found.arrays, array.clock_s())
+        if stop is not None:
+            _LOG.info("%s: stopped; what was measured until then is entry %d", name, done[name].number)
+            raise stop
         if "failed" in found.arrays:
             _retire(found, number, chip, array.clock_s())
         array.ground()
@@ -163,7 +170,7 @@ def _done(chip: Chip, number: int, begun: Measurement) -> dict[str, Measurement]
     return {
         entry.kind: entry
         for entry in entries
-        if entry.values.get("calibration") == begun.number
+        if (entry.values.get("calibration") == begun.number and not entry.values.get("interrupted"))
         or (entry.kind == FORMING and entry.values["array"] == number)
     }
 

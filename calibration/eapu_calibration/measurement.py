@@ -30,6 +30,14 @@ class Found:
     arrays: Mapping[str, NDArray[Any]]
 
 
+class StoppedError(BaseException):
+    """A measurement was stopped by a signal, its cause, after it had found something. No failure: not an Exception."""
+
+    def __init__(self, found: Found) -> None:
+        super().__init__("stopped")
+        self.found = found
+
+
 @dataclass(frozen=True, eq=False)
 class Levels:
     """Cells spread at random over evenly spaced conductances. level: index into `g_s` of each cell, shape (n,)."""

@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
 
-from eapu_calibration.measurement import Found, Levels, Progress, Settings
+from eapu_calibration.measurement import Found, Levels, Progress, Settings, StoppedError
 from eapu_calibration.statistics import bootstrap, share
 from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, HilError
 from eapu_hil.recipe import Recipe
 
 CELLS_A_LEVEL_MIN = 20  # with fewer the variance is known to no better than a third
 TAIL_SDS = 3.0
+TIMES_MIN = 2  # of a measurement that is stopped, for it to be kept
 
 
 def _rising(times_s: list[float]) -> list[float]:
@@ -70,8 +71,8 @@ class _Record:
         reading = self._array.read(self._levels.cells[batch], self._v_read_v)
         return np.where(reading.status == CellStatus.OK, reading.g_s, np.nan)
 
-    def usable(self) -> NDArray[np.bool_]:
-        read = np.isfinite(np.vstack([self.first_s, self.g_s])).all(axis=0)
+    def usable(self, times: int) -> NDArray[np.bool_]:
+        read = np.isfinite(np.vstack([self.first_s, self.g_s[:times]])).all(axis=0)
         return np.asarray(self.written & read)
 
 
@@ -88,7 +89,8 @@ def measure_relaxation(
     Values, by level and time: `sd_s` and `mean_s` of the change since the first reading, each with its interval; by
     time `tail_share`, the share of cells beyond 3 robust sd of their level; by level the law
     variance = `variance_1s_s2` + `variance_per_decade_s2` log10(t / 1 s), and the same for the mean.
-    Raises HilError when fewer than 20 cells of a level can be written.
+    Raises HilError when fewer than 20 cells of a level can be written; StoppedError, with what all cells were read at,
+    for a signal after two of the times.
     """
     levels = Levels.spread(cells, recipe, settings.levels, rng)
     batches = [slice(start, start + settings.batch) for start in range(0, len(cells), settings.batch)]
@@ -101,19 +103,32 @@ def measure_relaxation(
             record.again(batch, number, time_s)
         done += len(early)
         progress(done / total)
-    for number, time_s in enumerate(settings.times_s[len(early) :], len(early)):
-        for batch in batches:
-            record.again(batch, number, time_s)
-            done += 1
-            progress(done / total)
-    return _evaluated(array, levels, record, settings, rng)
+    number = len(early)
+    try:
+        for number, time_s in enumerate(settings.times_s[len(early) :], len(early)):
+            for batch in batches:
+                record.again(batch, number, time_s)
+                done += 1
+                progress(done / total)
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if number < TIMES_MIN:
+            raise
+        raise StoppedError(_evaluated(array, levels, record, settings, rng, number)) from stop
+    return _evaluated(array, levels, record, settings, rng, len(settings.times_s))
 
 
 def _evaluated(
-    array: Crossbar, levels: Levels, record: _Record, settings: RelaxationSettings, rng: np.random.Generator
+    array: Crossbar,
+    levels: Levels,
+    record: _Record,
+    settings: RelaxationSettings,
+    rng: np.random.Generator,
+    times: int,
 ) -> Found:
-    members = levels.members(record.usable(), CELLS_A_LEVEL_MIN, array)
-    age_s = np.median(record.age_s[:, np.concatenate(members)], axis=1)
+    """times: how many of them all cells were read at."""
+    usable, g_s = record.usable(times), record.g_s[:times]
+    members = levels.members(usable, CELLS_A_LEVEL_MIN, array)
+    age_s = np.median(record.age_s[:times, np.concatenate(members)], axis=1)
     if (np.diff(age_s) <= 0).any():
         raise HilError(
             f"{array.identity.serial}: the readings took so long that two of times_s fell together: "
@@ -121,17 +136,17 @@ def _evaluated(
         )
     values = {
         "levels_s": levels.g_s,
-        "times_s": settings.times_s,
-        **evaluate(record.first_s, record.g_s, age_s, members, rng),
+        "times_s": settings.times_s[:times],
+        **evaluate(record.first_s, g_s, age_s, members, rng),
     }
     arrays = {
         "row": levels.cells.row,
         "col": levels.cells.col,
         "level": levels.level,
-        "usable": record.usable(),
+        "usable": usable,
         "first_s": record.first_s,
-        "age_s": record.age_s,
-        "g_s": record.g_s,
+        "age_s": record.age_s[:times],
+        "g_s": g_s,
     }
     return Found(values, arrays)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -180,3 +181,36 @@ def test_endurance_of_cells_that_are_not_there_or_bad(open_twin: OpenTwin) -> No
                 lambda _: lambda _: None,
             )
     assert "endurance" not in load_plan("full").names
+
+
+def test_relaxation_that_is_stopped_keeps_what_it_has(open_twin: OpenTwin) -> None:
+    """Stopped while it waits for the last of four times: three are in the passport, and the next run measures anew."""
+    bench = open_twin((24, 16))
+    settings = {"cells": 200, "levels": 2, "times_s": [0.01, 0.1, 10.0, 1e4], "batch": 100, "batch_s": 1.0}
+    wanted = load_plan({"measurements": {"relaxation": settings}})
+    array = bench.arrays[0]
+    record_forming(0, array, bench.chip, bench.recipe)
+
+    class Stopping:
+        """The array, until somebody presses Ctrl-C in the long wait."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(array, name)
+
+        def wait(self, duration_s: float) -> None:
+            if duration_s > 1e3:
+                raise KeyboardInterrupt
+            array.wait(duration_s)
+
+    with pytest.raises(KeyboardInterrupt):
+        calibrate(cast("Any", Stopping()), 0, bench.chip, bench.recipe, wanted, ["relaxation"], 1, silent)
+    entry = bench.chip.latest("relaxation")
+    assert entry is not None
+    assert entry.values["interrupted"]
+    assert entry.values["times_s"] == [0.01, 0.1, 10.0]
+    assert len(entry.values["tail_share"]) == 3
+    assert entry.arrays["g_s"].shape == (3, 200)
+    again = calibrate(array, 0, bench.chip, bench.recipe, wanted, ["relaxation"], 1, silent)[0]
+    assert again.number > entry.number
+    assert not again.values["interrupted"]
+    assert len(again.values["times_s"]) == 4
