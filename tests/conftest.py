@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,22 @@ from eapu_hil.hal import (
 from eapu_hil.recipe import Recipe
 
 READS, PULSES, PULSE_ENERGY_J = 3, 2, 1e-12
+
+
+@pytest.fixture(scope="session")
+def measured_file() -> Callable[[str], Path]:
+    """Finds one file of measured data below the folder EAPU_HIL_DATA, by pattern; skips where it is not there."""
+
+    def find(pattern: str) -> Path:
+        folder = os.environ.get("EAPU_HIL_DATA")
+        if not folder:
+            pytest.skip(f"EAPU_HIL_DATA is not set (a folder with {pattern})")
+        found = list(Path(folder).glob(pattern))
+        if len(found) != 1:
+            pytest.skip(f"{len(found)} files {pattern} in {folder}; one is needed")
+        return found[0]
+
+    return find
 
 
 class FakeCrossbar:

@@ -43,8 +43,8 @@ def measure_linearity(
 
     Values, for each direction: of each measured line `offset_a` and `noise_sd_a` in the range that nothing but 0 V is
     measured in, with intervals, and `bend`, the largest distance of its ramp to a straight line, of what it spans;
-    `driven_bend`, the same of the voltage of each driven line; 0 for a line that carries nothing. Noise is in a bend:
-    `bend_noise`, what noise alone would make of one on the median line.
+    `driven_bend`, the same of the voltage of each driven line; 0 for a line that carries nothing. Noise is in a
+    bend, too.
     """
     g_s = recipe.g_min_s + LEVEL * (recipe.g_max_s - recipe.g_min_s)
     array.program(Targets(cells, rng.permutation(np.linspace(0.5, 1.5, len(cells))) * g_s), recipe)
@@ -69,7 +69,6 @@ def measure_linearity(
             **_at_rest(zero_a),
             "bend": bend,
             "driven_bend": _bent(ramp_v, alone_a)[1],
-            "bend_noise": _noise_bend(zero_a, together_a, settings),
         }
         arrays |= {
             f"{direction.value}_together_a": together_a,
@@ -99,11 +98,3 @@ def _bent(ramp_v: FloatArray, current_a: FloatArray) -> tuple[FloatArray, FloatA
     spans_a = np.abs(coefficients[1]) * float(np.ptp(ramp_v))
     largest_a = np.abs(residual_a).max(axis=0)
     return residual_a, np.divide(largest_a, spans_a, out=np.zeros_like(largest_a), where=spans_a > 0)
-
-
-def _noise_bend(zero_a: FloatArray, together_a: FloatArray, settings: LinearitySettings) -> float:
-    """The largest of as many normal draws as there are steps lies about where one in as many is beyond."""
-    spans_a = np.median(np.ptp(together_a, axis=0))
-    largest = float(stats.norm.ppf(1 - 0.25 / settings.steps))
-    sd_a = float(np.median(zero_a.std(axis=0, ddof=1))) / np.sqrt(settings.repeats)
-    return float(largest * sd_a / spans_a) if spans_a > 0 else 0.0

@@ -13,7 +13,7 @@ class RelaxingCells:
     """Relaxation as a walk by jumps in the logarithm of the time since the write, a part of which does not last.
 
     With u the decades since the walk began, the change is mean(u) + L(u) + P(u). L, which lasts, is a bilateral gamma
-    process (doi 10.1016/j.spa.2007.04.006): jumps up and jumps down of all sizes, many small ones for a large one, so
+    process (arXiv 1907.09856): jumps up and jumps down of all sizes, many small ones for a large one, so
     that most cells stand still for a while. P, which passes, is zero at first; it is drawn anew at random moments, a
     Poisson process in u, each time from the law of such a process at that u. The increments can be drawn exactly at any
     times. The mean moves evenly up to 1 s and at the rate of the table from then on. A cell is brought up to date each

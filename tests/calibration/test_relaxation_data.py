@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,16 +37,6 @@ class Judged:
     twin_us: FloatArray
 
 
-def data_file() -> Path:
-    folder = os.environ.get("EAPU_HIL_DATA")
-    if not folder:
-        pytest.skip("EAPU_HIL_DATA is not set (a folder with relaxation/techC/relaxdata.min.tsv.gz)")
-    path = Path(folder) / "relaxation" / "techC" / "relaxdata.min.tsv.gz"
-    if not path.exists():
-        pytest.skip(f"{path} is not there")
-    return path
-
-
 def mapping(file: Path) -> Import:
     edges_us = (0.0, 1.25, 2.5, 5.0, 7.5, 10.0, 15.0, 20.0, 25.0, 30.0, 35.0, 40.0001)
     return load_import(
@@ -67,9 +57,9 @@ def mapping(file: Path) -> Import:
 
 
 @pytest.fixture(scope="module")
-def judged(tmp_path_factory: pytest.TempPathFactory) -> Judged:
+def judged(tmp_path_factory: pytest.TempPathFactory, measured_file: Callable[[str], Path]) -> Judged:
     folder = tmp_path_factory.mktemp("relaxation")
-    table = np.loadtxt(data_file(), delimiter="\t")
+    table = np.loadtxt(measured_file("relaxation/techC/relaxdata.min.tsv.gz"), delimiter="\t")
     cells = np.unique(table[:, 0])
     learned = np.isin(table[:, 0], np.random.default_rng(0).permutation(cells)[: cells.size // 2])
     halves = []

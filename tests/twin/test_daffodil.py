@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,14 +20,13 @@ MINUTES = (1, 2, 5, 10, 20, 50, 120)
 SEEDS = range(8)
 
 
-def data(name: str) -> FloatArray:
-    folder = os.environ.get("EAPU_HIL_DATA")
-    if not folder:
-        pytest.skip("EAPU_HIL_DATA is not set (a folder with daffodil/figure_3)")
-    paths = list((Path(folder) / "daffodil" / "figure_3").glob(name))
-    if len(paths) != 1:
-        pytest.skip(f"{name} is not in {folder}/daffodil/figure_3")
-    return np.loadtxt(paths[0])
+Data = Callable[[str], FloatArray]
+
+
+@pytest.fixture(scope="session")
+def data(measured_file: Callable[[str], Path]) -> Data:
+    """The numbers of a file of figure 3, by pattern."""
+    return lambda name: np.loadtxt(measured_file(f"daffodil/figure_3/{name}"))
 
 
 @contextmanager
@@ -58,7 +56,7 @@ def mean_read_s(bench: Bench, reads: int) -> FloatArray:
     return np.mean([bench.arrays[0].read(cells, 0.2).g_s for _ in range(reads)], axis=0)
 
 
-def test_the_slopes_of_retention() -> None:
+def test_the_slopes_of_retention(data: Data) -> None:
     """Over the logarithm of two hours."""
     measured = []
     for state in range(4):
@@ -81,7 +79,7 @@ def test_the_slopes_of_retention() -> None:
         assert abs(slope - middle) < reach
 
 
-def test_the_share_of_stuck_cells() -> None:
+def test_the_share_of_stuck_cells(data: Data) -> None:
     g_us = 1e-6 * data("d/conductance_map_multibit_k17.txt")
     interval = stats.binomtest(int((g_us > 300).sum()), g_us.size).proportion_ci(0.95, "wilson")
     shares = []
@@ -91,7 +89,7 @@ def test_the_share_of_stuck_cells() -> None:
     assert interval.low < np.mean(shares) < interval.high
 
 
-def test_gain_and_residual_of_products() -> None:
+def test_gain_and_residual_of_products(data: Data) -> None:
     """Columns driven, rows measured. The residual is of the largest computed current."""
     theory_a, measured_a = (data(f"f/mac_i{name}_k17_modebackward.txt").ravel() for name in ("theory", "exp"))
     ours = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,14 +189,9 @@ def test_a_new_write_starts_anew(open_twin: OpenTwin) -> None:
     assert ((array.read(cells, 0.2).g_s - first_s) * 1e6).var() > 3.0
 
 
-def test_against_the_measured_cells(open_twin: OpenTwin) -> None:
+def test_against_the_measured_cells(open_twin: OpenTwin, measured_file: Callable[[str], Path]) -> None:
     """Technology C of RRAM-Relaxation-Master-Model: sd over all states, and in the middle of the window."""
-    folder = os.environ.get("EAPU_HIL_DATA")
-    if not folder:
-        pytest.skip("EAPU_HIL_DATA is not set (a folder with relaxation/techC/relaxdata.min.tsv.gz)")
-    path = Path(folder) / "relaxation" / "techC" / "relaxdata.min.tsv.gz"
-    if not path.exists():
-        pytest.skip(f"{path} is not there")
+    path = measured_file("relaxation/techC/relaxdata.min.tsv.gz")
     with gzip.open(path, "rt") as file:
         data = np.loadtxt(file, delimiter="\t")
     data = data[data[:, 4] <= 40e-6]  # above gmax the source has no valid cells
