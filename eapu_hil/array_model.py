@@ -19,23 +19,32 @@ from eapu_hil.model import Applied, State, initial_matrices
 from eapu_hil.network import Network, named_weight_specs
 from eapu_hil.pairs import ConductancePairs, Written
 from eapu_hil.recipe import Recipe
-from eapu_hil.rules import UpdateRule, make_rule
+from eapu_hil.rules import BlindPulses, Proposal, RuleConfig, TransferRule, UpdateRule, make_rule
+from eapu_hil.rules.eapu import EapuConfig
+from eapu_hil.rules.tiki_taka_v2 import TransferConfig
 from eapu_hil.runs import WRITE_DTYPE, RunStore, read_writes, write_records
 from eapu_hil.tasks import Task
 
 # A drifted cell is worth a write if it is further off than a new write would hardly ever leave it.
 REFRESH_ERRORS = 3.0
+FAST = ".fast"  # behind a layer's name: the second matrix of cells that some rules have
 
 
 def require_fit(task: Task, config: ExperimentConfig) -> None:
-    """Raises ConfigError when the network has more cells than the bench, before anything is opened."""
-    place(_shapes(task), [np.zeros(config.bench.shape)] * config.bench.arrays)
+    """Raises ConfigError when the network has more cells than the bench, or the rule asks for pulses that the
+    recipe lacks.
+
+    Before anything is opened.
+    """
+    place(_shapes(task, config.rule), [np.zeros(config.bench.shape)] * config.bench.arrays)
+    if config.rule.name not in ("digital", "offline_then_map"):
+        make_rule(config.rule, (1, 1), config.recipe or config.bench.recipe)
 
 
-def choose_tiles(task: Task, bench: Bench) -> dict[str, list[Tile]]:
+def choose_tiles(task: Task, bench: Bench, rule: RuleConfig) -> dict[str, list[Tile]]:
     """The best places on the chip as it is now. Readings decide, so a second call may choose differently."""
     badness = [_badness(array, bench.chip.bad_cells(i), bench.recipe) for i, array in enumerate(bench.arrays)]
-    return place(_shapes(task), badness)
+    return place(_shapes(task, rule), badness)
 
 
 class ArrayModel:
@@ -58,7 +67,7 @@ class ArrayModel:
         self._store = store
         self._initial = initial_matrices(task, config.seed)
         self._v_read_v = recipe.v_read_v
-        shapes = _shapes(task)
+        shapes = _shapes(task, config.rule)
         bad = [bench.chip.bad_cells(number) != CellStatus.OK for number in range(len(bench.arrays))]
         self._tiles = tiles
         window_s = recipe.g_max_s - recipe.g_min_s
@@ -75,15 +84,21 @@ class ArrayModel:
             bad,
             self._log,
         )
+        self._layers = list(_shapes(task))
+        chooses = config.rule.name != "offline_then_map"
         self._rules: dict[str, UpdateRule] = {
-            name: make_rule(config.rule, shape[0] * shape[1]) for name, shape in shapes.items()
+            name: make_rule(config.rule, shapes[name], recipe) for name in self._layers if chooses
         }
         # A change that a rule asks for is made, also where it is smaller than the band.
         self._recipe = recipe.model_copy(update={"rewrite_in_band": True})
         self._gains = [bench.chip.line_gains(number) for number in range(len(bench.arrays))]
         self._host: dict[str, HostBackward] = {}
         self._step, self._refreshing = 0, False  # what is written now is written for
+        self._steps, self._config_rule = config.steps, config.rule
         self.network = Network(task.layers(), self._weights_maker(config.backward == "host"))
+        for layer in self.network.weighted:
+            if layer.name in self._rules:
+                layer.gradient_of = self._rules[layer.name].gradient
 
     def _weights_maker(self, host_backward: bool) -> Callable[[str, WeightSpec], Weights]:
         def make(name: str, spec: WeightSpec) -> Weights:
@@ -104,39 +119,81 @@ class ArrayModel:
 
     def begin(self) -> None:
         """Writes the initial weights, as step 0. Cells that the run has on record already are left alone."""
-        self._step, self._refreshing = 0, False
+        self.map_weights(0, self._initial)
+
+    def map_weights(self, step: int, matrices: Mapping[str, Float32Array]) -> Applied:
+        """Writes the weights of all layers with verify, as `step`; cells that the run has on record are left alone.
+
+        matrices: (n_in, n_out) by layer; weights beyond `largest_weight` are cut to it.
+        """
+        self._step, self._refreshing = step, False
+        written = []
         done = np.zeros((len(self._bench.arrays), *self._bench.arrays[0].shape), bool)
         records = self._records()
         done[records["array"], records["row"], records["col"]] = True
-        for name, matrix in self._initial.items():
-            self._pairs.program_matrix(name, matrix, done)
-        self._read_back()
-
-    def update(self, step: int, wanted: Mapping[str, Float32Array], rng: np.random.Generator) -> Applied:
-        """Lets the rule choose what is written, and writes all layers side by side."""
-        self._step, self._refreshing = step, False
-        index, step_s = [], []
-        for name, change in wanted.items():
-            dg_s = (change / np.float32(self._r_wg[name])).ravel()
-            proposal = self._rules[name].propose(dg_s, self._pairs.errors(name), rng)
-            index.append(proposal.index + self._pairs.weights_of(name).start)
-            step_s.append(proposal.step_s)
-        written = self._pairs.write(np.concatenate(index), np.concatenate(step_s), self._recipe)
+        for name, matrix in matrices.items():
+            written += self._pairs.program_matrix(name, matrix, done)
+            if name + FAST in self._tiles:
+                written += self._pairs.program_matrix(name + FAST, np.zeros_like(matrix), done)
         self._read_back()
         return self._applied_in(written)
+
+    def largest_weight(self, layer: str) -> float:
+        """What a pair of this layer can hold, in the network's units."""
+        return self._r_wg[layer] * (self._recipe.g_max_s - self._recipe.g_min_s)
+
+    def before_step(self, step: int) -> None:
+        """Nothing changes from step to step but the cells."""
+
+    def saves_after(self, step: int) -> bool:  # noqa: ARG002
+        """See `Model.saves_after`."""
+        return False
+
+    def update(self, step: int, wanted: Mapping[str, Float32Array], rng: np.random.Generator) -> Applied:
+        """Lets the rule choose what is written; what it wants verified is written in all layers side by side."""
+        self._step, self._refreshing = step, False
+        index, step_s, written = [], [], []
+        for name, change in wanted.items():
+            dg_s = (change / np.float32(self._r_wg[name])).ravel()
+            rule = self._rules[name]
+            answer = rule.propose(dg_s, self._pairs.errors(name), rng)
+            if isinstance(answer, Proposal):
+                index.append(answer.index + self._pairs.weights_of(name).start)
+                step_s.append(answer.step_s)
+            elif isinstance(rule, TransferRule):
+                written += self._pulse(name + FAST, answer)
+                fast_s = self._pairs.readings(rule.due() + self._pairs.weights_of(name + FAST).start)
+                written += self._pulse(name, rule.transfer(fast_s, rng))
+            else:
+                written += self._pulse(name, answer)
+        if index:
+            recipe = self._recipe_at(step / self._steps)
+            written += self._pairs.write(np.concatenate(index), np.concatenate(step_s), recipe)
+        self._read_back()
+        return self._applied_in(written)
+
+    def _pulse(self, layer: str, pulses: BlindPulses) -> list[Written]:
+        first = self._pairs.weights_of(layer).start
+        return [batch for train in pulses.trains for batch in self._pairs.pulse(train.index + first, train)]
+
+    def _recipe_at(self, progress: float) -> Recipe:
+        """The recipe at this share of the run: a rule may want a narrower band towards the end."""
+        band_s = self._config_rule.band_s(progress) if isinstance(self._config_rule, EapuConfig) else None
+        return self._recipe if band_s is None else self._recipe.model_copy(update={"band_s": band_s})
 
     def refresh(self, step: int) -> Applied:
         """Writes cells again that are more than `REFRESH_ERRORS` write errors off their last target.
 
-        Cells whose last write failed are left alone. Looks at the cells themselves, so that one that was cut short
-        goes on when it is asked for again.
+        Cells whose last write failed or was not verified are left alone. Looks at the cells themselves, so that
+        one that was cut short goes on when it is asked for again.
         """
         self._step, self._refreshing = step, True
         target_s = np.full((len(self._bench.arrays), *self._bench.arrays[0].shape), np.nan)
         records = self._records()
         # Of several records of a cell numpy keeps the last.
+        verified = (records["status"] == CellStatus.OK) & np.isfinite(records["after_s"])
         target_s[records["array"], records["row"], records["col"]] = np.where(
-            records["status"] == CellStatus.OK, records["target_s"], np.nan
+            verified, records["target_s"], np.nan
         )
         written = self._pairs.write_again(target_s, REFRESH_ERRORS)
         self._read_back()
@@ -244,9 +301,10 @@ class ArrayModel:
 
     def _applied(self, weights: IntArray, pulses: IntArray, status: StatusArray) -> Applied:
         changed = {}
-        for name in self._rules:
+        for name in self._layers:
             span = self._pairs.weights_of(name)
-            inside = np.count_nonzero((weights >= span.start) & (weights < span.stop))
+            # Rules without verify pulse both cells of a pair.
+            inside = np.unique(weights[(weights >= span.start) & (weights < span.stop)]).size
             changed[name] = float(inside / (span.stop - span.start))
         return Applied(changed, int(weights.size), int(pulses.sum()), int(np.count_nonzero(status)))
 
@@ -263,5 +321,8 @@ def _badness(array: Crossbar, status: StatusArray, recipe: Recipe) -> FloatArray
     )
 
 
-def _shapes(task: Task) -> dict[str, tuple[int, int]]:
-    return {name: spec.matrix_shape for name, spec in named_weight_specs(task.layers()).items()}
+def _shapes(task: Task, rule: RuleConfig | None = None) -> dict[str, tuple[int, int]]:
+    """(n_in, n_out) by layer, and with `rule` of all matrices that it has on the arrays."""
+    shapes = {name: spec.matrix_shape for name, spec in named_weight_specs(task.layers()).items()}
+    fast = {name + FAST: shape for name, shape in shapes.items()} if isinstance(rule, TransferConfig) else {}
+    return {**shapes, **fast}

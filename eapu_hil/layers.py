@@ -12,6 +12,7 @@ zeros so that an image keeps its size ('same'). The matrix of a convolution has 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -125,13 +126,25 @@ class Layer(Protocol):
         ...
 
 
+GradientOf = Callable[[Float32Array, Float32Array], Float32Array]
+
+
+def true_gradient(x: Float32Array, d: Float32Array) -> Float32Array:
+    """dW of y = x W, (n_in, n_out), from the inputs (n, n_in) and the gradient at the output (n, n_out)."""
+    return x.T @ d
+
+
 class _WeightLayer:
-    """What layers with weights share: name, matrix, bias and the gradients of the last backward pass."""
+    """What layers with weights share: name, matrix, bias and the gradients of the last backward pass.
+
+    gradient_of: dW from the inputs (n, n_in) and errors (n, n_out) of a batch; rules may have their own.
+    """
 
     def __init__(self, name: str, weights: Weights) -> None:
         self.name = name
         self.weights = weights
         self.bias = np.zeros(weights.shape[1], dtype=np.float32)
+        self.gradient_of: GradientOf = true_gradient
         self._x: Float32Array | None = None
         self._gradients: tuple[Float32Array, Float32Array] | None = None
 
@@ -152,7 +165,7 @@ class _WeightLayer:
     def _differentiate(self, d: Float32Array, want_input: bool) -> Float32Array:
         if self._x is None:
             raise RuntimeError(f"{self.name}: backward without a kept forward pass")
-        self._gradients = (self._x.T @ d, d.sum(axis=0))
+        self._gradients = (self.gradient_of(self._x, d), d.sum(axis=0))
         return self.weights.backward(d) if want_input else d
 
 

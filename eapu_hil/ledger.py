@@ -43,7 +43,7 @@ class LedgerCounts:
     """The counters of all arrays of a chip at one moment, or the difference of two moments.
 
     pulses, writes, verify_reads, pulse_energy_j: per cell, shape (arrays, rows, columns). A write is a
-        write-verify request that took at least one pulse. The energy, J, is that spent in the cell.
+        request that gave the cell at least one pulse. The energy, J, is that spent in the cell.
     vmm_vectors: products. vmm_dac_conversions, vmm_adc_conversions: conversions that they took.
     vmm_power_w, verify_power_w: sum over the products (verify reads) of the power in the cells; times the
         time of one product (read) this is an energy.
@@ -102,6 +102,7 @@ class ArrayLedger:
         count = pulses.count
         g_s = np.nan_to_num(self._cells["g_last_s"][at], nan=0.0)
         self._cells["pulses"][at] += count
+        self._cells["writes"][at] += count > 0
         self._cells["pulse_energy_j"][at] += (
             pulses.amplitude_v**2 * np.maximum(g_s, 0.0) * pulses.width_s * count
         )

@@ -1,7 +1,8 @@
 """A network that can be trained: where its weights live and how a wanted change reaches them.
 
 `Model` is what the trainer works with. `DigitalModel` keeps float weights on the host and is the reference;
-`eapu_hil.array_model.ArrayModel` keeps them on the arrays of a bench, behind an update rule.
+`eapu_hil.array_model.ArrayModel` keeps them on the arrays of a bench, behind an update rule;
+`eapu_hil.mapped_model.MappedModel` begins on the host and moves to the arrays.
 """
 
 from __future__ import annotations
@@ -39,6 +40,14 @@ class Model(Protocol):
 
     def begin(self) -> None:
         """Puts the initial weights in place; what an earlier try has put there stays."""
+        ...
+
+    def before_step(self, step: int) -> None:
+        """Called before the forward pass of each training step."""
+        ...
+
+    def saves_after(self, step: int) -> bool:
+        """Whether a checkpoint must follow this step, wherever the next regular one is."""
         ...
 
     def update(self, step: int, wanted: Mapping[str, Float32Array], rng: np.random.Generator) -> Applied:
@@ -105,6 +114,12 @@ class DigitalModel:
 
     def begin(self) -> None:
         """The weights are in place from the start."""
+
+    def before_step(self, step: int) -> None:
+        """The weights are the same in every pass."""
+
+    def saves_after(self, step: int) -> bool:  # noqa: ARG002
+        return False
 
     def update(self, step: int, wanted: Mapping[str, Float32Array], rng: np.random.Generator) -> Applied:  # noqa: ARG002
         """Adds the change to the weights."""

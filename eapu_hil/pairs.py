@@ -7,26 +7,27 @@ of a pair to write, reads that cell again just before the write, and asks for th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, IntArray, Targets, WriteOutcome
+from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, IntArray, Pulses, Targets, WriteOutcome
 from eapu_hil.layers import Float32Array
 from eapu_hil.mapping import Tile, cell_indices
 from eapu_hil.recipe import Recipe
 from eapu_hil.rules import WriteErrors
+from eapu_hil.rules.contract import MINUS, PLUS, PulseTrain
 
 BoolArray = NDArray[np.bool_]
 SigmaOf = Callable[[FloatArray], FloatArray]
 
-PLUS, MINUS, NEITHER = 0, 1, -1
+NEITHER = -1  # of the cells of a pair
 
 
 @dataclass(frozen=True, eq=False)
 class Written:
-    """One `program` request and its outcome. weights: index of the weight of each cell, shape (n,)."""
+    """One request that writes cells, and its outcome. weights: index of the weight of each cell, shape (n,)."""
 
     array: int
     weights: IntArray
@@ -146,6 +147,46 @@ class ConductancePairs:
         target_s = np.clip(target_s, self._recipe.g_min_s, self._recipe.g_max_s)
         return self._program(weights, side, target_s, recipe)
 
+    def pulse(self, weights: IntArray, train: PulseTrain) -> list[Written]:
+        """Sends a train without verify to the usable ones of its cells. weights: the train's, over all layers.
+
+        Nothing is read: the host goes on with what the train expects. The outcome is that of a write that saw nothing,
+        and it is handed on before the first pulse is sent.
+        """
+        chosen = np.flatnonzero(self._usable[weights, train.side])
+        weights, side = weights[chosen], train.side[chosen]
+        believed_s = self._g_s[weights, side]
+        target_s = np.clip(believed_s + train.change_s[chosen], self._recipe.g_min_s, self._recipe.g_max_s)
+        gate_v = np.where(np.isnan(train.gate_v[chosen]), self._gate_of(target_s), train.gate_v[chosen])
+        written = []
+        for number, here in self._by_array(weights):
+            n, cells, count = here.size, self._cells(weights[here], side[here]), train.count[chosen[here]]
+            unseen = WriteOutcome(
+                g_before_s=believed_s[here],
+                g_after_s=np.full(n, np.nan),
+                pulses=count,
+                reads=np.zeros(n, np.int64),
+                energy_j=np.zeros(n),
+                status=np.zeros(n, np.uint8),
+            )
+            batch = Written(number, weights[here], Targets(cells, target_s[here]), unseen)
+            self._on_written(batch)
+            its = chosen[here]
+            pulses = Pulses(
+                cells, train.polarity[its], train.amplitude_v[its], gate_v[here], train.width_s[its], count
+            )
+            status = self._arrays[number].pulse(pulses).status
+            written.append(replace(batch, outcome=replace(unseen, status=status)))
+        self._g_s[weights, side] = target_s
+        return written
+
+    def readings(self, weights: IntArray) -> FloatArray:
+        """Differential conductance of `weights`, read now, S."""
+        for side in (PLUS, MINUS):
+            self._read(weights, np.full(weights.size, side))
+        found: FloatArray = self._g_s[weights, PLUS] - self._g_s[weights, MINUS]
+        return found
+
     def write_again(self, target_s: FloatArray, errors: float) -> list[Written]:
         """Reads every mapped cell, and writes those again that lie more than `errors` write errors off their target.
 
@@ -172,6 +213,11 @@ class ConductancePairs:
         flat = array * size + cells.row * self._columns + cells.col
         known = owner[flat] >= 0
         return owner[flat][known], (sign[flat] * change_s)[known]
+
+    def _gate_of(self, g_s: FloatArray) -> FloatArray:
+        """The gate voltage of a SET that the recipe's line gives for conductances, V."""
+        law = self._recipe.set
+        return np.clip(law.gate_offset_v + g_s / law.gate_slope_s_per_v, law.gate.start_v, law.gate.stop_v)
 
     def _side(self, weights: IntArray, step_s: FloatArray) -> IntArray:
         """Which cell of each pair takes the step."""

@@ -59,6 +59,22 @@ class FormRecipe(BaseModel):
     g_formed_s: PositiveFloat
 
 
+class IncrementRecipe(BaseModel):
+    """Small identical pulses for rules that write without verify, the gate open as far as the window's high end.
+
+    step_s: mean change of a cell in the middle of the window by one of them, as `pulse_response` measures it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    set_amplitude_v: PositiveFloat
+    set_gate_v: PositiveFloat
+    reset_amplitude_v: PositiveFloat
+    reset_gate_v: PositiveFloat
+    width_s: PositiveFloat
+    step_s: PositiveFloat
+
+
 class Recipe(BaseModel):
     """How a cell is written and when to stop.
 
@@ -70,6 +86,7 @@ class Recipe(BaseModel):
     time_max_s: bench time after which the cells still open end as NOT_CONVERGED.
     rewrite_in_band: pulse a cell even when it already reads inside its band.
     epochs, epoch_wait_s: whole-batch repetitions after a wait, against relaxation.
+    increment: pulses of rules that do not verify; None where nothing is known of them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -81,6 +98,7 @@ class Recipe(BaseModel):
     set: SetRecipe
     reset: ResetRecipe
     form: FormRecipe
+    increment: IncrementRecipe | None = None
     pulses_max: PositiveInt
     flips_max: PositiveInt
     pulses_at_cap_max: PositiveInt

@@ -51,7 +51,7 @@ WRITE_DTYPE = np.dtype(
         ("col", "<i2"),
         ("target_s", "<f4"),  # wanted conductance, S
         ("before_s", "<f4"),  # first and last verify reading, S
-        ("after_s", "<f4"),
+        ("after_s", "<f4"),  # NaN: pulses without verify, and before_s is what the host believed
         ("pulses", "<i4"),
         ("status", "u1"),  # CellStatus
         ("refresh", "u1"),  # 1: the cell had drifted and was written again, no rule asked for it

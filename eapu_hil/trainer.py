@@ -21,6 +21,7 @@ from eapu_hil.bench import Bench, open_bench, prepare_for_training
 from eapu_hil.config import ExperimentConfig, load_model
 from eapu_hil.hal import HilError
 from eapu_hil.layers import Float32Array
+from eapu_hil.mapped_model import MappedModel
 from eapu_hil.mapping import Tile
 from eapu_hil.model import Applied, DigitalModel, Model
 from eapu_hil.network import Network
@@ -117,7 +118,8 @@ def _model(experiment: ExperimentConfig, task: Task, bench: Bench | None, store:
     if bench is not None and not (store.path / PLACEMENT).exists() and store.last_steps().writes is None:
         prepare_for_training(bench)
         placement = {
-            name: [tile.to_plain() for tile in tiles] for name, tiles in choose_tiles(task, bench).items()
+            name: [tile.to_plain() for tile in tiles]
+            for name, tiles in choose_tiles(task, bench, experiment.rule).items()
         }
         write_json(store.path / PLACEMENT, placement)
     return _written_model(experiment, task, bench, store.path, store)
@@ -137,7 +139,9 @@ def _written_model(
     if placement is None:
         raise HilError(f"{run_dir / PLACEMENT}: missing; the cells of this run's weights are not known")
     tiles = {name: [Tile.from_plain(tile) for tile in plain] for name, plain in placement.items()}
-    return ArrayModel(task, experiment, bench, tiles, store)
+    model = ArrayModel(task, experiment, bench, tiles, store)
+    mapped = experiment.rule.name in ("offline_then_map", "hybrid")
+    return MappedModel(task, experiment, model) if mapped else model
 
 
 def _identities(bench: Bench | None) -> list[dict[str, str]]:
@@ -180,13 +184,14 @@ class _Trainer:
             for step in range(done + 1, config.steps + 1):
                 raise_if_stopped()
                 # Also when a run goes on: cells drift in a pause, and a refresh may have been cut short.
-                due = config.refresh_every and ((step - 1) % config.refresh_every == 0 or step == done + 1)
-                if due and step > 1:
+                look = config.refresh_every and ((step - 1) % config.refresh_every == 0 or step == done + 1)
+                if look and step > 1:
                     self._refresh(step - 1)
                 self._train_step(step, progress)
                 if step < config.steps and step % config.evaluate_every == 0:
                     self._evaluate(step, True, progress)
-                if step < config.steps and step % config.checkpoint_every == 0:
+                due = step % config.checkpoint_every == 0 or self._model.saves_after(step)
+                if step < config.steps and due:
                     self._checkpoint(step)
             self._checkpoint(config.steps)
             self._evaluate(config.steps, False, progress)
@@ -234,6 +239,7 @@ class _Trainer:
 
     def _train_step(self, step: int, progress: Progress) -> None:
         config, started_s = self._config, time.perf_counter()
+        self._model.before_step(step)
         x, y = self._task.batch(np.random.default_rng([config.seed, DATA_STREAM, step]), config.batch)
         loss, d = self._task.loss(self._network.forward(x), y)
         if not math.isfinite(loss):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from eapu_hil.config import BenchConfig, ExperimentConfig, load_model, packaged_names
 from eapu_hil.hal import ConfigError, Limits
 from eapu_hil.recipe import Recipe
-from eapu_hil.rules import EapuConfig
+from eapu_hil.rules.eapu import EapuConfig
 
 LIMITS = {
     "v_max_v": 3.5,
@@ -175,7 +175,7 @@ def test_a_backend_of_a_lab_may_use_any_key() -> None:
         ({"rule": {"name": "eapu_residual", "kappa": -1}}, "experiment: rule.kappa: must be greater than 0"),
         (
             {"rule": {"name": "eapou"}},
-            "experiment: rule: unknown 'eapou', did you mean 'eapu'?; allowed are eapu, ",
+            "experiment: rule: unknown 'eapou', did you mean 'eapu'?; allowed are agad, bp, ",
         ),
         ({"rule": {}}, "experiment: rule: the key 'name' is missing"),
         ({"rule": "eapu"}, "experiment: rule: must be a mapping of keys; given 'eapu'"),

@@ -1,95 +1,96 @@
 """The update rules: which weights to write, given the optimizer's step and the measured write errors.
 
-A new rule is one module with an `UpdateRule`, its configuration here, and a line in `make_rule`.
-`digital` names the reference without an array: the trainer then keeps float weights and needs no rule.
+A new rule is one module with its configuration and its `UpdateRule`, and a name in `RuleConfig`.
+Three names stand for no rule that chooses writes: `digital` is the reference without an array, and
+`offline_then_map` and `hybrid` say when the array is written (`eapu_hil.rules.offline`).
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
+from pydantic import Field
 
-from eapu_hil.rules.bp import Bp
-from eapu_hil.rules.contract import Proposal, UpdateRule, WriteErrors
-from eapu_hil.rules.eapu import Eapu
-from eapu_hil.rules.eapu_residual import EapuResidual
+from eapu_hil.recipe import Recipe
+from eapu_hil.rules.agad import AgadConfig
+from eapu_hil.rules.bp import BpConfig
+from eapu_hil.rules.bp_open_loop import BpOpenLoopConfig
+from eapu_hil.rules.c_ttv2 import CTtv2Config
+from eapu_hil.rules.configuration import RuleModel
+from eapu_hil.rules.contract import (
+    BlindPulses,
+    Proposal,
+    PulseTrain,
+    TransferRule,
+    UpdateRule,
+    WriteErrors,
+)
+from eapu_hil.rules.dead_zone import DeadZoneConfig
+from eapu_hil.rules.eapu import EapuConfig
+from eapu_hil.rules.eapu_deterministic import EapuDeterministicConfig
+from eapu_hil.rules.eapu_residual import EapuResidualConfig
+from eapu_hil.rules.manhattan import ManhattanConfig
+from eapu_hil.rules.mixed_precision import MixedPrecisionConfig
+from eapu_hil.rules.offline import HybridConfig, OfflineThenMapConfig
+from eapu_hil.rules.stellar import StellarConfig
+from eapu_hil.rules.stochastic_sparse_momentum import StochasticSparseMomentumConfig
+from eapu_hil.rules.threshold_accumulate import ThresholdAccumulateConfig
+from eapu_hil.rules.tiki_taka_v2 import TikiTakaV2Config
+from eapu_hil.rules.two_pulse import TwoPulseConfig
 
 __all__ = [
-    "BpConfig",
+    "BlindPulses",
     "DigitalConfig",
-    "EapuConfig",
-    "EapuResidualConfig",
     "Proposal",
+    "PulseTrain",
     "RuleConfig",
+    "TransferRule",
     "UpdateRule",
     "WriteErrors",
     "make_rule",
 ]
 
 
-class EapuConfig(BaseModel):
-    """Error-aware probabilistic update.
-
-    threshold_us: a fixed threshold in uS; None takes the measured write error of each cell.
-    threshold_scale: threshold over measured write error.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: Literal["eapu"] = "eapu"
-    threshold_us: PositiveFloat | None = None
-    threshold_scale: PositiveFloat = 1.0
-
-    @model_validator(mode="after")
-    def _one_threshold(self) -> EapuConfig:
-        if self.threshold_us is not None and self.threshold_scale != 1.0:
-            raise ValueError(
-                "threshold_scale multiplies the measured write error; leave it out with threshold_us"
-            )
-        return self
-
-
-class EapuResidualConfig(BaseModel):
-    """Residual accumulation. kappa: threshold over measured write error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: Literal["eapu_residual"] = "eapu_residual"
-    kappa: PositiveFloat = 3.0
-
-
-class BpConfig(BaseModel):
-    """Every weight at every step."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: Literal["bp"] = "bp"
-
-
-class DigitalConfig(BaseModel):
+class DigitalConfig(RuleModel):
     """Float weights on the host, no array."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Literal["digital"] = "digital"
 
 
 RuleConfig = Annotated[
-    EapuConfig | EapuResidualConfig | BpConfig | DigitalConfig, Field(discriminator="name")
+    AgadConfig
+    | BpConfig
+    | BpOpenLoopConfig
+    | CTtv2Config
+    | DeadZoneConfig
+    | DigitalConfig
+    | EapuConfig
+    | EapuDeterministicConfig
+    | EapuResidualConfig
+    | HybridConfig
+    | ManhattanConfig
+    | MixedPrecisionConfig
+    | OfflineThenMapConfig
+    | StellarConfig
+    | StochasticSparseMomentumConfig
+    | ThresholdAccumulateConfig
+    | TikiTakaV2Config
+    | TwoPulseConfig,
+    Field(discriminator="name"),
 ]
 
 
-def make_rule(config: RuleConfig, n_weights: int) -> UpdateRule:
-    """A fresh rule for one layer of `n_weights` weights. Raises ValueError for `digital`."""
+def make_rule(config: RuleConfig, shape: tuple[int, int], recipe: Recipe | None = None) -> UpdateRule:
+    """A fresh rule for one layer of `shape` (n_in, n_out).
+
+    recipe: of the bench; rules that pulse without verify take their pulses from it. Raises ConfigError when it lacks
+    them, ValueError for `digital` and `offline_then_map`, which choose no writes. Of `hybrid` it is the rule of
+    the layer that is trained in place.
+    """
     match config:
-        case EapuConfig():
-            fixed_us = config.threshold_us
-            threshold_s = None if fixed_us is None else fixed_us * 1e-6
-            return Eapu(n_weights, threshold_scale=config.threshold_scale, threshold_s=threshold_s)
-        case EapuResidualConfig():
-            return EapuResidual(n_weights, kappa=config.kappa)
-        case BpConfig():
-            return Bp()
-        case DigitalConfig():
-            raise ValueError("rule 'digital' keeps float weights on the host; there is no array to write")
+        case DigitalConfig() | OfflineThenMapConfig():
+            raise ValueError(f"rule {config.name!r} trains on the host; it chooses no writes")
+        case HybridConfig():
+            return BpConfig().make(shape, recipe)
+        case _:
+            return config.make(shape, recipe)

@@ -1,13 +1,31 @@
 """Plain backpropagation on the array: every weight is written at every step, whatever the write error.
 
-The baseline that EaPU is compared with: the noise of one write lands on each weight in each step.
+    write dG wherever dG != 0, with verify          [S]
+
+The baseline that EaPU is compared with: the noise of one write lands on each weight in each step. It is the
+"original" method of the simulation code of Liu, Shi, Liu et al., Nat. Commun. (2025),
+doi 10.1038/s41467-025-66240-7.
 """
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
+from eapu_hil.recipe import Recipe
+from eapu_hil.rules.configuration import RuleModel
 from eapu_hil.rules.contract import Proposal, Stateless, StepArray, WriteErrors, require_finite
+
+
+class BpConfig(RuleModel):
+    """Every weight at every step, with verify."""
+
+    name: Literal["bp"] = "bp"
+
+    def make(self, shape: tuple[int, int], recipe: Recipe | None) -> Bp:  # noqa: ARG002
+        """See `MakesRule.make`."""
+        return Bp()
 
 
 class Bp(Stateless):

@@ -1,18 +1,27 @@
-"""What the trainer and an update rule say to each other."""
+"""What the trainer and an update rule say to each other.
+
+A rule answers an optimizer's step either with a `Proposal`, which is written with verify, or with `BlindPulses`,
+which are sent as they are and never read back.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.hal import FloatArray, HilError, IntArray
+from eapu_hil.hal import ConfigError, FloatArray, HilError, IntArray, Polarity
+from eapu_hil.recipe import IncrementRecipe, Recipe
 
 StepArray = NDArray[np.float32]
 State = dict[str, NDArray[Any]]
+
+# As the gate voltage of a pulse: the one that the recipe's line gives for what the cell is expected to hold afterwards.
+GATE_OF_TARGET = float("nan")
+PLUS, MINUS = 0, 1  # the two cells of a pair: a weight is (g_plus - g_minus) r_wg
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,12 +64,46 @@ class Proposal:
     step_s: FloatArray
 
 
+@dataclass(frozen=True, eq=False)
+class PulseTrain:
+    """Identical pulses to one cell of each of some weights; all vectors have shape (k,).
+
+    index: flat indices of the weights; a weight may stand there twice, with another cell each time.
+    side: `PLUS` or `MINUS`. polarity: as in `hal.Polarity`. gate_v: V, or `GATE_OF_TARGET`.
+    change_s: what the pulses are expected to change the cell by, S: nobody looks, so the host goes on with that.
+    """
+
+    index: IntArray
+    side: IntArray
+    polarity: IntArray
+    amplitude_v: FloatArray
+    gate_v: FloatArray
+    width_s: FloatArray
+    count: IntArray
+    change_s: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class BlindPulses:
+    """Pulses without verify, train after train."""
+
+    trains: tuple[PulseTrain, ...] = ()
+
+
 class UpdateRule(Protocol):
     """Turns the optimizer's wanted changes into writes. One instance for each layer."""
 
     name: str
 
-    def propose(self, dg_s: StepArray, errors: WriteErrors, rng: np.random.Generator) -> Proposal:
+    def gradient(self, x: StepArray, d: StepArray) -> StepArray:
+        """What the optimizer gets as gradient, (n_in, n_out). x: the layer's inputs, (n, n_in). d: errors, (n,
+        n_out).
+        """
+        ...
+
+    def propose(
+        self, dg_s: StepArray, errors: WriteErrors, rng: np.random.Generator
+    ) -> Proposal | BlindPulses:
         """Chooses the writes of this step.
 
         dg_s: shape (n_weights,), float32, the optimizer's step as a change of conductance in S. Not modified.
@@ -84,10 +127,30 @@ class UpdateRule(Protocol):
         ...
 
 
+@runtime_checkable
+class TransferRule(UpdateRule, Protocol):
+    """A rule with a second matrix of cells, the fast one, that collects gradients and moves them to the weights.
+
+    `propose` pulses the fast matrix; then the rows of it that are due are read and `transfer` pulses the weights.
+    """
+
+    def due(self) -> IntArray:
+        """Weights of the fast matrix to read now, flat indices."""
+        ...
+
+    def transfer(self, fast_s: FloatArray, rng: np.random.Generator) -> BlindPulses:
+        """Pulses for the weights. fast_s: the readings of those that were due, differential, S."""
+        ...
+
+
 class Stateless:
-    """State handling of a rule that remembers nothing from step to step."""
+    """A rule with the true gradient that remembers nothing from step to step."""
 
     name: str
+
+    def gradient(self, x: StepArray, d: StepArray) -> StepArray:
+        """See `UpdateRule.gradient`."""
+        return np.asarray(x.T @ d)
 
     def state(self) -> State:
         return {}
@@ -108,3 +171,92 @@ def require_finite(largest_s: float) -> None:
         raise HilError(
             "the optimizer asks for a change that is not finite: training diverged; lower the learning rate"
         )
+
+
+class Owing(Stateless):
+    """A rule with one digital number per weight: the change in S that is still owed to it."""
+
+    def __init__(self, n_weights: int) -> None:
+        self._acc = np.zeros(n_weights, np.float32)
+
+    def state(self) -> State:
+        """`acc`: shape (n_weights,), float32, the change in S that is still owed to each weight."""
+        return {"acc": self._acc.copy()}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """See `UpdateRule.restore`."""
+        require_state(self.name, state, {"acc": self._acc})
+
+    def forget(self, index: IntArray, step_s: FloatArray) -> None:
+        """Subtracts changes asked for after the checkpoint, so that they are not asked for again."""
+        np.subtract.at(self._acc, index, step_s.astype(np.float32))
+
+
+def require_state(name: str, state: Mapping[str, NDArray[Any]], into: Mapping[str, NDArray[Any]]) -> None:
+    """Copies a checkpoint's `state` of rule `name` into the arrays of `into`. Raises HilError if it is of
+    another shape.
+    """
+    held = {key: value.shape for key, value in state.items()}
+    expected = {key: value.shape for key, value in into.items()}
+    if held != expected:
+        raise HilError(f"the checkpoint holds {held} for rule {name!r}; expected {expected}")
+    for key, value in state.items():
+        into[key][...] = value
+
+
+def increment_of(recipe: Recipe | None, rule: str) -> IncrementRecipe:
+    """The recipe's small blind pulses. Raises ConfigError where it has none."""
+    if recipe is None or recipe.increment is None:
+        raise ConfigError(
+            f"rule {rule!r} pulses without verify, and the recipe has no `increment` (its small identical pulses); "
+            "add one, for instance from `eapu-hil calibrate BENCH pulse_response`"
+        )
+    return recipe.increment
+
+
+def steps_of(dg_s: StepArray, step_s: float) -> FloatArray:
+    """The wanted changes in units of one increment of the pair, which is a pulse to each cell: `2 step_s`."""
+    steps = dg_s.astype(np.float64) / (2 * step_s)
+    require_finite(float(np.abs(steps).max(initial=0.0)))
+    return steps
+
+
+def push_pull(count: IntArray, increment: IncrementRecipe) -> BlindPulses:
+    """`count` (n_weights,) signed increments of each weight: identical pulses to both cells of its pair, opposite ways.
+
+    Going both ways at once keeps the response of the pair symmetric where that of a cell is not: SET steps shrink
+    towards the top of the window, RESET steps towards its floor.
+    """
+    index = np.flatnonzero(count)
+    number, rising = np.abs(count[index]), count[index] > 0
+    trains = (
+        _train(index, PLUS, rising, number, increment),
+        _train(index, MINUS, ~rising, number, increment),
+    )
+    return BlindPulses(trains if index.size else ())
+
+
+def one_way(
+    index: IntArray, rising: NDArray[np.bool_], polarity: Polarity, increment: IncrementRecipe
+) -> BlindPulses:
+    """One identical pulse of one `polarity` to one cell of each pair: the one that moves the weight the wanted way."""
+    side = np.where(rising == (polarity is Polarity.SET), PLUS, MINUS)
+    up = np.full(index.size, polarity is Polarity.SET)
+    train = _train(index, side, up, np.ones(index.size, np.int64), increment)
+    return BlindPulses((train,) if index.size else ())
+
+
+def _train(
+    index: IntArray, side: int | IntArray, up: NDArray[np.bool_], count: IntArray, increment: IncrementRecipe
+) -> PulseTrain:
+    change_s = (np.where(up, 1.0, -1.0) * count * increment.step_s).astype(np.float64)
+    return PulseTrain(
+        index=index,
+        side=np.broadcast_to(side, index.shape),
+        polarity=np.where(up, Polarity.SET, Polarity.RESET),
+        amplitude_v=np.where(up, increment.set_amplitude_v, increment.reset_amplitude_v),
+        gate_v=np.where(up, increment.set_gate_v, increment.reset_gate_v),
+        width_s=np.full(index.size, increment.width_s),
+        count=count,
+        change_s=change_s,
+    )

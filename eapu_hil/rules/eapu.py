@@ -17,9 +17,14 @@ unclipped, and cells are written with verify.
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 import numpy as np
+from pydantic import Field, PositiveFloat, model_validator
 
 from eapu_hil.hal import FloatArray, IntArray
+from eapu_hil.recipe import Recipe
+from eapu_hil.rules.configuration import RuleModel
 from eapu_hil.rules.contract import Proposal, Stateless, StepArray, WriteErrors, require_finite
 
 # Weights that share one candidate rate: few enough to stay in the cache and to confine the effect of one
@@ -29,6 +34,41 @@ _CHUNK = 65_536
 _RATE_MAX = 1 / 16
 # Keeps rounding in float32 from turning a lower bound of the thresholds into something above one.
 _SLACK = 1 - 1e-6
+
+
+class EapuConfig(RuleModel):
+    """Error-aware probabilistic update.
+
+    threshold_us: a fixed threshold in uS; None takes the measured write error of each cell, which depends on its state.
+    threshold_scale: threshold over measured write error.
+    late_band_us: band of write-verify, uS, after the share `late_from` of the run: fewer but finer writes when
+        steps have become small. None: the recipe's band to the end.
+    """
+
+    name: Literal["eapu"] = "eapu"
+    threshold_us: PositiveFloat | None = None
+    threshold_scale: PositiveFloat = 1.0
+    late_band_us: PositiveFloat | None = None
+    late_from: Annotated[float, Field(ge=0, lt=1)] = 0.75
+
+    @model_validator(mode="after")
+    def _one_threshold(self) -> EapuConfig:
+        if self.threshold_us is not None and self.threshold_scale != 1.0:
+            raise ValueError(
+                "threshold_scale multiplies the measured write error; leave it out with threshold_us"
+            )
+        return self
+
+    def make(self, shape: tuple[int, int], recipe: Recipe | None) -> Eapu:  # noqa: ARG002
+        """See `MakesRule.make`."""
+        threshold_s = None if self.threshold_us is None else self.threshold_us * 1e-6
+        return Eapu(shape[0] * shape[1], threshold_scale=self.threshold_scale, threshold_s=threshold_s)
+
+    def band_s(self, progress: float) -> float | None:
+        """Band of write-verify, S, at the share `progress` of the run; None: the recipe's."""
+        return (
+            self.late_band_us * 1e-6 if self.late_band_us is not None and progress > self.late_from else None
+        )
 
 
 class Eapu(Stateless):

@@ -12,26 +12,37 @@ measured one, so the rule does not chase write noise.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from pydantic import PositiveFloat
 
-from eapu_hil.hal import FloatArray, HilError, IntArray
-from eapu_hil.rules.contract import Proposal, State, StepArray, WriteErrors, require_finite
+from eapu_hil.recipe import Recipe
+from eapu_hil.rules.configuration import RuleModel
+from eapu_hil.rules.contract import Owing, Proposal, StepArray, WriteErrors, require_finite
 
 _CHUNK = 32_768  # weights worked on at a time, so that the scratch arrays stay in the cache
 
 
-class EapuResidual:
+class EapuResidualConfig(RuleModel):
+    """Residual accumulation. kappa: threshold over measured write error."""
+
+    name: Literal["eapu_residual"] = "eapu_residual"
+    kappa: PositiveFloat = 3.0
+
+    def make(self, shape: tuple[int, int], recipe: Recipe | None) -> EapuResidual:  # noqa: ARG002
+        """See `MakesRule.make`."""
+        return EapuResidual(shape[0] * shape[1], kappa=self.kappa)
+
+
+class EapuResidual(Owing):
     """The rule for one layer. kappa: threshold over measured write error."""
 
     name = "eapu_residual"
 
     def __init__(self, n_weights: int, *, kappa: float = 3.0) -> None:
+        super().__init__(n_weights)
         self._kappa = np.float32(kappa)
-        self._acc = np.zeros(n_weights, np.float32)
         self._scratch = np.empty(min(n_weights, _CHUNK), np.float32)
 
     def propose(self, dg_s: StepArray, errors: WriteErrors, rng: np.random.Generator) -> Proposal:  # noqa: ARG002
@@ -60,20 +71,3 @@ class EapuResidual:
         index, step_s = index[step_s != 0], step_s[step_s != 0]
         self._acc[index] = 0
         return Proposal(index, step_s)
-
-    def state(self) -> State:
-        """`acc`: shape (n_weights,), float32, the change in S that is still owed to each weight."""
-        return {"acc": self._acc.copy()}
-
-    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """See `UpdateRule.restore`."""
-        if set(state) != {"acc"} or state["acc"].shape != self._acc.shape:
-            held = {key: value.shape for key, value in state.items()}
-            raise HilError(
-                f"the checkpoint holds {held} for rule {self.name!r}; expected acc of {self._acc.shape}"
-            )
-        self._acc[:] = state["acc"]
-
-    def forget(self, index: IntArray, step_s: FloatArray) -> None:
-        """Subtracts changes asked for after the checkpoint, so that they are not asked for again."""
-        np.subtract.at(self._acc, index, step_s.astype(np.float32))

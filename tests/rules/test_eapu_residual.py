@@ -8,14 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eapu_hil.hal import HilError
-from eapu_hil.rules import EapuResidualConfig, UpdateRule, WriteErrors, make_rule
+from eapu_hil.rules import UpdateRule, WriteErrors, make_rule
+from eapu_hil.rules.eapu_residual import EapuResidualConfig
 
 US = 1e-6
 N = 70_000  # more than one chunk
 
 
 def rule_for(n_weights: int, kappa: float = 3.0) -> UpdateRule:
-    return make_rule(EapuResidualConfig(kappa=kappa), n_weights)
+    return make_rule(EapuResidualConfig(kappa=kappa), (n_weights, 1))
 
 
 @settings(max_examples=40, deadline=None)

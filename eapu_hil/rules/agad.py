@@ -1,0 +1,85 @@
+"""AGAD: as chopped Tiki-Taka, but with what a row held under the other sign as its reference.
+
+    when the sign c of a row flips: d = mean of its readings since the last flip - mean of those before it
+    H[row] += a c d, where |d| is more than `significance` standard errors
+
+The mean under the other sign stands for whatever the cells of A rest at, so that slow offsets do not reach the weights.
+Otherwise as `c_ttv2`. Rasch, Carta, Fagbohungbe, Gokmen, Nat. Commun. 15 (2024), doi 10.1038/s41467-024-51221-z.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import NonNegativeFloat
+
+from eapu_hil.hal import FloatArray, IntArray
+from eapu_hil.recipe import IncrementRecipe, Recipe
+from eapu_hil.rules.c_ttv2 import CTtv2, FlipProbability
+from eapu_hil.rules.contract import increment_of
+from eapu_hil.rules.tiki_taka_v2 import TransferConfig
+
+
+class AgadConfig(TransferConfig):
+    """flip: probability that a row's sign flips after it was read. significance: of a difference, in standard
+    errors.
+    """
+
+    name: Literal["agad"] = "agad"
+    flip: FlipProbability = 0.1
+    significance: NonNegativeFloat = 1.0
+
+    def make(self, shape: tuple[int, int], recipe: Recipe | None) -> Agad:
+        """See `MakesRule.make`."""
+        increment = increment_of(recipe, self.name)
+        return Agad(shape, increment, self.transfer, self.rows, self.flip, self.significance)
+
+
+class Agad(CTtv2):
+    """The rule for one layer of `shape` (n_in, n_out)."""
+
+    name = "agad"
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        increment: IncrementRecipe,
+        transfer: float,
+        rows: int,
+        flip: float,
+        significance: float,
+    ) -> None:
+        super().__init__(shape, increment, transfer, rows, flip)
+        self._significance = significance
+        # Of the readings of each row since its last flip, and between the two flips before: number, sum, sum of
+        # squares.
+        self._now, self._before = np.zeros((2, 3, *shape))
+
+    def _kept(self) -> dict[str, NDArray[Any]]:
+        """As of `CTtv2`, and the sums of readings `now` and `before`, (3, n_in, n_out)."""
+        return {**super()._kept(), "now": self._now, "before": self._before}
+
+    def _collected(self, rows: IntArray, fast_s: FloatArray, rng: np.random.Generator) -> FloatArray:
+        self._now[:, rows] += np.stack([np.ones_like(fast_s), fast_s, fast_s**2])
+        collected = np.zeros(self._shape)
+        sign = self._chopper.copy()
+        flipped = self._flipped(rows, rng)
+        known = flipped[self._before[0, flipped, 0] > 0]
+        collected[known] = sign[known, None] * self._difference(known)
+        self._before[:, flipped] = self._now[:, flipped]
+        self._now[:, flipped] = 0.0
+        return collected[rows]
+
+    def _difference(self, rows: IntArray) -> FloatArray:
+        """Mean now less mean before, (rows, n_out), 0 where it may be chance."""
+        means, variances = [], []
+        for number, total, squares in (self._now[:, rows], self._before[:, rows]):
+            mean = total / number
+            means.append(mean)
+            # One reading tells nothing of its spread: such a difference counts as significant.
+            variances.append(np.maximum(squares / number - mean**2, 0.0) / np.maximum(number - 1, 1))
+        difference: FloatArray = means[0] - means[1]
+        error = np.sqrt(variances[0] + variances[1])
+        return np.where(np.abs(difference) >= self._significance * error, difference, 0.0)

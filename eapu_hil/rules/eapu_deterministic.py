@@ -1,0 +1,55 @@
+"""EaPU without chance: small changes are summed up until they make one write of threshold size.
+
+    |dG| >= th          write dG
+    |dG| <  th          acc += dG;  where |acc| >= th: write sign(acc) th, acc -= sign(acc) th          [S]
+
+th: the measured write error of the cell that would be written. The mean is EaPU's (Liu, Shi, Liu et al., Nat. Commun.
+(2025), doi 10.1038/s41467-025-66240-7); the writes of one weight keep equal distances instead of falling at random, for
+one digital number per weight. Sigma-delta modulation does the same to signals.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from pydantic import PositiveFloat
+
+from eapu_hil.recipe import Recipe
+from eapu_hil.rules.configuration import RuleModel
+from eapu_hil.rules.contract import Owing, Proposal, StepArray, WriteErrors, require_finite
+
+
+class EapuDeterministicConfig(RuleModel):
+    """threshold_scale: threshold over measured write error."""
+
+    name: Literal["eapu_deterministic"] = "eapu_deterministic"
+    threshold_scale: PositiveFloat = 1.0
+
+    def make(self, shape: tuple[int, int], recipe: Recipe | None) -> EapuDeterministic:  # noqa: ARG002
+        """See `MakesRule.make`."""
+        return EapuDeterministic(shape[0] * shape[1], self.threshold_scale)
+
+
+class EapuDeterministic(Owing):
+    """The rule for one layer. threshold_scale: threshold over measured write error."""
+
+    name = "eapu_deterministic"
+
+    def __init__(self, n_weights: int, threshold_scale: float) -> None:
+        super().__init__(n_weights)
+        self._scale = threshold_scale
+
+    def propose(self, dg_s: StepArray, errors: WriteErrors, rng: np.random.Generator) -> Proposal:  # noqa: ARG002
+        """See `UpdateRule.propose`."""
+        require_finite(float(np.abs(dg_s).max(initial=0.0)))
+        acc = self._acc
+        threshold_s = self._scale * np.where(dg_s > 0, errors.up_s, errors.down_s)
+        large = np.abs(dg_s) >= threshold_s
+        np.add(acc, dg_s, out=acc, where=~large)
+        owed_s = self._scale * np.where(acc > 0, errors.up_s, errors.down_s)
+        due = ~large & (np.abs(acc) >= owed_s)
+        step_s = np.where(large, dg_s, np.where(due, np.copysign(owed_s, acc), 0.0))
+        np.subtract(acc, step_s, out=acc, where=due, casting="same_kind")
+        index = np.flatnonzero(step_s)
+        return Proposal(index, step_s[index].astype(np.float64))

@@ -1,0 +1,50 @@
+"""Manhattan rule: one pulse by the sign of the gradient, whatever its size.
+
+    dG = 2 s sign(dG_wanted)          s: mean change of a cell by one pulse, S
+
+Every weight with a gradient is pulsed in every step. Zamanidoost, Bayat, Strukov, Kataeva, "Manhattan rule training
+for memristive crossbar circuit pattern classifiers", WISP 2015; sign backpropagation: Zhang et al., Neural Networks
+(2018), doi 10.1016/j.neunet.2018.08.012.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from eapu_hil.recipe import IncrementRecipe, Recipe
+from eapu_hil.rules.configuration import RuleModel
+from eapu_hil.rules.contract import (
+    BlindPulses,
+    Stateless,
+    StepArray,
+    WriteErrors,
+    increment_of,
+    push_pull,
+    require_finite,
+)
+
+
+class ManhattanConfig(RuleModel):
+    """The size of a step is that of the recipe's increment."""
+
+    name: Literal["manhattan"] = "manhattan"
+
+    def make(self, shape: tuple[int, int], recipe: Recipe | None) -> Manhattan:  # noqa: ARG002
+        """See `MakesRule.make`."""
+        return Manhattan(increment_of(recipe, self.name))
+
+
+class Manhattan(Stateless):
+    """One increment of each weight, by sign. Draws nothing at random."""
+
+    name = "manhattan"
+
+    def __init__(self, increment: IncrementRecipe) -> None:
+        self._increment = increment
+
+    def propose(self, dg_s: StepArray, errors: WriteErrors, rng: np.random.Generator) -> BlindPulses:  # noqa: ARG002
+        """See `UpdateRule.propose`."""
+        require_finite(float(np.abs(dg_s).max(initial=0.0)))
+        return push_pull(np.sign(dg_s).astype(np.int64), self._increment)

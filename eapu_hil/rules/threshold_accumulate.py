@@ -1,0 +1,45 @@
+"""Accumulation up to a fixed threshold: what was not written stays owed.
+
+    acc += dG          where |acc| >= th: write acc with verify, acc = 0          [S]
+
+The deterministic counterpart of EaPU with one digital number per weight; as `eapu_residual`, but blind to the write
+error of the cell. The accumulator is that of mixed-precision training (Nandakumar, Le Gallo et al., Front. Neurosci.
+14:406 (2020), doi 10.3389/fnins.2020.00406).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from pydantic import PositiveFloat
+
+from eapu_hil.recipe import Recipe
+from eapu_hil.rules.configuration import RuleModel
+from eapu_hil.rules.contract import Proposal, StepArray, WriteErrors
+from eapu_hil.rules.eapu_residual import EapuResidual
+
+
+class ThresholdAccumulateConfig(RuleModel):
+    """threshold_us: what has to be owed before it is written, uS."""
+
+    name: Literal["threshold_accumulate"] = "threshold_accumulate"
+    threshold_us: PositiveFloat = 4.0
+
+    def make(self, shape: tuple[int, int], recipe: Recipe | None) -> ThresholdAccumulate:  # noqa: ARG002
+        """See `MakesRule.make`."""
+        return ThresholdAccumulate(shape[0] * shape[1], self.threshold_us * 1e-6)
+
+
+class ThresholdAccumulate(EapuResidual):
+    """The rule for one layer. threshold_s: the same for all weights, S. Draws nothing at random."""
+
+    name = "threshold_accumulate"
+
+    def __init__(self, n_weights: int, threshold_s: float) -> None:
+        super().__init__(n_weights, kappa=1.0)
+        self._threshold = WriteErrors.uniform(threshold_s, n_weights)
+
+    def propose(self, dg_s: StepArray, errors: WriteErrors, rng: np.random.Generator) -> Proposal:  # noqa: ARG002
+        """See `UpdateRule.propose`."""
+        return super().propose(dg_s, self._threshold, rng)
