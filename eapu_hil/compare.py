@@ -80,14 +80,19 @@ def ratios(summaries: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, fl
     return found
 
 
+def same_experiment(run_dir: Path, experiment: ExperimentConfig) -> None:
+    """Raises ConfigError when the run in `run_dir` is not one of `experiment`."""
+    there = load_model(ExperimentConfig, read_start(run_dir).get("experiment", {}), (), "experiments")
+    if there != experiment:
+        raise ConfigError(f"{run_dir}: holds a run of another configuration; name a new directory with --out")
+
+
 def _finished(experiment: ExperimentConfig, directory: Path, name: str) -> dict[str, Any] | None:
     """The summary of the run that is there, None if it has not finished or not begun."""
     run_dir = directory / name
     if not run_dir.exists():
         return None
-    there = load_model(ExperimentConfig, read_start(run_dir).get("experiment", {}), (), "experiments")
-    if there != experiment:
-        raise ConfigError(f"{run_dir}: holds a run of another configuration; name a new directory with --out")
+    same_experiment(run_dir, experiment)
     summary = read_summary(run_dir)
     return summary if summary is not None and summary.get("exit_status") == "success" else None
 

@@ -30,6 +30,7 @@ _KINDS = {
     "instruments": ("list of instruments", "instruments"),
     "maps": ("channel map", "maps"),
     "plans": ("plan", "plans"),
+    "tables": ("table", "tables"),
     "imports": ("import", "imports"),
 }
 _PACKAGES = {"plans": "eapu_calibration"}  # of the packaged files, where that is not this one

@@ -1,0 +1,121 @@
+"""Many training runs side by side, each in a process of its own: `eapu-hil train`, or `resume` where one was begun.
+
+A process for each keeps runs apart as people's are: one that fails or is killed grounds its own array and leaves a run
+directory that can be gone on with. A run that has ended, well or because training diverged, is not repeated.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from eapu_hil.compare import same_experiment
+from eapu_hil.config import ExperimentConfig
+from eapu_hil.hal import HilError
+from eapu_hil.runs import read_summary
+from eapu_hil.stopping import raise_if_stopped
+from eapu_hil.storage import read_json, storage_errors, write_json
+
+FAILED = "failed.json"  # in a run directory: what the last try said, for one that would only fail again
+_POLL_S = 0.2
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended. summary: of a run that succeeded. error: one line, of one that failed."""
+
+    summary: dict[str, Any] | None
+    error: str = ""
+
+
+def run_all(
+    experiments: Mapping[str, ExperimentConfig],
+    directory: Path,
+    jobs: int,
+    progress: Callable[[str, Ended], None],
+) -> dict[str, Ended]:
+    """Trains each of `experiments` in `directory`/NAME, `jobs` at a time, and returns how each ended.
+
+    progress: called when a run has ended, also for those that had before. Raises ConfigError before anything is trained
+    when a run of another configuration is in the way. Ctrl-C and SIGTERM stop all processes and wait for them.
+    """
+    found = {name: ended(directory / name, experiment) for name, experiment in experiments.items()}
+    for name, its in found.items():
+        if its is not None:
+            progress(name, its)
+    waiting = [name for name, its in found.items() if its is None]
+    running: dict[str, subprocess.Popen[bytes]] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                name = waiting.pop(0)
+                running[name] = _start(experiments[name], directory / name, alone=jobs == 1)
+            raise_if_stopped()
+            time.sleep(_POLL_S)
+            for name in [name for name, process in running.items() if process.poll() is not None]:
+                code = running.pop(name).returncode
+                its = _judge(directory / name, experiments[name], code)
+                found[name] = its
+                progress(name, its)
+    finally:
+        for process in running.values():
+            process.terminate()
+        for process in running.values():
+            process.wait()
+    return {name: its for name, its in found.items() if its is not None}
+
+
+def ended(run_dir: Path, experiment: ExperimentConfig) -> Ended | None:
+    """How the run in `run_dir` ended; None if it has not, or is not there. Raises ConfigError for another
+    experiment.
+    """
+    if not run_dir.exists():
+        return None
+    same_experiment(run_dir, experiment)
+    failure = read_json(run_dir / FAILED)
+    if failure is not None:
+        return Ended(None, str(failure["error"]))
+    summary = read_summary(run_dir)
+    return Ended(summary) if summary is not None and summary.get("exit_status") == "success" else None
+
+
+def _start(experiment: ExperimentConfig, run_dir: Path, alone: bool) -> subprocess.Popen[bytes]:
+    command: Sequence[str | Path]
+    if run_dir.exists():
+        command = ["resume", run_dir]
+    else:
+        file = run_dir.with_suffix(".yaml")
+        with storage_errors(file):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(
+                yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False), encoding="utf-8"
+            )
+        command = ["train", file, "--out", run_dir]
+    # Several processes with several threads each would only stand in each other's way.
+    environment = os.environ if alone else {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    with storage_errors(run_dir), run_dir.with_suffix(".log").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "eapu_hil.cli", *command], stdout=log, stderr=log, env=environment
+        )
+
+
+def _judge(run_dir: Path, experiment: ExperimentConfig, code: int) -> Ended:
+    """What a process left behind. Training that diverged is a result; anything else that fails stops the batch."""
+    its = ended(run_dir, experiment)
+    if code == 0 and its is not None:
+        return its
+    lines = run_dir.with_suffix(".log").read_text(encoding="utf-8", errors="replace").splitlines()
+    error = next((line for line in reversed(lines) if "error:" in line), f"ended with code {code}")
+    error = error.partition("error: ")[2] or error
+    if "training diverged" not in error:
+        raise HilError(f"{run_dir}: {error} (see {run_dir.with_suffix('.log')})")
+    write_json(run_dir / FAILED, {"error": error})
+    return Ended(None, error)
