@@ -155,6 +155,11 @@ class _WeightLayer:
             raise RuntimeError(f"{self.name}: no backward pass yet")
         return self._gradients
 
+    @property
+    def vectors(self) -> int:
+        """Vectors of the last kept forward pass: how often each weight was used in it."""
+        return 0 if self._x is None else len(self._x)
+
     def _product(self, x: Float32Array, keep: bool) -> Float32Array:
         if keep:
             self._x = x

@@ -45,6 +45,7 @@ class LedgerCounts:
     pulses, writes, verify_reads, pulse_energy_j: per cell, shape (arrays, rows, columns). A write is a
         request that gave the cell at least one pulse. The energy, J, is that spent in the cell.
     vmm_vectors: products. vmm_dac_conversions, vmm_adc_conversions: conversions that they took.
+    vmm_cells: cells that took part in the products, each as often as it did.
     vmm_power_w, verify_power_w: sum over the products (verify reads) of the power in the cells; times the
         time of one product (read) this is an energy.
     pulse_line_v2: sum over the pulses of amplitude^2 + gate^2, V^2; times a line's capacitance this is the
@@ -62,6 +63,7 @@ class LedgerCounts:
     vmm_power_w: float
     verify_power_w: float
     pulse_line_v2: float
+    vmm_cells: int = 0
 
     def __sub__(self, before: LedgerCounts) -> LedgerCounts:
         """What happened since `before`."""
@@ -75,7 +77,9 @@ class LedgerCounts:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> LedgerCounts:
         """The inverse of `as_arrays`; other keys are left alone."""
-        values = {field.name: arrays[field.name] for field in fields(cls)}
+        # What was saved before `vmm_cells` was counted lacks it.
+        known = {"vmm_cells": np.zeros((), np.int64), **arrays}
+        values = {field.name: known[field.name] for field in fields(cls)}
         plain: dict[str, Any] = {
             name: value if value.ndim else value.item() for name, value in values.items()
         }
@@ -95,6 +99,8 @@ class ArrayLedger:
             for name, (dtype, first) in _CELL_FILES.items()
         }
         self._totals = _open_counter(directory / "totals.npy", _TOTALS, (1,), 0)
+        # In a file of its own, so that ledgers from before it was counted can still be opened.
+        self._vmm_cells = _open_counter(directory / "vmm_cells.npy", np.dtype(np.int64), (1,), 0)
 
     def record_pulses(self, pulses: Pulses) -> None:
         """Counts pulses that are about to be applied. A cell that was never read counts with no energy."""
@@ -139,6 +145,7 @@ class ArrayLedger:
         line_g_s = np.nansum(self._cells["g_last_s"], axis=1 if direction is Direction.FORWARD else 0)
         vectors = v_in_v.shape[0]
         self._totals["vmm_vectors"] += vectors
+        self._vmm_cells[0] += vectors * v_in_v.shape[1] * lines_out
         self._totals["vmm_dac_conversions"] += vectors * int(np.count_nonzero(v2))
         self._totals["vmm_adc_conversions"] += vectors * lines_out
         self._totals["vmm_power_w"] += float(v2 @ (line_g_s if lines_in is None else line_g_s[lines_in]))
@@ -155,18 +162,19 @@ class ArrayLedger:
     def snapshot(self) -> dict[str, NDArray[Any]]:
         """A copy of all counters, by name; scalars have shape ()."""
         totals = {name: self._totals[name][0] for name in _TOTALS.names or ()}
-        return {**{name: np.array(counter) for name, counter in self._cells.items()}, **totals}
+        cells = {name: np.array(counter) for name, counter in self._cells.items()}
+        return {**cells, **totals, "vmm_cells": self._vmm_cells[0]}
 
     def flush(self) -> None:
         """Returns when the counters are on the disk. Without it they survive the process, not a power cut."""
-        for counter in (*self._cells.values(), self._totals):
+        for counter in (*self._cells.values(), self._totals, self._vmm_cells):
             counter.flush()
 
     def close(self) -> None:
         """Flushes and gives the files free; the ledger is of no use afterwards."""
         self.flush()
         self._cells.clear()
-        del self._totals
+        del self._totals, self._vmm_cells
 
     def _remember(self, cells: Cells, g_s: FloatArray) -> None:
         known = np.isfinite(g_s)
@@ -184,7 +192,7 @@ class Ledger:
         """All counters now. The counts of a run: `after - before`."""
         parts = [array.snapshot() for array in self.arrays]
         stacked = {name: np.stack([part[name] for part in parts]) for name in parts[0]}
-        totals = {name: stacked[name].sum(axis=0) for name in _TOTALS.names or ()}
+        totals = {name: stacked[name].sum(axis=0) for name in (*(_TOTALS.names or ()), "vmm_cells")}
         return LedgerCounts.from_arrays({**stacked, **totals})
 
     def flush(self) -> None:

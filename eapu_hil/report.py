@@ -18,7 +18,14 @@ from eapu_hil.rundata import RunData, bench_text, gallery, number
 from eapu_hil.storage import storage_errors
 
 _EXAMPLES_MAX = 4
-_ENERGY_PARTS = {"pulse": "pulses", "verify": "verify reads", "vmm": "products", "adc": "ADC", "dac": "DAC"}
+_ENERGY_PARTS = {
+    "pulse": "pulses",
+    "verify": "verify reads",
+    "vmm": "products",
+    "adc": "ADC",
+    "dac": "DAC",
+    "tia": "amplifiers",
+}
 _COUNTED = {"pulses_total": "pulses", "verify_reads_total": "verify reads", "vmm_total": "products"}
 
 
@@ -159,8 +166,9 @@ def _array(run: RunData) -> list[Section]:
         text = f"As read from the arrays {' and '.join(filter(None, moments))}.{drawn}"
         sections.append(Section("Conductance", text, "conductance.png"))
     if run.writes.size:
-        error = run.writes["after_s"].astype(np.float64) - run.writes["target_s"]
-        figures.draw_write_error(folder / "write_error.png", error, run.writes["status"] == CellStatus.OK)
+        verified = run.writes[np.isfinite(run.writes["after_s"])]
+        error = verified["after_s"].astype(np.float64) - verified["target_s"]
+        figures.draw_write_error(folder / "write_error.png", error, verified["status"] == CellStatus.OK)
         text = "Where write-verify left the cells, by its last reading; relaxation and drift come on top."
         sections.append(Section("Write error", text, "write_error.png", [_status_table(run.writes)]))
     if wear:
@@ -191,6 +199,7 @@ def _energy(run: RunData) -> list[Section]:
     rows = [
         [text, with_prefix(energy[name], "J"), share(energy[name] / total)]
         for name, text in _ENERGY_PARTS.items()
+        if name in energy
     ]
     rows.append(["total", with_prefix(total, "J"), ""])
     counted = [[text, count(run.summary[key])] for key, text in _COUNTED.items() if key in run.summary]
@@ -203,7 +212,7 @@ def _energy(run: RunData) -> list[Section]:
 
 def _assumption(key: str, value: float) -> list[str]:
     name, _, unit = key.rpartition("_")
-    return [f"assumed: {name.replace('_', ' ')}", with_prefix(value, {"j": "J", "f": "F"}.get(unit, unit))]
+    return [f"assumed: {name.replace('_', ' ')}", with_prefix(value, {"s": "s"}.get(unit, unit.upper()))]
 
 
 def _what_was_run(run: RunData) -> Section:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_hil.config import ExperimentConfig
-from eapu_hil.energy import EnergyModel, energy_j, writes_per_cell
+from eapu_hil.energy import CORNERS, EnergyModel, energy_j, pulses_per_cell, split_j, writes_per_cell
 from eapu_hil.ledger import LedgerCounts
 from eapu_hil.model import Model
 from eapu_hil.runs import read_metrics, read_writes
@@ -25,8 +25,11 @@ _OF_THE_BENCH = (
     "verify_reads_total",
     "vmm_total",
     "writes_per_cell",
+    "pulses_per_cell",
     "pulses_per_cell_max",
     "energy_j",
+    "energy_range_j",
+    "vmm_cells_total",
     "energy_assumptions",
 )
 
@@ -77,6 +80,7 @@ def summarize(
         "weights": sum(int(np.prod(layer.weights.shape)) for layer in model.network.weighted),
         "metric": _metric(task.metric_name, read_metrics(run_dir, "evaluation")),
         **_update_ratios(steps),
+        "products_per_weight": _mean_reuse(steps),
         "bench_time_s": ending.clock_s - origin.clock_s,
         "wall_s": ending.wall_s,
     }
@@ -93,8 +97,11 @@ def summarize(
         "verify_reads_total": int(counts.verify_reads.sum()),
         "vmm_total": int(counts.vmm_vectors),
         "writes_per_cell": writes_per_cell(counts, used),
+        "pulses_per_cell": pulses_per_cell(counts, used),
         "pulses_per_cell_max": int(counts.pulses.max()),
         "energy_j": energy_j(counts, assumptions),
+        "energy_range_j": {corner: vars(split_j(counts, EnergyModel.corner(corner))) for corner in CORNERS},
+        "vmm_cells_total": int(counts.vmm_cells),
         "energy_assumptions": vars(assumptions),
     }
 
@@ -114,6 +121,12 @@ def _metric(name: str, evaluations: list[dict[str, Any]]) -> dict[str, Any]:
         "ssim": chosen[-1]["ssim"] if chosen else None,
         "items": chosen[-1]["items"] if chosen else [],
     }
+
+
+def _mean_reuse(steps: list[dict[str, Any]]) -> float | None:
+    """Forward products that the mean weight took part in, in the mean step."""
+    known = [line["products_per_weight"] for line in steps if line.get("products_per_weight") is not None]
+    return float(np.mean(known)) if known else None
 
 
 def _update_ratios(steps: list[dict[str, Any]]) -> dict[str, float | None]:

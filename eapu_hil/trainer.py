@@ -255,12 +255,19 @@ class _Trainer:
             "step": step,
             "loss": loss,
             "lr": lr,
+            "products_per_weight": self._reuse(),
             **self._counted(applied),
             "clock_s": self._clock_s,
             "wall_s": time.perf_counter() - started_s,
         }
         self._store.append_metrics("step", metrics)
         progress.on_step(step, metrics)
+
+    def _reuse(self) -> float:
+        """Forward products that the mean weight took part in."""
+        layers = self._network.weighted
+        sizes = np.array([layer.weights.shape[0] * layer.weights.shape[1] for layer in layers])
+        return float(np.array([layer.vectors for layer in layers]) @ sizes / sizes.sum())
 
     def _refresh(self, step: int) -> None:
         applied = self._model.refresh(step)

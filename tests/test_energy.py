@@ -5,7 +5,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eapu_hil.energy import EnergyModel, energy_j, writes_per_cell
+from eapu_hil.energy import (
+    ASSUMPTIONS,
+    CORNERS,
+    EnergyModel,
+    digital_j,
+    energy_j,
+    gpu_j,
+    split_j,
+    writes_per_cell,
+)
 from eapu_hil.ledger import LedgerCounts
 
 SHAPE = (2, 10, 50)
@@ -33,7 +42,12 @@ def test_each_count_is_multiplied_with_its_assumption() -> None:
     energy = np.zeros(SHAPE)
     energy[1, 2, 3] = 7e-9
     model = EnergyModel(
-        adc_j=2e-12, dac_j=3e-12, line_capacitance_f=1e-12, product_time_s=1e-7, read_time_s=2e-6
+        adc_j=2e-12,
+        dac_j=3e-12,
+        tia_w=5e-6,
+        line_capacitance_f=1e-12,
+        product_time_s=1e-7,
+        read_time_s=2e-6,
     )
     run = counts(
         verify_reads=reads,
@@ -52,8 +66,27 @@ def test_each_count_is_multiplied_with_its_assumption() -> None:
         "vmm": 4e-8,
         "adc": (50 + 20) * 2e-12,
         "dac": (100 + 20) * 3e-12,
+        "tia": (50 * 1e-7 + 20 * 2e-6) * 5e-6,
     }
     assert found == pytest.approx({**expected, "total": sum(expected.values())})
+    split = split_j(run, model)
+    assert split.total == pytest.approx(found["total"])
+    assert split.products == pytest.approx(4e-8 + 50 * 2e-12 + 100 * 3e-12 + 50 * 1e-7 * 5e-6)
+
+
+def test_corners_are_ordered_and_every_parameter_has_a_source() -> None:
+    low, typical, high = (vars(EnergyModel.corner(corner)) for corner in CORNERS)
+    assert typical == vars(EnergyModel())
+    for name, value in typical.items():
+        assert low[name] <= value <= high[name]
+        assert ASSUMPTIONS[name].source
+
+
+def test_digital_and_gpu_grow_with_weights_steps_and_reuse() -> None:
+    model = EnergyModel(optimizer_j=90e-12, gradient_mac_j=4.6e-12)
+    assert digital_j(1000, 10, 32.0, model) == pytest.approx(1000 * 10 * (90e-12 + 32 * 4.6e-12))
+    # A million weights, one product each, at 20.5 pJ an operation.
+    assert gpu_j(10**6, 1, 1.0, 20.5e-12) == pytest.approx(6e6 * 20.5e-12)
 
 
 def test_one_read_of_50_us_at_0_2_v_for_1_us_is_2_pj() -> None:

@@ -83,7 +83,7 @@ def test_every_key_is_there_with_its_type(run: Callable[[str], Path], rule: str)
     assert summary["backend"] == "twin"
     assert {key: type(summary[key]) for key in OF_THE_BENCH} == OF_THE_BENCH
     assert set(summary["writes_per_cell"]) == {"mean", "p50", "p999", "max"}
-    assert set(summary["energy_j"]) == {"pulse", "verify", "vmm", "adc", "dac", "total"}
+    assert set(summary["energy_j"]) == {"pulse", "verify", "vmm", "adc", "dac", "tia", "total"}
 
 
 def test_the_energy_adds_up_and_every_part_has_its_share(run: Callable[[str], Path]) -> None:
