@@ -22,7 +22,6 @@ _SOURCE_METERS = {
     "2600b": "Keithley 2636B",
     "b2900": "Keysight B2902B",
 }
-ALL_RULES = "digital,bp,eapu,eapu_residual"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,10 +80,7 @@ def make_parser() -> ArgumentParser:
     apply.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="image file")
     apply.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the results go")
 
-    compare = add("compare", commands.compare, "the same experiment under several rules")
-    compare.add_argument("experiment", help="path of an experiment file, or the name of a packaged one")
-    compare.add_argument("--rules", default=ALL_RULES, metavar="A,B,...", help="default: %(default)s")
-    _run_options(compare)
+    _add_compare(add)
 
     report = add("report", commands.report, "figures and an HTML page of a run or a comparison")
     report.add_argument("run", type=Path, metavar="RUN|COMPARISON", help="directory of a run or a comparison")
@@ -166,6 +162,22 @@ class _Adder:
         parser.add_argument("--json", action="store_true", help="print one JSON object last on stdout")
         parser.set_defaults(command=command)
         return parser
+
+
+def _add_compare(add: _Adder) -> None:
+    compare = add("compare", commands.compare, "the same experiment under several rules")
+    compare.add_argument(
+        "experiment",
+        help="path of an experiment file, or the name of a packaged one; `table`: every rule on every task",
+    )
+    compare.add_argument(
+        "--rules", metavar="A,B,...", help=f"default: {commands.ALL_RULES}; of the table: all of its plan"
+    )
+    compare.add_argument("--quick", action="store_true", help="of the table: one task, one seed, short")
+    compare.add_argument(
+        "--jobs", type=int, metavar="N", help="of the table: runs at a time; default: as many as cores"
+    )
+    _run_options(compare)
 
 
 def _add_calibration(found: Any, add: _Adder) -> None:

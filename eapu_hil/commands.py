@@ -17,6 +17,8 @@ from eapu_hil.runs import read_start
 from eapu_hil.storage import storage_errors
 from eapu_hil.terminal import Terminal, TrainingBar
 
+ALL_RULES = "digital,bp,eapu,eapu_residual"  # of `compare EXPERIMENT` without --rules
+
 # The trainer, the tasks and the drawing are imported by the commands that need them: `eapu-hil --help` and the
 # commands for a bench work without the packages that only training needs.
 
@@ -94,13 +96,20 @@ def apply(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
 def compare(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     """The same experiment under several rules."""
+    if args.experiment == "table":
+        from eapu_hil.table_commands import compare_table
+
+        return compare_table(args, terminal)
+    if args.quick or args.jobs is not None:
+        raise ConfigError("--quick and --jobs: only for `compare table`")
     from eapu_hil import compare as comparing
 
+    args.rules = args.rules or ALL_RULES
     rules = [name.strip() for name in args.rules.split(",")]
     experiments = comparing.with_rules(load_experiment(args.experiment, args), rules)
     name = next(iter(experiments.values())).name
     directory = _new_place(args, f"{name}-compare")
-    with _stop_hint(f"the same command with --out {directory} goes on", directory, terminal):
+    with terminal.stop_hint(f"the same command with --out {directory} goes on", directory):
         comparison = comparing.compare(experiments, directory, lambda rule: TrainingBar(terminal, rule))
     rows = []
     for rule, summary in comparison["rules"].items():
@@ -119,9 +128,14 @@ def report(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     """Figures and report.html of a run or a comparison."""
     from eapu_hil.comparison_report import write_comparison_report
     from eapu_hil.report import write_report
+    from eapu_hil.table_report import write_table_report
 
-    is_comparison = (args.run / "comparison.json").exists()
-    page = write_comparison_report(args.run) if is_comparison else write_report(args.run)
+    if (args.run / "table.json").exists():
+        page = write_table_report(args.run)
+    elif (args.run / "comparison.json").exists():
+        page = write_comparison_report(args.run)
+    else:
+        page = write_report(args.run)
     terminal.say(f"report: {page}")
     return {"report": page}
 
@@ -146,18 +160,8 @@ def _train(experiment: ExperimentConfig, run_dir: Path, terminal: Terminal) -> d
 
 @contextmanager
 def _resumable(run_dir: Path, terminal: Terminal) -> Iterator[None]:
-    with _stop_hint(f"eapu-hil resume {run_dir} goes on", run_dir, terminal):
+    with terminal.stop_hint(f"eapu-hil resume {run_dir} goes on", run_dir):
         yield
-
-
-@contextmanager
-def _stop_hint(hint: str, directory: Path, terminal: Terminal) -> Iterator[None]:
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit):
-        text = hint if directory.exists() else "nothing was written, nothing is left behind"
-        terminal.errors.print(f"eapu-hil: stopped; {text}", soft_wrap=True, markup=False)
-        raise
 
 
 def _say_summary(summary: Mapping[str, Any], terminal: Terminal) -> None:

@@ -74,9 +74,9 @@ ASSUMPTIONS: dict[str, Assumption] = {
         90e-12,
         2.6e-9,
         "J",
-        f"optimizer and rule, one weight and step. low: some ten float operations of 0.9-3.7 pJ ({_HOROWITZ}); typical: "
-        "and two moments read and written in a small SRAM, 10 pJ for 64 bits (same source); high: in DRAM, 640 pJ for "
-        "32 bits (same source, from memory)",
+        f"optimizer and rule, one weight and step. low: some ten float operations of 0.9-3.7 pJ ({_HOROWITZ}); "
+        "typical: and two moments read and written in a small SRAM, 10 pJ for 64 bits (same source); high: in DRAM, "
+        "640 pJ for 32 bits (same source, from memory)",
     ),
     "gradient_mac_j": Assumption(
         0.23e-12,

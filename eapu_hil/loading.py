@@ -88,11 +88,16 @@ def load_model(
     kind: `benches`, `experiments`, `recipes`, `presets` or `plans`: where packaged names are looked up.
     Raises ConfigError.
     """
-    parsed = dict(overrides) if isinstance(overrides, Mapping) else dict(map(_parse_override, overrides))
+    parsed = dict(overrides) if isinstance(overrides, Mapping) else parse_overrides(overrides)
     origin, data = _read(source, kind, Path.cwd())
     if isinstance(overrides, Mapping):
         origin = replace(origin, changes="overrides")
     return _build(model, origin, data, parsed)
+
+
+def parse_overrides(texts: Sequence[str]) -> Data:
+    """`key.path=value` texts (`--set`) as values by dotted key. Raises ConfigError."""
+    return dict(map(_parse_override, texts))
 
 
 def packaged_names(kind: str) -> list[str]:

@@ -12,13 +12,14 @@ rules:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from eapu_hil.config import ExperimentConfig, load_model
+from eapu_hil.hal import ConfigError
 from eapu_hil.loading import FileModel
 
 Overrides = dict[str, Any]
@@ -27,15 +28,23 @@ Overrides = dict[str, Any]
 class TaskPlan(FileModel):
     """One task of the table.
 
-    experiment: path or packaged name. set: changes to it, for all rules. seeds: one run of each rule for each.
+    experiment: path or packaged name. set: changes to it, for all rules; set_last: those that come after the
+        rule's. seeds: one run of each rule for each.
     curve_seed: of the further points of the curves; None: this task has no curves.
+    rules: which of the plan's rules it is done with; None: all.
+    parameters_of: the task whose chosen parameters it takes; None: its own.
+    quick_steps: steps of a run of the quick table; None: it has no such run.
     search_steps, search_seed: of the runs that the parameters were chosen with.
     """
 
     experiment: str
     set: Overrides = Field(default_factory=dict)
+    set_last: Overrides = Field(default_factory=dict)
     seeds: list[NonNegativeInt] = Field(min_length=1)
     curve_seed: NonNegativeInt | None = None
+    rules: list[str] | None = None
+    parameters_of: str | None = None
+    quick_steps: PositiveInt | None = None
     search_steps: PositiveInt | None = None
     search_seed: NonNegativeInt = 100
 
@@ -56,6 +65,49 @@ class TablePlan(FileModel):
     tasks: dict[str, TaskPlan] = Field(min_length=1)
     rules: dict[str, RulePlan] = Field(min_length=1)
 
+    @model_validator(mode="after")
+    def _names_exist(self) -> TablePlan:
+        for task, its in self.tasks.items():
+            for key, names, known in (
+                ("rules", its.rules or [], self.rules),
+                ("parameters_of", [its.parameters_of] if its.parameters_of else [], self.tasks),
+            ):
+                for name in names:
+                    if name not in known:
+                        raise ValueError(
+                            f"tasks.{task}.{key}: unknown {name!r}; allowed are {', '.join(known)}"
+                        )
+        return self
+
+    def rules_of(self, task: str) -> list[str]:
+        """Which rules `task` is done with, in the order of the plan."""
+        only = self.tasks[task].rules
+        return [name for name in self.rules if only is None or name in only]
+
+    def quick(self) -> TablePlan:
+        """The tasks that have `quick_steps`, so short, with their first seed and without curves."""
+        tasks = {
+            name: its.model_copy(
+                update={
+                    "set": {**its.set, "steps": its.quick_steps, "evaluate_every": its.quick_steps},
+                    "seeds": its.seeds[:1],
+                    "curve_seed": None,
+                }
+            )
+            for name, its in self.tasks.items()
+            if its.quick_steps is not None
+        }
+        return self.model_copy(update={"tasks": tasks})
+
+    def with_rules(self, names: Sequence[str]) -> TablePlan:
+        """The same with some of the rules only. Raises ConfigError for unknown ones."""
+        for name in names:
+            if name not in self.rules:
+                raise ConfigError(f"--rules: {name!r}: not in the plan; allowed are {', '.join(self.rules)}")
+        return self.model_copy(
+            update={"rules": {name: self.rules[name] for name in self.rules if name in names}}
+        )
+
 
 @dataclass(frozen=True)
 class PlannedRun:
@@ -72,37 +124,50 @@ class PlannedRun:
         return f"{self.task}/{self.rule}/point{self.point}_seed{self.experiment.seed}"
 
 
-def planned_runs(plan: TablePlan, common: Overrides) -> list[PlannedRun]:
+def planned_runs(
+    plan: TablePlan, bench: str | None = None, common: Overrides | None = None
+) -> list[PlannedRun]:
     """Every run of the table, those with the chosen parameters first; seed by seed, so that a part is a whole table.
 
-    common: changes to all experiments, from the command line. Raises ConfigError.
+    bench: path or packaged name, in place of the experiments'. common: changes to all of them. Raises ConfigError.
     """
     runs = [
-        _planned(plan, common, task, rule, 0, seed)
+        _planned(plan, bench, common or {}, task, rule, 0, seed)
         for task, its in plan.tasks.items()
         for seed in its.seeds
-        for rule in plan.rules
+        for rule in plan.rules_of(task)
     ]
     curves = [
-        _planned(plan, common, task, rule, point, its.curve_seed)
+        _planned(plan, bench, common or {}, task, rule, point, its.curve_seed)
         for task, its in plan.tasks.items()
         if its.curve_seed is not None
-        for rule in plan.rules
+        for rule in plan.rules_of(task)
         for point in range(1, len(plan.rules[rule].curve) + 1)
     ]
     return runs + curves
 
 
-def _planned(plan: TablePlan, common: Overrides, task: str, rule: str, point: int, seed: int) -> PlannedRun:
+def _planned(
+    plan: TablePlan, bench: str | None, common: Overrides, task: str, rule: str, point: int, seed: int
+) -> PlannedRun:
     its = plan.rules[rule]
     own = its.curve[point - 1] if point else {}
-    changes = {**its.chosen.get(task, {}), **own, "seed": seed, **common}
-    return PlannedRun(task, rule, point, experiment_of(plan, task, rule, changes))
+    chosen = its.chosen.get(plan.tasks[task].parameters_of or task, {})
+    changes = {**chosen, **own, "seed": seed, **common}
+    return PlannedRun(task, rule, point, experiment_of(plan, task, rule, changes, bench))
 
 
-def experiment_of(plan: TablePlan, task: str, rule: str, changes: Mapping[str, Any]) -> ExperimentConfig:
+def experiment_of(
+    plan: TablePlan, task: str, rule: str, changes: Mapping[str, Any], bench: str | None = None
+) -> ExperimentConfig:
     """The experiment of `task` under `rule` with `changes` by dotted key. Raises ConfigError."""
     of_task, of_rule = plan.tasks[task], plan.rules[rule]
-    base = load_model(ExperimentConfig, of_task.experiment, {**of_task.set, **of_rule.set}, "experiments")
+    other = {} if bench is None else {"bench": bench}
+    base = load_model(
+        ExperimentConfig,
+        of_task.experiment,
+        {**other, **of_task.set, **of_rule.set, **of_task.set_last},
+        "experiments",
+    )
     named = {**changes, "name": f"{task} {rule}"}
     return load_model(ExperimentConfig, base.model_dump(mode="json"), named, "experiments")

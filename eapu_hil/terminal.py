@@ -7,6 +7,8 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from rich.console import Console
@@ -55,6 +57,16 @@ class Terminal:
             sys.stdout.write(json.dumps(plain(content), allow_nan=False) + "\n")
             sys.stdout.flush()
 
+    @contextmanager
+    def stop_hint(self, hint: str, directory: Path) -> Iterator[None]:
+        """Says how to go on when Ctrl-C or SIGTERM ends what is done in `directory`."""
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit):
+            text = hint if directory.exists() else "nothing was written, nothing is left behind"
+            self.errors.print(f"eapu-hil: stopped; {text}", soft_wrap=True, markup=False)
+            raise
+
     def log_to_stderr(self) -> None:
         """Shows the project's log records; above a running progress bar where there is one."""
         handler = _ConsoleHandler(self.errors)
@@ -99,6 +111,40 @@ def measurement_bars(terminal: Terminal) -> Iterator[Callable[[str], Callable[[f
             return tell
 
         yield begin
+
+
+class BatchBar:
+    """Progress of many runs: a bar on a terminal, one line a run where stderr is a file."""
+
+    def __init__(self, terminal: Terminal, label: str, total: int) -> None:
+        self._console, self._total, self._done = terminal.errors, total, 0
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[last]}"),
+            TimeRemainingColumn(compact=True),
+            console=self._console,
+            disable=not self._console.is_terminal,
+            expand=True,
+        )
+        self._task = self._bar.add_task(label, total=total, last="")
+
+    def ended(self, name: str, result: str) -> None:
+        """One more run has ended."""
+        self._done += 1
+        self._bar.update(self._task, completed=self._done, last=f"{name}: {result}")
+        if not self._console.is_terminal:
+            self._console.print(f"{self._done}/{self._total}  {name}: {result}", soft_wrap=True, markup=False)
+
+    def __enter__(self) -> BatchBar:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
 
 
 class TrainingBar:

@@ -1,7 +1,7 @@
 """AGAD: as chopped Tiki-Taka, but with what a row held under the other sign as its reference.
 
     when the sign c of a row flips: d = mean of its readings since the last flip - mean of those before it
-    H[row] += a c d, where |d| is more than `significance` standard errors
+    H[row] += a c d, where |d| is at least `significance` standard errors
 
 The mean under the other sign stands for whatever the cells of A rest at, so that slow offsets do not reach the weights.
 Otherwise as `c_ttv2`. Rasch, Carta, Fagbohungbe, Gokmen, Nat. Commun. 15 (2024), doi 10.1038/s41467-024-51221-z.
@@ -24,7 +24,7 @@ from eapu_hil.rules.tiki_taka_v2 import TransferConfig
 
 class AgadConfig(TransferConfig):
     """flip: probability that a row's sign flips after it was read. significance: of a difference, in standard
-    errors.
+    errors; 0 takes all.
     """
 
     name: Literal["agad"] = "agad"
@@ -73,13 +73,19 @@ class Agad(CTtv2):
         return collected[rows]
 
     def _difference(self, rows: IntArray) -> FloatArray:
-        """Mean now less mean before, (rows, n_out), 0 where it may be chance."""
-        means, variances = [], []
-        for number, total, squares in (self._now[:, rows], self._before[:, rows]):
-            mean = total / number
-            means.append(mean)
-            # One reading tells nothing of its spread: such a difference counts as significant.
-            variances.append(np.maximum(squares / number - mean**2, 0.0) / np.maximum(number - 1, 1))
-        difference: FloatArray = means[0] - means[1]
-        error = np.sqrt(variances[0] + variances[1])
+        """Mean now less mean before, (rows, n_out), 0 where it may be chance. Single readings may always be."""
+        mean_now, variance_now = _mean(self._now[:, rows])
+        mean_before, variance_before = _mean(self._before[:, rows])
+        difference: FloatArray = mean_now - mean_before
+        if self._significance == 0:
+            return difference
+        error = np.sqrt(variance_now + variance_before)
         return np.where(np.abs(difference) >= self._significance * error, difference, 0.0)
+
+
+def _mean(sums: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The mean of some readings and its variance, from their number, sum and sum of squares."""
+    number, total, squares = sums
+    mean = total / number
+    spread = np.maximum(squares / number - mean**2, 0.0)
+    return mean, np.where(number > 1, spread / np.maximum(number - 1, 1), np.inf)

@@ -1,0 +1,165 @@
+"""The table: every planned run, and what they came to, in table.json and table.csv."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eapu_hil.batch import Ended, run_all
+from eapu_hil.hal import ConfigError, HilError
+from eapu_hil.storage import read_json, storage_errors, write_aside, write_json
+from eapu_hil.table_plan import PlannedRun
+
+RUNS = "runs"  # below the table's directory
+
+# Column of table.csv and key of table.json: where it stands in a run's summary.
+_COLUMNS: dict[str, tuple[str, ...]] = {
+    "metric": ("metric", "final"),
+    "update_ratio": ("update_ratio_mean",),
+    "update_ratio_last": ("update_ratio_last",),
+    "writes": ("writes_total",),
+    "pulses": ("pulses_total",),
+    "pulses_mean_cell": ("pulses_per_cell", "mean"),
+    "pulses_p999_cell": ("pulses_per_cell", "p999"),
+    "pulses_hottest_cell": ("pulses_per_cell", "max"),
+    "cells": ("cells",),
+    "cell_products": ("vmm_cells_total",),
+    "write_j_low": ("energy_range_j", "low", "writes"),
+    "write_j_typical": ("energy_range_j", "typical", "writes"),
+    "write_j_high": ("energy_range_j", "high", "writes"),
+    "product_j_low": ("energy_range_j", "low", "products"),
+    "product_j_typical": ("energy_range_j", "typical", "products"),
+    "product_j_high": ("energy_range_j", "high", "products"),
+    "bench_time_s": ("bench_time_s",),
+    "wall_s": ("wall_s",),
+    "weights": ("weights",),
+    "steps": ("steps",),
+    "products_per_weight": ("products_per_weight",),
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the table. point: 0 for the chosen parameters. values: by column, None where the run has none."""
+
+    task: str
+    rule: str
+    point: int
+    seed: int
+    values: dict[str, float | None]
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and standard deviation over the seeds; None with a single one."""
+
+    mean: float
+    sd: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Results:
+    """All runs of a table that have ended. tasks, rules: in the order of the plan; of rules what each is."""
+
+    tasks: dict[str, str]  # name -> name of its metric
+    rules: dict[str, str]
+    runs: list[Run]
+
+    def at(self, task: str, rule: str, point: int = 0) -> list[Run]:
+        """The runs of one line and point, seed by seed."""
+        return [run for run in self.runs if (run.task, run.rule, run.point) == (task, rule, point)]
+
+    def spread(self, task: str, rule: str, column: str, point: int = 0) -> Spread | None:
+        """Over the runs that have this value; None if there is none."""
+        values = [run.values.get(column) for run in self.at(task, rule, point)]
+        known = np.array([value for value in values if value is not None])
+        if known.size == 0:
+            return None
+        sd = float(known.std(ddof=1)) if known.size > 1 else None
+        return Spread(float(known.mean()), sd, int(known.size))
+
+    def paired(self, task: str, first: str, second: str, column: str) -> list[tuple[float, float]]:
+        """The values of two rules with the same seeds, where both have one."""
+        others = {run.seed: run.values.get(column) for run in self.at(task, second)}
+        pairs = [(run.values.get(column), others.get(run.seed)) for run in self.at(task, first)]
+        return [(one, other) for one, other in pairs if one is not None and other is not None]
+
+
+def make_table(
+    planned: Sequence[PlannedRun],
+    texts: Mapping[str, str],
+    directory: Path,
+    jobs: int,
+    progress: Callable[[str, Ended], None],
+) -> Results:
+    """Trains what has not been trained yet and writes table.json and table.csv. texts: what each rule is.
+
+    Raises ConfigError when `directory` holds something else.
+    """
+    _require_table(directory)
+    ended = run_all({run.name: run.experiment for run in planned}, directory / RUNS, jobs, progress)
+    runs = [_extract(run, ended[run.name]) for run in planned]
+    metrics = {run.task: _metric_of(run, ended[run.name]) for run in planned if ended[run.name].summary}
+    tasks = {run.task: metrics.get(run.task, "") for run in planned}
+    rules = {rule: text for rule, text in texts.items() if any(run.rule == rule for run in planned)}
+    results = Results(tasks, rules, runs)
+    write_json(
+        directory / "table.json", {"tasks": tasks, "rules": rules, "runs": [vars(run) for run in runs]}
+    )
+    _write_csv(directory / "table.csv", runs)
+    return results
+
+
+def read_results(directory: Path) -> Results:
+    """What `make_table` wrote. Raises ConfigError when there is none."""
+    content = read_json(directory / "table.json")
+    if content is None:
+        raise ConfigError(f"{directory}: holds no table.json")
+    return Results(content["tasks"], content["rules"], [Run(**run) for run in content["runs"]])
+
+
+def _require_table(directory: Path) -> None:
+    if not directory.exists():
+        return
+    if not directory.is_dir() or (any(directory.iterdir()) and not (directory / RUNS).is_dir()):
+        raise ConfigError(f"{directory}: already exists and is no table; name a new directory with --out")
+
+
+def _extract(run: PlannedRun, ended: Ended) -> Run:
+    values = {column: _value(ended.summary, path) for column, path in _COLUMNS.items()}
+    if run.experiment.rule.name == "digital":
+        # Every weight changes in every step, but nothing is written.
+        values["update_ratio"] = values["update_ratio_last"] = None
+    return Run(run.task, run.rule, run.point, run.experiment.seed, values, ended.error)
+
+
+def _value(summary: Mapping[str, Any] | None, path: Sequence[str]) -> float | None:
+    found: Any = summary
+    for key in path:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return float(found) if found is not None else None
+
+
+def _metric_of(run: PlannedRun, ended: Ended) -> str:
+    if ended.summary is None:
+        raise HilError(f"{run.name}: no summary")
+    return str(ended.summary["metric"]["name"])
+
+
+def _write_csv(path: Path, runs: Sequence[Run]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["task", "rule", "point", "seed", *_COLUMNS, "error"])
+    for run in runs:
+        cells = ["" if run.values[column] is None else repr(run.values[column]) for column in _COLUMNS]
+        writer.writerow([run.task, run.rule, run.point, run.seed, *cells, run.error])
+    with storage_errors(path):
+        write_aside(path, lambda file: file.write(text.getvalue().encode()))

@@ -1,0 +1,96 @@
+"""The figures of a table's report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eapu_hil.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILLION, new_figure
+
+# One colour a family of rules, so that twenty curves can be told apart: EaPU blue, its deterministic relatives
+# green, others # with verify red, without verify orange, two matrices purple, mapped from the host sky.
+_FAMILIES = {
+    BLUE: ("eapu", "eapu_fixed", "eapu_tight"),
+    GREEN: ("eapu_residual", "eapu_deterministic", "threshold_accumulate"),
+    VERMILLION: ("bp", "dead_zone"),
+    ORANGE: (
+        "bp_open_loop",
+        "two_pulse",
+        "manhattan",
+        "stellar",
+        "mixed_precision",
+        "stochastic_sparse_momentum",
+    ),
+    PURPLE: ("tiki_taka_v2", "c_ttv2", "agad"),
+    SKY: ("offline_then_map", "hybrid"),
+}
+_MARKERS = "osD^v<"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One setting of a rule. chosen: the one of the table."""
+
+    pulses: float
+    quality: float
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class RuleCurve:
+    """The settings of one rule, by pulses."""
+
+    rule: str
+    points: list[Point]
+
+
+def draw_quality(path: Path, curves: Sequence[RuleCurve], title: str, digital: float | None) -> None:
+    """Quality over pulses, one curve a rule; digital: a dashed line."""
+    with new_figure(path, 5.2) as figure:
+        axes = figure.subplots()
+        for curve in curves:
+            colour, marker = _look(curve.rule)
+            x, y = [p.pulses for p in curve.points], [p.quality for p in curve.points]
+            axes.plot(x, y, color=colour, linewidth=1.2, marker=marker, markersize=4, label=curve.rule,
+                      markerfacecolor="white")  # fmt: skip
+            for point in curve.points:
+                if point.chosen:
+                    axes.plot(point.pulses, point.quality, color=colour, marker=marker, markersize=6)
+        if digital is not None:
+            axes.axhline(digital, color=GREY, linestyle=(0, (4, 3)), linewidth=1)
+        axes.set_xscale("log")
+        # What fails altogether would take the room of all others.
+        best = max((p.quality for c in curves for p in c.points), default=1.0)
+        span = np.percentile([best - p.quality for c in curves for p in c.points], 75)
+        axes.set_ylim(
+            best - 2.2 * max(float(span), 1e-3), max(best, digital or best) + 0.15 * max(float(span), 1e-3)
+        )
+        axes.set_title(title)
+        axes.set_xlabel("pulses of the run", color=GREY)
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.02), handlelength=1.6)
+
+
+def draw_ratio(path: Path, reuse: NDArray[np.float64], curves: Mapping[str, NDArray[np.float64]]) -> None:
+    """Energy ratios over the reuse of a weight; dashed: what is claimed."""
+    with new_figure(path, 3.2) as figure:
+        axes = figure.subplots()
+        for (name, ratio), colour in zip(curves.items(), cycle((SKY, BLUE, INK, VERMILLION)), strict=False):
+            axes.plot(reuse, ratio, color=colour, label=name)
+        axes.axhline(50, color=GREY, linestyle=(0, (4, 3)), linewidth=1)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlabel("products per weight and step", color=GREY)
+        axes.set_title("Training energy, bp over eapu (dashed: 50)")
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.02), handlelength=1.6)
+
+
+def _look(rule: str) -> tuple[str, str]:
+    for colour, rules in _FAMILIES.items():
+        if rule in rules:
+            return colour, _MARKERS[rules.index(rule)]
+    return GREY, "o"
