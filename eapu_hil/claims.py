@@ -83,6 +83,19 @@ def largest_reuse(costly: Run, frugal: Run, corner: Corner, wanted: float = ENER
     return max(0.0, spare_j / ((product_a_j + product_b_j) / 2))
 
 
+def _full_arrays(run: Run, corner: Corner, lines: int = 128) -> float:
+    """What one weight takes for a product forward and backward, J, on square arrays without an idle line.
+
+    The power in the cells is this run's; converters and amplifiers are shared by all cells of their line.
+    """
+    value, model = _values(run), EnergyModel.corner(corner)
+    cell_j = (
+        value["product_cell_j"] / value["cell_products"] * model.product_time_s / EnergyModel().product_time_s
+    )
+    line_j = (model.adc_j + model.tia_w * model.product_time_s + model.dac_j) / lines
+    return 4 * (cell_j + line_j)
+
+
 def _update_ratio(results: Results) -> Claim:
     measured, holding = [], {}
     for task in results.tasks:
@@ -135,6 +148,14 @@ def _energy(results: Results) -> Claim:
             most = min(largest_reuse(*pair, corner) for pair in pairs)
             least = f"{most:.2g}" if most else "no reuse"
             measured.append(f"{task}, {corner} parameters: {shown}; at least 50 up to a reuse of {least}")
+            writing_j, product_j = energy_per_weight(pairs[0][0], corner)
+            full_j = _full_arrays(pairs[0][0], corner)
+            measured.append(
+                f"{task}, {corner}: a write takes {with_prefix(writing_j, 'J')}, {writing_j / product_j:.3g} "
+                f"times a product forward and backward of its weight, {writing_j / full_j:.3g} times with full "
+                "arrays of 128 x 128; 50 times less at a reuse of 128 takes more than "
+                f"{(ENERGY_CLAIM - 1) * FULLY_CONNECTED:.0f} times"
+            )
         digital = [min(energy_ratio(*pair, r, "typical", digital=True) for pair in pairs) for r in (1, 128)]
         measured.append(
             f"{task}, typical, with optimizer and gradients: {digital[0]:.3g} at 1, {digital[1]:.3g} at 128"

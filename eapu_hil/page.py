@@ -34,6 +34,16 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """A statement, what is to be said of it in a word or two, and the lines that show it; `note` comes last."""
+
+    statement: str
+    verdict: str
+    lines: list[str]
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Section:
     """A part of the page. `figure` is a file name in figures/; `details` are folded texts."""
 
@@ -42,6 +52,7 @@ class Section:
     figure: str = ""
     tables: list[Table] = field(default_factory=list)
     details: dict[str, str] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
 
 
 def render(

@@ -36,6 +36,7 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
     "product_j_low": ("energy_range_j", "low", "products"),
     "product_j_typical": ("energy_range_j", "typical", "products"),
     "product_j_high": ("energy_range_j", "high", "products"),
+    "product_cell_j": ("energy_j", "vmm"),
     "bench_time_s": ("bench_time_s",),
     "wall_s": ("wall_s",),
     "weights": ("weights",),

@@ -9,7 +9,7 @@ import numpy as np
 from eapu_hil.claims import REUSES, energy_ratio, judge
 from eapu_hil.energy import ASSUMPTIONS, CORNERS
 from eapu_hil.hal import ConfigError
-from eapu_hil.page import Section, Table, Tile, render
+from eapu_hil.page import Finding, Section, Table, Tile, render
 from eapu_hil.quantities import MISSING, count, duration, metric_style, share, with_prefix
 from eapu_hil.storage import storage_errors, write_json
 from eapu_hil.table import Results, Spread, read_results
@@ -51,34 +51,21 @@ def _tiles(results: Results) -> list[Tile]:
 
 
 def _claims(results: Results) -> Section:
-    tables = [
-        Table(
-            [[line] for line in [*claim.measured, f"Assumed: {claim.assumptions}"]],
-            [f"{claim.claim}: {claim.verdict}"],
-        )
+    findings = [
+        Finding(claim.claim, claim.verdict, claim.measured, f"Assumed: {claim.assumptions}")
         for claim in judge(results)
     ]
     text = (
-        "Each claim against what this table measured. Verdicts come from unrounded numbers, and from the worst "
-        "seed; \u00b1 is the standard deviation over the seeds."
+        "Each claim against what this table measured. Verdicts come from unrounded numbers, and from the worst seed; "
+        "\u00b1 is the standard deviation over the seeds."
     )
-    return Section("Claims", text, tables=tables)
+    return Section("Claims", text, findings=findings)
 
 
 def _task(results: Results, task: str) -> Section:
     style = metric_style(results.tasks[task])
-    head = [
-        "rule",
-        style.label,
-        "written a step",
-        "cell writes",
-        "pulses",
-        "99.9 % cell",
-        "hottest cell",
-        "energy, typical",
-        "low to high",
-        "bench time",
-    ]
+    head = ["rule", style.label, "written a step", "cell writes", "pulses", "99.9 % cell", "hottest"]
+    head += ["energy", "bench time"]
     rows = []
     for rule in results.rules:
         runs = results.at(task, rule)
@@ -88,11 +75,7 @@ def _task(results: Results, task: str) -> Section:
         failed = sum(1 for run in runs if run.error)
         name = f"{rule} ({failed} of {len(runs)} diverged)" if failed else rule
         joules = {corner: _joules(results, task, rule, corner) for corner in CORNERS}
-        span = (
-            f"{with_prefix(joules['low'], 'J')} to {with_prefix(joules['high'], 'J')}"
-            if joules["low"]
-            else MISSING
-        )
+        typical, low, high = (with_prefix(joules[corner], "J") for corner in ("typical", "low", "high"))
         rows.append(
             [
                 name,
@@ -102,8 +85,7 @@ def _task(results: Results, task: str) -> Section:
                 count(_mean(results.spread(task, rule, "pulses"))),
                 count(_mean(results.spread(task, rule, "pulses_p999_cell"))),
                 count(_mean(results.spread(task, rule, "pulses_hottest_cell"))),
-                with_prefix(joules["typical"], "J"),
-                span,
+                f"{typical} ({low} to {high})" if joules["typical"] else MISSING,
                 duration(_mean(results.spread(task, rule, "bench_time_s"))) if rule != "digital" else MISSING,
             ]
         )
@@ -197,16 +179,12 @@ def _rules(results: Results) -> Section:
 
 
 def _assumptions() -> Section:
-    rows = [
-        [
-            name.rpartition("_")[0].replace("_", " "),
-            *[with_prefix(v, a.unit) for v in (a.low, a.typical, a.high)],
-            a.source,
-        ]
-        for name, a in ASSUMPTIONS.items()
-    ]
-    head = ["parameter", "low", "typical", "high", "what and from where"]
-    return Section("Assumed energies", tables=[Table(rows, head)])
+    rows = []
+    for key, assumed in ASSUMPTIONS.items():
+        name, values = key.rpartition("_")[0].replace("_", " "), (assumed.low, assumed.typical, assumed.high)
+        rows.append([name, assumed.source, *(with_prefix(value, assumed.unit) for value in values)])
+    head = ["parameter", "what and from where", "low", "typical", "high"]
+    return Section("Assumed energies", tables=[Table(rows, head, text_columns=2)])
 
 
 def _joules(results: Results, task: str, rule: str, corner: str) -> float | None:

@@ -17,6 +17,7 @@ from eapu_hil.hal import Cells, CellStatus, Limits, Targets
 from eapu_hil.mapping import place
 from eapu_hil.pairs import ConductancePairs, Written
 from eapu_hil.recipe import Recipe
+from eapu_hil.rules.contract import GATE_OF_TARGET, MINUS, PLUS, PulseTrain
 
 SHAPES = {"first": (20, 6), "second": (12, 5)}
 R_WG = {"first": 0.5 / 39e-6, "second": 1.0 / 39e-6}
@@ -355,3 +356,49 @@ class TestAsked:
         assert bed.pairs.weights_of("first") == slice(0, 120)
         assert bed.pairs.weights_of("second") == slice(120, 180)
         assert bed.pairs.weight_count == 180
+
+
+class TestPulses:
+    def train(self, weights: list[int], sides: list[int], change_us: float) -> PulseTrain:
+        n = len(weights)
+        return PulseTrain(
+            index=np.array(weights),
+            side=np.array(sides),
+            polarity=np.ones(n, np.int64),
+            amplitude_v=np.full(n, 2.0),
+            gate_v=np.full(n, GATE_OF_TARGET),
+            width_s=np.full(n, 1e-7),
+            count=np.full(n, 2),
+            change_s=np.full(n, change_us * 1e-6),
+        )
+
+    def test_the_host_goes_on_with_what_it_expects(self, make: Make) -> None:
+        bed = make()
+        program_all(bed)
+        before = bed.pairs.matrix("first").ravel()[:2] / R_WG["first"]
+        written = bed.pairs.pulse(np.array([0, 1]), self.train([0, 1], [PLUS, MINUS], 2.0))
+        after = bed.pairs.matrix("first").ravel()[:2] / R_WG["first"]
+        np.testing.assert_allclose(after - before, [2e-6, -2e-6], atol=2e-9)
+        outcome = written[0].outcome
+        assert np.isnan(outcome.g_after_s).all()
+        assert outcome.pulses.tolist() == [2, 2]
+        assert outcome.reads.tolist() == [0, 0]
+
+    def test_they_are_on_record_before_they_are_sent(self, make: Make) -> None:
+        bed = make()
+        program_all(bed)
+        before = bed.bench.ledger.snapshot().pulses.sum()
+        seen: list[int] = []
+        bed.hooks.append(lambda _: seen.append(int(bed.bench.ledger.snapshot().pulses.sum() - before)))
+        bed.pairs.pulse(np.array([3]), self.train([3], [PLUS], 1.0))
+        assert seen == [0]
+        assert bed.bench.ledger.snapshot().pulses.sum() - before == 2
+
+    def test_bad_cells_are_left_out_and_the_window_bounds_what_is_expected(self, make: Make) -> None:
+        bed = make(bad=lambda bad: bad.fill(True))
+        weights = np.arange(COUNT)
+        train = self.train([*range(COUNT)], [PLUS] * COUNT, 100.0)
+        pulsed = sum(batch.weights.size for batch in bed.pairs.pulse(weights, train))
+        assert 0 < pulsed < COUNT
+        largest_s = max(bed.pairs.matrix(layer).max() / R_WG[layer] for layer in SHAPES)
+        assert largest_s <= bed.recipe.g_max_s

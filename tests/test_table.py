@@ -1,0 +1,247 @@
+"""The table: its plan, runs side by side, results, claims, report."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eapu_hil.batch import run_all
+from eapu_hil.claims import energy_per_weight, energy_ratio, judge, largest_reuse
+from eapu_hil.cli import main
+from eapu_hil.config import ExperimentConfig
+from eapu_hil.hal import ConfigError, HilError
+from eapu_hil.lifetime import EnduranceModel, runs_to_failure
+from eapu_hil.loading import load_model
+from eapu_hil.runs import read_start
+from eapu_hil.table import Results, Run, read_results
+from eapu_hil.table_plan import TablePlan, experiment_of, planned_runs
+from eapu_hil.table_report import write_table_report
+
+Make = Callable[..., ExperimentConfig]
+
+
+def some_run(rule: str, seed: int = 1, task: str = "digits", point: int = 0, **changes: float) -> Run:
+    """100 weights, 1000 steps, 10 products a weight and step; a write takes 1 nJ, a product of a cell 1 pJ."""
+    ratio = {"eapu": 1e-3, "bp": 1.0, "digital": 0.0}[rule]
+    writes = ratio * 100 * 1000
+    values: dict[str, float | None] = {
+        "metric": {"eapu": 0.95, "bp": 0.30, "digital": 0.97}[rule],
+        "update_ratio": ratio,
+        "update_ratio_last": ratio / 2,
+        "writes": writes,
+        "pulses": 3 * writes,
+        "pulses_mean_cell": 3 * writes / 200,
+        "pulses_p999_cell": 6 * writes / 200,
+        "pulses_hottest_cell": 9 * writes / 200,
+        "cells": 200,
+        "cell_products": 2 * 2 * 100 * 1000 * 10,
+        "product_cell_j": 0.1 * 4e6 * 1e-12,
+        "bench_time_s": 1.0,
+        "wall_s": 1.0,
+        "weights": 100,
+        "steps": 1000,
+        "products_per_weight": 10,
+    }
+    for corner, factor in (("low", 0.1), ("typical", 1.0), ("high", 10.0)):
+        values[f"write_j_{corner}"] = factor * writes * 1e-9
+        values[f"product_j_{corner}"] = factor * 4e6 * 1e-12
+    values |= changes
+    if rule == "digital":
+        values = {
+            key: value if key in ("metric", "weights", "steps", "wall_s") else None
+            for key, value in values.items()
+        }
+    return Run(task, rule, point, seed, values)
+
+
+def results(*runs: Run) -> Results:
+    return Results(
+        dict.fromkeys((run.task for run in runs), "accuracy"), {"digital": "", "bp": "", "eapu": ""}, [*runs]
+    )
+
+
+class TestPlan:
+    def test_the_packaged_plan_gives_every_rule_the_same_budget(self) -> None:
+        plan = load_model(TablePlan, "table", (), "tables")
+        assert {len(rule.search) for rule in plan.rules.values()} == {6}
+        assert len(plan.tasks["digits"].seeds) == 5
+        assert len(plan.tasks["denoise"].seeds) == len(plan.tasks["super_resolution"].seeds) == 3
+        # What was chosen is one of what was tried.
+        for rule in plan.rules.values():
+            assert all(chosen in rule.search for chosen in rule.chosen.values())
+
+    def test_every_run_of_the_packaged_plan_is_valid_and_has_its_own_place(self) -> None:
+        plan = load_model(TablePlan, "table", (), "tables")
+        runs = planned_runs(plan)
+        assert len({run.name for run in runs}) == len(runs)
+        first = next(run for run in runs if (run.task, run.rule) == ("digits", "eapu_fixed"))
+        assert first.experiment.rule.name == "eapu"
+        assert first.experiment.seed == 1
+        long = next(run for run in runs if (run.task, run.rule) == ("digits_long", "eapu"))
+        assert long.experiment.optimizer.lr == 3e-4
+
+    def test_quick_is_one_seed_and_short(self) -> None:
+        plan = load_model(TablePlan, "table", (), "tables")
+        runs = planned_runs(plan.quick())
+        assert {run.task for run in runs} == {"digits"}
+        assert {run.experiment.steps for run in runs} == {200}
+        assert len(runs) == len(plan.rules)
+
+    def test_unknown_names_are_refused(self) -> None:
+        task = {"experiment": "digits", "seeds": [1], "rules": ["magic"]}
+        with pytest.raises(ConfigError, match=r"rules: unknown 'magic'; allowed are bp"):
+            load_model(
+                TablePlan, {"tasks": {"a": task}, "rules": {"bp": {"text": "", "set": {}}}}, (), "tables"
+            )
+        with pytest.raises(ConfigError, match="'magic': not in the plan"):
+            load_model(TablePlan, "table", (), "tables").with_rules(["magic"])
+
+    def test_changes_reach_the_experiment_in_order(self) -> None:
+        plan = load_model(TablePlan, "table", (), "tables")
+        made = experiment_of(
+            plan, "digits", "eapu", {"optimizer.lr": 0.5, "seed": 9, "steps": 3}, bench="ideal"
+        )
+        assert (made.optimizer.lr, made.seed, made.steps) == (0.5, 9, 3)
+        assert made.bench.preset == "ideal"
+
+
+class TestBatch:
+    def test_runs_are_made_once_and_divergence_is_a_result(
+        self, tmp_path: Path, make_experiment: Make
+    ) -> None:
+        experiments = {
+            "good": make_experiment(rule={"name": "digital"}, steps=3),
+            "bad": make_experiment(rule={"name": "digital"}, steps=40, optimizer={"name": "sgd", "lr": 1e30}),
+        }
+        told: list[str] = []
+        found = run_all(experiments, tmp_path, 2, lambda name, _: told.append(name))
+        assert sorted(told) == ["bad", "good"]
+        assert found["good"].summary is not None
+        assert found["good"].summary["steps"] == 3
+        assert found["bad"].summary is None
+        assert "diverged" in found["bad"].error
+        started = read_start(tmp_path / "good")["id"]
+        again = run_all(experiments, tmp_path, 1, lambda *_: None)
+        assert again["bad"] == found["bad"]
+        assert read_start(tmp_path / "good")["id"] == started
+        with pytest.raises(ConfigError, match="another configuration"):
+            run_all(
+                {"good": experiments["good"].model_copy(update={"seed": 5})}, tmp_path, 1, lambda *_: None
+            )
+
+    def test_another_failure_stops_the_batch_and_says_where(
+        self, tmp_path: Path, make_experiment: Make
+    ) -> None:
+        experiment = make_experiment(bench={"arrays": 1, "shape": [8, 8]})
+        with pytest.raises(HilError, match=r"does not fit.*a\.log"):
+            run_all({"a": experiment}, tmp_path, 1, lambda *_: None)
+
+
+class TestClaims:
+    def test_energy_of_a_weight(self) -> None:
+        # Written in one step of a thousand, 1 nJ each; two cells, forward and backward, 1 pJ each.
+        assert energy_per_weight(some_run("eapu"), "typical") == pytest.approx((1e-12, 4e-12))
+        assert energy_per_weight(some_run("bp"), "low") == pytest.approx((1e-10, 4e-13))
+
+    def test_ratio_by_reuse(self) -> None:
+        bp, eapu = some_run("bp"), some_run("eapu")
+        assert energy_ratio(bp, eapu, 0, "typical") == pytest.approx(1000)
+        assert energy_ratio(bp, eapu, 1, "typical") == pytest.approx((1000 + 4) / (1 + 4))
+        most = largest_reuse(bp, eapu, "typical")
+        assert energy_ratio(bp, eapu, most, "typical") == pytest.approx(50)
+        assert energy_ratio(bp, eapu, 1, "typical", digital=True) < 12
+        assert largest_reuse(some_run("bp", writes=1e12), eapu, "typical") == 0.0
+
+    def test_verdicts_follow_the_worst_seed(self) -> None:
+        good = [some_run(rule, seed) for rule in ("digital", "bp", "eapu") for seed in (1, 2)]
+        verdicts = [claim.verdict for claim in judge(results(*good))]
+        assert verdicts[0] == "holds"  # 1 per mille
+        assert verdicts[1] == "holds"  # 65 points
+        assert verdicts[2] == "does not hold here"
+        assert verdicts[3] == "holds"  # 1000 times
+        assert verdicts[4].startswith("holds under")
+        worse = [*good[:-1], some_run("eapu", 2, metric=0.89, update_ratio=1.0001e-3, pulses_p999_cell=3.01)]
+        verdicts = [claim.verdict for claim in judge(results(*worse))]
+        assert verdicts[0] == verdicts[1] == verdicts[3] == "does not hold here"
+
+    def test_what_was_not_measured_is_said(self) -> None:
+        found = judge(results(some_run("digital")))
+        assert {claim.verdict for claim in found} == {"not measured"}
+
+    def test_part_of_the_tasks(self) -> None:
+        runs = [some_run("eapu", task="a"), some_run("eapu", task="b", update_ratio=0.5)]
+        assert judge(results(*runs))[0].verdict == "holds under: a; not: b"
+
+
+def test_runs_to_failure() -> None:
+    model = EnduranceModel(full_cycles=1e6, exponent=2.0, window_s=40e-6, step_s=4e-6)
+    assert runs_to_failure(1000, model, "low") == pytest.approx(1000)
+    assert runs_to_failure(1000, model, "typical") == pytest.approx(1e5)
+    assert runs_to_failure(1000, model, "high") == pytest.approx(1e8)
+    assert runs_to_failure(0, model, "low") == float("inf")
+
+
+class TestCommand:
+    def test_a_small_table(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        arguments = ["compare", "table", "--quick", "--rules", "digital,bp,eapu", "--set", "steps=4",
+                     "--out", str(tmp_path / "t"), "--json"]  # fmt: skip
+        assert main(arguments) == 0
+        answer = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert answer["runs"] == 3
+        page = (tmp_path / "t" / "report.html").read_text()
+        assert "50 times less training energy" in page
+        rows = list(csv.DictReader(io.StringIO((tmp_path / "t" / "table.csv").read_text())))
+        assert [row["rule"] for row in rows] == ["digital", "bp", "eapu"]
+        assert float(rows[1]["update_ratio"]) > 0.5
+        assert rows[0]["pulses"] == ""
+        claims = json.loads((tmp_path / "t" / "claims.json").read_text())["claims"]
+        assert len(claims) == 5
+        # Again: nothing is trained, and the report can be made from what is there.
+        logs = {path: path.stat().st_mtime for path in (tmp_path / "t").rglob("metrics.jsonl")}
+        assert main(arguments) == 0
+        assert {path: path.stat().st_mtime for path in logs} == logs
+        assert main(["report", str(tmp_path / "t")]) == 0
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (["compare", "digits", "--quick"], "only for `compare table`"),
+            (["compare", "table", "--jobs", "0"], "--jobs 0: at least 1"),
+            (["compare", "table", "--rules", "eapu,magic"], "'magic'"),
+        ],
+    )
+    def test_mistakes_are_one_line(
+        self, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(arguments) == 2
+        assert said in capsys.readouterr().err
+
+    def test_something_else_in_the_way(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (tmp_path / "notes.txt").write_text("mine")
+        assert main(["compare", "table", "--quick", "--out", str(tmp_path)]) == 2
+        assert "is no table" in capsys.readouterr().err
+
+
+def test_curves_and_winners(tmp_path: Path) -> None:
+    runs = [
+        some_run("digital"),
+        some_run("bp"),
+        some_run("eapu"),
+        some_run("eapu", point=1, metric=0.9, pulses=50.0),
+    ]
+    content: dict[str, Any] = {
+        "tasks": {"digits": "accuracy"},
+        "rules": {"digital": "", "bp": "", "eapu": ""},
+        "runs": [vars(run) for run in runs],
+    }
+    (tmp_path / "table.json").write_text(json.dumps(content))
+    assert read_results(tmp_path).spread("digits", "eapu", "pulses", 1) is not None
+    page = write_table_report(tmp_path).read_text()
+    assert "Quality against pulses: digits" in page
+    assert (tmp_path / "figures" / "quality_digits.png").stat().st_size > 10_000
