@@ -1,6 +1,6 @@
 """Chooses the parameters of every rule of the table: the same six short runs for each, by task.
 
-    python benchmarks/search_rules.py DIR [TASK ...]
+    python benchmarks/search_rules.py DIR [RULE ...]
 
 Prints what the plan holds under `chosen`. Runs in DIR that have ended are not repeated.
 """
@@ -18,12 +18,14 @@ from eapu_hil.loading import load_model
 from eapu_hil.table_plan import TablePlan, experiment_of
 
 
-def main(directory: Path, tasks: list[str]) -> None:
+def main(directory: Path, rules: list[str]) -> None:
     """Runs all and prints the best setting of each rule and task, with what every setting reached."""
     plan = load_model(TablePlan, "table", (), "tables")
+    plan = plan.with_rules(rules) if rules else plan
     wanted = {}
-    for task in tasks or [name for name, its in plan.tasks.items() if its.search_steps is not None]:
-        its = plan.tasks[task]
+    for task, its in plan.tasks.items():
+        if its.search_steps is None:
+            continue
         fixed = {"steps": its.search_steps, "evaluate_every": its.search_steps, "seed": its.search_seed}
         for rule, of_rule in plan.rules.items():
             for number, setting in enumerate(of_rule.search):
