@@ -6,11 +6,15 @@ STAMP := $(VENV)/.installed
 
 .PHONY: install demo firmware others test lint clean
 
+# The PyTorch of the tests: one minor version, of which pip takes a build without CUDA where it knows of one
+# (PIP_FIND_LINKS, PIP_EXTRA_INDEX_URL), several GB less to install.
+TORCH ?= torch==2.13.*
+
 install: $(STAMP)
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train,torch,dev]' '$(TORCH)'
 	touch $@
 
 demo: $(VENV)/.demo

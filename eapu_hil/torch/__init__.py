@@ -1,0 +1,29 @@
+"""EaPU for models of PyTorch: an optimizer whose steps become writes of simulated or real memristor pairs.
+
+Needs the extra `torch`; nothing else in the project does.
+"""
+
+from __future__ import annotations
+
+try:
+    import torch  # noqa: F401
+except ImportError as error:
+    raise ImportError(f"{error}; eapu_hil.torch needs: pip install 'eapu-hil[torch]'") from error
+
+from eapu_hil.torch.device import PairDevice, Pairs, Relaxation
+from eapu_hil.torch.optimizer import EaPU
+from eapu_hil.torch.report import CellWrites, LayerReport, Report
+from eapu_hil.torch.rule import RULES, RuleName, eapu_step
+
+__all__ = [
+    "RULES",
+    "CellWrites",
+    "EaPU",
+    "LayerReport",
+    "PairDevice",
+    "Pairs",
+    "Relaxation",
+    "Report",
+    "RuleName",
+    "eapu_step",
+]
