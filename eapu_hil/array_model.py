@@ -43,8 +43,8 @@ def require_fit(task: Task, config: ExperimentConfig) -> None:
 
 def choose_tiles(task: Task, bench: Bench, rule: RuleConfig) -> dict[str, list[Tile]]:
     """The best places on the chip as it is now. Readings decide, so a second call may choose differently."""
-    badness = [_badness(array, bench.chip.bad_cells(i), bench.recipe) for i, array in enumerate(bench.arrays)]
-    return place(_shapes(task, rule), badness)
+    maps = [cell_badness(array, bench.chip.bad_cells(i), bench.recipe) for i, array in enumerate(bench.arrays)]
+    return place(_shapes(task, rule), maps)
 
 
 class ArrayModel:
@@ -313,7 +313,7 @@ def _joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
     return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
 
-def _badness(array: Crossbar, status: StatusArray, recipe: Recipe) -> FloatArray:
+def cell_badness(array: Crossbar, status: StatusArray, recipe: Recipe) -> FloatArray:
     """How much each bad cell hurts: more, the more it conducts beyond what its partner could balance."""
     g_s = array.read(Cells.all(array.shape), recipe.v_read_v).g_s.reshape(array.shape)
     return np.where(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -75,8 +76,51 @@ class PairDevice:
         return self.g_max_us - self.g_min_us
 
 
+class PairCells(Protocol):
+    """The cells of one tensor of weights, simulated (`Pairs`) or on a bench (`eapu_hil.torch.bench.BenchPairs`).
+
+    name: for messages. r_wg: weight per uS of differential conductance.
+    """
+
+    name: str
+    r_wg: float
+
+    @property
+    def writes(self) -> Tensor:
+        """Writes of each cell so far, int32, shape (2, *weights), plus cells first."""
+        ...
+
+    def program(self, weights: Tensor, step: int) -> None:
+        """Sets the cells to `weights`, uncounted."""
+        ...
+
+    def threshold_us(self, dg_us: Tensor, fixed_us: float) -> float | Tensor:
+        """EaPU's threshold for the changes `dg_us`: `fixed_us`, or what is known better."""
+        ...
+
+    def write(self, change_us: Tensor, sigma_us: float, step: int, generator: torch.Generator | None) -> int:
+        """Writes the changes that are not 0, each as far as the window lets it; returns how many cells were written."""
+        ...
+
+    def relax(self, step: int, generator: torch.Generator | None) -> None:
+        """Lets the cells wander up to optimizer step `step`; to be called once for each."""
+        ...
+
+    def read(self, generator: torch.Generator | None) -> Tensor:
+        """The weights, float32."""
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """A copy of what a checkpoint has to keep."""
+        ...
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Puts back what `state` returned. Raises HilError if it belongs to another tensor."""
+        ...
+
+
 class Pairs:
-    """The cells of one tensor of weights.
+    """The cells of one tensor of weights, simulated.
 
     g_us: conductances, shape (2, *weights), plus cells first. writes: of each cell, same shape.
     """
@@ -107,6 +151,10 @@ class Pairs:
         self.g_us[PLUS] = self.device.g_min_us + wanted_us.clamp(min=0.0)
         self.g_us[MINUS] = self.device.g_min_us - wanted_us.clamp(max=0.0)
         self._written_at.fill_(step)
+
+    def threshold_us(self, dg_us: Tensor, fixed_us: float) -> float:  # noqa: ARG002
+        """The same for all cells."""
+        return fixed_us
 
     def write(self, change_us: Tensor, sigma_us: float, step: int, generator: torch.Generator | None) -> int:
         """Writes the changes (uS, shape of the weights) that are not 0, each as far as the window lets it.

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from eapu_hil.hal import ConfigError, HilError
-from eapu_hil.torch.device import PairDevice, Pairs
+from eapu_hil.torch.device import PairCells, PairDevice, Pairs
 from eapu_hil.torch.report import CellWrites, LayerReport, Report
 from eapu_hil.torch.rule import RULES, RuleName, eapu_step
 
@@ -28,6 +28,8 @@ class EaPU(Optimizer):
     sigma_us: standard deviation of what a write leaves, uS. threshold_us: None for `sigma_us`.
     r_wg: weight per uS of differential conductance.
     rule: `eapu`; `bp` writes every change that is not 0; `digital` is the inner optimizer alone.
+    device: the simulated pairs. cells: pairs of a bench for some parameters, which have their own errors and scale:
+    `eapu_hil.torch.bench`.
     generator: on the device of the parameters; None for that device's default one.
 
     The pairs hold the truth; parameters are what was read of them last, after each step or by `read`. Changes that were
@@ -44,6 +46,7 @@ class EaPU(Optimizer):
         threshold_us: float | None = None,
         rule: RuleName = "eapu",
         device: PairDevice | None = None,
+        cells: Mapping[Tensor, PairCells] | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         threshold_us = sigma_us if threshold_us is None else threshold_us
@@ -60,12 +63,14 @@ class EaPU(Optimizer):
         self._steps = 0
         super().__init__(inner.param_groups, inner.defaults)
         self.state = inner.state
-        self._pairs: dict[Tensor, Pairs] = {}
+        self._pairs: dict[Tensor, PairCells] = {}
         if rule != "digital":
             for group in self.param_groups:
                 scale = _checked_r_wg(group.get("r_wg", r_wg))
                 for parameter, name in zip(group["params"], _names(group), strict=True):
-                    if parameter.dim() > 1:
+                    if cells is not None and parameter in cells:
+                        self._pairs[parameter] = cells[parameter]
+                    elif parameter.dim() > 1:
                         self._pairs[parameter] = Pairs(device or PairDevice(), parameter, scale, name)
         self._written = dict.fromkeys(self._pairs, 0)
         self._written_last = dict.fromkeys(self._pairs, 0)
@@ -99,14 +104,14 @@ class EaPU(Optimizer):
         self.read()
         return loss
 
-    def _write(self, parameter: Tensor, pairs: Pairs, dg_us: Tensor) -> None:
+    def _write(self, parameter: Tensor, pairs: PairCells, dg_us: Tensor) -> None:
         if not bool(torch.isfinite(dg_us).all()):
             raise HilError(
                 f"{pairs.name}: a change that is not finite: training diverged; lower the learning rate"
             )
         change_us = dg_us
         if self._rule == "eapu":
-            change_us = eapu_step(dg_us, self._threshold_us, self._generator)
+            change_us = eapu_step(dg_us, pairs.threshold_us(dg_us, self._threshold_us), self._generator)
         written = pairs.write(change_us, self._sigma_us, self._steps, self._generator)
         self._written[parameter] += written
         self._written_last[parameter] = written
@@ -124,7 +129,7 @@ class EaPU(Optimizer):
             pairs.program(parameter, self._steps)
         self.read()
 
-    def pairs(self, parameter: Tensor) -> Pairs:
+    def pairs(self, parameter: Tensor) -> PairCells:
         """The cells of a parameter. Raises KeyError for one that is digital."""
         return self._pairs[parameter]
 
