@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eapu_hil.hal import HilError
-from eapu_hil.torch.comparison import Adam, Writing, save, table, torch_device, train_rule
+from eapu_hil.torch.comparison import Adam, Writing, compare_rules, save, table, torch_device
 from eapu_hil.torch.models import CharModel
 
 # In every Python from 3.11 to 3.14.
@@ -87,16 +87,15 @@ def main() -> None:
     args = parser.parse_args()
     task = Text(torch_device(args.device))
     sys.stderr.write(f"{len(task.train)} characters to train on, {len(task.held_out)} held out\n")
-    outcomes = []
-    for rule in args.rules.split(","):
-
-        def told(step: int, loss: float, rule: str = rule) -> None:
-            sys.stderr.write(f"\r{rule} {step}/{args.steps} {loss:.3f} ")
-
-        outcomes.append(
-            train_rule(task, rule, OPTIMIZERS[rule], WRITING, steps=args.steps, seed=args.seed, on_step=told)
-        )
-        sys.stderr.write("\n")
+    outcomes = compare_rules(
+        task,
+        args.rules.split(","),
+        OPTIMIZERS,
+        WRITING,
+        steps=args.steps,
+        seed=args.seed,
+        on_step=lambda rule, step, loss: sys.stderr.write(f"{rule} {step}/{args.steps} {loss:.3f}\r"),
+    )
     print(table(outcomes))
     about = {"command": sys.argv, "text_sha256": task.sha256, "writing": asdict(WRITING), **vars(args)}
     save(args.json, outcomes, {**about, "json": str(args.json)})

@@ -76,6 +76,30 @@ class Outcome:
     wall_s: float
 
 
+def compare_rules(
+    task: TorchTask,
+    rules: Sequence[RuleName],
+    optimizers: Mapping[RuleName, Adam],
+    writing: Writing,
+    *,
+    steps: int,
+    seed: int,
+    on_step: Callable[[RuleName, int, float], None],
+) -> list[Outcome]:
+    """Trains once for each rule, with its optimizer: see `train_rule`. Raises ConfigError for a rule without one."""
+    for rule in rules:
+        if rule not in optimizers:
+            raise ConfigError(f"rules: {rule!r}; expected some of {', '.join(optimizers)}")
+
+    def told(rule: RuleName) -> Callable[[int, float], None]:
+        return lambda step, loss: on_step(rule, step, loss)
+
+    return [
+        train_rule(task, rule, optimizers[rule], writing, steps=steps, seed=seed, on_step=told(rule))
+        for rule in rules
+    ]
+
+
 def train_rule(
     task: TorchTask,
     rule: RuleName,
