@@ -1,6 +1,7 @@
 """A character-level language model on memristor pairs: digital, plain backpropagation and EaPU.
 
     python benchmarks/torch_char_model.py [--steps N] [--seed N] [--device cuda] [--rules digital,eapu] [--json FILE]
+    ... --lr 5e-3 --beta1 0.95 --final-fraction 1 --r-wg 0.0125        (for all rules, in place of each one's own)
 
 A transformer of two blocks, 64 wide, context 64 (eapu_hil.torch.models.CharModel) learns the sources of modules of the
 Python standard library, as they are on this machine: the first nine tenths of each file are trained on, the last tenth
@@ -13,7 +14,7 @@ import argparse
 import hashlib
 import sys
 import sysconfig
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -35,7 +36,7 @@ MODULES = (
 CHARACTERS = 97  # the 95 that print in ASCII, the end of a line, and one for all others
 BATCH, CONTEXT, HELD_OUT = 32, 64, 512
 
-WRITING = Writing()
+WRITING = Writing(r_wg=1 / 250)
 # The best of equally many tries for each of `digital` and `eapu`: docs/torch.md.
 OPTIMIZERS = {"digital": Adam(1e-2, 0.9, 0.99), "bp": Adam(1e-2, 0.9, 0.99), "eapu": Adam(1e-2, 0.9, 0.99)}
 
@@ -84,20 +85,31 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rules", default="digital,bp,eapu")
     parser.add_argument("--json", type=Path, default=Path("torch_char_model.json"))
+    parser.add_argument("--lr", type=float)
+    parser.add_argument("--beta1", type=float)
+    parser.add_argument("--final-fraction", type=float)
+    parser.add_argument("--r-wg", type=float)
     args = parser.parse_args()
+    changes = {
+        name: value
+        for name in ("lr", "beta1", "final_fraction")
+        if (value := getattr(args, name)) is not None
+    }
+    optimizers = {rule: replace(adam, **changes) for rule, adam in OPTIMIZERS.items()}
+    writing = WRITING if args.r_wg is None else replace(WRITING, r_wg=args.r_wg)
     task = Text(torch_device(args.device))
     sys.stderr.write(f"{len(task.train)} characters to train on, {len(task.held_out)} held out\n")
     outcomes = compare_rules(
         task,
         args.rules.split(","),
-        OPTIMIZERS,
-        WRITING,
+        optimizers,
+        writing,
         steps=args.steps,
         seed=args.seed,
         on_step=lambda rule, step, loss: sys.stderr.write(f"{rule} {step}/{args.steps} {loss:.3f}\r"),
     )
     print(table(outcomes))
-    about = {"command": sys.argv, "text_sha256": task.sha256, "writing": asdict(WRITING), **vars(args)}
+    about = {"command": sys.argv, "text_sha256": task.sha256, "writing": asdict(writing), **vars(args)}
     save(args.json, outcomes, {**about, "json": str(args.json)})
 
 

@@ -41,18 +41,20 @@ class TorchTask(Protocol):
 
 @dataclass(frozen=True)
 class Adam:
-    """AdamW: a linear rise over `warmup_steps`, then a cosine to 0 at the end of the training."""
+    """AdamW: a linear rise over `warmup_steps`, under a cosine from `lr` down to `final_fraction * lr` at the end."""
 
     lr: float
     beta1: float = 0.9
     beta2: float = 0.999
     weight_decay: float = 0.0
     warmup_steps: int = 100
+    final_fraction: float = 0.0
 
     def rate(self, step: int, steps: int) -> float:
         """Learning rate of step `step` (from 0) of `steps`, over `lr`."""
         rise = (step + 1) / self.warmup_steps if self.warmup_steps else 1.0
-        return min(rise, 0.5 * (1 + math.cos(math.pi * step / steps)))
+        cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
+        return min(rise, self.final_fraction + (1 - self.final_fraction) * cosine)
 
 
 @dataclass(frozen=True)

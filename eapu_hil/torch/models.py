@@ -45,9 +45,8 @@ class CharModel(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, characters)
         for table in (self.characters, self.positions):
-            nn.init.normal_(
-                table.weight, std=1 / math.sqrt(width)
-            )  # as the layers, so that one r_wg suits all
+            bound = 1 / math.sqrt(width)  # as the linear layers, so that one r_wg suits all
+            nn.init.uniform_(table.weight, -bound, bound)
 
     def forward(self, x: Tensor) -> Tensor:
         """Characters (batch, length) as int64 -> logits (batch, length, characters)."""

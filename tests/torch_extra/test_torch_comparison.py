@@ -104,6 +104,8 @@ def test_the_rate_rises_then_falls_to_nothing() -> None:
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == rates[9] > 0.97
     assert rates[100] == pytest.approx(0.0, abs=1e-12)
+    assert Adam(1.0, final_fraction=0.2).rate(100, 100) == pytest.approx(0.2)
+    assert Adam(1.0, final_fraction=1.0).rate(250, 1000) == 1.0
 
 
 def test_what_is_not_there_is_refused() -> None:
