@@ -43,7 +43,9 @@ def require_fit(task: Task, config: ExperimentConfig) -> None:
 
 def choose_tiles(task: Task, bench: Bench, rule: RuleConfig) -> dict[str, list[Tile]]:
     """The best places on the chip as it is now. Readings decide, so a second call may choose differently."""
-    maps = [cell_badness(array, bench.chip.bad_cells(i), bench.recipe) for i, array in enumerate(bench.arrays)]
+    maps = [
+        cell_badness(array, bench.chip.bad_cells(i), bench.recipe) for i, array in enumerate(bench.arrays)
+    ]
     return place(_shapes(task, rule), maps)
 
 
