@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eapu_hil.rules import EapuConfig, WriteErrors, make_rule
+from eapu_hil.rules import WriteErrors
+from eapu_hil.rules.eapu import Eapu
 
 torch = pytest.importorskip("torch", reason="needs the extra torch: pip install 'eapu-hil[torch]'")
 from eapu_hil.torch import PairDevice, Pairs, eapu_step
@@ -71,7 +72,7 @@ def test_equal_in_law_to_the_rule_of_the_trainer(size_us: float) -> None:
     n, draws, threshold_us = 2048, 400, 2.0
     rng = np.random.default_rng(13)
     dg_us = (size_us * rng.standard_normal(n)).astype(np.float32)
-    rule, errors = make_rule(EapuConfig(), n), WriteErrors.uniform(threshold_us * 1e-6, n)
+    rule, errors = Eapu(n), WriteErrors.uniform(threshold_us * 1e-6, n)
     counts, mine, theirs = np.zeros((2, n)), np.zeros(n), np.zeros(n)
     for seed in range(draws):
         step_us = eapu_step(torch.from_numpy(dg_us), threshold_us, generator(seed)).numpy()
