@@ -41,8 +41,11 @@ def require_fit(task: Task, config: ExperimentConfig) -> None:
         make_rule(config.rule, (1, 1), config.recipe or config.bench.recipe)
 
 
-def choose_tiles(task: Task, bench: Bench, rule: RuleConfig) -> dict[str, list[Tile]]:
-    """The best places on the chip as it is now. Readings decide, so a second call may choose differently."""
+def choose_tiles(task: Task, bench: Bench, rule: RuleConfig | None = None) -> dict[str, list[Tile]]:
+    """The best places on the chip as it is now. Readings decide, so a second call may choose differently.
+
+    rule: one with a second matrix of cells gets places for that too.
+    """
     maps = [
         cell_badness(array, bench.chip.bad_cells(i), bench.recipe) for i, array in enumerate(bench.arrays)
     ]
