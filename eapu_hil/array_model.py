@@ -19,7 +19,7 @@ from eapu_hil.model import Applied, State, initial_matrices
 from eapu_hil.network import Network, named_weight_specs
 from eapu_hil.pairs import ConductancePairs, Written
 from eapu_hil.recipe import Recipe
-from eapu_hil.rules import BlindPulses, Proposal, RuleConfig, TransferRule, UpdateRule, make_rule
+from eapu_hil.rules import BlindPulses, Proposal, RuleConfig, TransferRule, UpdateRule, WriteErrors, make_rule
 from eapu_hil.rules.eapu import EapuConfig
 from eapu_hil.rules.tiki_taka_v2 import TransferConfig
 from eapu_hil.runs import WRITE_DTYPE, RunStore, read_writes, write_records
@@ -99,7 +99,7 @@ class ArrayModel:
         self._gains = [bench.chip.line_gains(number) for number in range(len(bench.arrays))]
         self._host: dict[str, HostBackward] = {}
         self._step, self._refreshing = 0, False  # what is written now is written for
-        self._steps, self._config_rule = config.steps, config.rule
+        self._steps, self._config_rule, self._levelling = config.steps, config.rule, config.wear_levelling
         self.network = Network(task.layers(), self._weights_maker(config.backward == "host"))
         for layer in self.network.weighted:
             if layer.name in self._rules:
@@ -158,10 +158,11 @@ class ArrayModel:
         """Lets the rule choose what is written; what it wants verified is written in all layers side by side."""
         self._step, self._refreshing = step, False
         index, step_s, written = [], [], []
+        pulses = self._bench.ledger.snapshot().pulses if self._levelling is not None else None
         for name, change in wanted.items():
             dg_s = (change / np.float32(self._r_wg[name])).ravel()
             rule = self._rules[name]
-            answer = rule.propose(dg_s, self._pairs.errors(name), rng)
+            answer = rule.propose(dg_s, self._errors(name, pulses), rng)
             if isinstance(answer, Proposal):
                 index.append(answer.index + self._pairs.weights_of(name).start)
                 step_s.append(answer.step_s)
@@ -176,6 +177,13 @@ class ArrayModel:
             written += self._pairs.write(np.concatenate(index), np.concatenate(step_s), recipe)
         self._read_back()
         return self._applied_in(written)
+
+    def _errors(self, layer: str, pulses: IntArray | None) -> WriteErrors:
+        """The write errors that the rule is told. pulses: of all cells, with wear levelling."""
+        errors = self._pairs.errors(layer)
+        if self._levelling is None or pulses is None:
+            return errors
+        return self._levelling.raised(errors, self._pairs.of_cells(layer, pulses))
 
     def _pulse(self, layer: str, pulses: BlindPulses) -> list[Written]:
         first = self._pairs.weights_of(layer).start

@@ -22,6 +22,7 @@ from eapu_hil.optimizer import OptimizerConfig
 from eapu_hil.recipe import Recipe
 from eapu_hil.rules import RuleConfig
 from eapu_hil.tasks import TaskConfig
+from eapu_hil.wear_levelling import WearLevelling
 from eapu_hil.wiring import Instruments, simulated_instruments
 
 __all__ = ["BenchConfig", "ExperimentConfig", "LimitsConfig", "load_model", "packaged_names"]
@@ -192,6 +193,7 @@ class ExperimentConfig(FileModel):
     evaluate_every, checkpoint_every: steps between evaluations and checkpoints.
     refresh_every: steps between looks for cells that have drifted by more than three write errors from what was last
         written to them; these are written again. Also when a run goes on after a stop. None: never.
+    wear_levelling: raises the threshold of worn cells; None: all wear as they do.
     """
 
     references: ClassVar[Mapping[str, tuple[type[BaseModel], str]]] = {
@@ -213,6 +215,7 @@ class ExperimentConfig(FileModel):
     evaluate_every: PositiveInt = 100
     checkpoint_every: PositiveInt = 100
     refresh_every: PositiveInt | None = None
+    wear_levelling: WearLevelling | None = None
 
     @classmethod
     def prepare(cls, data: Data, nested: Data) -> tuple[Data, Data]:

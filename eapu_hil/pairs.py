@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,6 +100,12 @@ class ConductancePairs:
         up_s, down_s = self._up_s[self._slices[layer]], self._down_s[self._slices[layer]]
         floor_s = float(min(up_s.min(), down_s.min()))
         return WriteErrors(up_s, down_s, floor_s if np.isfinite(floor_s) else 0.0)
+
+    def of_cells(self, layer: str, values: NDArray[Any]) -> NDArray[Any]:
+        """What a map of all cells, (arrays, rows, columns), says of both cells of each weight, shape (n_weights, 2)."""
+        here = self._slices[layer]
+        found: NDArray[Any] = values.reshape(len(self._arrays), -1)[self._array[here, None], self._cell[here]]
+        return found
 
     def refresh(self) -> None:
         """Reads every mapped cell."""

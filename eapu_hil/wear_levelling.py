@@ -1,0 +1,39 @@
+"""Wear levelling: the threshold of a worn cell is raised, so that it is written more rarely, by more at a time.
+
+    threshold of a weight  *  max(1, (n / mean n)^growth)          n: pulses so far of the more worn cell of its pair
+
+A rule whose mean does not depend on its threshold, as EaPU's, loses nothing but variance by it: |dG| (th +
+sigma^2 / th) grows with th (`eapu_hil.rules.eapu`). The hottest cells set the life of a chip, and they are few.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat
+
+from eapu_hil.hal import FloatArray, IntArray
+from eapu_hil.rules import WriteErrors
+
+
+class WearLevelling(BaseModel):
+    """threshold_growth: the exponent above; 0 changes nothing. factor_max: the largest factor on a threshold."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    threshold_growth: NonNegativeFloat = 1.0
+    factor_max: Annotated[float, Field(ge=1)] = 10.0
+
+    def raised(self, errors: WriteErrors, pulses: IntArray) -> WriteErrors:
+        """The write errors that a rule is told.
+
+        pulses: shape (n_weights, 2), of both cells of each pair so far. Only rules whose threshold follows the
+        write error are changed by it.
+        """
+        worn: FloatArray = pulses.max(axis=1).astype(np.float64)
+        mean = float(worn.mean())
+        if mean == 0:
+            return errors
+        factor = np.clip((worn / mean) ** self.threshold_growth, 1.0, self.factor_max)
+        return WriteErrors(errors.up_s * factor, errors.down_s * factor, errors.floor_s)

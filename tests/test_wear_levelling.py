@@ -1,0 +1,88 @@
+"""Wear levelling: worn cells are written more rarely, and the mean update stays right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from eapu_hil.config import ExperimentConfig
+from eapu_hil.rules import Proposal, WriteErrors, make_rule
+from eapu_hil.rules.eapu import EapuConfig
+from eapu_hil.runs import read_writes
+from eapu_hil.trainer import train
+from eapu_hil.wear_levelling import WearLevelling
+
+US = 1e-6
+
+
+def test_factors_by_hand() -> None:
+    # The more worn cells took 10, 20, 60 and 30 pulses: mean 30.
+    pulses = np.array([[10, 0], [5, 20], [60, 60], [30, 0]])
+    errors = WriteErrors.uniform(2 * US, 4)
+    raised = WearLevelling(threshold_growth=1.0).raised(errors, pulses)
+    np.testing.assert_allclose(raised.up_s, np.array([2, 2, 4, 2]) * US)
+    np.testing.assert_allclose(raised.down_s, raised.up_s)
+    rooted = WearLevelling(threshold_growth=0.5).raised(errors, pulses)
+    np.testing.assert_allclose(rooted.up_s[2], 2 * US * 2**0.5)
+    capped = WearLevelling(threshold_growth=9.0, factor_max=3.0).raised(errors, pulses)
+    np.testing.assert_allclose(capped.up_s[2], 6 * US)
+
+
+def test_a_fresh_chip_and_no_growth_change_nothing() -> None:
+    errors = WriteErrors.uniform(2 * US, 2)
+    for levelling, pulses in (
+        (WearLevelling(), [[0, 0], [0, 0]]),
+        (WearLevelling(threshold_growth=0.0), [[1, 0], [9, 9]]),
+    ):
+        raised = levelling.raised(errors, np.array(pulses))
+        np.testing.assert_array_equal(raised.up_s, errors.up_s)
+
+
+def test_a_worn_weight_is_written_more_rarely_and_its_mean_change_stays() -> None:
+    n = 20_000
+    pulses = np.full((n, 2), 10)
+    pulses[: n // 100] = 100
+    raised = WearLevelling().raised(WriteErrors.uniform(2 * US, n), pulses)
+    rule, rng = make_rule(EapuConfig(), (n, 1)), np.random.default_rng(0)
+    writes, change_s = np.zeros((2, n))
+    for _ in range(200):
+        proposal = rule.propose(np.full(n, 0.1 * US, np.float32), raised, rng)
+        assert isinstance(proposal, Proposal)
+        writes[proposal.index] += 1
+        change_s[proposal.index] += proposal.step_s
+    worn, other = slice(None, n // 100), slice(n // 100, None)
+    factor = 100 / (0.01 * 100 + 0.99 * 10)
+    assert writes[other].mean() / writes[worn].mean() == pytest.approx(factor, rel=0.2)
+    # 200 weights and steps, some 0.5 % of them written: relative error 7 %.
+    assert change_s[worn].mean() == pytest.approx(200 * 0.1 * US, rel=0.25)
+    assert change_s[other].mean() == pytest.approx(200 * 0.1 * US, rel=0.02)
+
+
+def test_in_training_it_takes_writes_from_the_hottest_cells(
+    tmp_path: Path, make_experiment: Callable[..., ExperimentConfig], silent: Callable[..., Any]
+) -> None:
+    found = {}
+    for name, levelling in (("off", None), ("on", {"threshold_growth": 2.0})):
+        experiment = make_experiment(
+            steps=80,
+            evaluate_every=80,
+            checkpoint_every=80,
+            wear_levelling=levelling,
+            rule={"name": "eapu", "threshold_scale": 0.5},
+        )
+        summary = train(experiment, tmp_path / name, silent())
+        records = read_writes(tmp_path / name)
+        found[name] = (summary["pulses_per_cell"]["p999"] / summary["pulses_per_cell"]["mean"], records.size)
+    assert found["on"][0] < 0.85 * found["off"][0]
+    assert found["on"][1] < found["off"][1]
+
+
+def test_bad_values_are_refused() -> None:
+    for values in ({"threshold_growth": -1}, {"factor_max": 0.5}, {"remap": 3}):
+        with pytest.raises(ValidationError):
+            WearLevelling(**values)
