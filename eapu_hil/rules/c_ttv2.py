@@ -17,7 +17,8 @@ from pydantic import Field
 
 from eapu_hil.hal import FloatArray, IntArray
 from eapu_hil.recipe import IncrementRecipe, Recipe
-from eapu_hil.rules.contract import StepArray, increment_of
+from eapu_hil.rules.contract import StepArray
+from eapu_hil.rules.pulses import increment_of
 from eapu_hil.rules.tiki_taka_v2 import TikiTakaV2, TransferConfig
 
 FlipProbability = Annotated[float, Field(gt=0, le=1)]

@@ -15,15 +15,8 @@ from pydantic import PositiveInt
 
 from eapu_hil.recipe import IncrementRecipe, Recipe
 from eapu_hil.rules.configuration import RuleModel
-from eapu_hil.rules.contract import (
-    BlindPulses,
-    Owing,
-    StepArray,
-    WriteErrors,
-    increment_of,
-    push_pull,
-    steps_of,
-)
+from eapu_hil.rules.contract import BlindPulses, Owing, StepArray, WriteErrors
+from eapu_hil.rules.pulses import increment_of, push_pull, steps_of
 
 
 class MixedPrecisionConfig(RuleModel):

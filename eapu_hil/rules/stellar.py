@@ -28,11 +28,10 @@ from eapu_hil.rules.contract import (
     Stateless,
     StepArray,
     WriteErrors,
-    increment_of,
-    one_way,
     require_finite,
     require_state,
 )
+from eapu_hil.rules.pulses import increment_of, one_way
 
 
 class StellarConfig(RuleModel):

@@ -23,17 +23,8 @@ from pydantic import PositiveFloat, PositiveInt
 from eapu_hil.hal import FloatArray, IntArray
 from eapu_hil.recipe import IncrementRecipe, Recipe
 from eapu_hil.rules.configuration import RuleModel
-from eapu_hil.rules.contract import (
-    BlindPulses,
-    Owing,
-    State,
-    StepArray,
-    WriteErrors,
-    increment_of,
-    push_pull,
-    require_state,
-    steps_of,
-)
+from eapu_hil.rules.contract import BlindPulses, Owing, State, StepArray, WriteErrors, require_state
+from eapu_hil.rules.pulses import increment_of, push_pull, steps_of
 
 
 class TransferConfig(RuleModel):
