@@ -101,6 +101,7 @@ def test_products_count_their_conversions_and_the_power_of_the_known_cells(
     assert counts.vmm_vectors == 5
     assert counts.vmm_dac_conversions == 5 * (v_in_v.shape[1] - 1)
     assert counts.vmm_adc_conversions == 10
+    assert counts.vmm_cells == 5 * v_in_v.shape[1] * 2
     assert counts.vmm_power_w == pytest.approx(expected_w, rel=1e-5)
     some = np.array([2, 0])
     ledger.arrays[0].record_products(v_in_v[:, some], direction, some, 2)
@@ -122,6 +123,17 @@ def test_a_difference_holds_what_happened_in_between_and_survives_a_checkpoint(t
     assert run.vmm_vectors == 2
     assert isinstance(run.vmm_vectors, int)
     assert isinstance(run.vmm_power_w, float)
+
+
+def test_a_ledger_from_before_cells_of_products_were_counted_opens(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, 1, SHAPE)
+    ledger.arrays[0].record_writes(CELLS, outcome(), 0.2, 10.0)
+    saved = ledger.snapshot().as_arrays()
+    ledger.close()
+    (tmp_path / "array0" / "vmm_cells.npy").unlink()
+    del saved["vmm_cells"]
+    counts = Ledger(tmp_path, 1, SHAPE).snapshot() - LedgerCounts.from_arrays(saved)
+    assert (counts.vmm_cells, counts.pulses.sum()) == (0, 0)
 
 
 def test_a_snapshot_does_not_move(tmp_path: Path) -> None:
