@@ -22,7 +22,7 @@ _OWN = 6  # parameters of a level
 _SHAPES = 2  # parameters that all levels have in common; two more where the noise of a reading is not known
 _START = np.array([np.log(5.0), -1.0, np.log(0.1), 0.5])
 _BOUNDS = ((-1.0, 4.0), (-4.0, 3.0), (-6.0, 2.0), (0.0, 2.0))
-_PASSING = 1  # which of them is the passing share
+_PASSING, _POWER = 1, 3  # which of them is the passing share, and the power of the noise
 _NOISE_AT_US = 10.0
 _STEP = 0.01  # of a parameter of order one
 _OPEN_SD = 1.5  # of a logarithm: known to no better than a factor of 20
@@ -52,7 +52,8 @@ def fit_relaxation(
 
     flicker_relative: 1/f noise of a reading, sd a decade of the correlation times `tau_s`, of the conductance.
     base: gives `passing_per_decade`, in which the likelihood is too flat to estimate it as well, and `passing_share`
-    where the changes do not settle that either (its sd is NaN then). Intervals are those of a composite likelihood
+    where the changes do not settle that either (its sd is NaN then; so is that of the power of the noise where there is
+    one level only). Intervals are those of a composite likelihood
     (Godambe's: scores of the cells between two curvatures). Raises HilError with fewer than 3 times, or where the
     values leave a parameter open.
     """
@@ -65,15 +66,19 @@ def fit_relaxation(
     chosen = [level for level, is_free in zip(levels, free, strict=True) if is_free]
     start = _START[:_SHAPES] if noise_known else _START
     x = np.concatenate([*(_start(level) for level in chosen), start])
+    bounds, held = list(_BOUNDS[: start.size]), []
+    if len(chosen) == 1 and not noise_known:
+        # One level has one noise: that it goes with a power of the conductance cannot be seen.
+        bounds[_POWER], held = (start[_POWER], start[_POWER]), [_POWER]
     try:
-        x = _climb(chosen, x, start.size, _BOUNDS[: start.size])
-        tops, common_top = _tops(chosen, x, start.size, [])
-    except HilError:
-        held = float(logit(np.clip(base.passing_share, 0.01, 0.99)))
-        x[-start.size + _PASSING] = held
-        bounds = [*_BOUNDS[:_PASSING], (held, held), *_BOUNDS[_PASSING + 1 : start.size]]
         x = _climb(chosen, x, start.size, bounds)
-        tops, common_top = _tops(chosen, x, start.size, [_PASSING])
+        tops, common_top = _tops(chosen, x, start.size, held)
+    except HilError:
+        share = float(logit(np.clip(base.passing_share, 0.01, 0.99)))
+        x[-start.size + _PASSING] = share
+        bounds[_PASSING] = (share, share)
+        x = _climb(chosen, x, start.size, bounds)
+        tops, common_top = _tops(chosen, x, start.size, [_PASSING, *held])
     common = x[-start.size :]
     found = iter(tops)
     best = []
