@@ -92,7 +92,7 @@ def _start(experiment: ExperimentConfig, run_dir: Path, alone: bool) -> subproce
     if run_dir.exists():
         command = ["resume", run_dir]
     else:
-        file = run_dir.with_suffix(".yaml")
+        file = _beside(run_dir, ".yaml")
         with storage_errors(file):
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(
@@ -101,10 +101,15 @@ def _start(experiment: ExperimentConfig, run_dir: Path, alone: bool) -> subproce
         command = ["train", file, "--out", run_dir]
     # Several processes with several threads each would only stand in each other's way.
     environment = os.environ if alone else {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    with storage_errors(run_dir), run_dir.with_suffix(".log").open("wb") as log:
+    with storage_errors(run_dir), _beside(run_dir, ".log").open("wb") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "eapu_hil.cli", *command], stdout=log, stderr=log, env=environment
         )
+
+
+def _beside(run_dir: Path, suffix: str) -> Path:
+    """A file of the run next to its directory; a dot in the name of the run is part of the name."""
+    return run_dir.with_name(run_dir.name + suffix)
 
 
 def _judge(run_dir: Path, experiment: ExperimentConfig, code: int) -> Ended:
@@ -112,7 +117,7 @@ def _judge(run_dir: Path, experiment: ExperimentConfig, code: int) -> Ended:
     its = ended(run_dir, experiment)
     if code == 0 and its is not None:
         return its
-    lines = run_dir.with_suffix(".log").read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = _beside(run_dir, ".log").read_text(encoding="utf-8", errors="replace").splitlines()
     error = next((line for line in reversed(lines) if "error:" in line), f"ended with code {code}")
     error = error.partition("error: ")[2] or error
     if "training diverged" not in error:

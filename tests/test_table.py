@@ -116,23 +116,25 @@ class TestBatch:
         self, tmp_path: Path, make_experiment: Make
     ) -> None:
         experiments = {
-            "good": make_experiment(rule={"name": "digital"}, steps=3),
-            "bad": make_experiment(rule={"name": "digital"}, steps=40, optimizer={"name": "sgd", "lr": 1e30}),
+            "a_0.5": make_experiment(rule={"name": "digital"}, steps=3),
+            "a_0.7": make_experiment(
+                rule={"name": "digital"}, steps=40, optimizer={"name": "sgd", "lr": 1e30}
+            ),
         }
         told: list[str] = []
         found = run_all(experiments, tmp_path, 2, lambda name, _: told.append(name))
-        assert sorted(told) == ["bad", "good"]
-        assert found["good"].summary is not None
-        assert found["good"].summary["steps"] == 3
-        assert found["bad"].summary is None
-        assert "diverged" in found["bad"].error
-        started = read_start(tmp_path / "good")["id"]
+        assert sorted(told) == ["a_0.5", "a_0.7"]
+        assert found["a_0.5"].summary is not None
+        assert found["a_0.5"].summary["steps"] == 3
+        assert found["a_0.7"].summary is None
+        assert "diverged" in found["a_0.7"].error
+        started = read_start(tmp_path / "a_0.5")["id"]
         again = run_all(experiments, tmp_path, 1, lambda *_: None)
-        assert again["bad"] == found["bad"]
-        assert read_start(tmp_path / "good")["id"] == started
+        assert again["a_0.7"] == found["a_0.7"]
+        assert read_start(tmp_path / "a_0.5")["id"] == started
         with pytest.raises(ConfigError, match="another configuration"):
             run_all(
-                {"good": experiments["good"].model_copy(update={"seed": 5})}, tmp_path, 1, lambda *_: None
+                {"a_0.5": experiments["a_0.5"].model_copy(update={"seed": 5})}, tmp_path, 1, lambda *_: None
             )
 
     def test_another_failure_stops_the_batch_and_says_where(
