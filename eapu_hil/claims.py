@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eapu_hil.energy import CORNERS, Corner, EnergyModel, gpu_j
+from eapu_hil.energy import CORNERS, Corner, EnergyModel, digital_j, gpu_j
 from eapu_hil.lifetime import EnduranceModel, runs_to_failure
 from eapu_hil.quantities import MISSING, metric_style, share, with_prefix
 from eapu_hil.table import Results, Run
@@ -70,8 +70,7 @@ def energy_ratio(costly: Run, frugal: Run, reuse: float, corner: Corner, digital
     )
     common_j = reuse * (product_a_j + product_b_j) / 2
     if digital:
-        model = EnergyModel.corner(corner)
-        common_j += model.optimizer_j + reuse * model.gradient_mac_j
+        common_j += digital_j(1, 1, reuse, EnergyModel.corner(corner))
     return (first_j + common_j) / (second_j + common_j)
 
 

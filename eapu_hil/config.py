@@ -74,7 +74,8 @@ class BenchConfig(FileModel):
 
     backend: name of the driver (entry point group `eapu_hil.drivers`).
     preset, overrides, seed: the twin's parameters, single values of them by dotted key, its cells' seed. Also of
-        the twin behind a simulated controller (`port: sim:posix` or `sim:qemu`) or instruments (`resource: sim:2400`).
+        the twin behind a simulated controller (`port: sim:posix` or `sim:qemu`) or instruments (`resource:
+        sim:2400`).
     arrays, shape: how many arrays, and rows and columns of each.
     chip: directory of the chip's passport; None means a chip that lives as long as the session.
     port, resource: where the controller or the source-measure unit at the columns answers.
@@ -193,7 +194,8 @@ class ExperimentConfig(FileModel):
     evaluate_every, checkpoint_every: steps between evaluations and checkpoints.
     refresh_every: steps between looks for cells that have drifted by more than three write errors from what was last
         written to them; these are written again. Also when a run goes on after a stop. None: never.
-    wear_levelling: raises the threshold of worn cells; None: all wear as they do.
+    wear_levelling: raises the threshold of worn cells, for rules whose threshold is the write error; None: all
+        wear as they do.
     """
 
     references: ClassVar[Mapping[str, tuple[type[BaseModel], str]]] = {
@@ -216,6 +218,18 @@ class ExperimentConfig(FileModel):
     checkpoint_every: PositiveInt = 100
     refresh_every: PositiveInt | None = None
     wear_levelling: WearLevelling | None = None
+
+    @model_validator(mode="after")
+    def _levelling_fits_rule(self) -> ExperimentConfig:
+        follows = self.rule.name in ("eapu", "eapu_deterministic", "eapu_residual")
+        if self.wear_levelling is not None and (
+            not follows or getattr(self.rule, "threshold_us", None) is not None
+        ):
+            raise ValueError(
+                f"wear_levelling: raises thresholds that follow the write error; that of rule {self.rule.name!r} "
+                "as it stands does not. Take eapu (without threshold_us), eapu_deterministic or eapu_residual"
+            )
+        return self
 
     @classmethod
     def prepare(cls, data: Data, nested: Data) -> tuple[Data, Data]:

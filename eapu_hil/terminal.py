@@ -113,21 +113,26 @@ def measurement_bars(terminal: Terminal) -> Iterator[Callable[[str], Callable[[f
         yield begin
 
 
+def _counting_bar(console: Console, field: str) -> Progress:
+    """One bar that counts, with the text `field` of its task; nothing where stderr is no terminal."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn(f"{{task.fields[{field}]}}"),
+        TimeRemainingColumn(compact=True),
+        console=console,
+        disable=not console.is_terminal,
+        expand=True,
+    )
+
+
 class BatchBar:
     """Progress of many runs: a bar on a terminal, one line a run where stderr is a file."""
 
     def __init__(self, terminal: Terminal, label: str, total: int) -> None:
         self._console, self._total, self._done = terminal.errors, total, 0
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[last]}"),
-            TimeRemainingColumn(compact=True),
-            console=self._console,
-            disable=not self._console.is_terminal,
-            expand=True,
-        )
+        self._bar = _counting_bar(self._console, "last")
         self._task = self._bar.add_task(label, total=total, last="")
 
     def ended(self, name: str, result: str) -> None:
@@ -153,16 +158,7 @@ class TrainingBar:
     def __init__(self, terminal: Terminal, label: str) -> None:
         self._label = label
         self._console = terminal.errors
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[numbers]}"),
-            TimeRemainingColumn(compact=True),
-            console=self._console,
-            disable=not self._console.is_terminal,
-            expand=True,
-        )
+        self._bar = _counting_bar(self._console, "numbers")
         self._task: TaskID | None = None
         self._total = 0
         self._loss: float | None = None

@@ -8,22 +8,21 @@ sigma^2 / th) grows with th (`eapu_hil.rules.eapu`). The hottest cells set the l
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat
 
 from eapu_hil.hal import FloatArray, IntArray
 from eapu_hil.rules import WriteErrors
 
+FACTOR_MAX = 10.0  # a weight that is hardly ever written does not learn
+
 
 class WearLevelling(BaseModel):
-    """threshold_growth: the exponent above; 0 changes nothing. factor_max: the largest factor on a threshold."""
+    """threshold_growth: the exponent above; 0 changes nothing."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     threshold_growth: NonNegativeFloat = 1.0
-    factor_max: Annotated[float, Field(ge=1)] = 10.0
 
     def raised(self, errors: WriteErrors, pulses: IntArray) -> WriteErrors:
         """The write errors that a rule is told.
@@ -35,5 +34,5 @@ class WearLevelling(BaseModel):
         mean = float(worn.mean())
         if mean == 0:
             return errors
-        factor = np.clip((worn / mean) ** self.threshold_growth, 1.0, self.factor_max)
+        factor = np.clip((worn / mean) ** self.threshold_growth, 1.0, FACTOR_MAX)
         return WriteErrors(errors.up_s * factor, errors.down_s * factor, errors.floor_s)

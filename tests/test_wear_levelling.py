@@ -11,11 +11,12 @@ import pytest
 from pydantic import ValidationError
 
 from eapu_hil.config import ExperimentConfig
+from eapu_hil.hal import ConfigError
 from eapu_hil.rules import Proposal, WriteErrors, make_rule
 from eapu_hil.rules.eapu import EapuConfig
 from eapu_hil.runs import read_writes
 from eapu_hil.trainer import train
-from eapu_hil.wear_levelling import WearLevelling
+from eapu_hil.wear_levelling import FACTOR_MAX, WearLevelling
 
 US = 1e-6
 
@@ -29,8 +30,8 @@ def test_factors_by_hand() -> None:
     np.testing.assert_allclose(raised.down_s, raised.up_s)
     rooted = WearLevelling(threshold_growth=0.5).raised(errors, pulses)
     np.testing.assert_allclose(rooted.up_s[2], 2 * US * 2**0.5)
-    capped = WearLevelling(threshold_growth=9.0, factor_max=3.0).raised(errors, pulses)
-    np.testing.assert_allclose(capped.up_s[2], 6 * US)
+    capped = WearLevelling(threshold_growth=9.0).raised(errors, pulses)
+    np.testing.assert_allclose(capped.up_s[2], FACTOR_MAX * 2 * US)
 
 
 def test_a_fresh_chip_and_no_growth_change_nothing() -> None:
@@ -83,6 +84,16 @@ def test_in_training_it_takes_writes_from_the_hottest_cells(
 
 
 def test_bad_values_are_refused() -> None:
-    for values in ({"threshold_growth": -1}, {"factor_max": 0.5}, {"remap": 3}):
+    for values in ({"threshold_growth": -1}, {"factor_max": 2.0}, {"remap": 3}):
         with pytest.raises(ValidationError):
             WearLevelling(**values)
+
+
+@pytest.mark.parametrize(
+    "rule", [{"name": "bp"}, {"name": "mixed_precision"}, {"name": "eapu", "threshold_us": 2.0}]
+)
+def test_a_rule_whose_threshold_does_not_follow_the_write_error_is_refused(
+    rule: dict[str, Any], make_experiment: Callable[..., ExperimentConfig]
+) -> None:
+    with pytest.raises(ConfigError, match="wear_levelling: raises thresholds that follow"):
+        make_experiment(rule=rule, wear_levelling={"threshold_growth": 1.0})

@@ -4,7 +4,7 @@
     |n| pulses to each cell of the pair, one up and one down
 
 A change of less than half an increment of the pair is not made. Accumulated identical pulses follow a curve that
-saturates at both ends of the window (Chen, Peng, Yu, NeuroSim+, doi 10.1109/TCAD.2018.2789723).
+saturates at both ends of the window (Chen, Peng, Yu, NeuroSim, doi 10.1109/TCAD.2018.2789723).
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_hil.hal import FloatArray, HilError, IntArray
+from eapu_hil.layers import true_gradient
 
 StepArray = NDArray[np.float32]
 State = dict[str, NDArray[Any]]
@@ -149,7 +150,7 @@ class Stateless:
 
     def gradient(self, x: StepArray, d: StepArray) -> StepArray:
         """See `UpdateRule.gradient`."""
-        return np.asarray(x.T @ d)
+        return true_gradient(x, d)
 
     def state(self) -> State:
         return {}

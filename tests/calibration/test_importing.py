@@ -96,8 +96,8 @@ def test_relaxation_from_a_file_makes_a_twin(capsys: pytest.CaptureFixture[str])
 
 
 def test_what_few_cells_do_not_settle_is_kept() -> None:
-    """Seventy cells of one level at three times do not tell how much passes; the rest takes the share of the base."""
-    relaxing_file(70, passing_share=0.0)
+    """Sixty cells of one level at three times do not tell how much passes; the rest is fitted with the base's share."""
+    relaxing_file(60, passing_share=0.0)
     few = {**RELAXATION["relaxation"], "times_s": [0.01, 1.0, 1000.0], "edges_s": [10e-6, 30e-6]}
     import_file(load_import(mapping({"relaxation": few})), Path("chip"), np.random.default_rng(0))
     base = load_model(TwinPreset, "rram_180nm", [], "presets")

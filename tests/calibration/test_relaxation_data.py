@@ -103,8 +103,7 @@ def test_changes_are_distributed_as_measured(judged: Judged, state_us: tuple[flo
     for number, time_s in enumerate(TIMES_S):
         measured, ours = judged.change_us[number, inside], judged.twin_us[number, inside].ravel()
         distance = stats.ks_2samp(measured, ours).statistic
-        # The worst is 0.060; its next digit differs from machine to machine.
-        assert distance < 0.061, time_s
+        assert distance < 0.06, time_s
         # A share of 3 % of 2,000 cells is known to 25 %.
         assert tail_share(ours) / tail_share(measured) == pytest.approx(1.0, abs=0.4), time_s
 
