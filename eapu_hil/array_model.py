@@ -19,10 +19,18 @@ from eapu_hil.model import Applied, State, initial_matrices
 from eapu_hil.network import Network, named_weight_specs
 from eapu_hil.pairs import ConductancePairs, Written
 from eapu_hil.recipe import Recipe
+from eapu_hil.row_moves import (
+    RowMove,
+    as_if_moved,
+    choose_moves,
+    ever_occupied,
+    moved,
+    save_moves,
+)
 from eapu_hil.rules import BlindPulses, Proposal, RuleConfig, TransferRule, UpdateRule, WriteErrors, make_rule
 from eapu_hil.rules.eapu import EapuConfig
 from eapu_hil.rules.tiki_taka_v2 import TransferConfig
-from eapu_hil.runs import WRITE_DTYPE, RunStore, read_writes, write_records
+from eapu_hil.runs import MOVED, REFRESHED, WRITE_DTYPE, RunStore, read_writes, write_records
 from eapu_hil.tasks import Task
 
 # A drifted cell is worth a write if it is further off than a new write would hardly ever leave it.
@@ -55,7 +63,8 @@ def choose_tiles(task: Task, bench: Bench, rule: RuleConfig | None = None) -> di
 class ArrayModel:
     """Weights as conductance pairs on `bench`.
 
-    tiles: where the layers lie; `choose_tiles` for a new run, later always the same.
+    tiles: where the layers lay at first; `choose_tiles` for a new run, later always the same.
+    moves: what was moved since.
     store: the run that writes are logged to, before they are believed; None for a model that is only used.
     """
 
@@ -66,6 +75,7 @@ class ArrayModel:
         bench: Bench,
         tiles: Mapping[str, Sequence[Tile]],
         store: RunStore | None = None,
+        moves: Sequence[RowMove] = (),
     ) -> None:
         recipe = bench.recipe
         self._bench = bench
@@ -73,20 +83,20 @@ class ArrayModel:
         self._initial = initial_matrices(task, config.seed)
         self._v_read_v = recipe.v_read_v
         shapes = _shapes(task, config.rule)
-        bad = [bench.chip.bad_cells(number) != CellStatus.OK for number in range(len(bench.arrays))]
-        self._tiles = tiles
+        self._placed, self._moves = tiles, list(moves)
+        self._tiles = moved(tiles, self._moves)
         window_s = recipe.g_max_s - recipe.g_min_s
         self._r_wg = {
             name: config.weight_range * math.sqrt(2.0 / shape[0]) / window_s for name, shape in shapes.items()
         }
         self._pairs = ConductancePairs(
             bench.arrays,
-            tiles,
+            self._tiles,
             shapes,
             self._r_wg,
             recipe,
             bench.chip.write_error().sigma_s,
-            bad,
+            self._bad(),
             self._log,
         )
         self._layers = list(_shapes(task))
@@ -97,8 +107,9 @@ class ArrayModel:
         # A change that a rule asks for is made, also where it is smaller than the band.
         self._recipe = recipe.model_copy(update={"rewrite_in_band": True})
         self._gains = [bench.chip.line_gains(number) for number in range(len(bench.arrays))]
+        self._weights: dict[str, ArrayWeights] = {}
         self._host: dict[str, HostBackward] = {}
-        self._step, self._refreshing = 0, False  # what is written now is written for
+        self._step, self._refresh = 0, 0  # what is written now is written for
         self._steps, self._config_rule, self._levelling = config.steps, config.rule, config.wear_levelling
         self.network = Network(task.layers(), self._weights_maker(config.backward == "host"))
         for layer in self.network.weighted:
@@ -115,6 +126,7 @@ class ArrayModel:
                 self._v_read_v,
                 self._gains,
             )
+            self._weights[name] = weights
             if not host_backward:
                 return weights
             self._host[name] = HostBackward(weights, self._pairs.matrix(name))
@@ -131,7 +143,7 @@ class ArrayModel:
 
         matrices: (n_in, n_out) by layer; weights beyond `largest_weight` are cut to it.
         """
-        self._step, self._refreshing = step, False
+        self._step, self._refresh = step, 0
         written = []
         done = np.zeros((len(self._bench.arrays), *self._bench.arrays[0].shape), bool)
         records = self._records()
@@ -156,9 +168,10 @@ class ArrayModel:
 
     def update(self, step: int, wanted: Mapping[str, Float32Array], rng: np.random.Generator) -> Applied:
         """Lets the rule choose what is written; what it wants verified is written in all layers side by side."""
-        self._step, self._refreshing = step, False
+        self._step, self._refresh = step, 0
         index, step_s, written = [], [], []
-        pulses = self._bench.ledger.snapshot().pulses if self._levelling is not None else None
+        raising = self._levelling is not None and self._levelling.threshold_growth > 0
+        pulses = self._bench.ledger.snapshot().pulses if raising else None
         for name, change in wanted.items():
             dg_s = (change / np.float32(self._r_wg[name])).ravel()
             rule = self._rules[name]
@@ -200,7 +213,7 @@ class ArrayModel:
         Cells whose last write failed or was not verified are left alone. Looks at the cells themselves, so that
         one that was cut short goes on when it is asked for again.
         """
-        self._step, self._refreshing = step, True
+        self._step, self._refresh = step, REFRESHED
         target_s = np.full((len(self._bench.arrays), *self._bench.arrays[0].shape), np.nan)
         records = self._records()
         # Of several records of a cell numpy keeps the last.
@@ -209,6 +222,30 @@ class ArrayModel:
             verified, records["target_s"], np.nan
         )
         written = self._pairs.write_again(target_s, REFRESH_ERRORS)
+        self._read_back()
+        return self._applied_in(written)
+
+    def level(self, step: int) -> Applied:
+        """Moves worn rows if the experiment asks for it; see `eapu_hil.row_moves`.
+
+        The weights are where they were until the new cells are written and the move is on the disk: whatever stops
+        the run before that leaves cells that hold nothing.
+        """
+        self._step, self._refresh = step, MOVED
+        written = []
+        if self._levelling is not None and self._levelling.move_rows and self._store is not None:
+            moves = choose_moves(
+                step, self._tiles, self._bench.ledger.snapshot().pulses, np.stack(self._bad())
+            )
+            tiles = moved(self._tiles, moves)
+            for layer in dict.fromkeys(move.layer for move in moves):
+                written += self._pairs.relocate(layer, tiles[layer])
+            if moves:
+                self._moves += moves
+                save_moves(self._store.path, self._moves)
+                self._tiles = tiles
+                for name, weights in self._weights.items():
+                    weights.tiles = tiles[name]
         self._read_back()
         return self._applied_in(written)
 
@@ -236,6 +273,7 @@ class ArrayModel:
             raise RuntimeError("a model without a run has nothing to reconcile")
         records = self._records()
         records = records[(records["step"] > saved_step) & (records["refresh"] == 0)]
+        records = as_if_moved(records, self._tiles, self._moves)
         weights, asked_s = self._asked(records)
         for name, rule in self._rules.items():
             span = self._pairs.weights_of(name)
@@ -264,17 +302,19 @@ class ArrayModel:
         return self._bench.ledger.snapshot()
 
     def used(self) -> NDArray[np.bool_] | None:
-        """Which cells hold weights, shape (arrays, rows, columns)."""
-        used = np.zeros((len(self._bench.arrays), *self._bench.arrays[0].shape), bool)
-        for tiles in self._tiles.values():
-            for tile in tiles:
-                for columns in (tile.plus, tile.minus):
-                    used[tile.array, tile.rows[:, None], columns] = True
-        return used
+        """Which cells hold weights or did so earlier, shape (arrays, rows, columns)."""
+        shape = (len(self._bench.arrays), *self._bench.arrays[0].shape)
+        return ever_occupied(self._placed, self._moves, shape)
 
     def flush(self) -> None:
         """Makes the ledger durable."""
         self._bench.ledger.flush()
+
+    def _bad(self) -> list[NDArray[np.bool_]]:
+        """Where each array has cells that must not be written."""
+        return [
+            self._bench.chip.bad_cells(number) != CellStatus.OK for number in range(len(self._bench.arrays))
+        ]
 
     def _read_back(self) -> None:
         for name, weights in self._host.items():
@@ -285,7 +325,7 @@ class ArrayModel:
         if self._store is not None:
             clock_s = self._bench.arrays[batch.array].clock_s()
             records = write_records(
-                self._step, clock_s, batch.array, batch.targets, batch.outcome, refresh=self._refreshing
+                self._step, clock_s, batch.array, batch.targets, batch.outcome, refresh=self._refresh
             )
             self._store.append_writes(records)
             stuck = (batch.outcome.status & CellStatus.STUCK) != 0

@@ -194,8 +194,8 @@ class ExperimentConfig(FileModel):
     evaluate_every, checkpoint_every: steps between evaluations and checkpoints.
     refresh_every: steps between looks for cells that have drifted by more than three write errors from what was last
         written to them; these are written again. Also when a run goes on after a stop. None: never.
-    wear_levelling: raises the threshold of worn cells, for rules whose threshold is the write error; None: all
-        wear as they do.
+    wear_levelling: raises the threshold of worn cells, for rules whose threshold is the write error, or moves worn
+        rows; None: all wear as they do.
     """
 
     references: ClassVar[Mapping[str, tuple[type[BaseModel], str]]] = {
@@ -222,12 +222,21 @@ class ExperimentConfig(FileModel):
     @model_validator(mode="after")
     def _levelling_fits_rule(self) -> ExperimentConfig:
         follows = self.rule.name in ("eapu", "eapu_deterministic", "eapu_residual")
-        if self.wear_levelling is not None and (
+        levelling = self.wear_levelling
+        if levelling is None:
+            return self
+        if levelling.threshold_growth > 0 and (
             not follows or getattr(self.rule, "threshold_us", None) is not None
         ):
             raise ValueError(
                 f"wear_levelling: raises thresholds that follow the write error; that of rule {self.rule.name!r} "
-                "as it stands does not. Take eapu (without threshold_us), eapu_deterministic or eapu_residual"
+                "as it stands does not. Take eapu (without threshold_us), eapu_deterministic or eapu_residual, or "
+                "threshold_growth: 0 with move_rows: true"
+            )
+        if levelling.move_rows and self.rule.name in ("digital", "offline_then_map", "hybrid"):
+            raise ValueError(
+                f"wear_levelling.move_rows: with rule {self.rule.name!r} no row is written often enough to be moved; "
+                "leave it out"
             )
         return self
 

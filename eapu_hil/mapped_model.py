@@ -109,6 +109,10 @@ class MappedModel:
         """See `Model.refresh`."""
         return self._array.refresh(step) if self._on_array() else Applied(dict.fromkeys(self._weights, 0.0))
 
+    def level(self, step: int) -> Applied:
+        """See `Model.level`."""
+        return self._array.level(step)
+
     def clock_s(self) -> float:
         return self._array.clock_s()
 

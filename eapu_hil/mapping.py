@@ -156,7 +156,7 @@ class ArrayWeights:
         self._shape = shape
         self._arrays = arrays
         self._gains = gains
-        self._tiles = tiles
+        self.tiles = tiles
         self._r_wg = r_wg
         self._v_read_v = v_read_v
         # The line that needs most gets what is asked, the others less: no line gets more than v_read_v.
@@ -177,7 +177,7 @@ class ArrayWeights:
         """`x @ W` on the arrays: rows are driven, the currents of each column pair subtracted."""
         v_v, weight_per_a = self._volts(x)
         y = np.zeros((x.shape[0], self._shape[1]), np.float32)
-        for tile in self._tiles:
+        for tile in self.tiles:
             columns = np.concatenate([tile.plus, tile.minus])
             array, half = self._arrays[tile.array], tile.plus.size
             gains = self._gains[tile.array]
@@ -195,7 +195,7 @@ class ArrayWeights:
         """`d @ W.T` on the arrays: column pairs are driven with opposite signs, rows measured."""
         v_v, weight_per_a = self._volts(d)
         x = np.zeros((d.shape[0], self._shape[0]), np.float32)
-        for tile in self._tiles:
+        for tile in self.tiles:
             columns = np.concatenate([tile.plus, tile.minus])
             driven_v = np.concatenate([v_v[:, tile.outputs], -v_v[:, tile.outputs]], axis=1)
             driven_v *= self._columns_driven[tile.array][columns]

@@ -58,6 +58,10 @@ class Model(Protocol):
         """Writes again, after `step`, what has drifted from what was last written."""
         ...
 
+    def level(self, step: int) -> Applied:
+        """After the checkpoint of `step`: moves weights off worn cells, where the experiment asks for it."""
+        ...
+
     def clock_s(self) -> float:
         """Bench time, s; 0 without a bench."""
         ...
@@ -86,7 +90,7 @@ class Model(Protocol):
         ...
 
     def used(self) -> NDArray[np.bool_] | None:
-        """Which cells hold weights, shape (arrays, rows, columns); None without a bench."""
+        """Which cells hold weights or did so earlier, shape (arrays, rows, columns); None without a bench."""
         ...
 
     def flush(self) -> None:
@@ -130,6 +134,10 @@ class DigitalModel:
     def refresh(self, step: int) -> Applied:  # noqa: ARG002
         """Numbers do not drift."""
         return Applied(dict.fromkeys(self._weights, 0.0))
+
+    def level(self, step: int) -> Applied:
+        """Numbers do not wear."""
+        return self.refresh(step)
 
     def clock_s(self) -> float:
         return 0.0

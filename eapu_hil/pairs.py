@@ -194,6 +194,20 @@ class ConductancePairs:
         found: FloatArray = self._g_s[weights, PLUS] - self._g_s[weights, MINUS]
         return found
 
+    def relocate(self, layer: str, tiles: Sequence[Tile]) -> list[Written]:
+        """Reads the weights of `layer` that `tiles` have elsewhere, and writes them there; those are usable cells."""
+        here = self._slices[layer]
+        _, plus, minus = cell_indices(self._shapes[layer], tiles, self._columns)
+        cell = np.stack([plus.ravel(), minus.ravel()], axis=1)
+        gone = np.flatnonzero((cell != self._cell[here]).any(axis=1))
+        weights = gone + here.start
+        self.readings(weights)
+        weights, side = np.repeat(weights, 2), np.tile([PLUS, MINUS], gone.size)
+        target_s = np.clip(self._g_s[weights, side], self._recipe.g_min_s, self._recipe.g_max_s)
+        self._cell[here] = cell
+        self._usable[weights] = True
+        return self._program(weights, side, target_s, self._recipe)
+
     def write_again(self, target_s: FloatArray, errors: float) -> list[Written]:
         """Reads every mapped cell, and writes those again that lie more than `errors` write errors off their target.
 

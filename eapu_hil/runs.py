@@ -5,6 +5,7 @@
     writes.bin      one `WRITE_DTYPE` record per cell write, synced to the disk batch by batch
     checkpoints/    step_NNNNNN.npz, the last `CHECKPOINTS_KEPT`
     placement.json  where the weights lie on the arrays; chosen before the first write and never changed
+    moves.json      which rows of weights were moved since, in order; only with wear levelling that moves
     snapshots.npz   ledger and clock before the first write, conductance maps before and after, pulses per cell,
                     example images
     summary.json    at the end; absent after a crash
@@ -54,9 +55,13 @@ WRITE_DTYPE = np.dtype(
         ("after_s", "<f4"),  # NaN: pulses without verify, and before_s is what the host believed
         ("pulses", "<i4"),
         ("status", "u1"),  # CellStatus
-        ("refresh", "u1"),  # 1: the cell had drifted and was written again, no rule asked for it
+        (
+            "refresh",
+            "u1",
+        ),  # no rule asked for it: REFRESHED, the cell had drifted; MOVED, its weight came from another
     ]
 )
+REFRESHED, MOVED = 1, 2
 CHECKPOINTS_KEPT = 3
 
 _LOG = logging.getLogger(__name__)
@@ -87,9 +92,9 @@ def write_records(
     targets: Targets,
     outcome: WriteOutcome,
     *,
-    refresh: bool = False,
+    refresh: int = 0,
 ) -> NDArray[np.void]:
-    """The `WRITE_DTYPE` records of one `program` request, in its order."""
+    """The `WRITE_DTYPE` records of one `program` request, in its order. refresh: 0, `REFRESHED` or `MOVED`."""
     records = np.zeros(len(targets), dtype=WRITE_DTYPE)
     records["step"], records["time_s"], records["array"] = step, time_s, array
     records["row"], records["col"] = targets.cells.row, targets.cells.col

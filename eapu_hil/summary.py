@@ -14,13 +14,14 @@ from eapu_hil.config import ExperimentConfig
 from eapu_hil.energy import CORNERS, EnergyModel, energy_j, pulses_per_cell, split_j, writes_per_cell
 from eapu_hil.ledger import LedgerCounts
 from eapu_hil.model import Model
-from eapu_hil.runs import read_metrics, read_writes
+from eapu_hil.runs import MOVED, REFRESHED, read_metrics, read_writes
 from eapu_hil.tasks import Task
 
 _OF_THE_BENCH = (
     "cells",
     "writes_total",
     "refresh_writes_total",
+    "moved_writes_total",
     "pulses_total",
     "verify_reads_total",
     "vmm_total",
@@ -92,7 +93,8 @@ def summarize(
         **summary,
         "cells": int(used.sum()),
         "writes_total": int(counts.writes.sum()),
-        "refresh_writes_total": int(np.count_nonzero(read_writes(run_dir)["refresh"])),
+        "refresh_writes_total": int(np.count_nonzero(read_writes(run_dir)["refresh"] == REFRESHED)),
+        "moved_writes_total": int(np.count_nonzero(read_writes(run_dir)["refresh"] == MOVED)),
         "pulses_total": int(counts.pulses.sum()),
         "verify_reads_total": int(counts.verify_reads.sum()),
         "vmm_total": int(counts.vmm_vectors),

@@ -26,6 +26,7 @@ from eapu_hil.mapping import Tile
 from eapu_hil.model import Applied, DigitalModel, Model
 from eapu_hil.network import Network
 from eapu_hil.optimizer import Optimizer, make_optimizer
+from eapu_hil.row_moves import read_moves
 from eapu_hil.runs import Checkpoint, RunStore, load_checkpoint, read_snapshots, read_start
 from eapu_hil.stopping import raise_if_stopped
 from eapu_hil.storage import read_json, write_json
@@ -139,7 +140,7 @@ def _written_model(
     if placement is None:
         raise HilError(f"{run_dir / PLACEMENT}: missing; the cells of this run's weights are not known")
     tiles = {name: [Tile.from_plain(tile) for tile in plain] for name, plain in placement.items()}
-    model = ArrayModel(task, experiment, bench, tiles, store)
+    model = ArrayModel(task, experiment, bench, tiles, store, read_moves(run_dir))
     mapped = experiment.rule.name in ("offline_then_map", "hybrid")
     return MappedModel(task, experiment, model) if mapped else model
 
@@ -193,6 +194,7 @@ class _Trainer:
                 due = step % config.checkpoint_every == 0 or self._model.saves_after(step)
                 if step < config.steps and due:
                     self._checkpoint(step)
+                    self._level(step)
             self._checkpoint(config.steps)
             self._evaluate(config.steps, False, progress)
             self._store.save_snapshots({**self._model.maps("after"), **self._gallery()})
@@ -273,6 +275,12 @@ class _Trainer:
         applied = self._model.refresh(step)
         self._clock_s = self._model.clock_s()
         self._store.append_metrics("refresh", {"step": step, **_written(applied), "clock_s": self._clock_s})
+
+    def _level(self, step: int) -> None:
+        applied = self._model.level(step)
+        self._clock_s = self._model.clock_s()
+        if applied.writes:
+            self._store.append_metrics("level", {"step": step, **_written(applied), "clock_s": self._clock_s})
 
     def _counted(self, applied: Applied) -> dict[str, Any]:
         sizes = {layer.name: int(np.prod(layer.weights.shape)) for layer in self._network.weighted}

@@ -1,9 +1,10 @@
-"""Wear levelling: the threshold of a worn cell is raised, so that it is written more rarely, by more at a time.
+"""Wear levelling, two ways. The threshold of a worn cell is raised: it is written more rarely, by more at a time.
 
     threshold of a weight  *  max(1, (n / mean n)^growth)          n: pulses so far of the more worn cell of its pair
 
 A rule whose mean does not depend on its threshold, as EaPU's, loses nothing but variance by it: |dG| (th +
-sigma^2 / th) grows with th (`eapu_hil.rules.eapu`). The hottest cells set the life of a chip, and they are few.
+sigma^2 / th) grows with th (`eapu_hil.rules.eapu`). And at checkpoints worn rows are moved to spare ones
+(`eapu_hil.row_moves`), with any rule. The hottest cells set the life of a chip, and they are few.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ FACTOR_MAX = 10.0  # a weight that is hardly ever written does not learn
 
 
 class WearLevelling(BaseModel):
-    """threshold_growth: the exponent above; 0 changes nothing."""
+    """threshold_growth: the exponent above; 0 changes nothing. move_rows: whether worn rows are moved."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     threshold_growth: NonNegativeFloat = 1.0
+    move_rows: bool = False
 
     def raised(self, errors: WriteErrors, pulses: IntArray) -> WriteErrors:
         """The write errors that a rule is told.

@@ -1,0 +1,154 @@
+"""Wear levelling by moving rows: what is chosen, that weights go along, and that a killed run finds them again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eapu_hil import array_model
+from eapu_hil.config import ExperimentConfig
+from eapu_hil.hal import ConfigError, HilError
+from eapu_hil.mapping import Tile
+from eapu_hil.row_moves import (
+    WEAR_MARGIN,
+    RowMove,
+    as_if_moved,
+    choose_moves,
+    ever_occupied,
+    moved,
+    occupied,
+    read_moves,
+    save_moves,
+)
+from eapu_hil.runs import MOVED, WRITE_DTYPE, read_metrics, read_writes
+from eapu_hil.trainer import resume, train, trained_network
+
+Make = Callable[..., ExperimentConfig]
+SHAPE = (1, 6, 4)
+
+
+def _tile(rows: list[int], columns: tuple[int, int] = (0, 1)) -> Tile:
+    plus, minus = columns
+    return Tile(0, np.array(rows), np.array([plus]), np.array([minus]), 0, 0)
+
+
+def test_the_most_worn_row_goes_to_the_least_worn_free_one() -> None:
+    tiles = {"a": [_tile([0, 1, 2])], "b": [_tile([3], (2, 3))]}
+    pulses = np.zeros(SHAPE, int)
+    pulses[0, :, 0] = [100, 300, 30, 140, 0, 10]
+    pulses[0, 4, 3] = 900  # of the other columns: of no account
+    bad = np.zeros(SHAPE, bool)
+    # 300 -> 0, 100 -> 10; 30 is less than twice 140 and some.
+    assert choose_moves(7, tiles, pulses, bad) == [RowMove(7, "a", 0, 1, 4), RowMove(7, "a", 0, 0, 5)]
+    bad[0, 4, 1] = True
+    assert choose_moves(7, tiles, pulses, bad)[0] == RowMove(7, "a", 0, 1, 5)
+
+
+def test_rows_that_another_tile_has_are_not_free() -> None:
+    tiles = {"a": [_tile([0, 1])], "b": [_tile([2, 3, 4, 5])]}
+    pulses = np.zeros(SHAPE, int)
+    pulses[0, 0] = 1000
+    assert choose_moves(1, tiles, pulses, np.zeros(SHAPE, bool)) == []
+
+
+def test_a_move_must_gain_more_than_it_costs() -> None:
+    pulses, bad = np.zeros(SHAPE, int), np.zeros(SHAPE, bool)
+    pulses[0, 0] = WEAR_MARGIN - 1
+    assert choose_moves(1, {"a": [_tile([0])]}, pulses, bad) == []
+    pulses[0, 0] = WEAR_MARGIN
+    assert len(choose_moves(1, {"a": [_tile([0])]}, pulses, bad)) == 1
+
+
+@given(st.lists(st.lists(st.integers(0, 10**4), min_size=6, max_size=6), min_size=1, max_size=12))
+def test_weights_never_share_a_cell_and_records_follow_them(growth: list[list[int]]) -> None:
+    tiles = {"a": [_tile([0, 1])], "b": [_tile([5, 2])], "c": [_tile([0, 3], (2, 3))]}
+    cells = occupied(tiles, SHAPE).sum()
+    pulses, bad, moves = np.zeros(SHAPE, int), np.zeros(SHAPE, bool), []
+    records = []
+    for step, grown in enumerate(growth):
+        pulses[0] += np.array(grown)[:, None]
+        here = moved(tiles, moves)
+        # Every step writes the plus cell of all weights, row of weights i with a target of i.
+        for number, (tile,) in enumerate(here.values()):
+            for line, row in enumerate(tile.rows):
+                records.append((step, tile.plus[0], row, 10 * number + line))
+        moves += choose_moves(step, here, pulses, bad)
+        assert occupied(moved(tiles, moves), SHAPE).sum() == cells
+    written = np.zeros(len(records), WRITE_DTYPE)
+    for field, values in zip(("step", "col", "row", "target_s"), zip(*records, strict=True), strict=True):
+        written[field] = values
+    now = moved(tiles, moves)
+    for record in as_if_moved(written, now, moves):
+        number, line = divmod(int(record["target_s"]), 10)
+        assert record["row"] == list(now.values())[number][0].rows[line]
+    assert ever_occupied(tiles, moves, SHAPE)[occupied(now, SHAPE)].all()
+
+
+def test_moves_come_back_from_the_disk(tmp_path: Path) -> None:
+    assert read_moves(tmp_path) == []
+    moves = [RowMove(3, "a", 0, 1, 2), RowMove(6, "a", 0, 2, 1)]
+    save_moves(tmp_path, moves)
+    assert read_moves(tmp_path) == moves
+    (tmp_path / "moves.json").write_text('{"moves": [{"step": 1}]}')
+    with pytest.raises(HilError, match="damaged"):
+        read_moves(tmp_path)
+
+
+def _experiment(make_experiment: Make, **values: Any) -> ExperimentConfig:
+    common = {"steps": 60, "evaluate_every": 60, "checkpoint_every": 20}
+    wear = {"threshold_growth": 0.0, "move_rows": True}
+    return make_experiment(**{**common, "wear_levelling": wear, "rule": {"name": "bp"}, **values})
+
+
+def test_in_training_rows_take_turns_and_the_network_stays(
+    tmp_path: Path, make_experiment: Make, silent: Callable[..., Any]
+) -> None:
+    on = train(_experiment(make_experiment), tmp_path / "on", silent())
+    off = train(_experiment(make_experiment, wear_levelling=None), tmp_path / "off", silent())
+    moves = read_moves(tmp_path / "on")
+    assert moves
+    assert on["moved_writes_total"] > 0 == off["moved_writes_total"]
+    assert on["pulses_per_cell"]["p999"] < off["pulses_per_cell"]["p999"]
+    assert on["cells"] > off["cells"]
+    lines = read_metrics(tmp_path / "on", "level")
+    assert sum(line["writes"] for line in lines) == on["moved_writes_total"]
+    records = read_writes(tmp_path / "on")
+    assert set(records["step"][records["refresh"] == MOVED]) == {line["step"] for line in lines}
+    assert on["metric"]["final"] > off["metric"]["final"] - 0.1
+    with trained_network(tmp_path / "on") as (task, network):
+        assert task.evaluate(network.infer, quick=False).value > on["metric"]["final"] - 0.1
+
+
+def test_a_run_that_was_killed_in_a_move_goes_on(
+    tmp_path: Path, make_experiment: Make, silent: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    residual = {"name": "eapu_residual", "kappa": 0.5}
+    optimizer = {"name": "adam", "lr": 0.02}
+    experiment = _experiment(make_experiment, rule=residual, optimizer=optimizer)
+
+    def killed(*_: Any) -> None:
+        raise SystemExit("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(array_model, "save_moves", killed)
+        with pytest.raises(SystemExit):
+            train(experiment, tmp_path / "run", silent())
+    assert read_moves(tmp_path / "run") == []
+    assert (read_writes(tmp_path / "run")["refresh"] == MOVED).any()
+    summary = resume(tmp_path / "run", silent())
+    assert summary["exit_status"] == "success"
+    assert read_moves(tmp_path / "run")
+    whole = train(experiment, tmp_path / "whole", silent())
+    assert summary["metric"]["final"] > whole["metric"]["final"] - 0.15
+
+
+@pytest.mark.parametrize("rule", ["digital", "offline_then_map", "hybrid"])
+def test_rules_that_hardly_write_are_refused(rule: str, make_experiment: Make) -> None:
+    with pytest.raises(ConfigError, match="move_rows: with rule"):
+        _experiment(make_experiment, rule={"name": rule})
