@@ -114,7 +114,6 @@ def test_in_training_rows_take_turns_and_the_network_stays(
     moves = read_moves(tmp_path / "on")
     assert moves
     assert on["moved_writes_total"] > 0 == off["moved_writes_total"]
-    assert on["pulses_per_cell"]["p999"] < off["pulses_per_cell"]["p999"]
     assert on["cells"] > off["cells"]
     lines = read_metrics(tmp_path / "on", "level")
     assert sum(line["writes"] for line in lines) == on["moved_writes_total"]
