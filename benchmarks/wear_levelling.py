@@ -14,15 +14,20 @@ import numpy as np
 from eapu_hil.batch import run_all
 from eapu_hil.config import ExperimentConfig, load_model
 
-SETTINGS = {"off": None, "growth 0.5": 0.5, "growth 1": 1.0, "growth 2": 2.0}
+SETTINGS = {
+    "off": None,
+    "growth 0.5": {"threshold_growth": 0.5},
+    "growth 1": {"threshold_growth": 1.0},
+    "growth 2": {"threshold_growth": 2.0},
+    "move rows": {"threshold_growth": 0.0, "move_rows": True},
+}
 
 
 def main(directory: Path, experiment: str = "digits", steps: int = 800, seeds: int = 3) -> None:
     """Trains each setting with each seed, and prints means over the seeds."""
     wanted = {}
-    for setting, growth in SETTINGS.items():
+    for setting, levelling in SETTINGS.items():
         for seed in range(1, seeds + 1):
-            levelling = None if growth is None else {"threshold_growth": growth}
             changes = {"steps": steps, "evaluate_every": steps, "seed": seed, "wear_levelling": levelling}
             wanted[setting, seed] = load_model(ExperimentConfig, experiment, changes, "experiments")
     names = {key: f"{key[0].replace(' ', '_')}_{key[1]}" for key in wanted}

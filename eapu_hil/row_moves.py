@@ -86,10 +86,11 @@ def occupied(tiles: Mapping[str, Sequence[Tile]], shape: tuple[int, ...]) -> NDA
 def ever_occupied(
     tiles: Mapping[str, Sequence[Tile]], moves: Sequence[RowMove], shape: tuple[int, ...]
 ) -> NDArray[np.bool_]:
-    """Which cells hold weights, or did before one of `moves`. tiles: before all of them."""
+    """Which cells held weights before, between or after `moves`. tiles: before all of them."""
     cells = occupied(tiles, shape)
-    for number in range(len(moves)):
-        cells |= occupied(moved(tiles, moves[: number + 1]), shape)
+    for move in moves:
+        tile = tiles[move.layer][move.tile]
+        cells[tile.array, move.new, np.concatenate([tile.plus, tile.minus])] = True
     return cells
 
 

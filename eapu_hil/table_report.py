@@ -91,8 +91,10 @@ def _task(results: Results, task: str) -> Section:
         )
     here = [run for run in results.runs if run.task == task and run.point == 0]
     steps = max(run.values.get("steps") or 0 for run in here)
+    seeds = len({run.seed for run in here})
+    over = f"mean and standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
     text = (
-        f"{count(steps)} steps, mean and standard deviation over {len({run.seed for run in here})} seeds; the same "
+        f"{count(steps)} steps, {over}; the same "
         "data, initial weights and chips for every rule. Pulses per cell count the initial writing."
     )
     return Section(task.replace("_", " ").capitalize(), text, tables=[Table(rows, head)])

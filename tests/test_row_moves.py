@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from eapu_hil.row_moves import (
     read_moves,
     save_moves,
 )
-from eapu_hil.runs import MOVED, WRITE_DTYPE, read_metrics, read_writes
+from eapu_hil.runs import MOVED, WRITE_DTYPE, read_metrics, read_snapshots, read_writes
 from eapu_hil.trainer import resume, train, trained_network
 
 Make = Callable[..., ExperimentConfig]
@@ -106,6 +107,18 @@ def _experiment(make_experiment: Make, **values: Any) -> ExperimentConfig:
     return make_experiment(**{**common, "wear_levelling": wear, "rule": {"name": "bp"}, **values})
 
 
+def _hottest(run: Path, layer: str) -> int:
+    """Most pulses of any cell that ever held a weight of `layer`."""
+    placement = json.loads((run / "placement.json").read_text())
+    tiles = {layer: [Tile.from_plain(tile) for tile in placement[layer]]}
+    snapshots = read_snapshots(run)
+    pulses = np.stack(
+        [snapshots[f"pulses_{n}"] for n in range(sum(key.startswith("pulses_") for key in snapshots))]
+    )
+    moves = [move for move in read_moves(run) if move.layer == layer]
+    return int(pulses[ever_occupied(tiles, moves, pulses.shape)].max())
+
+
 def test_in_training_rows_take_turns_and_the_network_stays(
     tmp_path: Path, make_experiment: Make, silent: Callable[..., Any]
 ) -> None:
@@ -114,6 +127,9 @@ def test_in_training_rows_take_turns_and_the_network_stays(
     moves = read_moves(tmp_path / "on")
     assert moves
     assert on["moved_writes_total"] > 0 == off["moved_writes_total"]
+    # dense1 fills its columns; only dense2 has rows to go to.
+    assert {move.layer for move in moves} == {"dense2"}
+    assert _hottest(tmp_path / "on", "dense2") < 0.9 * _hottest(tmp_path / "off", "dense2")
     assert on["cells"] > off["cells"]
     lines = read_metrics(tmp_path / "on", "level")
     assert sum(line["writes"] for line in lines) == on["moved_writes_total"]
