@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eapu_hil.energy import CORNERS, Corner, EnergyModel, digital_j, gpu_j
+from eapu_hil.designs import Design, as_run, full_arrays, slow_pulses
+from eapu_hil.energy import CORNERS, EnergyModel, digital_j, gpu_j
 from eapu_hil.lifetime import EnduranceModel, runs_to_failure
 from eapu_hil.quantities import MISSING, metric_style, share, with_prefix
-from eapu_hil.table import Results, Run
+from eapu_hil.table import Results, Run, known_values
 
 HOLDS, UNDER, FAILS, UNKNOWN = "holds", "holds under", "does not hold here", "not measured"
 REUSES = (1, 8, 32, 128, 1024, 8192)  # products per weight and step
@@ -48,62 +49,15 @@ def judge(results: Results) -> list[Claim]:
     ]
 
 
-def energy_per_weight(run: Run, corner: Corner) -> tuple[float, float]:
-    """What one weight takes, J: for writing in one step, and for one product forward and backward.
-
-    Writing the initial weights is left out: it is the same for every rule and counts less the longer a run is.
-    """
-    value = _values(run)
-    per_write_j = value[f"write_j_{corner}"] / value["writes"] if value["writes"] else 0.0
-    # Rules with verify write one cell of a pair.
-    writing_j = value["update_ratio"] * per_write_j
-    return writing_j, 4 * value[f"product_j_{corner}"] / value["cell_products"]
-
-
-def energy_ratio(costly: Run, frugal: Run, reuse: float, corner: Corner, digital: bool = False) -> float:
-    """Training energy of one rule over another's, for layers whose weights make `reuse` products a step.
-
-    Products take the same whatever the rule; the mean of both runs is taken. digital: with optimizer and gradients.
-    """
-    (first_j, product_a_j), (second_j, product_b_j) = (
-        energy_per_weight(run, corner) for run in (costly, frugal)
-    )
-    common_j = reuse * (product_a_j + product_b_j) / 2
-    if digital:
-        common_j += digital_j(1, 1, reuse, EnergyModel.corner(corner))
-    return (first_j + common_j) / (second_j + common_j)
-
-
-def largest_reuse(costly: Run, frugal: Run, corner: Corner, wanted: float = ENERGY_CLAIM) -> float:
-    """The reuse up to which the energy ratio is at least `wanted`; 0 if it never is."""
-    first_j, product_a_j = energy_per_weight(costly, corner)
-    second_j, product_b_j = energy_per_weight(frugal, corner)
-    spare_j = (first_j - wanted * second_j) / (wanted - 1)
-    return max(0.0, spare_j / ((product_a_j + product_b_j) / 2))
-
-
-def _full_arrays(run: Run, corner: Corner, lines: int = 128) -> float:
-    """What one weight takes for a product forward and backward, J, on square arrays without an idle line.
-
-    The power in the cells is this run's; converters and amplifiers are shared by all cells of their line.
-    """
-    value, model = _values(run), EnergyModel.corner(corner)
-    cell_j = (
-        value["product_cell_j"] / value["cell_products"] * model.product_time_s / EnergyModel().product_time_s
-    )
-    line_j = (model.adc_j + model.tia_w * model.product_time_s + model.dac_j) / lines
-    return 4 * (cell_j + line_j)
-
-
 def _update_ratio(results: Results) -> Claim:
     measured, holding = [], {}
     for task in results.tasks:
         runs = [run for run in results.at(task, "eapu") if run.values.get("update_ratio") is not None]
         if runs:
             mean, last = (
-                [_values(run)[key] for run in runs] for key in ("update_ratio", "update_ratio_last")
+                [known_values(run)[key] for run in runs] for key in ("update_ratio", "update_ratio_last")
             )
-            steps = f"{_values(runs[0])['steps']:.0f} steps"
+            steps = f"{known_values(runs[0])['steps']:.0f} steps"
             measured.append(
                 f"{task}, {steps}: {_spread([1e3 * m for m in mean])} \u2030 a step, last tenth "
                 f"{_spread([1e3 * one for one in last])} \u2030"
@@ -142,33 +96,49 @@ def _energy(results: Results) -> Claim:
         if not pairs:
             continue
         for corner in CORNERS:
-            ratios = [min(energy_ratio(*pair, reuse, corner) for pair in pairs) for reuse in REUSES]
-            shown = ", ".join(f"{ratio:.3g} at {reuse}" for ratio, reuse in zip(ratios, REUSES, strict=True))
-            most = min(largest_reuse(*pair, corner) for pair in pairs)
-            least = f"at least 50 up to a reuse of {most:.2g}" if most else "nowhere 50"
-            measured.append(f"{task}, {corner} parameters: {shown}; {least}")
-            writing_j, product_j = energy_per_weight(pairs[0][0], corner)
-            full_j = _full_arrays(pairs[0][0], corner)
-            measured.append(
-                f"{task}, {corner}: a write takes {with_prefix(writing_j, 'J')}, {writing_j / product_j:.3g} "
-                f"times a product forward and backward of its weight, {writing_j / full_j:.3g} times with full "
-                "arrays of 128 x 128; 50 times less at a reuse of 128 takes more than "
-                f"{(ENERGY_CLAIM - 1) * FULLY_CONNECTED:.0f} times"
-            )
-        digital = [min(energy_ratio(*pair, r, "typical", digital=True) for pair in pairs) for r in (1, 128)]
+            here = [as_run(*pair, corner) for pair in pairs]
+            shown = ", ".join(f"{min(one.ratio(reuse) for one in here):.3g} at {reuse}" for reuse in REUSES)
+            measured.append(f"{task}, {corner} parameters: {shown}; {_up_to(here)}")
+        typical = [as_run(*pair, "typical") for pair in pairs]
+        first = typical[0]
         measured.append(
-            f"{task}, typical, with optimizer and gradients: {digital[0]:.3g} at 1, {digital[1]:.3g} at 128"
+            f"{task}, typical: a write takes {with_prefix(first.write_j, 'J')}, {first.write_j / first.product_j:.3g} "
+            f"times a product forward and backward of its weight; 50 times less at a reuse of {FULLY_CONNECTED} takes "
+            f"more than {(ENERGY_CLAIM - 1) * FULLY_CONNECTED:.0f} times"
+        )
+        for designed in (
+            *([full_arrays(*pair, corner) for pair in pairs] for corner in CORNERS),
+            [slow_pulses(*pair) for pair in pairs],
+            [slow_pulses(*pair, pulses_per_write=8.5) for pair in pairs],
+        ):
+            shown = ", ".join(
+                f"{min(one.ratio(reuse) for one in designed):.3g} at {reuse}"
+                for reuse in (1, FULLY_CONNECTED)
+            )
+            measured.append(f"{task}, {designed[0].name}: {shown}; {_up_to(designed)}")
+        model = EnergyModel()
+        besides = [
+            min(one.ratio(r, digital_j(1, 1, r, model)) for one in typical) for r in (1, FULLY_CONNECTED)
+        ]
+        measured.append(
+            f"{task}, typical, with optimizer and gradients: {besides[0]:.3g} at 1, {besides[1]:.3g} at "
+            f"{FULLY_CONNECTED}"
         )
         whole = [_joules(bp) / _joules(eapu) for bp, eapu in pairs]
-        reuse = _values(pairs[0][0])["products_per_weight"]
+        reuse = known_values(pairs[0][0])["products_per_weight"]
         measured.append(f"{task}, the whole run as it was, reuse {reuse:.0f}: {_spread(whole)}")
-        holding[task] = min(energy_ratio(*pair, FULLY_CONNECTED, "typical") for pair in pairs) >= ENERGY_CLAIM
+        holding[task] = min(one.ratio(FULLY_CONNECTED) for one in typical) >= ENERGY_CLAIM
     text = (
         "Cells, lines, converters and amplifiers of writes, verify reads and products, by reuse (products per "
         "weight and step). Worst seed. Verdict: typical parameters, reuse 128. What the optimizer and the "
         "gradients take on digital hardware is the same for both rules and is shown apart."
     )
     return Claim("50 times less training energy than bp on memristors", measured, text, _verdict(holding))
+
+
+def _up_to(designs: list[Design]) -> str:
+    most = min(one.largest_reuse(ENERGY_CLAIM) for one in designs)
+    return f"at least 50 up to a reuse of {most:.2g}" if most else "nowhere 50"
 
 
 def _life(results: Results) -> Claim:
@@ -179,10 +149,10 @@ def _life(results: Results) -> Claim:
         if not pairs:
             continue
         ratio = {
-            key: [_values(bp)[key] / max(_values(eapu)[key], 1.0) for bp, eapu in pairs]
+            key: [known_values(bp)[key] / max(known_values(eapu)[key], 1.0) for bp, eapu in pairs]
             for key in ("pulses_mean_cell", "pulses_p999_cell", "pulses_hottest_cell")
         }
-        p999 = float(np.mean([_values(eapu)["pulses_p999_cell"] for _, eapu in pairs]))
+        p999 = float(np.mean([known_values(eapu)["pulses_p999_cell"] for _, eapu in pairs]))
         runs = ", ".join(f"{corner} {runs_to_failure(p999, model, corner):.2g}" for corner in CORNERS)
         measured.append(
             f"{task}: mean cell {_spread(ratio['pulses_mean_cell'])} times longer, 99.9th percentile "
@@ -204,7 +174,7 @@ def _gpu(results: Results) -> Claim:
         for run in results.at(task, "eapu")[:1]:
             if run.values.get("products_per_weight") is None:
                 continue
-            value = _values(run)
+            value = known_values(run)
             for name, joule_per_flop in GPUS.items():
                 peak_j = gpu_j(
                     int(value["weights"]), int(value["steps"]), value["products_per_weight"], joule_per_flop
@@ -254,12 +224,8 @@ def _verdict(holding: dict[str, bool]) -> str:
 
 
 def _joules(run: Run) -> float:
-    value = _values(run)
+    value = known_values(run)
     return value["write_j_typical"] + value["product_j_typical"]
-
-
-def _values(run: Run) -> dict[str, float]:
-    return {key: value for key, value in run.values.items() if value is not None}
 
 
 def _spread(values: Sequence[float]) -> str:

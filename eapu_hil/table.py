@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,11 @@ class Run:
     error: str = ""
 
 
+def known_values(run: Run) -> dict[str, float]:
+    """The values that the run has."""
+    return {key: value for key, value in run.values.items() if value is not None}
+
+
 @dataclass(frozen=True)
 class Spread:
     """Mean and standard deviation over the seeds; None with a single one."""
@@ -67,12 +72,21 @@ class Spread:
 
 
 @dataclass(frozen=True)
+class World:
+    """A task done again on arrays that lack something. repeats: that task. lacks: what, beside those before it."""
+
+    repeats: str
+    lacks: str
+
+
+@dataclass(frozen=True)
 class Results:
     """All runs of a table that have ended. tasks, rules: in the order of the plan; of rules what each is."""
 
     tasks: dict[str, str]  # name -> name of its metric
     rules: dict[str, str]
     runs: list[Run]
+    worlds: dict[str, World] = field(default_factory=dict)  # by the name that stands as task in their runs
 
     def at(self, task: str, rule: str, point: int = 0) -> list[Run]:
         """The runs of one line and point, seed by seed."""
@@ -97,11 +111,14 @@ class Results:
 def make_table(
     planned: Sequence[PlannedRun],
     texts: Mapping[str, str],
+    worlds: Mapping[str, World],
     directory: Path,
     jobs: int,
     progress: Callable[[str, Ended], None],
 ) -> Results:
-    """Trains what has not been trained yet and writes table.json and table.csv. texts: what each rule is.
+    """Trains what has not been trained yet and writes table.json and table.csv.
+
+    texts: what each rule is. worlds: which of the tasks repeat another.
 
     Raises ConfigError when `directory` holds something else.
     """
@@ -109,11 +126,13 @@ def make_table(
     ended = run_all({run.name: run.experiment for run in planned}, directory / RUNS, jobs, progress)
     runs = [_extract(run, ended[run.name]) for run in planned]
     metrics = {run.task: _metric_of(run, ended[run.name]) for run in planned if ended[run.name].summary}
-    tasks = {run.task: metrics.get(run.task, "") for run in planned}
+    tasks = {run.task: metrics.get(run.task, "") for run in planned if run.task not in worlds}
     rules = {rule: text for rule, text in texts.items() if any(run.rule == rule for run in planned)}
-    results = Results(tasks, rules, runs)
+    results = Results(tasks, rules, runs, dict(worlds))
+    plain = {name: vars(world) for name, world in worlds.items()}
     write_json(
-        directory / "table.json", {"tasks": tasks, "rules": rules, "runs": [vars(run) for run in runs]}
+        directory / "table.json",
+        {"tasks": tasks, "rules": rules, "worlds": plain, "runs": [vars(run) for run in runs]},
     )
     _write_csv(directory / "table.csv", runs)
     return results
@@ -124,7 +143,8 @@ def read_results(directory: Path) -> Results:
     content = read_json(directory / "table.json")
     if content is None:
         raise ConfigError(f"{directory}: holds no table.json")
-    return Results(content["tasks"], content["rules"], [Run(**run) for run in content["runs"]])
+    worlds = {name: World(**world) for name, world in content["worlds"].items()}
+    return Results(content["tasks"], content["rules"], [Run(**run) for run in content["runs"]], worlds)
 
 
 def _require_table(directory: Path) -> None:

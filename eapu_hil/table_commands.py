@@ -20,7 +20,7 @@ from eapu_hil.terminal import BatchBar, Terminal
 
 def compare_table(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     """Runs the plan, or goes on with it, and writes table.json, table.csv, claims.json, figures and report.html."""
-    from eapu_hil.table import make_table
+    from eapu_hil.table import World, make_table
     from eapu_hil.table_report import write_table_report
 
     plan = _plan(args)
@@ -28,6 +28,9 @@ def compare_table(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     directory = Path(args.out) if args.out is not None else Path("runs") / new_run_id("table")
     jobs = _jobs(args.jobs, planned)
     texts = {name: rule.text for name, rule in plan.rules.items()}
+    worlds = {
+        name: World(its.repeats, its.lacks) for name, its in plan.tasks.items() if its.repeats is not None
+    }
     hint = f"the same command with --out {directory} goes on"
     with terminal.stop_hint(hint, directory), BatchBar(terminal, "table", len(planned)) as bar:
 
@@ -38,7 +41,7 @@ def compare_table(args: Namespace, terminal: Terminal) -> dict[str, Any]:
                 metric_style(str(metric.get("name"))).text(metric.get("final")) if metric else ended.error,
             )
 
-        results = make_table(planned, texts, directory, jobs, tell)
+        results = make_table(planned, texts, worlds, directory, jobs, tell)
     page = write_table_report(directory)
     for task, metric_name in results.tasks.items():
         style, rows = metric_style(metric_name), []
@@ -63,6 +66,8 @@ def compare_table(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
 def _plan(args: Namespace) -> TablePlan:
     plan = load_model(TablePlan, "table", (), "tables")
+    if args.bench is not None:
+        plan = plan.on_any_bench()
     if args.quick:
         plan = plan.quick()
     if args.seed is not None:

@@ -35,6 +35,8 @@ class TaskPlan(FileModel):
     parameters_of: the task whose chosen parameters it takes; None: its own.
     quick_steps: steps of a run of the quick table; None: it has no such run.
     search_steps, search_seed: of the runs that the parameters were chosen with.
+    repeats, lacks: the task that this one does again on arrays that lack one thing more than the one before it, and
+        what; so that the report can say what each rule loses to it. Only on the plan's own bench.
     """
 
     experiment: str
@@ -47,6 +49,8 @@ class TaskPlan(FileModel):
     quick_steps: PositiveInt | None = None
     search_steps: PositiveInt | None = None
     search_seed: NonNegativeInt = 100
+    repeats: str | None = None
+    lacks: str = ""
 
 
 class RulePlan(FileModel):
@@ -71,6 +75,7 @@ class TablePlan(FileModel):
             for key, names, known in (
                 ("rules", its.rules or [], self.rules),
                 ("parameters_of", [its.parameters_of] if its.parameters_of else [], self.tasks),
+                ("repeats", [its.repeats] if its.repeats else [], self.tasks),
             ):
                 for name in names:
                     if name not in known:
@@ -97,6 +102,11 @@ class TablePlan(FileModel):
             for name, its in self.tasks.items()
             if its.quick_steps is not None
         }
+        return self.model_copy(update={"tasks": tasks})
+
+    def on_any_bench(self) -> TablePlan:
+        """Without the tasks that change the array itself, which only the plan's own bench allows."""
+        tasks = {name: its for name, its in self.tasks.items() if its.repeats is None}
         return self.model_copy(update={"tasks": tasks})
 
     def with_rules(self, names: Sequence[str]) -> TablePlan:

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
-from eapu_hil.claims import REUSES, energy_ratio, judge
-from eapu_hil.energy import ASSUMPTIONS, CORNERS
+from eapu_hil.claims import ENERGY_CLAIM, REUSES, judge
+from eapu_hil.designs import as_run, full_arrays, slow_pulses
+from eapu_hil.energy import ASSUMPTIONS, CORNERS, EnergyModel, digital_j
 from eapu_hil.hal import ConfigError
 from eapu_hil.page import Finding, Section, Table, Tile, render
 from eapu_hil.quantities import MISSING, count, duration, metric_style, share, with_prefix
 from eapu_hil.storage import storage_errors, write_json
 from eapu_hil.table import Results, Spread, read_results
-from eapu_hil.table_figures import Point, RuleCurve, draw_quality, draw_ratio
+from eapu_hil.table_figures import draw_ratio
+from eapu_hil.table_quality import quality_sections
 
 
 def write_table_report(directory: Path) -> Path:
@@ -29,7 +31,7 @@ def write_table_report(directory: Path) -> Path:
         (directory / "figures").mkdir(exist_ok=True)
         sections = [_claims(results)]
         sections += [_task(results, task) for task in results.tasks]
-        sections += _quality(directory, results)
+        sections += quality_sections(directory, results)
         sections += _reuse(directory, results)
         sections += [_rules(results), _assumptions()]
         seeds = len({run.seed for run in results.runs})
@@ -100,55 +102,6 @@ def _task(results: Results, task: str) -> Section:
     return Section(task.replace("_", " ").capitalize(), text, tables=[Table(rows, head)])
 
 
-def _quality(directory: Path, results: Results) -> list[Section]:
-    sections = []
-    for task, metric in results.tasks.items():
-        if not any(run.point for run in results.runs if run.task == task):
-            continue
-        style = metric_style(metric)
-        curves = [
-            curve for rule in results.rules if (curve := _curve(results, task, rule, style.factor)).points
-        ]
-        digital = results.spread(task, "digital", "metric")
-        name = f"quality_{task}.png"
-        reference = style.factor * digital.mean if digital else None
-        draw_quality(directory / "figures" / name, curves, f"{style.label} ({style.unit}), {task}", reference)
-        text = (
-            "Each curve is one rule at several thresholds, rates or pulse strengths, the chosen one filled; "
-            "dashed: digital. Every point is one run of the same length."
-        )
-        winners = Table(
-            _winners(curves), ["pulses up to", "best rule", f"{style.label} ({style.unit})"], text_columns=2
-        )
-        sections.append(Section(f"Quality against pulses: {task}", text, name, tables=[winners]))
-    return sections
-
-
-def _curve(results: Results, task: str, rule: str, factor: float) -> RuleCurve:
-    points = []
-    numbers = sorted({run.point for run in results.runs if (run.task, run.rule) == (task, rule)})
-    for number in numbers:
-        metric, pulses = (results.spread(task, rule, column, number) for column in ("metric", "pulses"))
-        if metric is not None and pulses is not None:
-            points.append(Point(pulses.mean, factor * metric.mean, number == 0))
-    return RuleCurve(rule, sorted(points, key=lambda point: point.pulses))
-
-
-def _winners(curves: list[RuleCurve]) -> list[list[str]]:
-    """The best point of all within each budget of pulses, a factor of about three apart."""
-    points = [(point.pulses, point.quality, curve.rule) for curve in curves for point in curve.points]
-    if not points:
-        return []
-    low, high = min(p[0] for p in points), max(p[0] for p in points)
-    rows: list[list[str]] = []
-    for exponent in np.arange(np.floor(2 * np.log10(low)) + 1, np.ceil(2 * np.log10(high)) + 1) / 2:
-        affordable = [point for point in points if point[0] <= 10**exponent]
-        if affordable:
-            _, quality, rule = max(affordable, key=lambda point: point[1])
-            rows.append([count(10**exponent), rule, f"{quality:.2f}"])
-    return rows
-
-
 def _reuse(directory: Path, results: Results) -> list[Section]:
     """Energy of bp over eapu's, by reuse; of the task with the longest runs."""
     found = [
@@ -161,17 +114,36 @@ def _reuse(directory: Path, results: Results) -> list[Section]:
         return []
     bp, eapu = max(found, key=lambda pair: pair[1].values["steps"] or 0)
     x = np.geomspace(REUSES[0], REUSES[-1], 60)
-    curves = {f"{c} parameters": np.array([energy_ratio(bp, eapu, r, c) for r in x]) for c in CORNERS}
+    corners = {corner: as_run(bp, eapu, corner) for corner in CORNERS}
+    curves = {f"{c} parameters": np.array([its.ratio(r) for r in x]) for c, its in corners.items()}
+    model = EnergyModel()
     curves["typical, with optimizer and gradients"] = np.array(
-        [energy_ratio(bp, eapu, r, "typical", digital=True) for r in x]
+        [corners["typical"].ratio(r, digital_j(1, 1, r, model)) for r in x]
     )
     draw_ratio(directory / "figures" / "energy_ratio.png", x, curves)
     text = (
-        f"Training energy of bp over that of eapu, from the counts of the runs on {bp.task}. Products take the "
-        "same under every rule, so the ratio falls with the number of products that a weight makes between two "
-        "updates."
+        f"Training energy of bp over that of eapu, from the counts of the runs on {bp.task}, first seed. Products take "
+        "the same under every rule, so the ratio falls with the number of products that a weight makes between two "
+        "updates; it is at most what a write takes over what these products take. The last rows are computed."
     )
-    return [Section("Energy ratio by weight reuse", text, "energy_ratio.png")]
+    designs = [
+        *corners.values(),
+        *(full_arrays(bp, eapu, corner) for corner in CORNERS),
+        slow_pulses(bp, eapu),
+        slow_pulses(bp, eapu, pulses_per_write=8.5),
+    ]
+    rows = [
+        [
+            its.name,
+            with_prefix(its.write_j, "J"),
+            with_prefix(its.product_j, "J"),
+            *(f"{its.ratio(reuse):.3g}" for reuse in (1, 8, 32, 128)),
+            f"{its.largest_reuse(ENERGY_CLAIM):.2g}",
+        ]
+        for its in designs
+    ]
+    head = ["array", "a write under bp", "a product", "ratio at 1", "at 8", "at 32", "at 128", "50 up to"]
+    return [Section("Energy ratio by weight reuse", text, "energy_ratio.png", tables=[Table(rows, head)])]
 
 
 def _rules(results: Results) -> Section:

@@ -6,21 +6,26 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from eapu_hil.batch import run_all
-from eapu_hil.claims import energy_per_weight, energy_ratio, judge, largest_reuse
+from eapu_hil.claims import judge
 from eapu_hil.cli import main
 from eapu_hil.config import ExperimentConfig
+from eapu_hil.designs import as_run, full_arrays, slow_pulses
+from eapu_hil.energy import EnergyModel
 from eapu_hil.hal import ConfigError, HilError
 from eapu_hil.lifetime import EnduranceModel, runs_to_failure
 from eapu_hil.loading import load_model
 from eapu_hil.runs import read_start
-from eapu_hil.table import Results, Run, read_results
+from eapu_hil.table import Results, Run, World, read_results
+from eapu_hil.table_figures import Point, RuleCurve
 from eapu_hil.table_plan import TablePlan, experiment_of, planned_runs
+from eapu_hil.table_quality import OWN, losses, winners
 from eapu_hil.table_report import write_table_report
 
 Make = Callable[..., ExperimentConfig]
@@ -146,20 +151,6 @@ class TestBatch:
 
 
 class TestClaims:
-    def test_energy_of_a_weight(self) -> None:
-        # Written in one step of a thousand, 1 nJ each; two cells, forward and backward, 1 pJ each.
-        assert energy_per_weight(some_run("eapu"), "typical") == pytest.approx((1e-12, 4e-12))
-        assert energy_per_weight(some_run("bp"), "low") == pytest.approx((1e-10, 4e-13))
-
-    def test_ratio_by_reuse(self) -> None:
-        bp, eapu = some_run("bp"), some_run("eapu")
-        assert energy_ratio(bp, eapu, 0, "typical") == pytest.approx(1000)
-        assert energy_ratio(bp, eapu, 1, "typical") == pytest.approx((1000 + 4) / (1 + 4))
-        most = largest_reuse(bp, eapu, "typical")
-        assert energy_ratio(bp, eapu, most, "typical") == pytest.approx(50)
-        assert energy_ratio(bp, eapu, 1, "typical", digital=True) < 12
-        assert largest_reuse(some_run("bp", writes=1e12), eapu, "typical") == 0.0
-
     def test_verdicts_follow_the_worst_seed(self) -> None:
         good = [some_run(rule, seed) for rule in ("digital", "bp", "eapu") for seed in (1, 2)]
         verdicts = [claim.verdict for claim in judge(results(*good))]
@@ -179,6 +170,77 @@ class TestClaims:
     def test_part_of_the_tasks(self) -> None:
         runs = [some_run("eapu", task="a"), some_run("eapu", task="b", update_ratio=0.5)]
         assert judge(results(*runs))[0].verdict == "holds under: a; not: b"
+
+
+class TestDesigns:
+    def test_energy_of_a_weight(self) -> None:
+        # bp writes in every step, eapu in one of a thousand, 1 nJ each; two cells, forward and backward, 1 pJ each.
+        its = as_run(some_run("bp"), some_run("eapu"), "typical")
+        assert (its.write_j, its.costly_j, its.frugal_j, its.product_j) == pytest.approx(
+            (1e-9, 1e-9, 1e-12, 4e-12)
+        )
+        assert as_run(some_run("bp"), some_run("eapu"), "low").costly_j == pytest.approx(1e-10)
+
+    def test_ratio_by_reuse(self) -> None:
+        its = as_run(some_run("bp"), some_run("eapu"), "typical")
+        assert its.ratio(0) == pytest.approx(1000)
+        assert its.ratio(1) == pytest.approx((1000 + 4) / (1 + 4))
+        assert its.ratio(its.largest_reuse(50)) == pytest.approx(50)
+        assert its.ratio(1, other_j=95e-12) == pytest.approx((1000 + 99) / (1 + 99))
+        cheap = as_run(some_run("bp", writes=1e12), some_run("eapu"), "typical")
+        assert cheap.largest_reuse(50) == 0.0
+
+    def test_full_arrays_share_their_converters(self) -> None:
+        bp, eapu = some_run("bp"), some_run("eapu")
+        its, model = full_arrays(bp, eapu, "typical"), EnergyModel()
+        # A tenth of the product's 1 pJ is in the cell.
+        line_j = (model.adc_j + model.dac_j + model.tia_w * model.product_time_s) / 128
+        assert its.product_j == pytest.approx(4 * (0.1e-12 + line_j))
+        assert its.costly_j == as_run(bp, eapu, "typical").costly_j
+
+    def test_costly_pulses_and_cheap_products(self) -> None:
+        """1 nJ a write and 0.12 pJ a product; bp with every weight and eapu with one in a thousand: 60 at 128."""
+        its = slow_pulses(some_run("bp"), some_run("eapu"), pulses_per_write=8.5)
+        assert its.write_j == pytest.approx(8.5 * 117.2e-12)
+        assert its.ratio(128) == pytest.approx((996.2 + 15.6) / (0.9962 + 15.6), rel=0.01)
+        assert slow_pulses(some_run("bp"), some_run("eapu")).write_j == pytest.approx(3 * 117.2e-12)
+
+
+class TestQuality:
+    def test_losses_are_told_apart_seed_by_seed(self) -> None:
+        reached = {"digits": 0.90, "still": 0.93, "exact": 0.95}
+        runs = [some_run("digital", seed, metric=0.97) for seed in (1, 2, 3)]
+        runs += [
+            some_run("eapu", seed, task=task, metric=value + 0.01 * seed)
+            for task, value in reached.items()
+            for seed in (1, 2)
+        ]
+        worlds = {"still": World("digits", "relaxation"), "exact": World("digits", "errors")}
+        its = losses(replace(results(*runs), worlds=worlds), "digits", "eapu")
+        assert its is not None
+        assert its.behind == pytest.approx([0.06, 0.05])
+        assert list(its.parts) == ["relaxation", "errors", OWN]
+        assert its.parts["relaxation"] == pytest.approx([0.03, 0.03])
+        assert its.parts["errors"] == pytest.approx([0.02, 0.02])
+        assert its.parts[OWN] == pytest.approx([0.01, 0.0])
+        assert losses(results(*runs), "digits", "eapu") is None
+
+    def test_winners_take_over_where_they_become_affordable(self) -> None:
+        def curve(rule: str, *points: tuple[float, float]) -> RuleCurve:
+            return RuleCurve(rule, [Point(pulses, quality, False) for pulses, quality in points])
+
+        found = winners(
+            [
+                curve("a", (10, 1.0), (20, 2.0), (50, 2.5)),
+                curve("b", (30, 3.0), (5, 0.5)),
+                curve("c", (40, 2.9)),
+            ]
+        )
+        assert [(w.low, w.high, w.rule, w.spent, w.quality) for w in found] == [
+            (5, 10, "b", 5, 0.5),
+            (10, 30, "a", 20, 2.0),
+            (30, float("inf"), "b", 30, 3.0),
+        ]
 
 
 def test_runs_to_failure() -> None:
@@ -236,14 +298,20 @@ def test_curves_and_winners(tmp_path: Path) -> None:
         some_run("bp"),
         some_run("eapu"),
         some_run("eapu", point=1, metric=0.9, pulses=50.0),
+        some_run("eapu", task="still", metric=0.96),
     ]
     content: dict[str, Any] = {
         "tasks": {"digits": "accuracy"},
-        "rules": {"digital": "", "bp": "", "eapu": ""},
+        "rules": {"digital": "", "bp": "", "eapu": "rarely written"},
+        "worlds": {"still": {"repeats": "digits", "lacks": "relaxation"}},
         "runs": [vars(run) for run in runs],
     }
     (tmp_path / "table.json").write_text(json.dumps(content))
     assert read_results(tmp_path).spread("digits", "eapu", "pulses", 1) is not None
     page = write_table_report(tmp_path).read_text()
     assert "Quality against pulses: digits" in page
+    assert "From 50 pulses on: eapu" in page
+    assert "of 2.00 % behind digital it loses 1.00 to relaxation, 1.00 to the rule itself" in page
+    assert "rarely written" in page
+    assert "What quality is lost to: digits" in page
     assert (tmp_path / "figures" / "quality_digits.png").stat().st_size > 10_000

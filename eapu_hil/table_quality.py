@@ -1,0 +1,177 @@
+"""Quality against pulses: who wins at which budget, and what each rule loses its quality to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from eapu_hil.page import Finding, Section, Table
+from eapu_hil.quantities import MISSING, count, metric_style
+from eapu_hil.table import Results
+from eapu_hil.table_figures import Point, RuleCurve, draw_quality
+
+OWN = "the rule itself"
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What one rule is behind digital, in the metric's own unit, one value for each seed that all runs share.
+
+    parts: by what is to blame: what the worlds of the task lack, one after the other, and the rest, `OWN`.
+    """
+
+    behind: list[float]
+    parts: dict[str, list[float]]
+
+
+def losses(results: Results, task: str, rule: str) -> Losses | None:
+    """None where digital or a world of `task` is missing, for instance on another bench than the plan's."""
+    worlds = {world.lacks: name for name, world in results.worlds.items() if world.repeats == task}
+    steps = [task, *worlds.values()]
+    reached = [
+        {run.seed: value for run in results.at(*at) if (value := run.values.get("metric")) is not None}
+        for at in [*((name, rule) for name in steps), (task, "digital")]
+    ]
+    seeds = [seed for seed in reached[0] if all(seed in those for those in reached)]
+    if not worlds or not seeds:
+        return None
+    parts = {
+        blamed: [after[seed] - before[seed] for seed in seeds]
+        for blamed, (before, after) in zip([*worlds, OWN], pairwise(reached), strict=True)
+    }
+    return Losses([reached[-1][seed] - reached[0][seed] for seed in seeds], parts)
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The best point within budgets of `low` to `high` pulses. spent: its own pulses."""
+
+    low: float
+    high: float
+    rule: str
+    spent: float
+    quality: float
+
+
+def winners(curves: Sequence[RuleCurve]) -> list[Winner]:
+    """Who has the best quality at which budget, from the smallest on: each takes over where it becomes affordable."""
+    points = sorted((p.pulses, p.quality, curve.rule) for curve in curves for p in curve.points)
+    found: list[Winner] = []
+    for pulses, quality, rule in points:
+        if found and quality <= found[-1].quality:
+            continue
+        if found:
+            last = found.pop()
+            found.append(Winner(last.low, pulses, last.rule, last.spent, last.quality))
+        if found and found[-1].rule == rule:  # the same rule, another setting: one stretch
+            low = found.pop().low
+            found.append(Winner(low, np.inf, rule, pulses, quality))
+        else:
+            found.append(Winner(pulses, np.inf, rule, pulses, quality))
+    return found
+
+
+def quality_sections(directory: Path, results: Results) -> list[Section]:
+    """For each task with curves: the figure, the winners with reasons, and the losses of every rule."""
+    sections = []
+    for task, metric in results.tasks.items():
+        if not any(run.point for run in results.runs if run.task == task):
+            continue
+        style = metric_style(metric)
+        curves = [c for rule in results.rules if (c := _curve(results, task, rule, style.factor)).points]
+        digital = results.spread(task, "digital", "metric")
+        name = f"quality_{task}.png"
+        reference = style.factor * digital.mean if digital else None
+        draw_quality(directory / "figures" / name, curves, f"{style.label} ({style.unit}), {task}", reference)
+        text = (
+            "Each curve is one rule at several thresholds, rates or pulse strengths, the chosen one filled; "
+            "dashed: digital. Chosen points are means over the seeds, the others one run each."
+        )
+        findings = [_why(results, task, winner, curves) for winner in winners(curves)]
+        sections.append(Section(f"Quality against pulses: {task}", text, name, findings=findings))
+        sections += _losses(results, task)
+    return sections
+
+
+def _curve(results: Results, task: str, rule: str, factor: float) -> RuleCurve:
+    points = []
+    numbers = sorted({run.point for run in results.runs if (run.task, run.rule) == (task, rule)})
+    for number in numbers:
+        metric, pulses = (results.spread(task, rule, column, number) for column in ("metric", "pulses"))
+        if metric is not None and pulses is not None:
+            points.append(Point(pulses.mean, factor * metric.mean, number == 0))
+    return RuleCurve(rule, sorted(points, key=lambda point: point.pulses))
+
+
+def _why(results: Results, task: str, winner: Winner, curves: Sequence[RuleCurve]) -> Finding:
+    style = metric_style(results.tasks[task])
+    noise = style.factor * _noise(results, task)
+    close = [
+        curve.rule
+        for curve in curves
+        if curve.rule != winner.rule
+        and any(p.pulses < winner.high and p.quality >= winner.quality - noise for p in curve.points)
+    ]
+    until = f"to {count(winner.high)} pulses" if np.isfinite(winner.high) else "pulses on"
+    lines = [f"{winner.quality:.2f} {style.unit} with {count(winner.spent)} pulses"]
+    if close:
+        lines.append(f"within what the seed does ({noise:.2f}): {', '.join(close)}")
+    effort = _effort(results, task, winner.rule)
+    if effort is not None:
+        lines.append(f"with its chosen setting {effort[0]:.3g} writes a weight, {effort[1]:.2g} pulses each")
+    its = losses(results, task, winner.rule)
+    if its is not None:
+        parts = ", ".join(f"{_pm(values, style.factor)} to {blamed}" for blamed, values in its.parts.items())
+        lines.append(f"of {_pm(its.behind, style.factor)} {style.unit} behind digital it loses {parts}")
+    statement = f"From {count(winner.low)} {until}: {winner.rule}"
+    return Finding(statement, "best", lines, results.rules[winner.rule])
+
+
+def _losses(results: Results, task: str) -> list[Section]:
+    style = metric_style(results.tasks[task])
+    rows, blamed = [], list[str]()
+    for rule in results.rules:
+        its, effort = losses(results, task, rule), _effort(results, task, rule)
+        if its is None or effort is None:
+            continue
+        blamed = list(its.parts)
+        spent = [f"{effort[0]:.3g}", f"{effort[1]:.2g}"]
+        rows.append(
+            [rule, *spent, _pm(its.behind, style.factor), *(_pm(v, style.factor) for v in its.parts.values())]
+        )
+    if not rows:
+        return []
+    text = (
+        f"How far each rule is behind digital ({style.unit}), and to what it loses that. Each was trained again with "
+        "the same seeds and settings on arrays without the first thing, then also without the next; what it gains each "
+        "time it had lost to that, and what remains is its own. Negative is a gain, or chance; \u00b1 is the standard "
+        "deviation over the seeds."
+    )
+    head = ["rule", "writes a weight", "pulses a write", "behind digital", *blamed]
+    return [Section(f"What quality is lost to: {task}", text, tables=[Table(rows, head)])]
+
+
+def _effort(results: Results, task: str, rule: str) -> tuple[float, float] | None:
+    """Cell writes a weight and pulses a write, with the chosen setting, the initial writing included."""
+    writes, pulses, weights = (results.spread(task, rule, c) for c in ("writes", "pulses", "weights"))
+    if writes is None or pulses is None or weights is None or not writes.mean:
+        return None
+    return writes.mean / weights.mean, pulses.mean / writes.mean
+
+
+def _noise(results: Results, task: str) -> float:
+    """Median over the rules of the standard deviation over the seeds; 0 with a single seed."""
+    spreads = (results.spread(task, rule, "metric") for rule in results.rules)
+    known = [spread.sd for spread in spreads if spread is not None and spread.sd is not None]
+    return float(np.median(known)) if known else 0.0
+
+
+def _pm(values: Sequence[float], factor: float) -> str:
+    if not values:
+        return MISSING
+    mean = f"{factor * float(np.mean(values)):.2f}"
+    return mean if len(values) == 1 else f"{mean} \u00b1 {factor * float(np.std(values, ddof=1)):.2f}"
