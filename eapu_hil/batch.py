@@ -19,7 +19,7 @@ import yaml
 
 from eapu_hil.compare import same_experiment
 from eapu_hil.config import ExperimentConfig
-from eapu_hil.hal import HilError
+from eapu_hil.hal import DivergedError, HilError
 from eapu_hil.runs import read_summary
 from eapu_hil.stopping import raise_if_stopped
 from eapu_hil.storage import read_json, storage_errors, write_json
@@ -120,7 +120,7 @@ def _judge(run_dir: Path, experiment: ExperimentConfig, code: int) -> Ended:
     lines = _beside(run_dir, ".log").read_text(encoding="utf-8", errors="replace").splitlines()
     error = next((line for line in reversed(lines) if "error:" in line), f"ended with code {code}")
     error = error.partition("error: ")[2] or error
-    if "training diverged" not in error:
+    if DivergedError.SAID not in error:
         raise HilError(f"{run_dir}: {error} (see {run_dir.with_suffix('.log')})")
     write_json(run_dir / FAILED, {"error": error})
     return Ended(None, error)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from enum import Enum, IntEnum, IntFlag
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -37,6 +37,16 @@ class ConfigError(HilError):
 
 class LimitError(HilError):
     """The interlock refused a request before anything was sent."""
+
+
+class DivergedError(HilError):
+    """Training diverged. SAID is in every such message, for who only has the message of another process."""
+
+    SAID: ClassVar[str] = "training diverged"
+
+    def __init__(self, sign: str) -> None:
+        """sign: what showed it."""
+        super().__init__(f"{sign}: {self.SAID}; lower the learning rate")
 
 
 class TransportError(HilError):

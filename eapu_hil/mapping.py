@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_hil.chip import LineGains
-from eapu_hil.hal import ConfigError, Crossbar, Direction, FloatArray, HilError, IntArray
+from eapu_hil.hal import ConfigError, Crossbar, Direction, DivergedError, FloatArray, IntArray
 from eapu_hil.layers import Float32Array
 
 # Vectors of 0 V in a batch of products: at least some, and one more for so many others.
@@ -217,13 +217,11 @@ class ArrayWeights:
     def _volts(self, values: Float32Array) -> tuple[Float32Array, np.float32]:
         """Inputs as voltages with the vectors of 0 V behind them, and what a measured ampere stands for.
 
-        Raises HilError for inputs that are not finite.
+        Raises DivergedError for inputs that are not finite.
         """
         largest = float(max(values.max(initial=0.0), -values.min(initial=0.0)))
         if not math.isfinite(largest):
-            raise HilError(
-                "a product with numbers that are not finite: training diverged; lower the learning rate"
-            )
+            raise DivergedError("a product with numbers that are not finite")
         volt = self._v_read_v / largest if largest > 0 else 1.0
         zeros = ZERO_VECTORS + len(values) // VECTORS_PER_ZERO
         v_v = np.zeros((len(values) + zeros, values.shape[1]), np.float32)

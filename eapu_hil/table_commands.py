@@ -9,7 +9,7 @@ from typing import Any
 
 from eapu_hil.batch import Ended
 from eapu_hil.hal import ConfigError
-from eapu_hil.loading import load_model, parse_overrides
+from eapu_hil.loading import load_model
 from eapu_hil.provenance import new_run_id
 from eapu_hil.quantities import MISSING, count, metric_style, share
 from eapu_hil.table_plan import PlannedRun, TablePlan, planned_runs
@@ -24,7 +24,7 @@ def compare_table(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_hil.table_report import write_table_report
 
     plan = _plan(args)
-    planned = planned_runs(plan, args.bench, parse_overrides(args.set))
+    planned = planned_runs(plan, args.bench, args.set)
     directory = Path(args.out) if args.out is not None else Path("runs") / new_run_id("table")
     jobs = _jobs(args.jobs, planned)
     texts = {name: rule.text for name, rule in plan.rules.items()}

@@ -134,37 +134,46 @@ class PlannedRun:
         return f"{self.task}/{self.rule}/point{self.point}_seed{self.experiment.seed}"
 
 
-def planned_runs(
-    plan: TablePlan, bench: str | None = None, common: Overrides | None = None
-) -> list[PlannedRun]:
+def planned_runs(plan: TablePlan, bench: str | None = None, common: Sequence[str] = ()) -> list[PlannedRun]:
     """Every run of the table, those with the chosen parameters first; seed by seed, so that a part is a whole table.
 
-    bench: path or packaged name, in place of the experiments'. common: changes to all of them. Raises ConfigError.
+    bench: path or packaged name, in place of the experiments'. Its own recipe then says what is pulsed: what the plan
+    chose for its chip is left out, and so are points of a curve that differ in nothing else. common: changes to all of
+    them, as `--set` has them. Raises ConfigError.
     """
     runs = [
-        _planned(plan, bench, common or {}, task, rule, 0, seed)
+        _planned(plan, bench, common, task, rule, 0, seed)
         for task, its in plan.tasks.items()
         for seed in its.seeds
         for rule in plan.rules_of(task)
     ]
     curves = [
-        _planned(plan, bench, common or {}, task, rule, point, its.curve_seed)
+        _planned(plan, bench, common, task, rule, point, its.curve_seed)
         for task, its in plan.tasks.items()
         if its.curve_seed is not None
         for rule in plan.rules_of(task)
-        for point in range(1, len(plan.rules[rule].curve) + 1)
+        for point, own in enumerate(plan.rules[rule].curve, 1)
+        if _for_bench(own, bench)
     ]
     return runs + curves
 
 
 def _planned(
-    plan: TablePlan, bench: str | None, common: Overrides, task: str, rule: str, point: int, seed: int
+    plan: TablePlan, bench: str | None, common: Sequence[str], task: str, rule: str, point: int, seed: int
 ) -> PlannedRun:
     its = plan.rules[rule]
     own = its.curve[point - 1] if point else {}
     chosen = its.chosen.get(plan.tasks[task].parameters_of or task, {})
-    changes = {**chosen, **own, "seed": seed, **common}
-    return PlannedRun(task, rule, point, experiment_of(plan, task, rule, changes, bench))
+    changes = {**_for_bench({**chosen, **own}, bench), "seed": seed}
+    experiment = experiment_of(plan, task, rule, changes, bench)
+    if common:
+        experiment = load_model(ExperimentConfig, experiment.model_dump(mode="json"), common, "experiments")
+    return PlannedRun(task, rule, point, experiment)
+
+
+def _for_bench(changes: Overrides, bench: str | None) -> Overrides:
+    """Voltages found for one chip are not sent to another."""
+    return {key: value for key, value in changes.items() if bench is None or not key.startswith("bench.")}
 
 
 def experiment_of(

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from eapu_hil.array_model import ArrayModel, choose_tiles, require_fit
 from eapu_hil.bench import Bench, open_bench, prepare_for_training
 from eapu_hil.config import ExperimentConfig, load_model
-from eapu_hil.hal import HilError
+from eapu_hil.hal import DivergedError, HilError
 from eapu_hil.layers import Float32Array
 from eapu_hil.mapped_model import MappedModel
 from eapu_hil.mapping import Tile
@@ -245,7 +245,7 @@ class _Trainer:
         x, y = self._task.batch(np.random.default_rng([config.seed, DATA_STREAM, step]), config.batch)
         loss, d = self._task.loss(self._network.forward(x), y)
         if not math.isfinite(loss):
-            raise HilError(f"step {step}: the loss is {loss}: training diverged; lower the learning rate")
+            raise DivergedError(f"step {step}: the loss is {loss}")
         lr = config.optimizer.rate(step - 1, config.steps)
         wanted: dict[str, Float32Array] = {}
         for layer, (d_weights, d_bias) in zip(self._network.weighted, self._network.backward(d), strict=True):

@@ -21,6 +21,7 @@ from eapu_hil.energy import EnergyModel
 from eapu_hil.hal import ConfigError, HilError
 from eapu_hil.lifetime import EnduranceModel, runs_to_failure
 from eapu_hil.loading import load_model
+from eapu_hil.recipe import Recipe
 from eapu_hil.runs import read_start
 from eapu_hil.table import Results, Run, World, read_results
 from eapu_hil.table_figures import Point, RuleCurve
@@ -114,6 +115,22 @@ class TestPlan:
         )
         assert (made.optimizer.lr, made.seed, made.steps) == (0.5, 9, 3)
         assert made.bench.preset == "ideal"
+
+    def test_another_bench_is_pulsed_as_its_own_recipe_says(self, tmp_path: Path) -> None:
+        """The plan's increments were found for its chip; on another their voltages could do harm."""
+        plan = load_model(TablePlan, "table", (), "tables")
+        own = load_model(Recipe, "rram_cmo_hfox", (), "recipes")
+        bench = tmp_path / "other.yaml"
+        bench.write_text(
+            "{backend: twin, preset: rram_cmo_hfox, arrays: 4, shape: [128, 64], limits: {v_max_v: 3.5, "
+            "v_gate_max_v: 5.0, i_max_a: 2.0e-3, width_max_s: 1.0e-3, pulses_per_cell_max: 1000}}"
+        )
+        runs = planned_runs(plan.on_any_bench(), str(bench))
+        assert {run.experiment.bench.recipe.increment for run in runs} == {own.increment}
+        assert all(run.task in ("digits", "denoise", "super_resolution", "digits_long") for run in runs)
+        # The curve of mixed_precision is one of increments; that of eapu is not.
+        assert {run.point for run in runs if run.rule == "mixed_precision"} == {0}
+        assert {run.point for run in runs if run.rule == "eapu"} == {0, 1, 2, 3}
 
 
 class TestBatch:

@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.hal import FloatArray, HilError, IntArray
+from eapu_hil.hal import DivergedError, FloatArray, HilError, IntArray
 from eapu_hil.layers import true_gradient
 
 StepArray = NDArray[np.float32]
@@ -166,11 +166,9 @@ class Stateless:
 
 
 def require_finite(largest_s: float) -> None:
-    """Raises HilError if the largest magnitude of the wanted changes says that training has diverged."""
+    """Raises DivergedError if the largest magnitude of the wanted changes says that training has diverged."""
     if not np.isfinite(largest_s):
-        raise HilError(
-            "the optimizer asks for a change that is not finite: training diverged; lower the learning rate"
-        )
+        raise DivergedError("the optimizer asks for a change that is not finite")
 
 
 class Owing(Stateless):

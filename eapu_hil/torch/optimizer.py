@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from eapu_hil.hal import ConfigError, HilError
+from eapu_hil.hal import ConfigError, DivergedError, HilError
 from eapu_hil.torch.device import PairCells, PairDevice, Pairs
 from eapu_hil.torch.report import CellWrites, LayerReport, Report
 from eapu_hil.torch.rule import RULES, RuleName, eapu_step
@@ -106,9 +106,7 @@ class EaPU(Optimizer):
 
     def _write(self, parameter: Tensor, pairs: PairCells, dg_us: Tensor) -> None:
         if not bool(torch.isfinite(dg_us).all()):
-            raise HilError(
-                f"{pairs.name}: a change that is not finite: training diverged; lower the learning rate"
-            )
+            raise DivergedError(f"{pairs.name}: a change that is not finite")
         change_us = dg_us
         if self._rule == "eapu":
             change_us = eapu_step(dg_us, pairs.threshold_us(dg_us, self._threshold_us), self._generator)

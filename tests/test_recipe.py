@@ -1,0 +1,38 @@
+"""The packaged recipes against the twin of their device."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from eapu_hil.bench import open_bench, prepare_for_training
+from eapu_hil.config import BenchConfig
+from eapu_hil.hal import Cells, CellStatus, Polarity, Pulses, Targets
+from eapu_hil.loading import load_model
+
+
+@pytest.mark.parametrize("device", ["rram_180nm", "rram_cmo_hfox", "rram_daffodil", "fefet", "mram"])
+def test_an_increment_moves_the_mean_cell_by_its_step(device: str) -> None:
+    """Both ways, from the middle of the window; what the cells do by themselves is taken off."""
+    config = load_model(BenchConfig, "twin", {"preset": device, "arrays": 1}, "benches")
+    recipe, increment = config.recipe, config.recipe.increment
+    assert increment is not None
+    chosen = np.random.default_rng(0).permutation(config.shape[0] * config.shape[1])[:2000]
+    cells = Cells(chosen // config.shape[1], chosen % config.shape[1])
+    middle_s = np.full(len(cells), (recipe.g_min_s + recipe.g_max_s) / 2)
+    moved = []
+    with open_bench(config) as bench:
+        prepare_for_training(bench)
+        array = bench.arrays[0]
+        for polarity, amplitude_v, gate_v in (
+            (Polarity.SET, increment.set_amplitude_v, increment.set_gate_v),
+            (Polarity.RESET, increment.reset_amplitude_v, increment.reset_gate_v),
+        ):
+            written = array.program(Targets(cells, middle_s), recipe).status == CellStatus.OK
+            before_s = array.read(cells, recipe.v_read_v).g_s
+            array.pulse(Pulses.same(cells, polarity, amplitude_v, gate_v, increment.width_s))
+            after_s = array.read(cells, recipe.v_read_v).g_s
+            moved.append(float((after_s - before_s)[written].mean()))
+    up_s, down_s = moved
+    assert (up_s - down_s) / 2 == pytest.approx(increment.step_s, rel=0.25)
+    assert up_s > 0 > down_s
