@@ -14,7 +14,7 @@ from eapu_hil.quantities import MISSING, count, metric_style
 from eapu_hil.table import Results
 from eapu_hil.table_figures import Point, RuleCurve, draw_quality
 
-OWN = "the rule itself"
+OWN = "rule and window"
 
 
 @dataclass(frozen=True)
@@ -148,8 +148,9 @@ def _losses(results: Results, task: str) -> list[Section]:
     text = (
         f"How far each rule is behind digital ({style.unit}), and to what it loses that. Each was trained again with "
         "the same seeds and settings on arrays without the first thing, then also without the next; what it gains each "
-        "time it had lost to that, and what remains is its own. Negative is a gain, or chance; \u00b1 is the standard "
-        "deviation over the seeds."
+        "time it had lost to that. What remains is the rule's own, and that of the window, into which all weights must "
+        "fit. Negative is a gain, or chance; \u00b1 is the standard deviation over the seeds. Rules whose threshold is "
+        "the measured write error have smaller ones on the better arrays, and write more there."
     )
     head = ["rule", "writes a weight", "pulses a write", "behind digital", *blamed]
     return [Section(f"What quality is lost to: {task}", text, tables=[Table(rows, head)])]

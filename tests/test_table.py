@@ -328,7 +328,7 @@ def test_curves_and_winners(tmp_path: Path) -> None:
     page = write_table_report(tmp_path).read_text()
     assert "Quality against pulses: digits" in page
     assert "From 50 pulses on: eapu" in page
-    assert "of 2.00 % behind digital it loses 1.00 to relaxation, 1.00 to the rule itself" in page
+    assert "of 2.00 % behind digital it loses 1.00 to relaxation, 1.00 to rule and window" in page
     assert "rarely written" in page
     assert "What quality is lost to: digits" in page
     assert (tmp_path / "figures" / "quality_digits.png").stat().st_size > 10_000
