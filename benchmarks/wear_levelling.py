@@ -19,8 +19,13 @@ SETTINGS = {
     "growth 0.5": {"threshold_growth": 0.5},
     "growth 1": {"threshold_growth": 1.0},
     "growth 2": {"threshold_growth": 2.0},
+    "share pairs": {"threshold_growth": 0.0, "share_pairs": True},
+    "growth 1, share pairs": {"threshold_growth": 1.0, "share_pairs": True},
+    "growth 2, share pairs": {"threshold_growth": 2.0, "share_pairs": True},
     "move rows": {"threshold_growth": 0.0, "move_rows": True},
 }
+
+PLAIN = str.maketrans({" ": "_", ",": None})  # names of directories
 
 
 def main(directory: Path, experiment: str = "digits", steps: int = 800, seeds: int = 3) -> None:
@@ -30,7 +35,7 @@ def main(directory: Path, experiment: str = "digits", steps: int = 800, seeds: i
         for seed in range(1, seeds + 1):
             changes = {"steps": steps, "evaluate_every": steps, "seed": seed, "wear_levelling": levelling}
             wanted[setting, seed] = load_model(ExperimentConfig, experiment, changes, "experiments")
-    names = {key: f"{key[0].replace(' ', '_')}_{key[1]}" for key in wanted}
+    names = {key: f"{key[0].translate(PLAIN)}_{key[1]}" for key in wanted}
     runs = {names[key]: its for key, its in wanted.items()}
     ended = run_all(runs, directory, os.cpu_count() or 1, lambda *_: None)
     print(
@@ -51,7 +56,7 @@ def main(directory: Path, experiment: str = "digits", steps: int = 800, seeds: i
         base = mean[2:] if setting == "off" else base
         life = " ".join(f"{one:.2f}" for one in base / mean[2:])
         print(
-            f"{setting:>10}: {mean[0]:.4f} +- {sd[0]:.4f}  {mean[1]:.0f}  {mean[2]:.1f} {mean[3]:.0f} "
+            f"{setting:>21}: {mean[0]:.4f} +- {sd[0]:.4f}  {mean[1]:.0f}  {mean[2]:.1f} {mean[3]:.0f} "
             f"{mean[4]:.0f}  life x {life}"
         )
 

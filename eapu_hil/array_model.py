@@ -170,8 +170,9 @@ class ArrayModel:
         """Lets the rule choose what is written; what it wants verified is written in all layers side by side."""
         self._step, self._refresh = step, 0
         index, step_s, written = [], [], []
-        raising = self._levelling is not None and self._levelling.threshold_growth > 0
-        pulses = self._bench.ledger.snapshot().pulses if raising else None
+        levelling = self._levelling
+        counting = levelling is not None and (levelling.threshold_growth > 0 or levelling.share_pairs)
+        pulses = self._bench.ledger.snapshot().pulses if counting else None
         for name, change in wanted.items():
             dg_s = (change / np.float32(self._r_wg[name])).ravel()
             rule = self._rules[name]
@@ -192,11 +193,13 @@ class ArrayModel:
         return self._applied_in(written)
 
     def _errors(self, layer: str, pulses: IntArray | None) -> WriteErrors:
-        """The write errors that the rule is told. pulses: of all cells, with wear levelling."""
-        errors = self._pairs.errors(layer)
+        """The write errors that the rule is told. pulses: of all cells, where wear levelling goes by them."""
         if self._levelling is None or pulses is None:
-            return errors
-        return self._levelling.raised(errors, self._pairs.of_cells(layer, pulses))
+            return self._pairs.errors(layer)
+        its = self._pairs.of_cells(layer, pulses)
+        if self._levelling.share_pairs:
+            self._pairs.prefer(layer, self._levelling.sides(its))
+        return self._levelling.raised(self._pairs.errors(layer), its)
 
     def _pulse(self, layer: str, pulses: BlindPulses) -> list[Written]:
         first = self._pairs.weights_of(layer).start

@@ -30,6 +30,14 @@ __all__ = ["BenchConfig", "ExperimentConfig", "LimitsConfig", "load_model", "pac
 # Keys that only one of the project's own backends understands; a lab's backend may use any of them.
 _KEYS_OF_BACKEND = {"port": "controller", "resource": "smu", "instruments": "smu"}
 # Keys that say what is simulated.
+_WITH_VERIFY = (
+    "bp",
+    "dead_zone",
+    "threshold_accumulate",
+    "eapu",
+    "eapu_deterministic",
+    "eapu_residual",
+)
 _KEYS_OF_TWIN = ("preset", "overrides", "seed")
 _BACKENDS = ("twin", "controller", "smu")
 _SIMULATED = {
@@ -194,8 +202,8 @@ class ExperimentConfig(FileModel):
     evaluate_every, checkpoint_every: steps between evaluations and checkpoints.
     refresh_every: steps between looks for cells that have drifted by more than three write errors from what was last
         written to them; these are written again. Also when a run goes on after a stop. None: never.
-    wear_levelling: raises the threshold of worn cells, for rules whose threshold is the write error, or moves worn
-        rows; None: all wear as they do.
+    wear_levelling: raises the threshold of worn cells, for rules whose threshold is the write error, lets the cells
+        of a pair wear evenly, or moves worn rows; None: all wear as they do.
     """
 
     references: ClassVar[Mapping[str, tuple[type[BaseModel], str]]] = {
@@ -231,7 +239,12 @@ class ExperimentConfig(FileModel):
             raise ValueError(
                 f"wear_levelling: raises thresholds that follow the write error; that of rule {self.rule.name!r} "
                 "as it stands does not. Take eapu (without threshold_us), eapu_deterministic or eapu_residual, or "
-                "threshold_growth: 0 with move_rows: true"
+                "threshold_growth: 0 with share_pairs or move_rows: true"
+            )
+        if levelling.share_pairs and self.rule.name not in _WITH_VERIFY:
+            raise ValueError(
+                f"wear_levelling.share_pairs: rule {self.rule.name!r} chooses the cells that it pulses itself, or "
+                f"writes none; allowed with {', '.join(_WITH_VERIFY)}"
             )
         if levelling.move_rows and self.rule.name in ("digital", "offline_then_map", "hybrid"):
             raise ValueError(

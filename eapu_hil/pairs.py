@@ -18,12 +18,10 @@ from eapu_hil.layers import Float32Array
 from eapu_hil.mapping import Tile, cell_indices
 from eapu_hil.recipe import Recipe
 from eapu_hil.rules import WriteErrors
-from eapu_hil.rules.contract import MINUS, PLUS, PulseTrain
+from eapu_hil.rules.contract import MINUS, NEITHER, PLUS, PulseTrain
 
 BoolArray = NDArray[np.bool_]
 SigmaOf = Callable[[FloatArray], FloatArray]
-
-NEITHER = -1  # of the cells of a pair
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +68,7 @@ class ConductancePairs:
         self._cell = np.stack([plus, minus], axis=1)
         self._usable = ~np.stack([b.ravel() for b in bad])[self._array[:, None], self._cell]
         self._g_s = np.full(self._cell.shape, recipe.g_min_s)
+        self._preferred = np.full(self._array.size, NEITHER)
         self._up_s, self._down_s = np.full((2, self._array.size), np.inf)
         edges = np.cumsum([0] + [shape[0] * shape[1] for shape in shapes.values()])
         self._slices = {
@@ -107,6 +106,17 @@ class ConductancePairs:
         found: NDArray[Any] = values.reshape(len(self._arrays), -1)[self._array[here, None], self._cell[here]]
         return found
 
+    def prefer(self, layer: str, side: IntArray) -> None:
+        """Which cell of each pair of `layer` takes a change that it has room for: `PLUS`, `MINUS`, or `NEITHER`.
+
+        side: shape (n_weights,). `NEITHER`, as it is at first, leaves it to `write`.
+        """
+        here = self._slices[layer]
+        changed = np.flatnonzero(self._preferred[here] != side) + here.start
+        self._preferred[here] = side
+        if changed.size:
+            self._update_errors(changed)
+
     def refresh(self) -> None:
         """Reads every mapped cell."""
         everything = np.arange(self.weight_count)
@@ -141,8 +151,9 @@ class ConductancePairs:
     def write(self, weights: IntArray, step_s: FloatArray, recipe: Recipe) -> list[Written]:
         """Writes changes `step_s` (S, differential) of `weights` (unique), each as far as the window lets it.
 
-        The change goes to the cell that lowers the pair's common conductance if it has room for it, because
-        low states relax least; else to the other; a change with no room at all is left out.
+        The change goes to the preferred cell, or where there is none to the one that lowers the pair's common
+        conductance, because low states relax least, if it has room for it; else to the other; a change with no room at
+        all is left out.
         """
         side = self._side(weights, step_s)
         possible = side != NEITHER
@@ -250,6 +261,7 @@ class ConductancePairs:
         room_up_s = np.where(usable[pair, rising], self._recipe.g_max_s - g_s[pair, rising], -1.0)
         size_s = np.abs(step_s)
         down = (room_down_s >= size_s) | (room_down_s >= room_up_s)
+        down &= (self._preferred[weights] != rising) | (room_up_s < size_s)
         room_s = np.where(down, room_down_s, room_up_s)
         # A write that can make less than a tenth of the change would only wear and disturb the cell.
         return np.where(room_s < 0.1 * size_s, NEITHER, np.where(down, falling, rising))

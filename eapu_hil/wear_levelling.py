@@ -1,10 +1,12 @@
-"""Wear levelling, two ways. The threshold of a worn cell is raised: it is written more rarely, by more at a time.
+"""Wear levelling, three ways. The threshold of a worn cell is raised: it is written more rarely, by more at a time.
 
     threshold of a weight  *  max(1, (n / mean n)^growth)          n: pulses so far of the more worn cell of its pair
 
 A rule whose mean does not depend on its threshold, as EaPU's, loses nothing but variance by it: |dG| (th +
-sigma^2 / th) grows with th (`eapu_hil.rules.eapu`). And at checkpoints worn rows are moved to spare ones
-(`eapu_hil.row_moves`), with any rule. The hottest cells set the life of a chip, and they are few.
+sigma^2 / th) grows with th (`eapu_hil.rules.eapu`). A change of a weight can be made by either cell of its pair: the
+less worn one takes it, where it has room, instead of the one that lowers the pair; pairs then hold more conductance,
+which takes more power and relaxes more. And at checkpoints worn rows are moved to spare ones (`eapu_hil.row_moves`).
+The last two serve any rule that writes with verify. The hottest cells set the life of a chip, and they are few.
 """
 
 from __future__ import annotations
@@ -14,16 +16,22 @@ from pydantic import BaseModel, ConfigDict, NonNegativeFloat
 
 from eapu_hil.hal import FloatArray, IntArray
 from eapu_hil.rules import WriteErrors
+from eapu_hil.rules.contract import NEITHER
 
 FACTOR_MAX = 10.0  # a weight that is hardly ever written does not learn
+PAIR_MARGIN = 10  # pulses between the cells of a pair, from which on the less worn one is written
 
 
 class WearLevelling(BaseModel):
-    """threshold_growth: the exponent above; 0 changes nothing. move_rows: whether worn rows are moved."""
+    """threshold_growth: the exponent above; 0 changes nothing. share_pairs: whether the cells of a pair wear evenly.
+
+    move_rows: whether worn rows are moved.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     threshold_growth: NonNegativeFloat = 1.0
+    share_pairs: bool = False
     move_rows: bool = False
 
     def raised(self, errors: WriteErrors, pulses: IntArray) -> WriteErrors:
@@ -38,3 +46,11 @@ class WearLevelling(BaseModel):
             return errors
         factor = np.clip((worn / mean) ** self.threshold_growth, 1.0, FACTOR_MAX)
         return WriteErrors(errors.up_s * factor, errors.down_s * factor, errors.floor_s)
+
+    def sides(self, pulses: IntArray) -> IntArray:
+        """Which cell of each pair is to be written: the less worn one, or `NEITHER` where it makes no difference.
+
+        pulses: as above. Shape (n_weights,).
+        """
+        apart = np.abs(pulses[:, 0] - pulses[:, 1]) >= PAIR_MARGIN
+        return np.where(apart, np.argmin(pulses, axis=1), NEITHER)

@@ -17,7 +17,7 @@ from eapu_hil.hal import Cells, CellStatus, Limits, Targets
 from eapu_hil.mapping import place
 from eapu_hil.pairs import ConductancePairs, Written
 from eapu_hil.recipe import Recipe
-from eapu_hil.rules.contract import GATE_OF_TARGET, MINUS, PLUS, PulseTrain
+from eapu_hil.rules.contract import GATE_OF_TARGET, MINUS, NEITHER, PLUS, PulseTrain
 
 SHAPES = {"first": (20, 6), "second": (12, 5)}
 R_WG = {"first": 0.5 / 39e-6, "second": 1.0 / 39e-6}
@@ -218,6 +218,26 @@ class TestWriting:
             matrix_s = np.concatenate([some_matrix(layer, 0.6).ravel() / R_WG[layer] for layer in SHAPES])
             clear = np.abs(matrix_s[one.weights]) > 3e-6
             np.testing.assert_array_equal(falls[clear], matrix_s[one.weights][clear] > 0)
+
+    def test_a_preferred_cell_takes_what_it_has_room_for(self, make: Make) -> None:
+        """To lower a weight its minus cell rises, though the plus cell of a positive one could fall."""
+        bed = make()
+        program_all(bed, share=0.6)
+        count = SHAPES["first"][0] * SHAPES["first"][1]
+        bed.pairs.prefer("first", np.full(count, MINUS))
+        first = bed.pairs.weights_of("first")
+        for one in bed.pairs.write(np.arange(first.start, first.stop), np.full(count, -0.5e-6), bed.recipe):
+            assert (one.targets.g_target_s > one.outcome.g_before_s).all()
+        # Raised, the minus cell of a negative weight falls; that of a positive one has no room, so the plus cell rises.
+        for one in bed.pairs.write(np.arange(first.start, first.stop), np.full(count, 8e-6), bed.recipe):
+            falls = one.targets.g_target_s < one.outcome.g_before_s
+            matrix_s = some_matrix("first", 0.6).ravel() / R_WG["first"]
+            clear = np.abs(matrix_s[one.weights - first.start]) > 10e-6
+            assert clear.any()
+            np.testing.assert_array_equal(falls[clear], matrix_s[one.weights - first.start][clear] < 0)
+        bed.pairs.prefer("first", np.full(count, NEITHER))
+        written = bed.pairs.write(np.arange(first.start, first.stop), np.full(count, -0.5e-6), bed.recipe)
+        assert any((one.targets.g_target_s < one.outcome.g_before_s).any() for one in written)
 
     def test_at_the_end_of_the_window(self, make: Make) -> None:
         bed = make()

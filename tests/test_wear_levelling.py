@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from pydantic import ValidationError
 
 from eapu_hil.config import ExperimentConfig
 from eapu_hil.hal import ConfigError
+from eapu_hil.mapping import Tile
 from eapu_hil.rules import Proposal, WriteErrors, make_rule
+from eapu_hil.rules.contract import MINUS, NEITHER, PLUS
 from eapu_hil.rules.eapu import EapuConfig
 from eapu_hil.runs import read_writes
 from eapu_hil.trainer import train
@@ -81,6 +84,50 @@ def test_in_training_it_takes_writes_from_the_hottest_cells(
         found[name] = (summary["pulses_per_cell"]["p999"] / summary["pulses_per_cell"]["mean"], records.size)
     assert found["on"][0] < 0.85 * found["off"][0]
     assert found["on"][1] < found["off"][1]
+
+
+def test_the_less_worn_cell_of_a_pair_is_chosen() -> None:
+    pulses = np.array([[30, 10], [10, 20], [19, 10], [5, 5]])
+    np.testing.assert_array_equal(WearLevelling().sides(pulses), [MINUS, PLUS, NEITHER, NEITHER])
+
+
+def test_pairs_that_share_their_wear(
+    tmp_path: Path, make_experiment: Callable[..., ExperimentConfig], silent: Callable[..., Any]
+) -> None:
+    """The cells of each pair end with about the same pulses; without, one of them takes most."""
+    apart, hottest = {}, {}
+    for name, levelling in (("off", None), ("on", {"threshold_growth": 0.0, "share_pairs": True})):
+        experiment = make_experiment(
+            steps=80,
+            evaluate_every=80,
+            checkpoint_every=80,
+            wear_levelling=levelling,
+            rule={"name": "eapu", "threshold_scale": 0.5},
+        )
+        summary = train(experiment, tmp_path / name, silent())
+        records = read_writes(tmp_path / name)
+        pulses = np.zeros((3, 64, 16))
+        np.add.at(pulses, (records["array"], records["row"], records["col"]), records["pulses"])
+        pairs = [
+            pulses[tile.array][tile.rows[:, None], np.stack([tile.plus, tile.minus])[:, None, :]]
+            for plain in json.loads((tmp_path / name / "placement.json").read_text()).values()
+            for tile in map(Tile.from_plain, plain)
+        ]
+        apart[name] = np.mean([np.abs(plus - minus).mean() for plus, minus in pairs])
+        hottest[name] = summary["pulses_per_cell"]["p999"]
+    assert apart["on"] < 0.7 * apart["off"]
+    assert hottest["on"] < hottest["off"]
+
+
+def test_sharing_pairs_is_for_rules_that_leave_the_cell_open(
+    make_experiment: Callable[..., ExperimentConfig],
+) -> None:
+    with pytest.raises(
+        ConfigError, match=r"share_pairs: rule 'two_pulse' chooses the cells.*allowed with bp"
+    ):
+        make_experiment(
+            rule={"name": "two_pulse"}, wear_levelling={"threshold_growth": 0.0, "share_pairs": True}
+        )
 
 
 def test_bad_values_are_refused() -> None:

@@ -22,6 +22,7 @@ State = dict[str, NDArray[Any]]
 # As the gate voltage of a pulse: the one that the recipe's line gives for what the cell is expected to hold afterwards.
 GATE_OF_TARGET = float("nan")
 PLUS, MINUS = 0, 1  # the two cells of a pair: a weight is (g_plus - g_minus) r_wg
+NEITHER = -1  # of the cells of a pair
 
 
 @dataclass(frozen=True, eq=False)
