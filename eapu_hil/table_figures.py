@@ -34,11 +34,11 @@ _MARKERS = "osD^v<"
 
 @dataclass(frozen=True)
 class Point:
-    """One setting of a rule. chosen: the one of the table."""
+    """One setting of a rule. number: 0 for the chosen one."""
 
     pulses: float
     quality: float
-    chosen: bool
+    number: int
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def draw_quality(path: Path, curves: Sequence[RuleCurve], title: str, digital: f
             axes.plot(x, y, color=colour, linewidth=1.2, marker=marker, markersize=4, label=curve.rule,
                       markerfacecolor="white")  # fmt: skip
             for point in curve.points:
-                if point.chosen:
+                if point.number == 0:
                     axes.plot(point.pulses, point.quality, color=colour, marker=marker, markersize=6)
         if digital is not None:
             axes.axhline(digital, color=GREY, linestyle=(0, (4, 3)), linewidth=1)

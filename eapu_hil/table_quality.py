@@ -14,7 +14,10 @@ from eapu_hil.quantities import MISSING, count, metric_style
 from eapu_hil.table import Results
 from eapu_hil.table_figures import Point, RuleCurve, draw_quality
 
-OWN = "rule and window"
+OWN = "rule, window"
+HOST_FIRST = ("offline_then_map", "hybrid")
+ARRAY_ONLY = "Of those that train on the array. "
+SHORT = 1.1  # end of a stretch over its beginning
 
 
 @dataclass(frozen=True)
@@ -48,30 +51,39 @@ def losses(results: Results, task: str, rule: str) -> Losses | None:
 
 @dataclass(frozen=True)
 class Winner:
-    """The best point within budgets of `low` to `high` pulses. spent: its own pulses."""
+    """Who wins within budgets of `low` to `high` pulses, with which point; nobody in between is clearly better.
+
+    close: rules with a point in these budgets that the winner's does not clearly beat. best, best_rule: the best.
+    """
 
     low: float
     high: float
     rule: str
-    spent: float
-    quality: float
+    point: Point
+    close: list[str]
+    best_rule: str
+    best: Point
 
 
-def winners(curves: Sequence[RuleCurve]) -> list[Winner]:
-    """Who has the best quality at which budget, from the smallest on: each takes over where it becomes affordable."""
-    points = sorted((p.pulses, p.quality, curve.rule) for curve in curves for p in curve.points)
-    found: list[Winner] = []
-    for pulses, quality, rule in points:
-        if found and quality <= found[-1].quality:
+def winners(curves: Sequence[RuleCurve], noise: float) -> list[Winner]:
+    """From the smallest budget on: who takes over is better by more than `noise`, which chance does.
+
+    Stretches of less than a tenth of their pulses are left out.
+    """
+    points = sorted(((p, curve.rule) for curve in curves for p in curve.points), key=lambda of: of[0].pulses)
+    taking: list[tuple[Point, str]] = []
+    for point, rule in points:
+        if not taking or point.quality > taking[-1][0].quality + noise:
+            taking.append((point, rule))
+    ends = [point.pulses for point, _ in taking[1:]] + [np.inf]
+    found = []
+    for (point, rule), high in zip(taking, ends, strict=True):
+        if high < SHORT * point.pulses:
             continue
-        if found:
-            last = found.pop()
-            found.append(Winner(last.low, pulses, last.rule, last.spent, last.quality))
-        if found and found[-1].rule == rule:  # the same rule, another setting: one stretch
-            low = found.pop().low
-            found.append(Winner(low, np.inf, rule, pulses, quality))
-        else:
-            found.append(Winner(pulses, np.inf, rule, pulses, quality))
+        within = [(p, its) for p, its in points if p.pulses < high]
+        best, best_rule = max(within, key=lambda of: of[0].quality)
+        near = [its for p, its in within if its != rule and p.quality >= point.quality - noise]
+        found.append(Winner(point.pulses, high, rule, point, list(dict.fromkeys(near)), best_rule, best))
     return found
 
 
@@ -87,11 +99,17 @@ def quality_sections(directory: Path, results: Results) -> list[Section]:
         name = f"quality_{task}.png"
         reference = style.factor * digital.mean if digital else None
         draw_quality(directory / "figures" / name, curves, f"{style.label} ({style.unit}), {task}", reference)
+        noise = style.factor * _noise(results, task)
         text = (
             "Each curve is one rule at several thresholds, rates or pulse strengths, the chosen one filled; "
-            "dashed: digital. Chosen points are means over the seeds, the others one run each."
+            "dashed: digital. Chosen points are means over the seeds, the others one run each. A rule wins from the "
+            f"budget on at which it is better by more than what the seed does, {noise:.2f} {style.unit} (median over "
+            "the rules of the standard deviation)."
         )
-        findings = [_why(results, task, winner, curves) for winner in winners(curves)]
+        on_array = [curve for curve in curves if curve.rule not in HOST_FIRST]
+        findings = [_why(results, task, winner, "") for winner in winners(curves, noise)]
+        if len(on_array) < len(curves):
+            findings += [_why(results, task, its, ARRAY_ONLY) for its in winners(on_array, noise)]
         sections.append(Section(f"Quality against pulses: {task}", text, name, findings=findings))
         sections += _losses(results, task)
     return sections
@@ -103,39 +121,39 @@ def _curve(results: Results, task: str, rule: str, factor: float) -> RuleCurve:
     for number in numbers:
         metric, pulses = (results.spread(task, rule, column, number) for column in ("metric", "pulses"))
         if metric is not None and pulses is not None:
-            points.append(Point(pulses.mean, factor * metric.mean, number == 0))
+            points.append(Point(pulses.mean, factor * metric.mean, number))
     return RuleCurve(rule, sorted(points, key=lambda point: point.pulses))
 
 
-def _why(results: Results, task: str, winner: Winner, curves: Sequence[RuleCurve]) -> Finding:
-    style = metric_style(results.tasks[task])
-    noise = style.factor * _noise(results, task)
-    close = [
-        curve.rule
-        for curve in curves
-        if curve.rule != winner.rule
-        and any(p.pulses < winner.high and p.quality >= winner.quality - noise for p in curve.points)
-    ]
-    until = f"to {count(winner.high)} pulses" if np.isfinite(winner.high) else "pulses on"
-    lines = [f"{winner.quality:.2f} {style.unit} with {count(winner.spent)} pulses"]
-    if close:
-        lines.append(f"within what the seed does ({noise:.2f}): {', '.join(close)}")
-    effort = _effort(results, task, winner.rule)
+def _why(results: Results, task: str, winner: Winner, among: str) -> Finding:
+    style, point = metric_style(results.tasks[task]), winner.point
+    lines = [f"{point.quality:.2f} {style.unit} with {count(point.pulses)} pulses"]
+    effort = _effort(results, task, winner.rule, point.number)
     if effort is not None:
-        lines.append(f"with its chosen setting {effort[0]:.3g} writes a weight, {effort[1]:.2g} pulses each")
+        lines[0] += f": {effort[0]:.3g} writes a weight, {effort[1]:.2g} pulses each"
+    if winner.best != point:
+        lines.append(
+            f"the best here, {winner.best.quality:.2f} {style.unit} by {winner.best_rule} with "
+            f"{count(winner.best.pulses)} pulses, is not clearly better"
+        )
+    if winner.close:
+        lines.append(f"not clearly worse: {', '.join(winner.close)}")
     its = losses(results, task, winner.rule)
     if its is not None:
         parts = ", ".join(f"{_pm(values, style.factor)} to {blamed}" for blamed, values in its.parts.items())
-        lines.append(f"of {_pm(its.behind, style.factor)} {style.unit} behind digital it loses {parts}")
-    statement = f"From {count(winner.low)} {until}: {winner.rule}"
-    return Finding(statement, "best", lines, results.rules[winner.rule])
+        lines.append(
+            f"with its chosen setting it is {_pm(its.behind, style.factor)} {style.unit} behind digital: {parts}"
+        )
+    until = f"to {count(winner.high)} pulses" if np.isfinite(winner.high) else "pulses on"
+    statement = f"{among}From {count(winner.low)} {until}: {winner.rule}"
+    return Finding(statement, "wins", lines, results.rules[winner.rule])
 
 
 def _losses(results: Results, task: str) -> list[Section]:
     style = metric_style(results.tasks[task])
     rows, blamed = [], list[str]()
     for rule in results.rules:
-        its, effort = losses(results, task, rule), _effort(results, task, rule)
+        its, effort = losses(results, task, rule), _effort(results, task, rule, 0)
         if its is None or effort is None:
             continue
         blamed = list(its.parts)
@@ -147,18 +165,21 @@ def _losses(results: Results, task: str) -> list[Section]:
         return []
     text = (
         f"How far each rule is behind digital ({style.unit}), and to what it loses that. Each was trained again with "
-        "the same seeds and settings on arrays without the first thing, then also without the next; what it gains each "
-        "time it had lost to that. What remains is the rule's own, and that of the window, into which all weights must "
-        "fit. Negative is a gain, or chance; \u00b1 is the standard deviation over the seeds. Rules whose threshold is "
-        "the measured write error have smaller ones on the better arrays, and write more there."
+        "the same seeds and settings on arrays without the first thing, then also without the next (errors: of writes, "
+        "of reads and between cells); what it gains each time it had lost to that. What remains is the rule's own, and "
+        "that of the window, into which all weights must fit. Negative is a gain, or chance; \u00b1 is the standard "
+        "deviation over the seeds. Rules whose threshold is the measured write error have a smaller one on the better "
+        "arrays, and write more there."
     )
-    head = ["rule", "writes a weight", "pulses a write", "behind digital", *blamed]
+    head = ["rule", "writes a weight", "pulses a write", "behind", *blamed]
     return [Section(f"What quality is lost to: {task}", text, tables=[Table(rows, head)])]
 
 
-def _effort(results: Results, task: str, rule: str) -> tuple[float, float] | None:
-    """Cell writes a weight and pulses a write, with the chosen setting, the initial writing included."""
-    writes, pulses, weights = (results.spread(task, rule, c) for c in ("writes", "pulses", "weights"))
+def _effort(results: Results, task: str, rule: str, point: int) -> tuple[float, float] | None:
+    """Cell writes a weight and pulses a write, the initial writing included."""
+    writes, pulses, weights = (
+        results.spread(task, rule, column, point) for column in ("writes", "pulses", "weights")
+    )
     if writes is None or pulses is None or weights is None or not writes.mean:
         return None
     return writes.mean / weights.mean, pulses.mean / writes.mean

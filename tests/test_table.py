@@ -242,22 +242,23 @@ class TestQuality:
         assert its.parts[OWN] == pytest.approx([0.01, 0.0])
         assert losses(results(*runs), "digits", "eapu") is None
 
-    def test_winners_take_over_where_they_become_affordable(self) -> None:
+    def test_winners_take_over_where_they_are_clearly_better(self) -> None:
         def curve(rule: str, *points: tuple[float, float]) -> RuleCurve:
-            return RuleCurve(rule, [Point(pulses, quality, False) for pulses, quality in points])
+            return RuleCurve(rule, [Point(pulses, quality, 1) for pulses, quality in points])
 
-        found = winners(
-            [
-                curve("a", (10, 1.0), (20, 2.0), (50, 2.5)),
-                curve("b", (30, 3.0), (5, 0.5)),
-                curve("c", (40, 2.9)),
-            ]
-        )
-        assert [(w.low, w.high, w.rule, w.spent, w.quality) for w in found] == [
-            (5, 10, "b", 5, 0.5),
-            (10, 30, "a", 20, 2.0),
-            (30, float("inf"), "b", 30, 3.0),
+        curves = [
+            curve("a", (10, 1.0), (20, 2.0), (50, 2.2)),
+            curve("b", (30, 3.0), (9.5, 0.0)),
+            curve("c", (40, 2.9), (60, 3.2)),
         ]
+        found = winners(curves, noise=0.5)
+        assert [(w.low, w.high, w.rule, w.point.quality) for w in found] == [
+            (10, 20, "a", 1.0),  # b's stretch before is too short to speak of
+            (20, 30, "a", 2.0),
+            (30, float("inf"), "b", 3.0),  # c at 60 is within the noise
+        ]
+        assert [w.close for w in found] == [[], [], ["c"]]
+        assert (found[2].best_rule, found[2].best.quality) == ("c", 3.2)
 
 
 def test_runs_to_failure() -> None:
@@ -327,8 +328,9 @@ def test_curves_and_winners(tmp_path: Path) -> None:
     assert read_results(tmp_path).spread("digits", "eapu", "pulses", 1) is not None
     page = write_table_report(tmp_path).read_text()
     assert "Quality against pulses: digits" in page
-    assert "From 50 pulses on: eapu" in page
-    assert "of 2.00 % behind digital it loses 1.00 to relaxation, 1.00 to rule and window" in page
+    assert "From 50 to 300 pulses: eapu" in page  # 90 %
+    assert "From 300 pulses on: eapu" in page  # 95 %
+    assert "it is 2.00 % behind digital: 1.00 to relaxation, 1.00 to rule, window" in page
     assert "rarely written" in page
     assert "What quality is lost to: digits" in page
     assert (tmp_path / "figures" / "quality_digits.png").stat().st_size > 10_000
