@@ -17,6 +17,7 @@ from eapu_hil.table_figures import Point, RuleCurve, draw_quality
 OWN = "rule, window"
 HOST_FIRST = ("offline_then_map", "hybrid")
 ARRAY_ONLY = "Of those that train on the array. "
+FAR = 20.0
 SHORT = 1.1  # end of a stretch over its beginning
 
 
@@ -68,9 +69,13 @@ class Winner:
 def winners(curves: Sequence[RuleCurve], noise: float) -> list[Winner]:
     """From the smallest budget on: who takes over is better by more than `noise`, which chance does.
 
-    Stretches of less than a tenth of their pulses are left out.
+    Left out are points that are `FAR` times the noise below the best, which hardly learn, and stretches of less than a
+    tenth of their pulses.
     """
     points = sorted(((p, curve.rule) for curve in curves for p in curve.points), key=lambda of: of[0].pulses)
+    if noise > 0:
+        top = max(point.quality for point, _ in points)
+        points = [of for of in points if of[0].quality > top - FAR * noise]
     taking: list[tuple[Point, str]] = []
     for point, rule in points:
         if not taking or point.quality > taking[-1][0].quality + noise:

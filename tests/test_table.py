@@ -258,6 +258,8 @@ class TestQuality:
             (30, float("inf"), "b", 3.0),  # c at 60 is within the noise
         ]
         assert [w.close for w in found] == [[], [], ["c"]]
+        hardly = winners([*curves, curve("d", (1, -7.0))], noise=0.5)
+        assert hardly == found
         assert (found[2].best_rule, found[2].best.quality) == ("c", 3.2)
 
 
