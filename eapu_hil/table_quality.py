@@ -112,9 +112,10 @@ def quality_sections(directory: Path, results: Results) -> list[Section]:
             "the rules of the standard deviation)."
         )
         on_array = [curve for curve in curves if curve.rule not in HOST_FIRST]
-        findings = [_why(results, task, winner, "") for winner in winners(curves, noise)]
-        if len(on_array) < len(curves):
-            findings += [_why(results, task, its, ARRAY_ONLY) for its in winners(on_array, noise)]
+        of_all = winners(curves, noise)
+        others = [winner for winner in winners(on_array, noise) if winner not in of_all]
+        findings = [_why(results, task, winner, "") for winner in of_all]
+        findings += [_why(results, task, winner, ARRAY_ONLY) for winner in others]
         sections.append(Section(f"Quality against pulses: {task}", text, name, findings=findings))
         sections += _losses(results, task)
     return sections
@@ -156,12 +157,13 @@ def _why(results: Results, task: str, winner: Winner, among: str) -> Finding:
 
 def _losses(results: Results, task: str) -> list[Section]:
     style = metric_style(results.tasks[task])
-    rows, blamed = [], list[str]()
+    rows, means = [], dict[str, list[float]]()
     for rule in results.rules:
         its, effort = losses(results, task, rule), _effort(results, task, rule, 0)
         if its is None or effort is None:
             continue
-        blamed = list(its.parts)
+        for blamed, values in its.parts.items():
+            means.setdefault(blamed, []).append(style.factor * float(np.mean(values)))
         spent = [f"{effort[0]:.3g}", f"{effort[1]:.2g}"]
         rows.append(
             [rule, *spent, _pm(its.behind, style.factor), *(_pm(v, style.factor) for v in its.parts.values())]
@@ -174,9 +176,14 @@ def _losses(results: Results, task: str) -> list[Section]:
         "of reads and between cells); what it gains each time it had lost to that. What remains is the rule's own, and "
         "that of the window, into which all weights must fit. Negative is a gain, or chance; \u00b1 is the standard "
         "deviation over the seeds. Rules whose threshold is the measured write error have a smaller one on the better "
-        "arrays, and write more there."
+        "arrays, and write more there. "
     )
-    head = ["rule", "writes a weight", "pulses a write", "behind", *blamed]
+    most = max(means, key=lambda blamed: float(np.std(means[blamed])))
+    text += (
+        f"What sets the rules apart most is what they lose to {most}: "
+        f"{min(means[most]):.2f} to {max(means[most]):.2f} {style.unit}."
+    )
+    head = ["rule", "writes a weight", "pulses a write", "behind", *means]
     return [Section(f"What quality is lost to: {task}", text, tables=[Table(rows, head)])]
 
 
