@@ -100,6 +100,8 @@ def quality_sections(directory: Path, results: Results) -> list[Section]:
             continue
         style = metric_style(metric)
         curves = [c for rule in results.rules if (c := _curve(results, task, rule, style.factor)).points]
+        if not curves:
+            continue  # every run diverged
         digital = results.spread(task, "digital", "metric")
         name = f"quality_{task}.png"
         reference = style.factor * digital.mean if digital else None
