@@ -124,7 +124,8 @@ def _reuse(directory: Path, results: Results) -> list[Section]:
     text = (
         f"Training energy of bp over that of eapu, from the counts of the runs on {bp.task}, first seed. Products take "
         "the same under every rule, so the ratio falls with the number of products that a weight makes between two "
-        "updates; it is at most what a write takes over what these products take. The last rows are computed."
+        "updates: above 1 it is at most what writes under bp take over what these products take. The last rows are "
+        "computed."
     )
     designs = [
         *corners.values(),
@@ -138,7 +139,7 @@ def _reuse(directory: Path, results: Results) -> list[Section]:
             with_prefix(its.write_j, "J"),
             with_prefix(its.product_j, "J"),
             *(f"{its.ratio(reuse):.3g}" for reuse in (1, 8, 32, 128)),
-            f"{its.largest_reuse(ENERGY_CLAIM):.2g}",
+            f"{its.largest_reuse(ENERGY_CLAIM):.3g}",
         ]
         for its in designs
     ]
