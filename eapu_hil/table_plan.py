@@ -141,14 +141,25 @@ def planned_runs(plan: TablePlan, bench: str | None = None, common: Sequence[str
     chose for its chip is left out, and so are points of a curve that differ in nothing else. common: changes to all of
     them, as `--set` has them. Raises ConfigError.
     """
+    bases = {
+        (task, rule): _base(plan, task, rule, bench) for task in plan.tasks for rule in plan.rules_of(task)
+    }
+
+    def planned(task: str, rule: str, point: int, seed: int) -> PlannedRun:
+        its = plan.rules[rule]
+        own = its.curve[point - 1] if point else {}
+        chosen = its.chosen.get(plan.tasks[task].parameters_of or task, {})
+        experiment = _changed(bases[task, rule], {**_for_bench({**chosen, **own}, bench), "seed": seed})
+        return PlannedRun(task, rule, point, _changed(experiment, common) if common else experiment)
+
     runs = [
-        _planned(plan, bench, common, task, rule, 0, seed)
+        planned(task, rule, 0, seed)
         for task, its in plan.tasks.items()
         for seed in its.seeds
         for rule in plan.rules_of(task)
     ]
     curves = [
-        _planned(plan, bench, common, task, rule, point, its.curve_seed)
+        planned(task, rule, point, its.curve_seed)
         for task, its in plan.tasks.items()
         if its.curve_seed is not None
         for rule in plan.rules_of(task)
@@ -158,35 +169,22 @@ def planned_runs(plan: TablePlan, bench: str | None = None, common: Sequence[str
     return runs + curves
 
 
-def _planned(
-    plan: TablePlan, bench: str | None, common: Sequence[str], task: str, rule: str, point: int, seed: int
-) -> PlannedRun:
-    its = plan.rules[rule]
-    own = its.curve[point - 1] if point else {}
-    chosen = its.chosen.get(plan.tasks[task].parameters_of or task, {})
-    changes = {**_for_bench({**chosen, **own}, bench), "seed": seed}
-    experiment = experiment_of(plan, task, rule, changes, bench)
-    if common:
-        experiment = load_model(ExperimentConfig, experiment.model_dump(mode="json"), common, "experiments")
-    return PlannedRun(task, rule, point, experiment)
+def experiment_of(plan: TablePlan, task: str, rule: str, changes: Mapping[str, Any]) -> ExperimentConfig:
+    """The experiment of `task` under `rule` with `changes` by dotted key. Raises ConfigError."""
+    return _changed(_base(plan, task, rule, None), changes)
+
+
+def _base(plan: TablePlan, task: str, rule: str, bench: str | None) -> ExperimentConfig:
+    of_task, of_rule = plan.tasks[task], plan.rules[rule]
+    other = {} if bench is None else {"bench": bench}
+    changes = {**other, **of_task.set, **of_rule.set, **of_task.set_last, "name": f"{task} {rule}"}
+    return load_model(ExperimentConfig, of_task.experiment, changes, "experiments")
+
+
+def _changed(experiment: ExperimentConfig, changes: Mapping[str, Any] | Sequence[str]) -> ExperimentConfig:
+    return load_model(ExperimentConfig, experiment.model_dump(mode="json"), changes, "experiments")
 
 
 def _for_bench(changes: Overrides, bench: str | None) -> Overrides:
     """Voltages found for one chip are not sent to another."""
     return {key: value for key, value in changes.items() if bench is None or not key.startswith("bench.")}
-
-
-def experiment_of(
-    plan: TablePlan, task: str, rule: str, changes: Mapping[str, Any], bench: str | None = None
-) -> ExperimentConfig:
-    """The experiment of `task` under `rule` with `changes` by dotted key. Raises ConfigError."""
-    of_task, of_rule = plan.tasks[task], plan.rules[rule]
-    other = {} if bench is None else {"bench": bench}
-    base = load_model(
-        ExperimentConfig,
-        of_task.experiment,
-        {**other, **of_task.set, **of_rule.set, **of_task.set_last},
-        "experiments",
-    )
-    named = {**changes, "name": f"{task} {rule}"}
-    return load_model(ExperimentConfig, base.model_dump(mode="json"), named, "experiments")

@@ -110,11 +110,10 @@ class TestPlan:
 
     def test_changes_reach_the_experiment_in_order(self) -> None:
         plan = load_model(TablePlan, "table", (), "tables")
-        made = experiment_of(
-            plan, "digits", "eapu", {"optimizer.lr": 0.5, "seed": 9, "steps": 3}, bench="ideal"
-        )
+        made = experiment_of(plan, "digits", "eapu", {"optimizer.lr": 0.5, "seed": 9, "steps": 3})
         assert (made.optimizer.lr, made.seed, made.steps) == (0.5, 9, 3)
-        assert made.bench.preset == "ideal"
+        run = planned_runs(plan.quick(), "ideal", ["optimizer.lr=0.25"])[0]
+        assert (run.experiment.bench.preset, run.experiment.optimizer.lr) == ("ideal", 0.25)
 
     def test_another_bench_is_pulsed_as_its_own_recipe_says(self, tmp_path: Path) -> None:
         """The plan's increments were found for its chip; on another their voltages could do harm."""
