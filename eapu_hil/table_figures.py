@@ -65,11 +65,11 @@ def draw_quality(path: Path, curves: Sequence[RuleCurve], title: str, digital: f
             axes.axhline(digital, color=GREY, linestyle=(0, (4, 3)), linewidth=1)
         axes.set_xscale("log")
         # What fails altogether would take the room of all others.
-        best = max((p.quality for c in curves for p in c.points), default=1.0)
-        span = np.percentile([best - p.quality for c in curves for p in c.points], 75)
-        axes.set_ylim(
-            best - 2.2 * max(float(span), 1e-3), max(best, digital or best) + 0.15 * max(float(span), 1e-3)
-        )
+        quality = np.array([point.quality for curve in curves for point in curve.points])
+        best = float(quality.max())
+        span = max(float(np.percentile(best - quality, 75)), 1e-3)
+        lowest = max(best - 2.2 * span, float(quality.min()) - 0.1 * span)
+        axes.set_ylim(lowest, max(best, digital or best) + 0.15 * span)
         axes.set_title(title)
         axes.set_xlabel("pulses of the run", color=GREY)
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.02), handlelength=1.6)
