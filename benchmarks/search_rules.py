@@ -27,8 +27,8 @@ def main(directory: Path, rules: list[str]) -> None:
         if its.search_steps is None:
             continue
         fixed = {"steps": its.search_steps, "evaluate_every": its.search_steps, "seed": its.search_seed}
-        for rule, of_rule in plan.rules.items():
-            for number, setting in enumerate(of_rule.search):
+        for rule in plan.rules_of(task):
+            for number, setting in enumerate(plan.rules[rule].search):
                 name = f"{task}/{rule}/{number}"
                 wanted[name] = (task, rule, setting, experiment_of(plan, task, rule, {**setting, **fixed}))
 

@@ -171,8 +171,11 @@ class ArrayModel:
         self._step, self._refresh = step, 0
         index, step_s, written = [], [], []
         levelling = self._levelling
-        counting = levelling is not None and (levelling.threshold_growth > 0 or levelling.share_pairs)
+        counting = levelling is not None and levelling.goes_by_pulses
         pulses = self._bench.ledger.snapshot().pulses if counting else None
+        if levelling is not None and levelling.share_pairs and pulses is not None:
+            for name in self._layers:
+                self._pairs.prefer(name, levelling.sides(self._pairs.of_cells(name, pulses)))
         for name, change in wanted.items():
             dg_s = (change / np.float32(self._r_wg[name])).ravel()
             rule = self._rules[name]
@@ -194,12 +197,10 @@ class ArrayModel:
 
     def _errors(self, layer: str, pulses: IntArray | None) -> WriteErrors:
         """The write errors that the rule is told. pulses: of all cells, where wear levelling goes by them."""
+        errors = self._pairs.errors(layer)
         if self._levelling is None or pulses is None:
-            return self._pairs.errors(layer)
-        its = self._pairs.of_cells(layer, pulses)
-        if self._levelling.share_pairs:
-            self._pairs.prefer(layer, self._levelling.sides(its))
-        return self._levelling.raised(self._pairs.errors(layer), its)
+            return errors
+        return self._levelling.raised(errors, self._pairs.of_cells(layer, pulses))
 
     def _pulse(self, layer: str, pulses: BlindPulses) -> list[Written]:
         first = self._pairs.weights_of(layer).start

@@ -121,6 +121,6 @@ def _judge(run_dir: Path, experiment: ExperimentConfig, code: int) -> Ended:
     error = next((line for line in reversed(lines) if "error:" in line), f"ended with code {code}")
     error = error.partition("error: ")[2] or error
     if DivergedError.SAID not in error:
-        raise HilError(f"{run_dir}: {error} (see {run_dir.with_suffix('.log')})")
+        raise HilError(f"{run_dir}: {error} (see {_beside(run_dir, '.log')})")
     write_json(run_dir / FAILED, {"error": error})
     return Ended(None, error)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eapu_hil.designs import Design, as_run, full_arrays, slow_pulses
+from eapu_hil.designs import Design, as_run, other_arrays
 from eapu_hil.energy import CORNERS, EnergyModel, digital_j, gpu_j
 from eapu_hil.lifetime import EnduranceModel, runs_to_failure
 from eapu_hil.quantities import MISSING, metric_style, share, with_prefix
@@ -136,19 +136,17 @@ def _energy_of(task: str, pairs: list[tuple[Run, Run]]) -> list[str]:
 
 
 def _on_other_arrays(task: str, pairs: list[tuple[Run, Run]]) -> list[str]:
-    tried = [
-        *([full_arrays(*pair, corner) for pair in pairs] for corner in CORNERS),
-        [slow_pulses(*pair) for pair in pairs],
-        [slow_pulses(*pair, pulses_per_write=8.5) for pair in pairs],
+    return [
+        f"{task}, {its[0].name}: {_ratios(its, (1, FULLY_CONNECTED))}; {_up_to(its)}"
+        for its in zip(*(other_arrays(*pair) for pair in pairs), strict=True)
     ]
-    return [f"{task}, {its[0].name}: {_ratios(its, (1, FULLY_CONNECTED))}; {_up_to(its)}" for its in tried]
 
 
-def _ratios(designs: list[Design], reuses: Sequence[int]) -> str:
+def _ratios(designs: Sequence[Design], reuses: Sequence[int]) -> str:
     return ", ".join(f"{min(one.ratio(reuse) for one in designs):.3g} at {reuse}" for reuse in reuses)
 
 
-def _up_to(designs: list[Design]) -> str:
+def _up_to(designs: Sequence[Design]) -> str:
     most = min(one.largest_reuse(ENERGY_CLAIM) for one in designs)
     return f"at least 50 up to a reuse of {most:.3g}" if most else "nowhere 50"
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from eapu_hil.energy import Corner, EnergyModel
+from eapu_hil.energy import CORNERS, Corner, EnergyModel
 from eapu_hil.table import Run, known_values
 
 LINES = 128  # of a full array
@@ -64,6 +64,15 @@ def full_arrays(costly: Run, frugal: Run, corner: Corner) -> Design:
     line_j = (model.adc_j + model.tia_w * model.product_time_s + model.dac_j) / LINES
     name = f"{LINES} x {LINES} cells all in use, {corner} parameters"
     return Design(name, base.write_j, base.costly_j, base.frugal_j, 4 * (cell_j + line_j))
+
+
+def other_arrays(costly: Run, frugal: Run) -> list[Design]:
+    """Arrays that favour the ratio more than those of the runs. 8.5 pulses a write are an assumption."""
+    return [
+        *(full_arrays(costly, frugal, corner) for corner in CORNERS),
+        slow_pulses(costly, frugal),
+        slow_pulses(costly, frugal, pulses_per_write=8.5),
+    ]
 
 
 def slow_pulses(costly: Run, frugal: Run, pulses_per_write: float | None = None) -> Design:

@@ -143,7 +143,7 @@ def read_results(directory: Path) -> Results:
     content = read_json(directory / "table.json")
     if content is None:
         raise ConfigError(f"{directory}: holds no table.json")
-    worlds = {name: World(**world) for name, world in content["worlds"].items()}
+    worlds = {name: World(**world) for name, world in content.get("worlds", {}).items()}
     return Results(content["tasks"], content["rules"], [Run(**run) for run in content["runs"]], worlds)
 
 

@@ -52,6 +52,12 @@ class TaskPlan(FileModel):
     repeats: str | None = None
     lacks: str = ""
 
+    @model_validator(mode="after")
+    def _says_what_it_lacks(self) -> TaskPlan:
+        if (self.repeats is None) != (not self.lacks):
+            raise ValueError("repeats and lacks: give both or neither")
+        return self
+
 
 class RulePlan(FileModel):
     """One line of the table; see the module. text: what the line is, for the reader."""

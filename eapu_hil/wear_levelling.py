@@ -5,8 +5,9 @@
 A rule whose mean does not depend on its threshold, as EaPU's, loses nothing but variance by it: |dG| (th +
 sigma^2 / th) grows with th (`eapu_hil.rules.eapu`). A change of a weight can be made by either cell of its pair: the
 less worn one takes it, where it has room, instead of the one that lowers the pair; pairs then hold more conductance,
-which takes more power and relaxes more. And at checkpoints worn rows are moved to spare ones (`eapu_hil.row_moves`).
-The last two serve any rule that writes with verify. The hottest cells set the life of a chip, and they are few.
+which takes more power and relaxes more; for rules that write with verify. And at checkpoints worn rows are moved to
+spare ones (`eapu_hil.row_moves`), with any rule that trains on the array. The hottest cells set the life of a chip, and
+they are few.
 """
 
 from __future__ import annotations
@@ -33,6 +34,11 @@ class WearLevelling(BaseModel):
     threshold_growth: NonNegativeFloat = 1.0
     share_pairs: bool = False
     move_rows: bool = False
+
+    @property
+    def goes_by_pulses(self) -> bool:
+        """Whether a step has to know the pulses of all cells."""
+        return self.threshold_growth > 0 or self.share_pairs
 
     def raised(self, errors: WriteErrors, pulses: IntArray) -> WriteErrors:
         """The write errors that a rule is told.

@@ -9,6 +9,12 @@ from eapu_hil.bench import open_bench, prepare_for_training
 from eapu_hil.config import BenchConfig
 from eapu_hil.hal import Cells, CellStatus, Polarity, Pulses, Targets
 from eapu_hil.loading import load_model
+from eapu_hil.recipe import Recipe
+
+
+def test_the_settled_recipe_has_the_increments_of_the_same_cells() -> None:
+    plain, settled = (load_model(Recipe, f"rram_180nm{end}", (), "recipes") for end in ("", "_settled"))
+    assert settled.increment == plain.increment is not None
 
 
 @pytest.mark.parametrize("device", ["rram_180nm", "rram_cmo_hfox", "rram_daffodil", "fefet", "mram"])

@@ -108,6 +108,13 @@ class TestPlan:
         with pytest.raises(ConfigError, match="'magic': not in the plan"):
             load_model(TablePlan, "table", (), "tables").with_rules(["magic"])
 
+    def test_a_repetition_says_what_it_lacks(self) -> None:
+        task = {"experiment": "digits", "seeds": [1]}
+        for half in ({"repeats": "a"}, {"lacks": "relaxation"}):
+            plan = {"tasks": {"a": task, "b": {**task, **half}}, "rules": {}}
+            with pytest.raises(ConfigError, match="repeats and lacks: give both or neither"):
+                load_model(TablePlan, plan, (), "tables")
+
     def test_changes_reach_the_experiment_in_order(self) -> None:
         plan = load_model(TablePlan, "table", (), "tables")
         made = experiment_of(plan, "digits", "eapu", {"optimizer.lr": 0.5, "seed": 9, "steps": 3})
@@ -162,8 +169,8 @@ class TestBatch:
         self, tmp_path: Path, make_experiment: Make
     ) -> None:
         experiment = make_experiment(bench={"arrays": 1, "shape": [8, 8]})
-        with pytest.raises(HilError, match=r"does not fit.*a\.log"):
-            run_all({"a": experiment}, tmp_path, 1, lambda *_: None)
+        with pytest.raises(HilError, match=r"does not fit.*a_0\.5\.log"):
+            run_all({"a_0.5": experiment}, tmp_path, 1, lambda *_: None)
 
 
 class TestClaims:
@@ -335,3 +342,7 @@ def test_curves_and_winners(tmp_path: Path) -> None:
     assert "rarely written" in page
     assert "What quality is lost to: digits" in page
     assert (tmp_path / "figures" / "quality_digits.png").stat().st_size > 10_000
+    # A table from before there were such repetitions can still be drawn.
+    del content["worlds"]
+    (tmp_path / "table.json").write_text(json.dumps(content))
+    assert "What quality is lost to" not in write_table_report(tmp_path).read_text()
