@@ -27,6 +27,7 @@ def compare_table(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     planned = planned_runs(plan, args.bench, args.set)
     directory = Path(args.out) if args.out is not None else Path("runs") / new_run_id("table")
     jobs = _jobs(args.jobs, planned)
+    _require_runnable(planned)
     texts = {name: rule.text for name, rule in plan.rules.items()}
     worlds = {
         name: World(its.repeats, its.lacks) for name, its in plan.tasks.items() if its.repeats is not None
@@ -78,6 +79,26 @@ def _plan(args: Namespace) -> TablePlan:
         }
         plan = plan.model_copy(update={"tasks": tasks})
     return plan if args.rules is None else plan.with_rules([name.strip() for name in args.rules.split(",")])
+
+
+def _require_runnable(planned: list[PlannedRun]) -> None:
+    """Raises ConfigError, before anything is trained, when a rule cannot be on its bench; says how to go on."""
+    from eapu_hil.array_model import require_fit
+    from eapu_hil.tasks import make_task
+
+    on_array = {(run.task, run.rule): run for run in planned if run.experiment.rule.name != "digital"}
+    configs = {run.task: run.experiment.task for run in on_array.values()}
+    tasks = {name: make_task(config) for name, config in configs.items()}
+    said: dict[str, str] = {}
+    for (task, rule), run in on_array.items():
+        try:
+            require_fit(tasks[task], run.experiment)
+        except ConfigError as error:
+            said.setdefault(rule, str(error))
+    if said:
+        others = ",".join(dict.fromkeys(run.rule for run in planned if run.rule not in said))
+        hint = f"; --rules {others} leaves them out" if others else ""
+        raise ConfigError(f"{next(iter(said.values()))}: {', '.join(said)} cannot be trained here{hint}")
 
 
 def _jobs(asked: int | None, planned: list[PlannedRun]) -> int:

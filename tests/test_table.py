@@ -312,6 +312,21 @@ class TestCommand:
         assert main(arguments) == 2
         assert said in capsys.readouterr().err
 
+    def test_a_bench_that_some_rules_cannot_run_on_is_refused_before_anything_is_trained(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        bench = tmp_path / "pcm.yaml"
+        bench.write_text(
+            "{backend: twin, preset: pcm, arrays: 4, shape: [128, 64], limits: {v_max_v: 3.5, v_gate_max_v: 5.0, "
+            "i_max_a: 2.0e-3, width_max_s: 1.0e-3, pulses_per_cell_max: 1000}}"
+        )
+        arguments = ["compare", "table", "--quick", "--bench", str(bench), "--out", str(tmp_path / "t")]
+        assert main([*arguments, "--rules", "digital,bp,manhattan,stellar"]) == 2
+        error = capsys.readouterr().err
+        assert "no `increment`" in error
+        assert "manhattan, stellar cannot be trained here; --rules digital,bp leaves them out" in error
+        assert not (tmp_path / "t").exists()
+
     def test_something_else_in_the_way(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (tmp_path / "notes.txt").write_text("mine")
         assert main(["compare", "table", "--quick", "--out", str(tmp_path)]) == 2
