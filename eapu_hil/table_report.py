@@ -124,8 +124,8 @@ def _reuse(directory: Path, results: Results) -> list[Section]:
     text = (
         f"Training energy of bp over that of eapu, from the counts of the runs on {bp.task}, first seed. Products take "
         "the same under every rule, so the ratio falls with the number of products that a weight makes between two "
-        "updates: above 1 it is at most what writes under bp take over what these products take. The last rows are "
-        "computed."
+        "updates: above 1 it is at most what writes under bp take over what these products take. With all cells in use "
+        "the products are computed; in the last rows all but how often is written."
     )
     rows = [
         [
