@@ -20,19 +20,21 @@ from pathlib import Path
 
 import numpy as np
 from eapu_calibration.calibrate import calibrate, load_plan
-from eapu_calibration.forming import exercise, form
 
-from eapu_hil.array_model import choose_tiles
-from eapu_hil.bench import open_bench, prepare_for_training
-from eapu_hil.compare import compare
-from eapu_hil.config import ExperimentConfig, load_model
+from eapu_hil.base.loading import load_model
+from eapu_hil.bench import open_bench
+from eapu_hil.bench.forming import exercise, form
+from eapu_hil.bench.opening import prepare_for_training
+from eapu_hil.cli.terminal import Terminal, TrainingBar
 from eapu_hil.hal import Cells, CellStatus
-from eapu_hil.mapping import ArrayWeights
-from eapu_hil.network import Network, named_weight_specs
-from eapu_hil.pairs import ConductancePairs
-from eapu_hil.runs import load_checkpoint
+from eapu_hil.network.network import Network, named_weight_specs
+from eapu_hil.placement.mapping import ArrayWeights
+from eapu_hil.placement.pairs import ConductancePairs
+from eapu_hil.study.compare import compare
 from eapu_hil.tasks import make_task
-from eapu_hil.terminal import Terminal, TrainingBar
+from eapu_hil.training.array_model import choose_tiles
+from eapu_hil.training.config import ExperimentConfig
+from eapu_hil.training.runs import load_checkpoint
 
 CASES = ("exact", "uncorrected", "corrected")
 

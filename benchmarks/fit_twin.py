@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 from eapu_calibration.calibrate import calibrate, load_plan
 from eapu_calibration.fit_twin import TwinFit, fit_twin
-from eapu_calibration.forming import form
 from scipy import stats
 
+from eapu_hil.base.loading import load_model
 from eapu_hil.bench import Bench, open_bench
+from eapu_hil.bench.forming import form
 from eapu_hil.hal import Cells, FloatArray, Targets
-from eapu_hil.loading import load_model
 from eapu_hil.twin.preset import TwinPreset
 
 # name: lowest and highest that is drawn, evenly in the logarithm

@@ -17,8 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from eapu_drivers.smu_array import SmuArray
-from eapu_drivers.transport import BUS
+from eapu_drivers.visa.array import SmuArray
+from eapu_drivers.visa.transport import BUS
 
 from eapu_hil.bench import Bench, open_bench
 from eapu_hil.hal import Cells, CellStatus, Direction, Targets
@@ -55,7 +55,7 @@ def counting() -> Iterator[Counter]:
 @contextmanager
 def formed(name: str) -> Iterator[Bench]:
     """The bench with a chip that is formed."""
-    from eapu_calibration.forming import form
+    from eapu_hil.bench.forming import form
 
     with (
         tempfile.TemporaryDirectory() as directory,

@@ -33,10 +33,11 @@ from eapu_drivers.controller.link import Link
 from eapu_drivers.controller.messages import LineDirection, Product, Write, Written
 from eapu_drivers.controller.ports import SocketPort
 from eapu_drivers.controller.units import load_calibrations
+from eapu_drivers.simulated.board import rig
 
-from eapu_hil.config import BenchConfig, load_model
+from eapu_hil.base.loading import load_model
+from eapu_hil.bench.config import BenchConfig
 from eapu_hil.hal import Cells, Targets
-from eapu_hil.twin import rig
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "drivers" / "controller"))
 import boards

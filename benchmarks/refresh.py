@@ -16,16 +16,17 @@ from pathlib import Path
 
 import numpy as np
 
-from eapu_hil.array_model import ArrayModel
+from eapu_hil.base.loading import load_model
+from eapu_hil.base.storage import read_json
 from eapu_hil.bench import open_bench
-from eapu_hil.compare import compare
-from eapu_hil.config import ExperimentConfig, load_model
-from eapu_hil.mapping import Tile
-from eapu_hil.runs import RunStore, load_checkpoint
-from eapu_hil.storage import read_json
+from eapu_hil.cli.terminal import Terminal, TrainingBar
+from eapu_hil.placement.mapping import Tile
+from eapu_hil.study.compare import compare
 from eapu_hil.tasks import make_task
-from eapu_hil.terminal import Terminal, TrainingBar
-from eapu_hil.trainer import PLACEMENT
+from eapu_hil.training.array_model import ArrayModel
+from eapu_hil.training.config import ExperimentConfig
+from eapu_hil.training.runs import RunStore, load_checkpoint
+from eapu_hil.training.trainer import PLACEMENT
 
 DAY_S = 86400.0
 MOMENTS = ("trained", "a day later", "refreshed", "a second later")

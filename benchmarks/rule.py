@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.optimizer import Adam
+from eapu_hil.network.optimizer import Adam
 from eapu_hil.rules import UpdateRule, WriteErrors, make_rule
 from eapu_hil.rules.eapu import EapuConfig
 from eapu_hil.rules.eapu_residual import EapuResidualConfig

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import yaml
 
-from eapu_hil.batch import Ended, run_all
-from eapu_hil.loading import load_model
-from eapu_hil.table_plan import TablePlan, experiment_of
+from eapu_hil.base.loading import load_model
+from eapu_hil.study.batch import Ended, run_all
+from eapu_hil.study.plan import TablePlan, experiment_of
 
 
 def main(directory: Path, rules: list[str]) -> None:

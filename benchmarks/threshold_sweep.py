@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from eapu_hil.compare import compare
-from eapu_hil.config import ExperimentConfig, load_model
-from eapu_hil.figures import BLUE, GREY, VERMILLION, new_figure
-from eapu_hil.terminal import Terminal, TrainingBar
+from eapu_hil.base.loading import load_model
+from eapu_hil.cli.terminal import Terminal, TrainingBar
+from eapu_hil.report.figures import BLUE, GREY, VERMILLION, new_figure
+from eapu_hil.study.compare import compare
+from eapu_hil.training.config import ExperimentConfig
 
 THRESHOLDS_US = (0.5, 1.0, 2.0, 3.0, 4.5, 7.0)
 PASSPORT = "passport"

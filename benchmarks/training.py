@@ -17,8 +17,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from eapu_hil.config import ExperimentConfig, load_model
-from eapu_hil.trainer import train
+from eapu_hil.base.loading import load_model
+from eapu_hil.training.config import ExperimentConfig
+from eapu_hil.training.trainer import train
 
 PARTS = {
     "array products": [("mapping.py", "forward"), ("mapping.py", "backward")],

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from eapu_hil.batch import run_all
-from eapu_hil.config import ExperimentConfig, load_model
+from eapu_hil.base.loading import load_model
+from eapu_hil.study.batch import run_all
+from eapu_hil.training.config import ExperimentConfig
 
 SETTINGS = {
     "off": None,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from eapu_hil.config import ExperimentConfig, load_model
+from eapu_hil.base.loading import load_model
 from eapu_hil.hal import (
     Cells,
     Direction,
@@ -25,7 +25,8 @@ from eapu_hil.hal import (
     Targets,
     WriteOutcome,
 )
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
+from eapu_hil.training.config import ExperimentConfig
 
 READS, PULSES, PULSE_ENERGY_J = 3, 2, 1e-12
 

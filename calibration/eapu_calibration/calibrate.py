@@ -26,11 +26,11 @@ from eapu_calibration.read_noise import ReadNoiseSettings, measure_read_noise
 from eapu_calibration.relaxation import RelaxationSettings, measure_relaxation
 from eapu_calibration.write_error import LEVELS, WriteErrorSettings, write_error
 from eapu_calibration.write_verify import WriteVerifySettings, measure_write_verify
-from eapu_hil.chip import Chip, Measurement
+from eapu_hil.base.loading import FileModel, Source, load_model
+from eapu_hil.bench.interlock import InterlockedCrossbar
+from eapu_hil.bench.passport import Chip, Measurement
 from eapu_hil.hal import Cells, CellStatus, ConfigError, Crossbar, HilError, Targets
-from eapu_hil.interlock import InterlockedCrossbar
-from eapu_hil.loading import FileModel, Source, load_model
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
 
 FORMING = "forming"
 _MEASURE: dict[str, Callable[..., Found]] = {  # each with settings of its own

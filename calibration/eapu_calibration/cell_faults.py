@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_hil.hal import CellStatus, FloatArray, StatusArray
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
 
 LINE_SHARE = 0.9
 ARRAY_SHARE = 0.5  # with more of the whole array stuck one way, its lines are not told apart

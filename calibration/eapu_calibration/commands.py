@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import yaml
 
-from eapu_hil.array_commands import chosen_array, open_as_it_is, require_free
-from eapu_hil.cellcsv import write_targets
-from eapu_hil.chip import Chip, Measurement
+from eapu_hil.base.loading import load_model
+from eapu_hil.base.quantities import MISSING, duration
+from eapu_hil.base.storage import plain, storage_errors
+from eapu_hil.bench.cellcsv import write_targets
+from eapu_hil.bench.passport import Chip, Measurement
+from eapu_hil.cli.array_commands import chosen_array, open_as_it_is, require_free
+from eapu_hil.cli.terminal import Terminal, measurement_bars
 from eapu_hil.hal import ConfigError
-from eapu_hil.loading import load_model
-from eapu_hil.quantities import MISSING, duration
-from eapu_hil.storage import plain, storage_errors
-from eapu_hil.terminal import Terminal, measurement_bars
 
 
 def calibrate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
@@ -112,7 +112,6 @@ def import_(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 def fit(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     """Makes a twin preset of what was measured on a chip."""
     from eapu_calibration.fit_twin import estimate_words, fit_twin
-
     from eapu_hil.twin.preset import TwinPreset
 
     require_free(args.out)

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from eapu_calibration.cell_faults import classify
-from eapu_calibration.forming import exercise, form
 from eapu_calibration.read_offset import measure_read_offset
 from eapu_calibration.write_error import LEVELS, WriteErrorSettings, write_error
-from eapu_hil.chip import Chip, Measurement
+from eapu_hil.bench.forming import exercise, form
+from eapu_hil.bench.interlock import InterlockedCrossbar
+from eapu_hil.bench.passport import Chip, Measurement
 from eapu_hil.hal import Cells, CellStatus, Crossbar, HilError, Targets
-from eapu_hil.interlock import InterlockedCrossbar
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
 
 CELLS_MEASURED = 2000
 SEED_STREAM = 7

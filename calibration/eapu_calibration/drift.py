@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_calibration.statistics import bootstrap
-from eapu_hil.chip import Chip, Measurement
+from eapu_hil.bench.passport import Chip, Measurement
 from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, HilError, IntArray, Targets, WriteOutcome
 
 PROGRAMMED, DRIFT = "programmed", "drift"

@@ -14,7 +14,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from eapu_calibration.measurement import Found, Progress, Settings
 from eapu_calibration.statistics import bootstrap, share
 from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, IntArray, Polarity, Pulses
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
 
 LEAST_RATIO = 2.0  # of the high to the low state; a cell with less has failed
 

@@ -18,9 +18,9 @@ from eapu_calibration.fit_noise import FLICKER, WHITE, fit_read_noise
 from eapu_calibration.fit_relaxation import FLOOR_MARGIN, fit_relaxation
 from eapu_calibration.fit_switching import fit_forming, fit_gate_curve
 from eapu_calibration.statistics import CONFIDENCE, NORMAL_SDS, Estimate, Fits, share
-from eapu_hil.chip import Chip, Measurement
+from eapu_hil.base.storage import plain
+from eapu_hil.bench.passport import Chip, Measurement
 from eapu_hil.hal import CellStatus, ConfigError, FloatArray, HilError
-from eapu_hil.storage import plain
 from eapu_hil.twin.preset import TwinPreset
 
 LINES_MIN = 16

@@ -16,7 +16,7 @@ from pydantic import Field, PositiveInt
 from eapu_calibration.measurement import Found, Progress, Settings
 from eapu_calibration.statistics import bootstrap
 from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, HilError, Polarity, Pulses
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
 
 CELLS_MIN = 20
 RESETS = 3  # one leaves a cell wherever its spread takes it, up to half of the window; the next begin there

@@ -25,9 +25,9 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
 
 from eapu_calibration.measurement import Found, Settings
 from eapu_calibration.relaxation import CELLS_A_LEVEL_MIN, evaluate
-from eapu_hil.chip import Chip, Measurement
+from eapu_hil.base.loading import FileModel, Source, load_model
+from eapu_hil.bench.passport import Chip, Measurement
 from eapu_hil.hal import ConfigError, FloatArray
-from eapu_hil.loading import FileModel, Source, load_model
 
 _DELIMITERS = {"tab": "\t", "comma": ",", "space": None}
 _NEAR = 2.0  # a reading belongs to a time that it is not further from than by this factor

@@ -19,7 +19,7 @@ from scipy import linalg, optimize
 from eapu_calibration.measurement import Found, Progress, Settings
 from eapu_calibration.statistics import bootstrap
 from eapu_hil.hal import Cells, CellStatus, Crossbar, Direction, FloatArray, HilError, Targets
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
 
 COLUMNS_MIN = 8
 ZEROS = 16

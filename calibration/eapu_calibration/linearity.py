@@ -17,7 +17,7 @@ from scipy import stats
 from eapu_calibration.measurement import Found, Progress, Settings
 from eapu_calibration.statistics import CONFIDENCE, Estimate
 from eapu_hil.hal import Cells, Crossbar, Direction, FloatArray, Targets
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
 
 LEVEL = 0.25  # of the window: what the cells are written to, so that every line carries a current
 

@@ -16,7 +16,7 @@ from eapu_calibration.line_gains import LineGainFit, fill_unread, fit_line_gains
 from eapu_calibration.measurement import Found, Progress, Settings
 from eapu_calibration.statistics import Estimate
 from eapu_hil.hal import Cells, CellStatus, Crossbar, Direction, FloatArray, HilError, IntArray, Targets
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
 
 WEIGHT_SD = 0.15  # of the written cells, of the window; the other cell of a pair stays at its low end
 UNREAD_SHARE = 4  # vectors for each cell of a column that cannot be read

@@ -11,7 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from eapu_calibration.measurement import Found, Progress, Settings
 from eapu_calibration.statistics import bootstrap
 from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, HilError, Polarity, Pulses, Targets
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
 
 CELLS_MIN = 20
 BINS = 10

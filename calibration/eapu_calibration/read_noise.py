@@ -17,7 +17,7 @@ from eapu_calibration.measurement import Found, Levels, Progress, Settings
 from eapu_calibration.statistics import bootstrap, share
 from eapu_calibration.telegraph import SWITCHES_MIN, switches, two_levels
 from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, HilError
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
 
 CELLS_A_LEVEL_MIN = 5
 READS_MIN = 16

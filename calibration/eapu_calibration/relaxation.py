@@ -19,7 +19,7 @@ from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
 from eapu_calibration.measurement import Found, Levels, Progress, Settings, StoppedError
 from eapu_calibration.statistics import bootstrap, share
 from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, HilError
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
 
 CELLS_A_LEVEL_MIN = 20  # with fewer the variance is known to no better than a third
 TAIL_SDS = 3.0

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from eapu_hil.chip import Measurement
-from eapu_hil.quantities import duration
+from eapu_hil.base.quantities import duration
+from eapu_hil.bench.passport import Measurement
 
 
 def in_words(entry: Measurement) -> str:

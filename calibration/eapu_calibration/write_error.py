@@ -13,7 +13,7 @@ from pydantic import PositiveFloat, PositiveInt
 
 from eapu_calibration.measurement import Found, Progress, Settings
 from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, HilError, IntArray, Targets
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
 
 LEVELS = 10
 CELLS_A_LEVEL_MIN = 4  # converged ones; with fewer a standard deviation says nothing

@@ -11,7 +11,7 @@ from pydantic import Field, PositiveInt
 from eapu_calibration.measurement import Found, Levels, Progress, Settings
 from eapu_calibration.statistics import bootstrap, share
 from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, Targets
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
 
 CELLS_A_LEVEL_MIN = 20
 DIRECTIONS = ("up", "down")  # from the lowest and from the highest state

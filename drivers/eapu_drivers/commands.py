@@ -11,14 +11,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eapu_hil.chip import own_chip
-from eapu_hil.config import BenchConfig, load_model
+from eapu_drivers.simulated.board import simulator
+from eapu_hil.base.loading import load_model
+from eapu_hil.bench.config import BenchConfig
+from eapu_hil.bench.passport import own_chip
+from eapu_hil.cli.terminal import Terminal
 from eapu_hil.hal import ConfigError
-from eapu_hil.terminal import Terminal
-from eapu_hil.twin import simulator
 
 if TYPE_CHECKING:
-    from eapu_drivers.visa_discover import FoundInstrument
+    from eapu_drivers.visa.discover import FoundInstrument
 
 _VISA = "::"  # in the names of VISA resources
 
@@ -26,7 +27,7 @@ _VISA = "::"  # in the names of VISA resources
 def discover(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     """Asks serial ports for controllers, and VISA resources for instruments."""
     from eapu_drivers.controller.discover import find_controllers
-    from eapu_drivers.visa_discover import find_instruments
+    from eapu_drivers.visa.discover import find_instruments
 
     resources = [name for name in args.ports if _VISA in name]
     ports = [name for name in args.ports if _VISA not in name]
@@ -63,7 +64,7 @@ def _show_instruments(
 
 def sim_controller(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     """Serves a simulated controller until Ctrl-C."""
-    from eapu_hil.twin import rig
+    from eapu_drivers.simulated.board import rig
 
     config = load_model(BenchConfig, args.bench, (), "benches")
     if not config.simulated:
@@ -88,7 +89,7 @@ def sim_controller(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
 def sim_source_meter(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     """Serves one simulated source-measure unit, wired to the cell (0, 0), until Ctrl-C."""
-    from eapu_hil.twin.instruments.station import open_source_meter
+    from eapu_drivers.simulated.instruments.station import open_source_meter
 
     config = load_model(BenchConfig, args.bench, (), "benches")
     if not config.simulated:

@@ -17,20 +17,20 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from eapu_hil.hal import ConfigError
-from eapu_hil.yamltext import parse_yaml, plain_data
+from eapu_hil.base.errors import ConfigError
+from eapu_hil.base.yamltext import parse_yaml, plain_data
 
 # kind of file -> what one is called, and where in the package the packaged ones lie (no passport does)
 _KINDS = {
-    "benches": ("bench", "benches"),
-    "experiments": ("experiment", "experiments"),
-    "recipes": ("recipe", "recipes"),
+    "benches": ("bench", "bench/benches"),
+    "experiments": ("experiment", "training/experiments"),
+    "recipes": ("recipe", "hal/recipes"),
     "presets": ("preset", "twin/presets"),
     "passports": ("passport", "passports"),
     "instruments": ("list of instruments", "instruments"),
     "maps": ("channel map", "maps"),
     "plans": ("plan", "plans"),
-    "tables": ("table", "tables"),
+    "tables": ("table", "study/tables"),
     "imports": ("import", "imports"),
 }
 _PACKAGES = {"plans": "eapu_calibration"}  # of the packaged files, where that is not this one

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from eapu_hil.hal import ConfigError, HilError
+from eapu_hil.base.errors import ConfigError, HilError
 
 _LOG = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 from pydantic import BaseModel
 
-from eapu_hil.hal import ConfigError
+from eapu_hil.base.errors import ConfigError
 
 
 class _Loader(yaml.SafeLoader):

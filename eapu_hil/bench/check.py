@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eapu_hil.bench import open_bench
+from eapu_hil.bench.opening import open_bench
 from eapu_hil.hal import (
     Cells,
     Crossbar,
@@ -22,7 +22,7 @@ from eapu_hil.hal import (
     Pulses,
     Targets,
 )
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
 
 _BEYOND = 1.001  # of the limit: just too much
 _HARMLESS_V = 0.1  # amplitude of requests that test another limit

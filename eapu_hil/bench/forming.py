@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, Polarity, Pulses, StatusArray, Targets
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
 
 
 @dataclass(frozen=True, eq=False)

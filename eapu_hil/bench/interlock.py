@@ -16,6 +16,9 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from eapu_hil.base.stopping import raise_if_stopped
+from eapu_hil.bench.ledger import ArrayLedger
+from eapu_hil.bench.limits import LimitCheck
 from eapu_hil.hal import (
     Cells,
     ContactTest,
@@ -34,10 +37,7 @@ from eapu_hil.hal import (
     Targets,
     WriteOutcome,
 )
-from eapu_hil.ledger import ArrayLedger
-from eapu_hil.limitcheck import LimitCheck
-from eapu_hil.recipe import Recipe
-from eapu_hil.stopping import raise_if_stopped
+from eapu_hil.hal.recipe import Recipe
 
 _LOG = logging.getLogger(__name__)
 

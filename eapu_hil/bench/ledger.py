@@ -2,7 +2,7 @@
 
 The counters are memory-mapped files in the chip's directory, so that a process that is killed loses none of
 them. Energies that need an assumption about the converters or the read time are not stored here: the ledger
-keeps what they are computed from (`eapu_hil.energy`).
+keeps what they are computed from (`eapu_hil.bench.energy`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eapu_hil.base.storage import storage_errors
 from eapu_hil.hal import Cells, ConfigError, Direction, FloatArray, IntArray, Pulses, Reading, WriteOutcome
-from eapu_hil.storage import storage_errors
 
 # per cell: file name, dtype, first value
 _CELL_FILES: dict[str, tuple[type, float]] = {

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_hil.hal import Cells, Direction, FloatArray, IntArray, LimitError, Limits, Polarity, Pulses, Targets
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
 
 
 @dataclass(frozen=True)

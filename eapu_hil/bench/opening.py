@@ -12,12 +12,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from eapu_hil.chip import Chip, own_chip
-from eapu_hil.config import BenchConfig, load_model
+from eapu_hil.base.loading import load_model
+from eapu_hil.bench.config import BenchConfig
+from eapu_hil.bench.interlock import InterlockedCrossbar, close_all
+from eapu_hil.bench.ledger import Ledger
+from eapu_hil.bench.passport import Chip, own_chip
 from eapu_hil.hal import ConfigError, Crossbar, HilError
-from eapu_hil.interlock import InterlockedCrossbar, close_all
-from eapu_hil.ledger import Ledger
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
 
 DRIVERS = "eapu_hil.drivers"
 Driver = Callable[[BenchConfig, Path], AbstractContextManager[list[Crossbar]]]

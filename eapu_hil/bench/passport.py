@@ -3,7 +3,7 @@
     passport.yaml                  model, serial number, shape, number of arrays, when it was made
     measurements/NNNN_kind.yaml    one measurement: kind, time, bench time, values; never overwritten
     measurements/NNNN_kind.npz     its arrays
-    ledger/                        wear and energy (`eapu_hil.ledger`)
+    ledger/                        wear and energy (`eapu_hil.bench.ledger`)
     chip.lock                      held by the one process that uses the chip
 
 A backend may keep files of its own beside these.
@@ -27,9 +27,9 @@ import yaml
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
+from eapu_hil.base.loading import load_model
+from eapu_hil.base.storage import plain, storage_errors, write_aside
 from eapu_hil.hal import CellStatus, ConfigError, FloatArray, HilError, StatusArray
-from eapu_hil.loading import load_model
-from eapu_hil.storage import plain, storage_errors, write_aside
 
 _LOCK = "chip.lock"
 _LOCK_BYTE = 1 << 20  # beyond the process id, which others have to be able to read

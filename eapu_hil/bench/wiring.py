@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, Field, NonNegativeInt, PositiveFloat, model_validator
 
-from eapu_hil.loading import FileModel
+from eapu_hil.base.loading import FileModel
 
 Line = Literal["row", "column", "gate"]
 

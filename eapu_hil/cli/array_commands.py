@@ -12,10 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from eapu_hil.base.loading import load_model
+from eapu_hil.base.storage import storage_errors
 from eapu_hil.bench import Bench, open_bench
-from eapu_hil.cellcsv import READING_HEADER, read_targets, status_text, write_cells
-from eapu_hil.check import check as check_bench
-from eapu_hil.config import BenchConfig, load_model
+from eapu_hil.bench.cellcsv import READING_HEADER, read_targets, status_text, write_cells
+from eapu_hil.bench.check import check as check_bench
+from eapu_hil.bench.config import BenchConfig
+from eapu_hil.bench.interlock import InterlockedCrossbar
+from eapu_hil.cli.terminal import Terminal
 from eapu_hil.hal import (
     Cells,
     CellStatus,
@@ -26,9 +30,6 @@ from eapu_hil.hal import (
     LineFault,
     StatusArray,
 )
-from eapu_hil.interlock import InterlockedCrossbar
-from eapu_hil.storage import storage_errors
-from eapu_hil.terminal import Terminal
 
 Block = tuple[int, int, int, int]
 
@@ -89,7 +90,7 @@ def program(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
 def form(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     """Forms cells that do not conduct yet."""
-    from eapu_calibration.forming import form as form_cells
+    from eapu_hil.bench.forming import form as form_cells
 
     require_free(args.out)
     with open_as_it_is(args.bench, terminal) as bench:

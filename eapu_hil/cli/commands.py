@@ -9,13 +9,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from eapu_hil.config import ExperimentConfig, load_model
+from eapu_hil.base.loading import load_model
+from eapu_hil.base.provenance import new_run_id
+from eapu_hil.base.quantities import count, duration, metric_style, share, with_prefix
+from eapu_hil.base.storage import storage_errors
+from eapu_hil.cli.terminal import Terminal, TrainingBar
 from eapu_hil.hal import ConfigError
-from eapu_hil.provenance import new_run_id
-from eapu_hil.quantities import count, duration, metric_style, share, with_prefix
-from eapu_hil.runs import read_start
-from eapu_hil.storage import storage_errors
-from eapu_hil.terminal import Terminal, TrainingBar
+from eapu_hil.training.config import ExperimentConfig
+from eapu_hil.training.runs import read_start
 
 ALL_RULES = "digital,bp,eapu,eapu_residual"  # of `compare EXPERIMENT` without --rules
 
@@ -25,7 +26,7 @@ ALL_RULES = "digital,bp,eapu,eapu_residual"  # of `compare EXPERIMENT` without -
 
 def demo(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     """Trains the packaged experiment `denoise` and reports it."""
-    from eapu_hil.report import write_report
+    from eapu_hil.report.run_report import write_report
 
     experiment = load_experiment("denoise", args)
     run_dir = _new_place(args, experiment.name)
@@ -48,7 +49,7 @@ def train(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
 def resume(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     """Goes on with a run."""
-    from eapu_hil import trainer
+    from eapu_hil.training import trainer
 
     name = str(read_start(args.run).get("name", args.run.name))
     with _resumable(args.run, terminal):
@@ -60,7 +61,7 @@ def resume(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
 def evaluate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     """The trained network on a folder of images."""
-    from eapu_hil.trainer import trained_network
+    from eapu_hil.training.trainer import trained_network
 
     with trained_network(args.run) as (task, network):
         found = task.evaluate(network.infer, quick=False, folder=args.images)
@@ -75,7 +76,7 @@ def evaluate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 def apply(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     """The trained network on a user's images, one file each in --out."""
     from eapu_hil.tasks.images import read_image, write_image
-    from eapu_hil.trainer import trained_network
+    from eapu_hil.training.trainer import trained_network
 
     images = [(path, read_image(path)) for path in args.images]
     task_name = str((read_start(args.run).get("experiment") or {}).get("task", {}).get("name", "output"))
@@ -97,12 +98,12 @@ def apply(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 def compare(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     """The same experiment under several rules."""
     if args.experiment == "table":
-        from eapu_hil.table_commands import compare_table
+        from eapu_hil.cli.table_commands import compare_table
 
         return compare_table(args, terminal)
     if args.quick or args.jobs is not None:
         raise ConfigError("--quick and --jobs: only for `compare table`")
-    from eapu_hil import compare as comparing
+    from eapu_hil.study import compare as comparing
 
     args.rules = args.rules or ALL_RULES
     rules = [name.strip() for name in args.rules.split(",")]
@@ -126,9 +127,9 @@ def compare(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
 def report(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     """Figures and report.html of a run or a comparison."""
-    from eapu_hil.comparison_report import write_comparison_report
-    from eapu_hil.report import write_report
-    from eapu_hil.table_report import write_table_report
+    from eapu_hil.report.comparison_report import write_comparison_report
+    from eapu_hil.report.run_report import write_report
+    from eapu_hil.study.report import write_table_report
 
     if (args.run / "table.json").exists():
         page = write_table_report(args.run)
@@ -152,7 +153,7 @@ def _new_place(args: Namespace, name: str) -> Path:
 
 
 def _train(experiment: ExperimentConfig, run_dir: Path, terminal: Terminal) -> dict[str, Any]:
-    from eapu_hil import trainer
+    from eapu_hil.training import trainer
 
     with _resumable(run_dir, terminal):
         return trainer.train(experiment, run_dir, TrainingBar(terminal, experiment.name))

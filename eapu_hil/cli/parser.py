@@ -8,10 +8,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from eapu_hil import array_commands, calibration_commands, commands, device_commands
+from eapu_calibration import commands as calibration_commands
+from eapu_drivers import commands as device_commands
+
+from eapu_hil.base.stopping import grounding_signals
+from eapu_hil.cli import array_commands, commands
+from eapu_hil.cli.terminal import Terminal
 from eapu_hil.hal import ConfigError, HilError, LimitError
-from eapu_hil.stopping import grounding_signals
-from eapu_hil.terminal import Terminal
 
 Command = Callable[[Namespace, Terminal], dict[str, Any]]
 

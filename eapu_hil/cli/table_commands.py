@@ -7,21 +7,21 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from eapu_hil.batch import Ended
+from eapu_hil.base.loading import load_model
+from eapu_hil.base.provenance import new_run_id
+from eapu_hil.base.quantities import MISSING, count, metric_style, share
+from eapu_hil.cli.terminal import BatchBar, Terminal
 from eapu_hil.hal import ConfigError
-from eapu_hil.loading import load_model
-from eapu_hil.provenance import new_run_id
-from eapu_hil.quantities import MISSING, count, metric_style, share
-from eapu_hil.table_plan import PlannedRun, TablePlan, planned_runs
-from eapu_hil.terminal import BatchBar, Terminal
+from eapu_hil.study.batch import Ended
+from eapu_hil.study.plan import PlannedRun, TablePlan, planned_runs
 
 # Drawing is imported where it is needed; see `commands`.
 
 
 def compare_table(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     """Runs the plan, or goes on with it, and writes table.json, table.csv, claims.json, figures and report.html."""
-    from eapu_hil.table import World, make_table
-    from eapu_hil.table_report import write_table_report
+    from eapu_hil.study.report import write_table_report
+    from eapu_hil.study.results import World, make_table
 
     plan = _plan(args)
     planned = planned_runs(plan, args.bench, args.set)
@@ -83,8 +83,8 @@ def _plan(args: Namespace) -> TablePlan:
 
 def _require_runnable(planned: list[PlannedRun]) -> None:
     """Raises ConfigError, before anything is trained, when a rule cannot be on its bench; says how to go on."""
-    from eapu_hil.array_model import require_fit
     from eapu_hil.tasks import make_task
+    from eapu_hil.training.array_model import require_fit
 
     on_array = {(run.task, run.rule): run for run in planned if run.experiment.rule.name != "digital"}
     configs = {run.task: run.experiment.task for run in on_array.values()}

@@ -23,8 +23,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from eapu_hil.quantities import count, share
-from eapu_hil.storage import plain
+from eapu_hil.base.quantities import count, share
+from eapu_hil.base.storage import plain
 
 _NARROW = 120  # columns when stdout is no terminal
 

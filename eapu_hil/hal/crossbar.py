@@ -14,58 +14,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from enum import Enum, IntEnum, IntFlag
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 if TYPE_CHECKING:
-    from eapu_hil.recipe import Recipe
+    from eapu_hil.hal.recipe import Recipe
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 StatusArray = NDArray[np.uint8]
-
-
-class HilError(Exception):
-    """Something the person at the bench has to know about. The message is one line."""
-
-
-class ConfigError(HilError):
-    """A file or an argument asks for something that is not allowed: says file, key and what is allowed."""
-
-
-class LimitError(HilError):
-    """The interlock refused a request before anything was sent."""
-
-
-class DivergedError(HilError):
-    """Training diverged. SAID is in every such message, for who only has the message of another process."""
-
-    SAID: ClassVar[str] = "training diverged"
-
-    def __init__(self, sign: str) -> None:
-        """sign: what showed it."""
-        super().__init__(f"{sign}: {self.SAID}; lower the learning rate")
-
-
-class TransportError(HilError):
-    """The link to a device timed out or is lost."""
-
-
-class ProtocolError(HilError):
-    """A device answered something that the protocol does not allow."""
-
-
-class InstrumentError(HilError):
-    """An instrument reported an error. instrument: how messages call it."""
-
-    def __init__(self, code: int, text: str, command: str, instrument: str = "") -> None:
-        super().__init__(f"{instrument and instrument + ': '}error {code}, {text!r}, after {command!r}")
-        self.instrument = instrument
-        self.code = code
-        self.text = text
-        self.command = command
 
 
 class CellStatus(IntFlag):

@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.hal import (
+from eapu_hil.hal.crossbar import (
     Cells,
     CellStatus,
     Crossbar,
@@ -27,7 +27,7 @@ from eapu_hil.hal import (
     Targets,
     WriteOutcome,
 )
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
 
 BoolArray = NDArray[np.bool_]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from eapu_hil.layers import (
+from eapu_hil.network.layers import (
     Conv2d,
     ConvLayer,
     Dense,

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.chip import LineGains
+from eapu_hil.bench.passport import LineGains
 from eapu_hil.hal import ConfigError, Crossbar, Direction, DivergedError, FloatArray, IntArray
-from eapu_hil.layers import Float32Array
+from eapu_hil.network.layers import Float32Array
 
 # Vectors of 0 V in a batch of products: at least some, and one more for so many others.
 ZERO_VECTORS = 8

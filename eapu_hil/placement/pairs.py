@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, IntArray, Pulses, Targets, WriteOutcome
-from eapu_hil.layers import Float32Array
-from eapu_hil.mapping import Tile, cell_indices
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
+from eapu_hil.network.layers import Float32Array
+from eapu_hil.placement.mapping import Tile, cell_indices
 from eapu_hil.rules import WriteErrors
 from eapu_hil.rules.contract import MINUS, NEITHER, PLUS, PulseTrain
 

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eapu_hil.base.storage import read_json, write_json
 from eapu_hil.hal import HilError, IntArray
-from eapu_hil.mapping import Tile
-from eapu_hil.storage import read_json, write_json
+from eapu_hil.placement.mapping import Tile
 
 WEAR_RATIO = 2.0
 WEAR_MARGIN = 20

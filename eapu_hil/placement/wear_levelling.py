@@ -6,8 +6,8 @@ A rule whose mean does not depend on its threshold, as EaPU's, loses nothing but
 sigma^2 / th) grows with th (`eapu_hil.rules.eapu`). A change of a weight can be made by either cell of its pair: the
 less worn one takes it, where it has room, instead of the one that lowers the pair; pairs then hold more conductance,
 which takes more power and relaxes more; for rules that write with verify. And at checkpoints worn rows are moved to
-spare ones (`eapu_hil.row_moves`), with any rule that trains on the array. The hottest cells set the life of a chip, and
-they are few.
+spare ones (`eapu_hil.placement.row_moves`), with any rule that trains on the array. The hottest cells set the life
+of a chip, and they are few.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from eapu_hil.base.quantities import count
 from eapu_hil.hal import ConfigError
-from eapu_hil.quantities import count
 
 try:
     import matplotlib

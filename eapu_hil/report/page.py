@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from eapu_hil.base.storage import storage_errors
 from eapu_hil.hal import ConfigError
-from eapu_hil.storage import storage_errors
 
 try:
     import jinja2
@@ -59,7 +59,7 @@ def render(
     directory: Path, title: str, subtitle: str, notices: list[str], tiles: list[Tile], sections: list[Section]
 ) -> Path:
     """Writes `directory`/report.html. Raises StorageError."""
-    loader = jinja2.PackageLoader("eapu_hil", "templates")
+    loader = jinja2.PackageLoader("eapu_hil.report", "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     page = environment.get_template("report.html").render(
         title=title, subtitle=subtitle, notices=notices, tiles=tiles, sections=sections

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.figures import Curve, Example
-from eapu_hil.quantities import MetricStyle, metric_style
-from eapu_hil.runs import read_metrics, read_snapshots, read_start, read_summary, read_writes
+from eapu_hil.base.quantities import MetricStyle, metric_style
+from eapu_hil.report.figures import Curve, Example
+from eapu_hil.training.runs import read_metrics, read_snapshots, read_start, read_summary, read_writes
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
 from eapu_hil.rules.agad import AgadConfig
 from eapu_hil.rules.bp import BpConfig
 from eapu_hil.rules.bp_open_loop import BpOpenLoopConfig

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import NonNegativeFloat
 
 from eapu_hil.hal import FloatArray, IntArray
-from eapu_hil.recipe import IncrementRecipe, Recipe
+from eapu_hil.hal.recipe import IncrementRecipe, Recipe
 from eapu_hil.rules.c_ttv2 import CTtv2, FlipProbability
 from eapu_hil.rules.pulses import increment_of
 from eapu_hil.rules.tiki_taka_v2 import TransferConfig

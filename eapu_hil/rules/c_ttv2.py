@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from eapu_hil.hal import FloatArray, IntArray
-from eapu_hil.recipe import IncrementRecipe, Recipe
+from eapu_hil.hal.recipe import IncrementRecipe, Recipe
 from eapu_hil.rules.contract import StepArray
 from eapu_hil.rules.pulses import increment_of
 from eapu_hil.rules.tiki_taka_v2 import TikiTakaV2, TransferConfig

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_hil.hal import DivergedError, FloatArray, HilError, IntArray
-from eapu_hil.layers import true_gradient
+from eapu_hil.network.layers import true_gradient
 
 StepArray = NDArray[np.float32]
 State = dict[str, NDArray[Any]]

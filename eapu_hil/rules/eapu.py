@@ -23,7 +23,7 @@ import numpy as np
 from pydantic import Field, PositiveFloat, model_validator
 
 from eapu_hil.hal import FloatArray, IntArray
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
 from eapu_hil.rules.configuration import RuleModel
 from eapu_hil.rules.contract import Proposal, Stateless, StepArray, WriteErrors, require_finite
 

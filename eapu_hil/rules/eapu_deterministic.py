@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from pydantic import PositiveFloat
 
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
 from eapu_hil.rules.configuration import RuleModel
 from eapu_hil.rules.contract import Owing, Proposal, StepArray, WriteErrors, require_finite
 

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from pydantic import PositiveInt
 
-from eapu_hil.recipe import IncrementRecipe, Recipe
+from eapu_hil.hal.recipe import IncrementRecipe, Recipe
 from eapu_hil.rules.configuration import RuleModel
 from eapu_hil.rules.contract import BlindPulses, Owing, StepArray, WriteErrors
 from eapu_hil.rules.pulses import increment_of, push_pull, steps_of

@@ -12,7 +12,7 @@ doi 10.1038/s41467-020-16108-9.
 place, every weight of it written with verify in every step, on top of the errors of the layers before it. Yao,
 Wu et al., Nature 577:641 (2020), doi 10.1038/s41586-020-1942-4.
 
-What these decide is when the array is written, so they are not an `UpdateRule`: see `eapu_hil.mapped_model`.
+What these decide is when the array is written, so they are not an `UpdateRule`: see `eapu_hil.training.mapped_model`.
 """
 
 from __future__ import annotations

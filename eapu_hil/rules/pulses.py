@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_hil.hal import ConfigError, FloatArray, IntArray, Polarity
-from eapu_hil.recipe import IncrementRecipe, Recipe
+from eapu_hil.hal.recipe import IncrementRecipe, Recipe
 from eapu_hil.rules.contract import MINUS, PLUS, BlindPulses, PulseTrain, StepArray, require_finite
 
 

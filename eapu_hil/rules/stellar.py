@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat
 
 from eapu_hil.hal import IntArray, Polarity
-from eapu_hil.recipe import IncrementRecipe, Recipe
+from eapu_hil.hal.recipe import IncrementRecipe, Recipe
 from eapu_hil.rules.configuration import RuleModel
 from eapu_hil.rules.contract import (
     BlindPulses,

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import PositiveFloat, PositiveInt
 
 from eapu_hil.hal import FloatArray, IntArray
-from eapu_hil.recipe import IncrementRecipe, Recipe
+from eapu_hil.hal.recipe import IncrementRecipe, Recipe
 from eapu_hil.rules.configuration import RuleModel
 from eapu_hil.rules.contract import BlindPulses, Owing, State, StepArray, WriteErrors, require_state
 from eapu_hil.rules.pulses import increment_of, push_pull, steps_of

@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import NonNegativeFloat
 
 from eapu_hil.hal import ConfigError, FloatArray, IntArray, Polarity
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
 from eapu_hil.rules.configuration import RuleModel
 from eapu_hil.rules.contract import (
     GATE_OF_TARGET,

@@ -17,12 +17,12 @@ from typing import Any
 
 import yaml
 
-from eapu_hil.compare import same_experiment
-from eapu_hil.config import ExperimentConfig
+from eapu_hil.base.stopping import raise_if_stopped
+from eapu_hil.base.storage import read_json, storage_errors, write_json
 from eapu_hil.hal import DivergedError, HilError
-from eapu_hil.runs import read_summary
-from eapu_hil.stopping import raise_if_stopped
-from eapu_hil.storage import read_json, storage_errors, write_json
+from eapu_hil.study.compare import same_experiment
+from eapu_hil.training.config import ExperimentConfig
+from eapu_hil.training.runs import read_summary
 
 FAILED = "failed.json"  # in a run directory: what the last try said, for one that would only fail again
 _POLL_S = 0.2
@@ -103,7 +103,7 @@ def _start(experiment: ExperimentConfig, run_dir: Path, alone: bool) -> subproce
     environment = os.environ if alone else {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     with storage_errors(run_dir), _beside(run_dir, ".log").open("wb") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "eapu_hil.cli", *command], stdout=log, stderr=log, env=environment
+            [sys.executable, "-m", "eapu_hil.cli.parser", *command], stdout=log, stderr=log, env=environment
         )
 
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eapu_hil.designs import Design, as_run, other_arrays
-from eapu_hil.energy import CORNERS, EnergyModel, digital_j, gpu_j
-from eapu_hil.lifetime import EnduranceModel, runs_to_failure
-from eapu_hil.quantities import MISSING, metric_style, share, with_prefix
-from eapu_hil.table import Results, Run, known_values
+from eapu_hil.base.quantities import MISSING, metric_style, share, with_prefix
+from eapu_hil.bench.energy import CORNERS, EnergyModel, digital_j, gpu_j
+from eapu_hil.study.lifetime import EnduranceModel, runs_to_failure
+from eapu_hil.study.results import Results, Run, known_values
+from eapu_hil.study.scenarios import Design, as_run, other_arrays
 
 HOLDS, UNDER, FAILS, UNKNOWN = "holds", "holds under", "does not hold here", "not measured"
 REUSES = (1, 8, 32, 128, 1024, 8192)  # products per weight and step

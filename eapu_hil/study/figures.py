@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILLION, new_figure
+from eapu_hil.report.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILLION, new_figure
 
 # One colour a family of rules, so that twenty curves can be told apart: EaPU blue, its deterministic relatives
 # green, others # with verify red, without verify orange, two matrices purple, mapped from the host sky.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from eapu_hil.energy import Corner
+from eapu_hil.bench.energy import Corner
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from typing import Any
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from eapu_hil.config import ExperimentConfig, load_model
+from eapu_hil.base.loading import FileModel, load_model
 from eapu_hil.hal import ConfigError
-from eapu_hil.loading import FileModel
+from eapu_hil.training.config import ExperimentConfig
 
 Overrides = dict[str, Any]
 

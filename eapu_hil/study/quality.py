@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from eapu_hil.page import Finding, Section, Table
-from eapu_hil.quantities import MISSING, count, metric_style
-from eapu_hil.table import Results
-from eapu_hil.table_figures import Point, RuleCurve, draw_quality
+from eapu_hil.base.quantities import MISSING, count, metric_style
+from eapu_hil.report.page import Finding, Section, Table
+from eapu_hil.study.figures import Point, RuleCurve, draw_quality
+from eapu_hil.study.results import Results
 
 OWN = "rule, window"
 HOST_FIRST = ("offline_then_map", "hybrid")

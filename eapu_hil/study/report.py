@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
-from eapu_hil.claims import ENERGY_CLAIM, REUSES, judge
-from eapu_hil.designs import as_run, other_arrays
-from eapu_hil.energy import ASSUMPTIONS, CORNERS, EnergyModel, digital_j
+from eapu_hil.base.quantities import MISSING, count, duration, metric_style, share, with_prefix
+from eapu_hil.base.storage import storage_errors, write_json
+from eapu_hil.bench.energy import ASSUMPTIONS, CORNERS, EnergyModel, digital_j
 from eapu_hil.hal import ConfigError
-from eapu_hil.page import Finding, Section, Table, Tile, render
-from eapu_hil.quantities import MISSING, count, duration, metric_style, share, with_prefix
-from eapu_hil.storage import storage_errors, write_json
-from eapu_hil.table import Results, Spread, read_results
-from eapu_hil.table_figures import draw_ratio
-from eapu_hil.table_quality import quality_sections
+from eapu_hil.report.page import Finding, Section, Table, Tile, render
+from eapu_hil.study.claims import ENERGY_CLAIM, REUSES, judge
+from eapu_hil.study.figures import draw_ratio
+from eapu_hil.study.quality import quality_sections
+from eapu_hil.study.results import Results, Spread, read_results
+from eapu_hil.study.scenarios import as_run, other_arrays
 
 
 def write_table_report(directory: Path) -> Path:

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from eapu_hil.batch import Ended, run_all
+from eapu_hil.base.storage import read_json, storage_errors, write_aside, write_json
 from eapu_hil.hal import ConfigError, HilError
-from eapu_hil.storage import read_json, storage_errors, write_aside, write_json
-from eapu_hil.table_plan import PlannedRun
+from eapu_hil.study.batch import Ended, run_all
+from eapu_hil.study.plan import PlannedRun
 
 RUNS = "runs"  # below the table's directory
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from eapu_hil.energy import CORNERS, Corner, EnergyModel
-from eapu_hil.table import Run, known_values
+from eapu_hil.bench.energy import CORNERS, Corner, EnergyModel
+from eapu_hil.study.results import Run, known_values
 
 LINES = 128  # of a full array
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from eapu_hil.hal import ConfigError
-from eapu_hil.layers import Float32Array, LayerSpec
+from eapu_hil.network.layers import Float32Array, LayerSpec
 from eapu_hil.tasks.images import Image, read_folder
 
 Forward = Callable[[Float32Array], Float32Array]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from eapu_hil.hal import ConfigError
-from eapu_hil.layers import Dense, Float32Array, LayerSpec, ReLU
+from eapu_hil.network.layers import Dense, Float32Array, LayerSpec, ReLU
 from eapu_hil.tasks.base import Evaluation, Forward, Item, Triplet
 from eapu_hil.tasks.images import Image, missing_extra
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
-from eapu_hil.layers import Conv2d, Float32Array, LayerSpec, PixelShuffle, ReLU
+from eapu_hil.network.layers import Conv2d, Float32Array, LayerSpec, PixelShuffle, ReLU
 from eapu_hil.tasks import photographs
 from eapu_hil.tasks.base import DataConfig, Evaluation, Forward, Item, Triplet, load_split, squared_error
 from eapu_hil.tasks.images import (

@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from eapu_hil.array_model import cell_badness
 from eapu_hil.bench import Bench
 from eapu_hil.hal import CellStatus, ConfigError, FloatArray, HilError
-from eapu_hil.mapping import ArrayWeights, cell_indices, place
-from eapu_hil.pairs import ConductancePairs, Written
+from eapu_hil.placement.mapping import ArrayWeights, cell_indices, place
+from eapu_hil.placement.pairs import ConductancePairs, Written
 from eapu_hil.torch.layers import CrossbarLayer
+from eapu_hil.training.array_model import cell_badness
 
 US = 1e-6
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from eapu_hil.layers import Float32Array, Weights
+from eapu_hil.network.layers import Float32Array, Weights
 
 
 class _Product(torch.autograd.Function):
@@ -57,12 +57,12 @@ class CrossbarLayer(nn.Module):
         self.weight = nn.Parameter(torch.empty(weight_shape))
         self.bias = nn.Parameter(torch.zeros(weight_shape[0])) if bias else None
         self.weights: Weights | None = None
-        # He et al. 2015, doi 10.1109/ICCV.2015.123, for a ReLU behind the layer, as in eapu_hil.layers.
+        # He et al. 2015, doi 10.1109/ICCV.2015.123, for a ReLU behind the layer, as in eapu_hil.network.layers.
         nn.init.normal_(self.weight, std=math.sqrt(2 / n_in))
 
     @property
     def matrix_shape(self) -> tuple[int, int]:
-        """(n_in, n_out), as `eapu_hil.layers.Weights` has it."""
+        """(n_in, n_out), as `eapu_hil.network.layers.Weights` has it."""
         return math.prod(self.weight.shape[1:]), self.weight.shape[0]
 
     def product(self, x: Tensor) -> Tensor:

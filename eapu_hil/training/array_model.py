@@ -10,16 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_hil.bench import Bench
-from eapu_hil.config import ExperimentConfig
+from eapu_hil.bench.ledger import LedgerCounts
 from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, IntArray, StatusArray
-from eapu_hil.layers import Float32Array, Weights, WeightSpec
-from eapu_hil.ledger import LedgerCounts
-from eapu_hil.mapping import ArrayWeights, HostBackward, Tile, place
-from eapu_hil.model import Applied, State, initial_matrices
-from eapu_hil.network import Network, named_weight_specs
-from eapu_hil.pairs import ConductancePairs, Written
-from eapu_hil.recipe import Recipe
-from eapu_hil.row_moves import (
+from eapu_hil.hal.recipe import Recipe
+from eapu_hil.network.layers import Float32Array, Weights, WeightSpec
+from eapu_hil.network.network import Network, named_weight_specs
+from eapu_hil.placement.mapping import ArrayWeights, HostBackward, Tile, place
+from eapu_hil.placement.pairs import ConductancePairs, Written
+from eapu_hil.placement.row_moves import (
     RowMove,
     as_if_moved,
     choose_moves,
@@ -30,8 +28,10 @@ from eapu_hil.row_moves import (
 from eapu_hil.rules import BlindPulses, Proposal, RuleConfig, TransferRule, UpdateRule, WriteErrors, make_rule
 from eapu_hil.rules.eapu import EapuConfig
 from eapu_hil.rules.tiki_taka_v2 import TransferConfig
-from eapu_hil.runs import MOVED, REFRESHED, WRITE_DTYPE, RunStore, read_writes, write_records
 from eapu_hil.tasks import Task
+from eapu_hil.training.config import ExperimentConfig
+from eapu_hil.training.model import Applied, State, initial_matrices
+from eapu_hil.training.runs import MOVED, REFRESHED, WRITE_DTYPE, RunStore, read_writes, write_records
 
 # A drifted cell is worth a write if it is further off than a new write would hardly ever leave it.
 REFRESH_ERRORS = 3.0
@@ -230,7 +230,7 @@ class ArrayModel:
         return self._applied_in(written)
 
     def level(self, step: int) -> Applied:
-        """Moves worn rows if the experiment asks for it; see `eapu_hil.row_moves`.
+        """Moves worn rows if the experiment asks for it; see `eapu_hil.placement.row_moves`.
 
         The weights are where they were until the new cells are written and the move is on the disk: whatever stops
         the run before that leaves cells that hold nothing.

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.array_model import ArrayModel
-from eapu_hil.config import ExperimentConfig
-from eapu_hil.layers import Float32Array, Weights, WeightSpec
-from eapu_hil.ledger import LedgerCounts
-from eapu_hil.model import Applied, State, initial_matrices
-from eapu_hil.network import Network
+from eapu_hil.bench.ledger import LedgerCounts
+from eapu_hil.network.layers import Float32Array, Weights, WeightSpec
+from eapu_hil.network.network import Network
 from eapu_hil.rules.offline import HybridConfig, OfflineThenMapConfig
 from eapu_hil.tasks import Task
+from eapu_hil.training.array_model import ArrayModel
+from eapu_hil.training.config import ExperimentConfig
+from eapu_hil.training.model import Applied, State, initial_matrices
 
 NOISE_STREAM = 4
 

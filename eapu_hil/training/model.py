@@ -1,8 +1,8 @@
 """A network that can be trained: where its weights live and how a wanted change reaches them.
 
 `Model` is what the trainer works with. `DigitalModel` keeps float weights on the host and is the reference;
-`eapu_hil.array_model.ArrayModel` keeps them on the arrays of a bench, behind an update rule;
-`eapu_hil.mapped_model.MappedModel` begins on the host and moves to the arrays.
+`eapu_hil.training.array_model.ArrayModel` keeps them on the arrays of a bench, behind an update rule;
+`eapu_hil.training.mapped_model.MappedModel` begins on the host and moves to the arrays.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.layers import DigitalWeights, Float32Array, WeightSpec, initial_matrix
-from eapu_hil.ledger import LedgerCounts
-from eapu_hil.network import Network, named_weight_specs
+from eapu_hil.bench.ledger import LedgerCounts
+from eapu_hil.network.layers import DigitalWeights, Float32Array, WeightSpec, initial_matrix
+from eapu_hil.network.network import Network, named_weight_specs
 from eapu_hil.tasks import Task
 
 INIT_STREAM = 1

@@ -31,9 +31,8 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from eapu_hil.hal import ConfigError, HilError, Targets, WriteOutcome
-from eapu_hil.provenance import git_commit, new_run_id, now_iso, package_versions
-from eapu_hil.storage import (
+from eapu_hil.base.provenance import git_commit, new_run_id, now_iso, package_versions
+from eapu_hil.base.storage import (
     GrowingFile,
     StorageError,
     plain,
@@ -42,6 +41,7 @@ from eapu_hil.storage import (
     write_aside,
     write_json,
 )
+from eapu_hil.hal import ConfigError, HilError, Targets, WriteOutcome
 
 WRITE_DTYPE = np.dtype(
     [

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.config import ExperimentConfig
-from eapu_hil.energy import CORNERS, EnergyModel, energy_j, pulses_per_cell, split_j, writes_per_cell
-from eapu_hil.ledger import LedgerCounts
-from eapu_hil.model import Model
-from eapu_hil.runs import MOVED, REFRESHED, read_metrics, read_writes
+from eapu_hil.bench.energy import CORNERS, EnergyModel, energy_j, pulses_per_cell, split_j, writes_per_cell
+from eapu_hil.bench.ledger import LedgerCounts
 from eapu_hil.tasks import Task
+from eapu_hil.training.config import ExperimentConfig
+from eapu_hil.training.model import Model
+from eapu_hil.training.runs import MOVED, REFRESHED, read_metrics, read_writes
 
 _OF_THE_BENCH = (
     "cells",

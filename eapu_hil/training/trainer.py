@@ -16,22 +16,24 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.array_model import ArrayModel, choose_tiles, require_fit
-from eapu_hil.bench import Bench, open_bench, prepare_for_training
-from eapu_hil.config import ExperimentConfig, load_model
+from eapu_hil.base.loading import load_model
+from eapu_hil.base.stopping import raise_if_stopped
+from eapu_hil.base.storage import read_json, write_json
+from eapu_hil.bench import Bench, open_bench
+from eapu_hil.bench.opening import prepare_for_training
 from eapu_hil.hal import DivergedError, HilError
-from eapu_hil.layers import Float32Array
-from eapu_hil.mapped_model import MappedModel
-from eapu_hil.mapping import Tile
-from eapu_hil.model import Applied, DigitalModel, Model
-from eapu_hil.network import Network
-from eapu_hil.optimizer import Optimizer, make_optimizer
-from eapu_hil.row_moves import read_moves
-from eapu_hil.runs import Checkpoint, RunStore, load_checkpoint, read_snapshots, read_start
-from eapu_hil.stopping import raise_if_stopped
-from eapu_hil.storage import read_json, write_json
-from eapu_hil.summary import Ending, Origin, summarize
+from eapu_hil.network.layers import Float32Array
+from eapu_hil.network.network import Network
+from eapu_hil.network.optimizer import Optimizer, make_optimizer
+from eapu_hil.placement.mapping import Tile
+from eapu_hil.placement.row_moves import read_moves
 from eapu_hil.tasks import Task, make_task
+from eapu_hil.training.array_model import ArrayModel, choose_tiles, require_fit
+from eapu_hil.training.config import ExperimentConfig
+from eapu_hil.training.mapped_model import MappedModel
+from eapu_hil.training.model import Applied, DigitalModel, Model
+from eapu_hil.training.runs import Checkpoint, RunStore, load_checkpoint, read_snapshots, read_start
+from eapu_hil.training.summary import Ending, Origin, summarize
 
 DATA_STREAM, RULE_STREAM = 2, 3
 PLACEMENT = "placement.json"  # where the run's weights lie on the arrays

@@ -20,11 +20,11 @@ from eapu_hil.hal import (
     Targets,
     WriteOutcome,
 )
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
+from eapu_hil.hal.writeverify import write_verify
 from eapu_hil.twin.array import TwinArray
 from eapu_hil.twin.cells import compliance
 from eapu_hil.twin.state import BenchClock
-from eapu_hil.writeverify import write_verify
 
 
 class TwinCrossbar:

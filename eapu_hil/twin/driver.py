@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from eapu_hil.config import BenchConfig, load_model
+from eapu_hil.base.loading import load_model
+from eapu_hil.base.provenance import git_commit
+from eapu_hil.bench.config import BenchConfig
 from eapu_hil.hal import Crossbar, Identity
-from eapu_hil.provenance import git_commit
 from eapu_hil.twin.array import TwinArray
 from eapu_hil.twin.crossbar import TwinCrossbar
 from eapu_hil.twin.preset import TwinPreset

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eapu_hil.quantities import MISSING, share
+from eapu_hil.base.quantities import MISSING, share
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from eapu_hil.base.stopping import grounding_signals, raise_if_stopped
+from eapu_hil.bench.interlock import InterlockedCrossbar
+from eapu_hil.bench.ledger import ArrayLedger
 from eapu_hil.hal import Cells, Limits
-from eapu_hil.interlock import InterlockedCrossbar
-from eapu_hil.ledger import ArrayLedger
-from eapu_hil.recipe import Recipe
-from eapu_hil.stopping import grounding_signals, raise_if_stopped
+from eapu_hil.hal.recipe import Recipe
 
 CELL = Cells(np.array([0]), np.array([1]))
 

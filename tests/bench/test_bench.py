@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from eapu_hil.bench import open_bench
-from eapu_hil.config import BenchConfig
+from eapu_hil.bench.config import BenchConfig
 from eapu_hil.hal import Cells, ConfigError, Crossbar, Direction, HilError, LimitError, Limits, Targets
 
 LIMITS = {

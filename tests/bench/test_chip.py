@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eapu_hil.chip import Chip, own_chip
+from eapu_hil.bench.passport import Chip, own_chip
 from eapu_hil.hal import CellStatus, ConfigError, HilError
 
 SHAPE = (3, 4)
@@ -159,7 +159,7 @@ def test_a_chip_has_one_owner(tmp_path: Path) -> None:
     directory = tmp_path / "chips" / "a"
     script = f"""
         from pathlib import Path
-        from eapu_hil.chip import own_chip
+        from eapu_hil.bench.passport import own_chip
         with own_chip(Path({str(directory)!r})):
             print("owned", flush=True)
             input()

@@ -10,10 +10,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eapu_hil.config import BenchConfig, ExperimentConfig, load_model, packaged_names
+from eapu_hil.base.loading import load_model, packaged_names
+from eapu_hil.bench.config import BenchConfig
 from eapu_hil.hal import ConfigError, Limits
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
 from eapu_hil.rules.eapu import EapuConfig
+from eapu_hil.training.config import ExperimentConfig
 
 LIMITS = {
     "v_max_v": 3.5,

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eapu_hil.energy import (
+from eapu_hil.bench.energy import (
     ASSUMPTIONS,
     CORNERS,
     EnergyModel,
@@ -15,7 +15,7 @@ from eapu_hil.energy import (
     split_j,
     writes_per_cell,
 )
-from eapu_hil.ledger import LedgerCounts
+from eapu_hil.bench.ledger import LedgerCounts
 
 SHAPE = (2, 10, 50)
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from eapu_calibration.forming import exercise, form
 
 from eapu_hil.bench import Bench, open_bench
+from eapu_hil.bench.forming import exercise, form
 from eapu_hil.hal import Cells, CellStatus, Limits
 
 SHAPE = (32, 16)

@@ -13,6 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eapu_hil.bench.interlock import InterlockedCrossbar, close_all
+from eapu_hil.bench.ledger import ArrayLedger
+from eapu_hil.bench.limits import LimitCheck
 from eapu_hil.hal import (
     Cells,
     Crossbar,
@@ -25,10 +28,7 @@ from eapu_hil.hal import (
     Targets,
     TransportError,
 )
-from eapu_hil.interlock import InterlockedCrossbar, close_all
-from eapu_hil.ledger import ArrayLedger
-from eapu_hil.limitcheck import LimitCheck
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
 
 CELL = Cells(np.array([2]), np.array([3]))
 
@@ -433,8 +433,8 @@ def test_the_end_of_the_process_grounds(tmp_path: Path, ending: str, code: int) 
         import sys
         from pathlib import Path
         from eapu_hil.hal import Identity, Limits
-        from eapu_hil.interlock import InterlockedCrossbar
-        from eapu_hil.ledger import ArrayLedger
+        from eapu_hil.bench.interlock import InterlockedCrossbar
+        from eapu_hil.bench.ledger import ArrayLedger
 
         class Array:
             shape, identity = (2, 2), Identity("", "", "", "")

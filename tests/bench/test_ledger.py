@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eapu_hil.bench.ledger import ArrayLedger, Ledger, LedgerCounts
 from eapu_hil.hal import Cells, ConfigError, Direction, Polarity, Pulses, Reading, WriteOutcome
-from eapu_hil.ledger import ArrayLedger, Ledger, LedgerCounts
 
 SHAPE = (3, 4)
 CELLS = Cells(np.array([0, 2]), np.array([1, 3]))
@@ -158,7 +158,7 @@ def test_counts_survive_a_kill(tmp_path: Path) -> None:
         from pathlib import Path
         import numpy as np
         from eapu_hil.hal import Cells, Reading
-        from eapu_hil.ledger import ArrayLedger
+        from eapu_hil.bench.ledger import ArrayLedger
 
         ledger = ArrayLedger(Path({str(tmp_path)!r}), (3, 4))
         cells = Cells.all((3, 4))

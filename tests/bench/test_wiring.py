@@ -10,10 +10,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eapu_hil.config import BenchConfig
+from eapu_hil.base.loading import load_model
+from eapu_hil.bench.config import BenchConfig
+from eapu_hil.bench.wiring import ChannelMap, Instruments, simulated_instruments
 from eapu_hil.hal import ConfigError
-from eapu_hil.loading import load_model
-from eapu_hil.wiring import ChannelMap, Instruments, simulated_instruments
 
 BUSES = {"source": "A", "ground": "B", "gate": "C", "bias": ["D", "E"]}
 MAP = {"buses": BUSES, "rows": ["1x01..1x03"], "columns": ["1x04", "1x05"], "gates": ["1x06..1x08"]}

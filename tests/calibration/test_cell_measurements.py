@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from eapu_calibration.forming import form
 from eapu_calibration.iv import IvSettings, measure_iv
 from eapu_calibration.line_resistance import LineResistanceSettings, measure_line_resistance
 from eapu_calibration.linearity import LinearitySettings, measure_linearity
@@ -16,6 +15,7 @@ from eapu_calibration.pulse_response import PulseResponseSettings, measure_pulse
 from eapu_calibration.write_verify import WriteVerifySettings, measure_write_verify
 
 from eapu_hil.bench import Bench
+from eapu_hil.bench.forming import form
 from eapu_hil.hal import Cells, HilError, LimitError, Reading
 
 OpenTwin = Callable[..., Bench]

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from eapu_calibration.drift import Drift, look, record_programmed
-from eapu_calibration.forming import form
 
 from eapu_hil.bench import Bench
+from eapu_hil.bench.forming import form
 from eapu_hil.hal import Cells, CellStatus, HilError, Polarity, Pulses, Targets
 
 OpenTwin = Callable[..., Bench]

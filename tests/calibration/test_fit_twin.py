@@ -10,9 +10,9 @@ import yaml
 from eapu_calibration.calibrate import calibrate, load_plan
 from eapu_calibration.fit_twin import Fitted, TwinFit, fit_twin
 
+from eapu_hil.base.loading import load_model
 from eapu_hil.bench import Bench
 from eapu_hil.hal import ConfigError, HilError
-from eapu_hil.loading import load_model
 from eapu_hil.twin.preset import TwinPreset
 
 OpenTwin = Callable[..., Bench]

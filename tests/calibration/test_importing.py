@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import yaml
 from eapu_calibration.fit_twin import fit_twin
-from eapu_calibration.forming import form
 from eapu_calibration.gate_curve import GateCurveSettings, measure_gate_curve
 from eapu_calibration.importing import import_file, load_import
 
+from eapu_hil.base.loading import load_model
 from eapu_hil.bench import Bench
-from eapu_hil.chip import Chip
-from eapu_hil.cli import main
+from eapu_hil.bench.forming import form
+from eapu_hil.bench.passport import Chip
+from eapu_hil.cli.parser import main
 from eapu_hil.hal import Cells, ConfigError
-from eapu_hil.loading import load_model
 from eapu_hil.twin.preset import TwinPreset
 from eapu_hil.twin.relaxing import RelaxingCells
 from eapu_hil.twin.state import StateFiles

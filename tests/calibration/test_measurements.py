@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from eapu_calibration.forming import form
 from eapu_calibration.gate_curve import GateCurveSettings, measure_gate_curve
 from eapu_calibration.measurement import Found
 from eapu_calibration.product_accuracy import ProductSettings, measure_products
@@ -15,6 +14,7 @@ from eapu_calibration.read_noise import ReadNoiseSettings, measure_read_noise
 from eapu_calibration.relaxation import RelaxationSettings, measure_relaxation
 
 from eapu_hil.bench import Bench
+from eapu_hil.bench.forming import form
 from eapu_hil.hal import Cells, HilError
 
 OpenTwin = Callable[..., Bench]

@@ -12,9 +12,9 @@ from eapu_calibration.fit_twin import fit_twin
 from eapu_calibration.importing import Import, import_file, load_import
 from scipy import stats
 
-from eapu_hil.chip import Chip
+from eapu_hil.base.loading import load_model
+from eapu_hil.bench.passport import Chip
 from eapu_hil.hal import FloatArray
-from eapu_hil.loading import load_model
 from eapu_hil.twin.preset import TwinPreset
 from eapu_hil.twin.relaxing import RelaxingCells
 from eapu_hil.twin.state import StateFiles

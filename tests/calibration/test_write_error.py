@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from eapu_calibration import commission
-from eapu_calibration.forming import form
 from eapu_calibration.write_error import LEVELS, WriteErrorTable, measure_write_error
 
 from eapu_hil.bench import Bench
+from eapu_hil.bench.forming import form
 from eapu_hil.hal import Cells, CellStatus, HilError
 
 OpenTwin = Callable[..., Bench]

@@ -19,14 +19,14 @@ import pytest
 import yaml
 from pytest_mock import MockerFixture
 
-from eapu_hil.cellcsv import read_targets
-from eapu_hil.check import check
-from eapu_hil.chip import Chip
-from eapu_hil.cli import main
-from eapu_hil.compare import ratios
+from eapu_hil.bench.cellcsv import read_targets
+from eapu_hil.bench.check import check
+from eapu_hil.bench.interlock import InterlockedCrossbar
+from eapu_hil.bench.passport import Chip
+from eapu_hil.cli.parser import main
 from eapu_hil.hal import ConfigError, HilError, TransportError
-from eapu_hil.interlock import InterlockedCrossbar
-from eapu_hil.runs import read_metrics, read_start, read_summary
+from eapu_hil.study.compare import ratios
+from eapu_hil.training.runs import read_metrics, read_start, read_summary
 
 BENCH = {
     "backend": "twin",
@@ -202,7 +202,7 @@ def test_check_proves_every_limit_of_every_array(files: Path, run_json: Json, mo
 
 
 def test_check_fails_on_a_bench_that_obeys(files: Path, mocker: MockerFixture) -> None:
-    mocker.patch("eapu_hil.limitcheck.LimitCheck.pulses")
+    mocker.patch("eapu_hil.bench.limits.LimitCheck.pulses")
     with pytest.raises(HilError, match=r"array 0: v_max_v: a pulse of 3\.5035 V was not refused"):
         check(files / "bench.yaml")
     assert main(["check", "bench.yaml"]) == 1
@@ -316,7 +316,7 @@ def test_exit_codes_tell_what_kind_of_failure_it_was(
 def test_without_the_training_packages_a_bench_still_works(files: Path) -> None:
     code = (
         "import sys; sys.modules.update(dict.fromkeys(('matplotlib', 'jinja2', 'skimage', 'sklearn', 'PIL')));"
-        "from eapu_hil.cli import main; sys.exit(main(sys.argv[1:]))"
+        "from eapu_hil.cli.parser import main; sys.exit(main(sys.argv[1:]))"
     )
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -340,7 +340,7 @@ def test_a_stopped_run_is_finished_and_can_be_resumed(
     command = [
         sys.executable,
         "-m",
-        "eapu_hil.cli",
+        "eapu_hil.cli.parser",
         "train",
         "tiny.yaml",
         "--out",

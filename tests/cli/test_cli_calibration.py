@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from eapu_hil.cli import main
+from eapu_hil.cli.parser import main
 
 BENCH = {
     "backend": "twin",

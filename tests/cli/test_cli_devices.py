@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 import yaml
 from eapu_drivers.controller.discover import Found
-from eapu_drivers.visa_discover import FoundInstrument
+from eapu_drivers.simulated.board.linerecord import LineRecord
+from eapu_drivers.visa.discover import FoundInstrument
 from pytest_mock import MockerFixture
 
-from eapu_hil.cli import main
-from eapu_hil.twin.linerecord import LineRecord
+from eapu_hil.cli.parser import main
 
 BENCH = {
     "backend": "twin",
@@ -56,7 +56,7 @@ def simulated(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     missing = [tool for tool in ("make", "gcc") if shutil.which(tool) is None]
     if missing:
         pytest.skip(f"{', '.join(missing)} missing: apt-get install make gcc")
-    command = [sys.executable, "-m", "eapu_hil.cli", "sim", "controller", *arguments]
+    command = [sys.executable, "-m", "eapu_hil.cli.parser", "sim", "controller", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -148,7 +148,7 @@ def test_discover_shows_what_every_port_said(
         "eapu_drivers.controller.discover.find_controllers",
         return_value=[board, Found("/dev/ttyS0", "no answer")],
     )
-    mocker.patch("eapu_drivers.visa_discover.find_instruments", return_value=[])
+    mocker.patch("eapu_drivers.visa.discover.find_instruments", return_value=[])
     assert main(["discover"]) == 0
     find.assert_called_once_with(None)
     lines = capsys.readouterr().out.splitlines()
@@ -178,7 +178,7 @@ def test_discover_shows_which_driver_fits(capsys: pytest.CaptureFixture[str], mo
     meter = FoundInstrument("GPIB0::24::INSTR", "", "KEITHLEY", "2400", "12", "C34", "2400")
     scope = FoundInstrument("GPIB0::7::INSTR", "", "TEKTRONIX", "TDS 210", "0", "v2", None)
     silent = FoundInstrument("USB0::1::2::3::INSTR", "no answer to '*IDN?' within 1 s")
-    find = mocker.patch("eapu_drivers.visa_discover.find_instruments", return_value=[meter, scope, silent])
+    find = mocker.patch("eapu_drivers.visa.discover.find_instruments", return_value=[meter, scope, silent])
     assert main(["discover", "--visa", "@ivi"]) == 0
     find.assert_called_once_with(None, "@ivi")
     said = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
@@ -193,7 +193,7 @@ def test_discover_shows_which_driver_fits(capsys: pytest.CaptureFixture[str], mo
 
 def test_discover_asks_only_what_it_is_told_to(mocker: MockerFixture) -> None:
     ports = mocker.patch("eapu_drivers.controller.discover.find_controllers", return_value=[])
-    instruments = mocker.patch("eapu_drivers.visa_discover.find_instruments", return_value=[])
+    instruments = mocker.patch("eapu_drivers.visa.discover.find_instruments", return_value=[])
     assert main(["discover", "TCPIP0::10.0.0.5::5025::SOCKET"]) == 0
     ports.assert_not_called()
     instruments.assert_called_once_with(["TCPIP0::10.0.0.5::5025::SOCKET"], "@py")

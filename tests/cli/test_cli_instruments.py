@@ -13,14 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import eapu_drivers.smu_bench as smu_bench
+import eapu_drivers.visa.bench as smu_bench
 import numpy as np
 import pytest
 import pyvisa
+from eapu_drivers.simulated.instruments import station as stations
+from eapu_drivers.simulated.instruments.station import Station
 
-from eapu_hil.cli import main
-from eapu_hil.twin.instruments import station as stations
-from eapu_hil.twin.instruments.station import Station
+from eapu_hil.cli.parser import main
 
 BENCHES = ["sim_2400", "sim_2450", "sim_2600b", "sim_b2900"]
 BAND_S = 1e-6
@@ -102,7 +102,7 @@ def test_a_simulated_instrument_serves_any_client(folder: Path, number: signal.S
     command = [
         sys.executable,
         "-m",
-        "eapu_hil.cli",
+        "eapu_hil.cli.parser",
         "sim",
         "2400",
         "--listen",

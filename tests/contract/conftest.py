@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from eapu_calibration.forming import form
+from eapu_drivers.simulated.board import rig
 from proxy import Proxy
 
 from eapu_hil.bench import Bench, open_bench
+from eapu_hil.bench.forming import form
 from eapu_hil.hal import Cells
-from eapu_hil.twin import rig
 
 LIMITS = {
     "v_max_v": 3.5,

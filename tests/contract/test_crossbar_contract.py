@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from eapu_drivers.simulated.board.linerecord import LineRecord
 
 from eapu_hil.bench import Bench
+from eapu_hil.bench.interlock import InterlockedCrossbar
 from eapu_hil.hal import (
     Cells,
     CellStatus,
@@ -19,9 +21,7 @@ from eapu_hil.hal import (
     Pulses,
     Targets,
 )
-from eapu_hil.interlock import InterlockedCrossbar
-from eapu_hil.recipe import Recipe
-from eapu_hil.twin.linerecord import LineRecord
+from eapu_hil.hal.recipe import Recipe
 
 V_READ_V = 0.2
 NOISE_S = 1.5e-6  # what readings of one cell a moment apart may differ by

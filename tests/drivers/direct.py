@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Set
 
 import numpy as np
-from eapu_drivers.instrument import InstrumentIdentity
-from eapu_drivers.smu.contract import Abilities, Setup, Sweep
+from eapu_drivers.simulated.instruments.channel import Channel, Sample
+from eapu_drivers.simulated.instruments.probe import Probe
+from eapu_drivers.visa.instrument import InstrumentIdentity
+from eapu_drivers.visa.smu.contract import Abilities, Setup, Sweep
 
 from eapu_hil.hal import FloatArray
-from eapu_hil.twin.instruments.channel import Channel, Sample
-from eapu_hil.twin.instruments.probe import Probe
 
 I_RANGES_A = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 

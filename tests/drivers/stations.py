@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from eapu_hil.config import BenchConfig, load_model
+from eapu_drivers.simulated.instruments.probe import GROUND, Probe
+from eapu_drivers.simulated.instruments.server import Device, Server
+
+from eapu_hil.base.loading import load_model
+from eapu_hil.bench.config import BenchConfig
 from eapu_hil.twin.driver import simulated_arrays
-from eapu_hil.twin.instruments.probe import GROUND, Probe
-from eapu_hil.twin.instruments.server import Device, Server
 
 LIMITS = {
     "v_max_v": 3.5,

@@ -11,13 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from eapu_drivers.simulated.instruments.keithley2400 import Keithley2400
+from eapu_drivers.simulated.instruments.keithley2450 import Keithley2450
+from eapu_drivers.simulated.instruments.keithley2600b import Keithley2600B
+from eapu_drivers.simulated.instruments.probe import Probe
+from eapu_drivers.simulated.instruments.server import Device
 from stations import SmallStation
-
-from eapu_hil.twin.instruments.keithley2400 import Keithley2400
-from eapu_hil.twin.instruments.keithley2450 import Keithley2450
-from eapu_hil.twin.instruments.keithley2600b import Keithley2600B
-from eapu_hil.twin.instruments.probe import Probe
-from eapu_hil.twin.instruments.server import Device
 
 REPOSITORY = Path(__file__).parents[2]
 OTHERS = REPOSITORY / ".venv-others" / "bin" / "python"

@@ -13,8 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from eapu_hil.hal import FloatArray
-from eapu_hil.recipe import FormRecipe, Ramp, Recipe, ResetRecipe, SetRecipe
-from eapu_hil.writeverify import Action, Decision, History, decide
+from eapu_hil.hal.recipe import FormRecipe, Ramp, Recipe, ResetRecipe, SetRecipe
+from eapu_hil.hal.writeverify import Action, Decision, History, decide
 
 CORE = Path(__file__).parents[2] / "firmware" / "core"
 FLAGS = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-shared", "-fPIC"]

@@ -12,10 +12,10 @@ import pytest
 from eapu_drivers.controller import messages
 from numpy.typing import NDArray
 
-from eapu_hil.config import load_model
+from eapu_hil.base.loading import load_model
 from eapu_hil.hal import Cells, CellStatus, FloatArray, PulseOutcome, Pulses, Reading, Targets, WriteOutcome
-from eapu_hil.recipe import Recipe
-from eapu_hil.writeverify import write_verify
+from eapu_hil.hal.recipe import Recipe
+from eapu_hil.hal.writeverify import write_verify
 
 FIRMWARE = Path(__file__).parents[2] / "firmware"
 FLAGS = [

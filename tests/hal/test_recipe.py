@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eapu_hil.bench import open_bench, prepare_for_training
-from eapu_hil.config import BenchConfig
+from eapu_hil.base.loading import load_model
+from eapu_hil.bench import open_bench
+from eapu_hil.bench.config import BenchConfig
+from eapu_hil.bench.opening import prepare_for_training
 from eapu_hil.hal import Cells, CellStatus, Polarity, Pulses, Targets
-from eapu_hil.loading import load_model
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
 
 
 def test_the_settled_recipe_has_the_increments_of_the_same_cells() -> None:

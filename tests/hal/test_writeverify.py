@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from eapu_hil.base.loading import load_model
 from eapu_hil.bench import Bench, open_bench
-from eapu_hil.config import load_model
 from eapu_hil.hal import (
     Cells,
     CellStatus,
@@ -30,8 +30,8 @@ from eapu_hil.hal import (
     Targets,
     WriteOutcome,
 )
-from eapu_hil.recipe import Recipe
-from eapu_hil.writeverify import Action, Decision, History, decide, write_verify
+from eapu_hil.hal.recipe import Recipe
+from eapu_hil.hal.writeverify import Action, Decision, History, decide, write_verify
 
 RECIPE = load_model(Recipe, "rram_180nm", [], "recipes")
 RESET, SET = int(Action.RESET), int(Action.SET)

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.signal import correlate2d
 
-from eapu_hil.layers import (
+from eapu_hil.network.layers import (
     Conv2d,
     Dense,
     DigitalWeights,
@@ -18,7 +18,7 @@ from eapu_hil.layers import (
     WeightSpec,
     initial_matrix,
 )
-from eapu_hil.network import Network, named_weight_specs
+from eapu_hil.network.network import Network, named_weight_specs
 
 NETWORKS: dict[str, tuple[list[LayerSpec], tuple[int, ...]]] = {
     "dense": ([Dense(7, 5), ReLU(), Dense(5, 3)], (4, 7)),
@@ -98,7 +98,7 @@ def test_tiles_give_the_result_of_the_whole_image(name: str, monkeypatch: pytest
     network = digital(specs)
     x = np.random.default_rng(3).normal(size=(1, 45, 70, shape[3])).astype(np.float32)
     whole = network.forward(x)
-    monkeypatch.setattr("eapu_hil.network.TILE_PIXELS", 20)
+    monkeypatch.setattr("eapu_hil.network.network.TILE_PIXELS", 20)
     np.testing.assert_allclose(network.infer(x), whole, atol=1e-5)
 
 
@@ -106,7 +106,7 @@ def test_vectors_are_inferred_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None
     network = digital(NETWORKS["dense"][0])
     x = np.random.default_rng(3).normal(size=(11, 7)).astype(np.float32)
     whole = network.forward(x)
-    monkeypatch.setattr("eapu_hil.network.VECTORS", 4)
+    monkeypatch.setattr("eapu_hil.network.network.VECTORS", 4)
     np.testing.assert_allclose(network.infer(x), whole, atol=1e-6)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from eapu_hil.hal import HilError
-from eapu_hil.optimizer import Adam, AdamConfig, OptimizerConfig, Sgd, SgdConfig, make_optimizer
+from eapu_hil.network.optimizer import Adam, AdamConfig, OptimizerConfig, Sgd, SgdConfig, make_optimizer
 
 ADAPTER: TypeAdapter[OptimizerConfig] = TypeAdapter(OptimizerConfig)
 

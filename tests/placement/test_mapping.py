@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eapu_hil.bench import Bench, open_bench
-from eapu_hil.chip import LineGains
+from eapu_hil.bench.passport import LineGains
 from eapu_hil.hal import Cells, ConfigError, FloatArray, Limits, Targets
-from eapu_hil.layers import Float32Array
-from eapu_hil.mapping import ArrayWeights, HostBackward, Tile, cell_indices, place
+from eapu_hil.network.layers import Float32Array
+from eapu_hil.placement.mapping import ArrayWeights, HostBackward, Tile, cell_indices, place
 
 Layers = Mapping[str, tuple[int, int]]
 OpenIdeal = Callable[..., Bench]

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from eapu_calibration.forming import exercise, form
 from numpy.typing import NDArray
 
 from eapu_hil.bench import Bench, open_bench
+from eapu_hil.bench.forming import exercise, form
 from eapu_hil.hal import Cells, CellStatus, Limits, Targets
-from eapu_hil.mapping import place
-from eapu_hil.pairs import ConductancePairs, Written
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
+from eapu_hil.placement.mapping import place
+from eapu_hil.placement.pairs import ConductancePairs, Written
 from eapu_hil.rules.contract import GATE_OF_TARGET, MINUS, NEITHER, PLUS, PulseTrain
 
 SHAPES = {"first": (20, 6), "second": (12, 5)}

@@ -12,11 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eapu_hil import array_model
-from eapu_hil.config import ExperimentConfig
 from eapu_hil.hal import ConfigError, HilError
-from eapu_hil.mapping import Tile
-from eapu_hil.row_moves import (
+from eapu_hil.placement.mapping import Tile
+from eapu_hil.placement.row_moves import (
     WEAR_MARGIN,
     RowMove,
     as_if_moved,
@@ -27,8 +25,10 @@ from eapu_hil.row_moves import (
     read_moves,
     save_moves,
 )
-from eapu_hil.runs import MOVED, WRITE_DTYPE, read_metrics, read_snapshots, read_writes
-from eapu_hil.trainer import resume, train, trained_network
+from eapu_hil.training import array_model
+from eapu_hil.training.config import ExperimentConfig
+from eapu_hil.training.runs import MOVED, WRITE_DTYPE, read_metrics, read_snapshots, read_writes
+from eapu_hil.training.trainer import resume, train, trained_network
 
 Make = Callable[..., ExperimentConfig]
 SHAPE = (1, 6, 4)

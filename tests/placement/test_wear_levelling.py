@@ -12,15 +12,15 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from eapu_hil.config import ExperimentConfig
 from eapu_hil.hal import ConfigError
-from eapu_hil.mapping import Tile
+from eapu_hil.placement.mapping import Tile
+from eapu_hil.placement.wear_levelling import FACTOR_MAX, WearLevelling
 from eapu_hil.rules import Proposal, WriteErrors, make_rule
 from eapu_hil.rules.contract import MINUS, NEITHER, PLUS
 from eapu_hil.rules.eapu import EapuConfig
-from eapu_hil.runs import read_writes
-from eapu_hil.trainer import train
-from eapu_hil.wear_levelling import FACTOR_MAX, WearLevelling
+from eapu_hil.training.config import ExperimentConfig
+from eapu_hil.training.runs import read_writes
+from eapu_hil.training.trainer import train
 
 US = 1e-6
 

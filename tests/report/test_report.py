@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eapu_hil.comparison_report import write_comparison_report
+from eapu_hil.base.quantities import count, duration, metric_style, share, with_prefix
+from eapu_hil.base.storage import write_json
 from eapu_hil.hal import CellStatus, ConfigError
-from eapu_hil.quantities import count, duration, metric_style, share, with_prefix
-from eapu_hil.report import write_report
-from eapu_hil.runs import WRITE_DTYPE, RunStore
-from eapu_hil.storage import write_json
+from eapu_hil.report.comparison_report import write_comparison_report
+from eapu_hil.report.run_report import write_report
+from eapu_hil.training.runs import WRITE_DTYPE, RunStore
 
 BENCH = {"backend": "twin", "preset": "rram_180nm", "arrays": 2, "shape": [128, 64]}
 SUMMARY: dict[str, Any] = {

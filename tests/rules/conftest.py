@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from rule_steps import STEP_S
 
-from eapu_hil.loading import load_model
-from eapu_hil.recipe import Recipe
+from eapu_hil.base.loading import load_model
+from eapu_hil.hal.recipe import Recipe
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from rule_steps import RESET, SET, errors, pulses, steps_us
 
+from eapu_hil.base.loading import load_model
 from eapu_hil.hal import ConfigError, HilError
-from eapu_hil.loading import load_model
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
 from eapu_hil.rules import BlindPulses, make_rule
 from eapu_hil.rules.bp_open_loop import BpOpenLoopConfig
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from rule_steps import RESET, SET, errors, pulses, steps_us
 
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
 from eapu_hil.rules import make_rule
 from eapu_hil.rules.manhattan import ManhattanConfig
 

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rule_steps import RESET, SET, errors, pulses, steps_us
 
-from eapu_hil.loading import load_model
-from eapu_hil.recipe import Recipe
+from eapu_hil.base.loading import load_model
+from eapu_hil.hal.recipe import Recipe
 from eapu_hil.rules import BlindPulses, make_rule
 from eapu_hil.rules.mixed_precision import MixedPrecisionConfig
 

@@ -5,7 +5,7 @@ import pytest
 from rule_steps import RESET, SET, errors, pulses, steps_us
 
 from eapu_hil.hal import HilError
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
 from eapu_hil.rules import make_rule
 from eapu_hil.rules.stellar import StellarConfig
 

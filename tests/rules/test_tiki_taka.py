@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from rule_steps import RESET, SET, US, errors, pulses, steps_us
 
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
 from eapu_hil.rules import TransferRule, make_rule
 from eapu_hil.rules.agad import AgadConfig
 from eapu_hil.rules.c_ttv2 import CTtv2Config

@@ -5,7 +5,7 @@ import pytest
 from rule_steps import RESET, SET, US, errors, pulses, steps_us
 
 from eapu_hil.hal import ConfigError
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
 from eapu_hil.rules import BlindPulses, make_rule
 from eapu_hil.rules.two_pulse import TwoPulseConfig
 

@@ -12,22 +12,22 @@ from typing import Any
 
 import pytest
 
-from eapu_hil.batch import run_all
-from eapu_hil.claims import judge
-from eapu_hil.cli import main
-from eapu_hil.config import ExperimentConfig
-from eapu_hil.designs import as_run, full_arrays, slow_pulses
-from eapu_hil.energy import EnergyModel
+from eapu_hil.base.loading import load_model
+from eapu_hil.bench.energy import EnergyModel
+from eapu_hil.cli.parser import main
 from eapu_hil.hal import ConfigError, HilError
-from eapu_hil.lifetime import EnduranceModel, runs_to_failure
-from eapu_hil.loading import load_model
-from eapu_hil.recipe import Recipe
-from eapu_hil.runs import read_start
-from eapu_hil.table import Results, Run, World, read_results
-from eapu_hil.table_figures import Point, RuleCurve
-from eapu_hil.table_plan import TablePlan, experiment_of, planned_runs
-from eapu_hil.table_quality import OWN, losses, winners
-from eapu_hil.table_report import write_table_report
+from eapu_hil.hal.recipe import Recipe
+from eapu_hil.study.batch import run_all
+from eapu_hil.study.claims import judge
+from eapu_hil.study.figures import Point, RuleCurve
+from eapu_hil.study.lifetime import EnduranceModel, runs_to_failure
+from eapu_hil.study.plan import TablePlan, experiment_of, planned_runs
+from eapu_hil.study.quality import OWN, losses, winners
+from eapu_hil.study.report import write_table_report
+from eapu_hil.study.results import Results, Run, World, read_results
+from eapu_hil.study.scenarios import as_run, full_arrays, slow_pulses
+from eapu_hil.training.config import ExperimentConfig
+from eapu_hil.training.runs import read_start
 
 Make = Callable[..., ExperimentConfig]
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from eapu_hil.hal import ConfigError
-from eapu_hil.layers import Conv2d, DigitalWeights, Float32Array, initial_matrix
-from eapu_hil.network import Network, named_weight_specs
+from eapu_hil.network.layers import Conv2d, DigitalWeights, Float32Array, initial_matrix
+from eapu_hil.network.network import Network, named_weight_specs
 from eapu_hil.tasks import Task, make_task
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from eapu_hil.hal import ConfigError
-from eapu_hil.layers import DigitalWeights, Float32Array, initial_matrix
-from eapu_hil.network import Network
+from eapu_hil.network.layers import DigitalWeights, Float32Array, initial_matrix
+from eapu_hil.network.network import Network
 from eapu_hil.tasks import Task, make_task
 
 

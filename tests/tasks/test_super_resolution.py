@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eapu_hil.layers import Float32Array
+from eapu_hil.network.layers import Float32Array
 from eapu_hil.tasks import Task, make_task
 from eapu_hil.tasks.images import luma, resize_bicubic, to_ycbcr
 

@@ -13,7 +13,7 @@ def run(program: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_rest_of_the_project_does_not_import_torch() -> None:
-    modules = "eapu_hil.cli, eapu_hil.trainer, eapu_hil.compare, eapu_drivers, eapu_calibration"
+    modules = "eapu_hil.cli.parser, eapu_hil.training.trainer, eapu_hil.study.compare, eapu_drivers, eapu_calibration"
     done = run(f"import sys, {modules}; sys.exit('torch' in sys.modules)")
     assert done.returncode == 0, done.stderr
 

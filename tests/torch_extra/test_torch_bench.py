@@ -9,7 +9,7 @@ import pytest
 
 from eapu_hil.bench import Bench, open_bench
 from eapu_hil.hal import ConfigError, HilError
-from eapu_hil.layers import DigitalWeights, Float32Array
+from eapu_hil.network.layers import DigitalWeights, Float32Array
 
 torch = pytest.importorskip("torch", reason="needs the extra torch: pip install 'eapu-hil[torch]'")
 from eapu_hil.torch import BenchCells, CrossbarConv2d, CrossbarLinear, EaPU

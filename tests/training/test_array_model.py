@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from pytest_mock import MockerFixture
 
-from eapu_hil.array_model import ArrayModel, choose_tiles, require_fit
+from eapu_hil.base.storage import StorageError
 from eapu_hil.bench import Bench, open_bench
-from eapu_hil.config import ExperimentConfig
 from eapu_hil.hal import Cells, CellStatus, ConfigError, HilError, Targets
-from eapu_hil.layers import Float32Array
-from eapu_hil.model import Applied, initial_matrices
-from eapu_hil.runs import RunStore, read_writes
-from eapu_hil.storage import StorageError
+from eapu_hil.network.layers import Float32Array
 from eapu_hil.tasks import Task, make_task
+from eapu_hil.training.array_model import ArrayModel, choose_tiles, require_fit
+from eapu_hil.training.config import ExperimentConfig
+from eapu_hil.training.model import Applied, initial_matrices
+from eapu_hil.training.runs import RunStore, read_writes
 
 Make = Callable[..., ExperimentConfig]
 BAND_S = 1.0e-6

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from eapu_drivers.simulated.board.linerecord import LineRecord
 
 from eapu_hil.bench import open_bench
 from eapu_hil.hal import Cells, CellStatus
-from eapu_hil.runs import read_metrics, read_summary, read_writes
-from eapu_hil.twin.linerecord import LineRecord
+from eapu_hil.training.runs import read_metrics, read_summary, read_writes
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or not (shutil.which("make") and shutil.which("cc")),
@@ -50,7 +50,7 @@ EXPERIMENT: dict[str, Any] = {
     "evaluate_every": 50_000,
     "checkpoint_every": 5,
 }
-COMMAND = [sys.executable, "-m", "eapu_hil.cli"]
+COMMAND = [sys.executable, "-m", "eapu_hil.cli.parser"]
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eapu_hil.model import Applied, DigitalModel, initial_matrices
 from eapu_hil.tasks import Task, make_task
+from eapu_hil.training.model import Applied, DigitalModel, initial_matrices
 
 
 @pytest.fixture

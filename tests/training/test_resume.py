@@ -18,16 +18,24 @@ import pytest
 import yaml
 from numpy.typing import NDArray
 
-import eapu_hil.array_model
+import eapu_hil.training.array_model
+from eapu_hil.base.loading import load_model
+from eapu_hil.base.storage import GrowingFile
 from eapu_hil.bench import open_bench
-from eapu_hil.config import ExperimentConfig, load_model
+from eapu_hil.bench.ledger import Ledger, LedgerCounts
 from eapu_hil.hal import ConfigError, HilError, Pulses
-from eapu_hil.ledger import Ledger, LedgerCounts
-from eapu_hil.mapping import Tile, cell_indices
-from eapu_hil.pairs import ConductancePairs
-from eapu_hil.runs import WRITE_DTYPE, RunStore, load_checkpoint, read_metrics, read_summary, read_writes
-from eapu_hil.storage import GrowingFile
-from eapu_hil.trainer import resume, train, trained_network
+from eapu_hil.placement.mapping import Tile, cell_indices
+from eapu_hil.placement.pairs import ConductancePairs
+from eapu_hil.training.config import ExperimentConfig
+from eapu_hil.training.runs import (
+    WRITE_DTYPE,
+    RunStore,
+    load_checkpoint,
+    read_metrics,
+    read_summary,
+    read_writes,
+)
+from eapu_hil.training.trainer import resume, train, trained_network
 from eapu_hil.twin.crossbar import TwinCrossbar
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there")
@@ -37,7 +45,7 @@ STEPS, CHECKPOINT_EVERY, TILES = 10, 4, 3
 # Imports once what every child needs; a child is then a fork of that process.
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
-    ["eapu_hil.trainer", "eapu_calibration", "sklearn.datasets", "sklearn.model_selection"]
+    ["eapu_hil.training.trainer", "eapu_calibration", "sklearn.datasets", "sklearn.model_selection"]
 )
 
 Make = Callable[..., ExperimentConfig]
@@ -209,7 +217,7 @@ def test_killed_at_any_moment_a_run_goes_on(
 
 
 def _train_until_refresh(run: Path, experiment: dict[str, Any], moment: str) -> None:
-    eapu_hil.array_model.REFRESH_ERRORS = 0.2
+    eapu_hil.training.array_model.REFRESH_ERRORS = 0.2
     _train_until(run, experiment, moment)
 
 
@@ -230,7 +238,7 @@ def test_killed_in_a_refresh_a_run_goes_on_with_it(
     step = 3 * int(moment.split()[2])
     assert ((before["refresh"] == 1) & (before["step"] == step)).any() == ("after" in moment)
     assert before["step"].max() == step  # the step itself was taken
-    monkeypatch.setattr(eapu_hil.array_model, "REFRESH_ERRORS", 0.2)
+    monkeypatch.setattr(eapu_hil.training.array_model, "REFRESH_ERRORS", 0.2)
 
     summary = resume(run, silent())
 

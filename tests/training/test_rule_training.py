@@ -9,11 +9,11 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from eapu_hil.config import ExperimentConfig
 from eapu_hil.hal import ConfigError
 from eapu_hil.rules import RuleConfig
-from eapu_hil.runs import read_metrics, read_snapshots, read_writes
-from eapu_hil.trainer import resume, train, trained_network
+from eapu_hil.training.config import ExperimentConfig
+from eapu_hil.training.runs import read_metrics, read_snapshots, read_writes
+from eapu_hil.training.trainer import resume, train, trained_network
 
 Make = Callable[..., ExperimentConfig]
 Silent = Callable[..., Any]

@@ -19,8 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pytest_mock import MockerFixture
 
+from eapu_hil.base.storage import StorageError
 from eapu_hil.hal import Cells, CellStatus, ConfigError, HilError, Targets, WriteOutcome
-from eapu_hil.runs import (
+from eapu_hil.training.runs import (
     WRITE_DTYPE,
     RunStore,
     load_checkpoint,
@@ -31,7 +32,6 @@ from eapu_hil.runs import (
     read_writes,
     write_records,
 )
-from eapu_hil.storage import StorageError
 
 START = {"name": "denoise", "experiment": {"task": "denoise", "steps": 3}, "seed": 7}
 
@@ -247,7 +247,7 @@ def test_two_writers_of_one_run_are_refused(tmp_path: Path) -> None:
 WRITER = textwrap.dedent(
     """
     import sys, numpy as np
-    from eapu_hil.runs import RunStore, WRITE_DTYPE
+    from eapu_hil.training.runs import RunStore, WRITE_DTYPE
     store = RunStore.create(sys.argv[1], {"name": "kill"})
     for step in range(1, 1_000_000):
         records = np.zeros(50, dtype=WRITE_DTYPE)
@@ -289,7 +289,7 @@ FILLER = textwrap.dedent(
     """
     import resource, signal, sys, numpy as np
     from eapu_hil.hal import HilError
-    from eapu_hil.runs import RunStore, WRITE_DTYPE
+    from eapu_hil.training.runs import RunStore, WRITE_DTYPE
     store = RunStore.create(sys.argv[1], {"name": "full"})
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))  # a write past this comes back short, then fails

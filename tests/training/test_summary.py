@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eapu_hil.config import ExperimentConfig
-from eapu_hil.model import DigitalModel
-from eapu_hil.runs import RunStore, read_metrics, read_summary, read_writes
-from eapu_hil.summary import Ending, Origin, summarize
 from eapu_hil.tasks import make_task
-from eapu_hil.trainer import train
+from eapu_hil.training.config import ExperimentConfig
+from eapu_hil.training.model import DigitalModel
+from eapu_hil.training.runs import RunStore, read_metrics, read_summary, read_writes
+from eapu_hil.training.summary import Ending, Origin, summarize
+from eapu_hil.training.trainer import train
 
 Make = Callable[..., ExperimentConfig]
 

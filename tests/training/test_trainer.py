@@ -17,15 +17,16 @@ import pytest
 import yaml
 from pytest_mock import MockerFixture
 
-import eapu_hil.array_model
+import eapu_hil.training.array_model
 from eapu_hil.bench import open_bench
-from eapu_hil.chip import Chip
-from eapu_hil.cli import main
-from eapu_hil.config import BenchConfig, ExperimentConfig
+from eapu_hil.bench.config import BenchConfig
+from eapu_hil.bench.interlock import InterlockedCrossbar
+from eapu_hil.bench.passport import Chip
+from eapu_hil.cli.parser import main
 from eapu_hil.hal import CellStatus, Crossbar, HilError, TransportError
-from eapu_hil.interlock import InterlockedCrossbar
-from eapu_hil.runs import RunStore, read_metrics, read_start, read_summary, read_writes
-from eapu_hil.trainer import resume, train, trained_network
+from eapu_hil.training.config import ExperimentConfig
+from eapu_hil.training.runs import RunStore, read_metrics, read_start, read_summary, read_writes
+from eapu_hil.training.trainer import resume, train, trained_network
 from eapu_hil.twin.crossbar import TwinCrossbar
 from eapu_hil.twin.driver import open_arrays
 
@@ -126,7 +127,9 @@ def test_every_rule_trains_and_its_ratios_are_those_of_its_writes(
 def test_refreshes_come_when_scheduled_and_are_counted_apart(
     tmp_path: Path, make_experiment: Make, silent: Silent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(eapu_hil.array_model, "REFRESH_ERRORS", 0.2)  # steps are short: cells hardly drift
+    monkeypatch.setattr(
+        eapu_hil.training.array_model, "REFRESH_ERRORS", 0.2
+    )  # steps are short: cells hardly drift
     bench = {"overrides": {"relaxation.update_interval_s": 1e-4}}
     run = tmp_path / "a"
     summary = train(make_experiment(bench=bench, steps=9, refresh_every=3), run, silent())

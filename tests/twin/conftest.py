@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from eapu_hil.base.loading import load_model
 from eapu_hil.bench import Bench, open_bench
-from eapu_hil.config import load_model
 from eapu_hil.twin.cells import CellArray
 from eapu_hil.twin.preset import TwinPreset
 from eapu_hil.twin.state import StateFiles

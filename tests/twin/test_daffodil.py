@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from eapu_calibration.forming import form
 from scipy import stats
 
 from eapu_hil.bench import Bench, open_bench
+from eapu_hil.bench.forming import form
 from eapu_hil.hal import Cells, CellStatus, Direction, FloatArray, StatusArray, Targets
 
 STATES_S = np.array([133e-6, 167e-6, 200e-6, 233e-6])

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from eapu_calibration.forming import form
 from scipy import stats
 
 from eapu_hil.bench import Bench
+from eapu_hil.bench.forming import form
 from eapu_hil.hal import Cells, CellStatus, FloatArray, Targets
 
 OpenTwin = Callable[..., Bench]

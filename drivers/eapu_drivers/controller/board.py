@@ -33,7 +33,7 @@ from eapu_drivers.controller.recipes import recipe_message
 from eapu_drivers.controller.refusals import fault, refusal
 from eapu_drivers.controller.units import Calibration, microvolts, nanoamperes, nanoseconds
 from eapu_hil.hal import ConfigError, InstrumentError, LimitError, Limits, TransportError
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
 
 _LOG = logging.getLogger(__name__)
 _Answer = TypeVar("_Answer", bound=Exchange)

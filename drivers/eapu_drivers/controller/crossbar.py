@@ -41,8 +41,8 @@ from eapu_hil.hal import (
     TransportError,
     WriteOutcome,
 )
-from eapu_hil.recipe import Recipe
-from eapu_hil.writeverify import repeat_epochs
+from eapu_hil.hal.recipe import Recipe
+from eapu_hil.hal.writeverify import repeat_epochs
 
 
 class ControllerCrossbar:

@@ -12,9 +12,9 @@ from eapu_drivers.controller.crossbar import ControllerCrossbar
 from eapu_drivers.controller.link import Link, Timing
 from eapu_drivers.controller.ports import Port, SerialPort, SocketPort
 from eapu_drivers.controller.units import load_calibrations
-from eapu_hil.config import BenchConfig
+from eapu_drivers.simulated.board import rig
+from eapu_hil.bench.config import BenchConfig
 from eapu_hil.hal import ConfigError, Crossbar, TransportError
-from eapu_hil.twin import rig
 
 _SIMULATED = "sim:"
 _TIMING = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from eapu_drivers.controller import messages
 from eapu_hil.hal import LimitError
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
 
 
 def recipe_message(recipe: Recipe, id_: int, slot: int) -> messages.Recipe:

@@ -12,8 +12,8 @@ from eapu_drivers.controller.frames import Decoder, Frame, encode, encoded_size
 from eapu_drivers.controller.messages import BY_NUMBER, PAYLOAD_MAX, SCHEMA, VERSION, Hello, Status, Welcome
 from eapu_drivers.controller.ports import Port
 from eapu_drivers.controller.window import RoundTrip, Window
+from eapu_hil.base.provenance import git_commit
 from eapu_hil.hal import ProtocolError, TransportError
-from eapu_hil.provenance import git_commit
 
 _HELLO_AGAIN_S = 0.2
 _WELCOME_HEAD = struct.Struct("<BII")  # version, schema, link: the same in every version

@@ -3,9 +3,9 @@
     volts = code * step * gain + offset              step = full scale / top code
     amperes = full scale of the range * (code / top code * gain + offset)
 
-The calibration is an entry `converters` of the chip's passport (`eapu_hil.chip.Chip.record`). Its arrays are named
-`row_dac_gain`, `row_dac_offset`, `col_dac_...`, `gate_dac_...`, `row_adc_...`, `col_adc_...`, each of shape (arrays,
-lines): rows for row_dac, gate_dac and row_adc, columns for col_dac and col_adc. Gains are relative (1 is nominal);
+The calibration is an entry `converters` of the chip's passport (`eapu_hil.bench.passport.Chip.record`). Its
+arrays are named `row_dac_gain`, `row_dac_offset`, `col_dac_...`, `gate_dac_...`, `row_adc_...`, `col_adc_...`, each of
+shape (arrays, lines): rows for row_dac, gate_dac and row_adc, columns for col_dac and col_adc. Gains are relative (1 is nominal);
 offsets are volts for drivers and parts of the full scale for ADCs (0 is nominal). What is not named is nominal.
 Gains from 0.5 to 2 and offsets from -0.1 to 0.1 are allowed.
 """
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eapu_drivers.controller.messages import LineKind
-from eapu_hil.chip import Chip
+from eapu_hil.bench.passport import Chip
 from eapu_hil.hal import ConfigError, FloatArray, LimitError
 
 Codes = NDArray[np.int16]

@@ -13,10 +13,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_drivers.contacts import find_faults
-from eapu_drivers.instrument import InstrumentIdentity, UnsupportedError
-from eapu_drivers.lines import Lines
-from eapu_drivers.smu.contract import Setup, SourceMeter, Verifier, Written
+from eapu_drivers.visa.contacts import find_faults
+from eapu_drivers.visa.instrument import InstrumentIdentity, UnsupportedError
+from eapu_drivers.visa.lines import Lines
+from eapu_drivers.visa.smu.contract import Setup, SourceMeter, Verifier, Written
 from eapu_hil.hal import (
     Cells,
     CellStatus,
@@ -35,8 +35,8 @@ from eapu_hil.hal import (
     Targets,
     WriteOutcome,
 )
-from eapu_hil.recipe import Recipe
-from eapu_hil.writeverify import repeat_epochs, write_verify
+from eapu_hil.hal.recipe import Recipe
+from eapu_hil.hal.writeverify import repeat_epochs, write_verify
 
 # How much of the voltage each bias has, by the number of biases: none, V/2, V/3 (V/3 at lines of the driven kind).
 _SHARES: tuple[tuple[float, ...], ...] = ((), (1 / 2,), (1 / 3, 2 / 3))

@@ -7,17 +7,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from eapu_drivers.families import open_source_meter, open_switch
-from eapu_drivers.lines import Lines, Wiring
-from eapu_drivers.smu.contract import SelfVerifying, Setup, SourceMeter, Verifier
-from eapu_drivers.smu_array import Clock, Setups, SmuArray, Sources, unsuitable_width
-from eapu_drivers.switch.contract import SwitchMatrix
-from eapu_drivers.transport import Transport, VisaTransport
-from eapu_hil.config import BenchConfig
+from eapu_drivers.simulated.instruments.station import Place, open_station
+from eapu_drivers.visa.array import Clock, Setups, SmuArray, Sources, unsuitable_width
+from eapu_drivers.visa.families import open_source_meter, open_switch
+from eapu_drivers.visa.lines import Lines, Wiring
+from eapu_drivers.visa.smu.contract import SelfVerifying, Setup, SourceMeter, Verifier
+from eapu_drivers.visa.switch.contract import SwitchMatrix
+from eapu_drivers.visa.transport import Transport, VisaTransport
+from eapu_hil.base.provenance import git_commit
+from eapu_hil.bench.config import BenchConfig
+from eapu_hil.bench.wiring import Instruments
 from eapu_hil.hal import ConfigError, Crossbar, Identity
-from eapu_hil.provenance import git_commit
-from eapu_hil.twin.instruments.station import Place, open_station
-from eapu_hil.wiring import Instruments
 
 _GATE_NPLC = 1.0
 

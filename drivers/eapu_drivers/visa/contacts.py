@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_drivers.lines import Lines
-from eapu_drivers.smu.contract import Setup, SourceMeter
+from eapu_drivers.visa.lines import Lines
+from eapu_drivers.visa.smu.contract import Setup, SourceMeter
 from eapu_hil.hal import LineFault
 
 TEST_V = 0.1

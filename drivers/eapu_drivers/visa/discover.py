@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import pyvisa
 
-from eapu_drivers.families import family_of
-from eapu_drivers.instrument import InstrumentIdentity
-from eapu_drivers.transport import Transport, VisaTransport
+from eapu_drivers.visa.families import family_of
+from eapu_drivers.visa.instrument import InstrumentIdentity
+from eapu_drivers.visa.transport import Transport, VisaTransport
 from eapu_hil.hal import ConfigError, HilError
 
 _AT_ONCE = 16

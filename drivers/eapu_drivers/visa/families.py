@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from eapu_drivers.instrument import InstrumentIdentity
-from eapu_drivers.smu.contract import SourceMeter
-from eapu_drivers.smu.keithley2400 import Keithley2400
-from eapu_drivers.smu.keithley2450 import Keithley2450
-from eapu_drivers.smu.keithley2600b import Keithley2600B
-from eapu_drivers.smu.keysight_b2900 import KeysightB2900
-from eapu_drivers.switch.contract import SwitchMatrix
-from eapu_drivers.switch.keithley707b import Keithley707B
-from eapu_drivers.switch.keysight34980a import Keysight34980A
-from eapu_drivers.transport import Transport
+from eapu_drivers.visa.instrument import InstrumentIdentity
+from eapu_drivers.visa.smu.contract import SourceMeter
+from eapu_drivers.visa.smu.keithley2400 import Keithley2400
+from eapu_drivers.visa.smu.keithley2450 import Keithley2450
+from eapu_drivers.visa.smu.keithley2600b import Keithley2600B
+from eapu_drivers.visa.smu.keysight_b2900 import KeysightB2900
+from eapu_drivers.visa.switch.contract import SwitchMatrix
+from eapu_drivers.visa.switch.keithley707b import Keithley707B
+from eapu_drivers.visa.switch.keysight34980a import Keysight34980A
+from eapu_drivers.visa.transport import Transport
 from eapu_hil.hal import ConfigError
 
 SourceMeterDriver = type[Keithley2400] | type[Keithley2450] | type[Keithley2600B] | type[KeysightB2900]

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from eapu_drivers.transport import DEFAULT_TIMEOUT_S, Transport
+from eapu_drivers.visa.transport import DEFAULT_TIMEOUT_S, Transport
 from eapu_hil.hal import ConfigError, HilError, InstrumentError, LimitError, ProtocolError, TransportError
 
 _ERRORS_DRAINED = 32  # more than any of the queues holds

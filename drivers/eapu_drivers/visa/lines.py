@@ -6,8 +6,8 @@ from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from functools import cached_property
 
-from eapu_drivers.switch.contract import SwitchMatrix
-from eapu_hil.wiring import Instruments, Line, at_bus
+from eapu_drivers.visa.switch.contract import SwitchMatrix
+from eapu_hil.bench.wiring import Instruments, Line, at_bus
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,16 @@ from eapu_drivers.controller.crossbar import ControllerCrossbar
 from eapu_drivers.controller.link import Link, Timing
 from eapu_drivers.controller.ports import Port, SocketPort
 from eapu_drivers.controller.units import load_calibrations
+from eapu_drivers.simulated.board import rig
+from eapu_drivers.simulated.board.linerecord import LineRecord
 
-from eapu_hil.config import BenchConfig, load_model
+from eapu_hil.base.loading import load_model
+from eapu_hil.bench.config import BenchConfig
 from eapu_hil.hal import (
     Cells,
     TransportError,
 )
-from eapu_hil.recipe import Recipe
-from eapu_hil.twin import rig
-from eapu_hil.twin.linerecord import LineRecord
+from eapu_hil.hal.recipe import Recipe
 
 SHAPE = (16, 8)
 CELLS = Cells.all(SHAPE)

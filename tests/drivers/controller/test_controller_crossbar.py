@@ -14,7 +14,7 @@ from eapu_drivers.controller.messages import CELLS_MAX, CODES_MAX, Fault, LineKi
 from eapu_drivers.controller.recovery import UnfinishedError
 from eapu_drivers.controller.units import Calibration, Lines
 
-from eapu_hil.config import load_model
+from eapu_hil.base.loading import load_model
 from eapu_hil.hal import (
     Cells,
     CellStatus,
@@ -28,7 +28,7 @@ from eapu_hil.hal import (
     Targets,
     TransportError,
 )
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
 
 SHAPE = (16, 8)
 LIMITS = Limits(3.5, 5.0, 2e-3, 1e-3, 100, 0.25)

@@ -21,7 +21,8 @@ from eapu_drivers.controller.discover import find_controllers
 from eapu_drivers.controller.driver import open_arrays
 from eapu_drivers.controller.ports import Port
 
-from eapu_hil.config import BenchConfig, load_model
+from eapu_hil.base.loading import load_model
+from eapu_hil.bench.config import BenchConfig
 from eapu_hil.hal import (
     CellStatus,
     ConfigError,

@@ -28,8 +28,9 @@ from boards import MISSING
 from eapu_drivers.controller.messages import CELLS_MAX
 from eapu_drivers.controller.ports import Port, SerialPort
 from eapu_drivers.controller.recovery import UnfinishedError
+from eapu_drivers.simulated.board import rig, simulator
 
-from eapu_hil.chip import Chip
+from eapu_hil.bench.passport import Chip
 from eapu_hil.hal import (
     CellStatus,
     Polarity,
@@ -37,7 +38,6 @@ from eapu_hil.hal import (
     Targets,
     TransportError,
 )
-from eapu_hil.twin import rig, simulator
 
 pytestmark = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
 

@@ -20,7 +20,7 @@ from eapu_drivers.controller.units import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eapu_hil.chip import Chip
+from eapu_hil.bench.passport import Chip
 from eapu_hil.hal import ConfigError, LimitError
 
 GAIN = st.floats(0.5, 2.0, width=32)

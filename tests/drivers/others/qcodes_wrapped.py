@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from eapu_drivers.smu.contract import Setup, SourceMeter
+from eapu_drivers.visa.smu.contract import Setup, SourceMeter
 from qcodes.instrument_drivers.Keithley import Keithley2636B
 
 readme = (Path(__file__).parents[3] / "drivers" / "README.md").read_text()

@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from eapu_drivers.families import family_of, open_source_meter, open_switch
-from eapu_drivers.instrument import InstrumentIdentity
-from eapu_drivers.transport import VisaTransport
+from eapu_drivers.simulated.instruments.keithley707b import Keithley707B
+from eapu_drivers.simulated.instruments.keithley2600b import Keithley2600B
+from eapu_drivers.visa.families import family_of, open_source_meter, open_switch
+from eapu_drivers.visa.instrument import InstrumentIdentity
+from eapu_drivers.visa.transport import VisaTransport
 from scripted import ScriptedTransport
 from stations import SmallStation
 
 from eapu_hil.hal import ConfigError
-from eapu_hil.twin.instruments.keithley707b import Keithley707B
-from eapu_hil.twin.instruments.keithley2600b import Keithley2600B
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import eapu_drivers.smu_bench as smu_bench
+import eapu_drivers.visa.bench as smu_bench
 import pytest
+from eapu_drivers.simulated.instruments import station as stations
+from eapu_drivers.simulated.instruments.server import Mishap
+from eapu_drivers.simulated.instruments.station import Station
 from stations import LIMITS
 
 from eapu_hil.bench import Bench, open_bench
@@ -29,9 +32,6 @@ from eapu_hil.hal import (
     Pulses,
     TransportError,
 )
-from eapu_hil.twin.instruments import station as stations
-from eapu_hil.twin.instruments.server import Mishap
-from eapu_hil.twin.instruments.station import Station
 
 TIMEOUT_S = 2.2  # of a reading or a pulse, as the drivers compute them
 SLACK_S = 1.0

@@ -6,7 +6,7 @@ import math
 import re
 
 import pytest
-from eapu_drivers.instrument import (
+from eapu_drivers.visa.instrument import (
     InstrumentIdentity,
     ScpiInstrument,
     TspInstrument,

@@ -6,11 +6,11 @@ from collections.abc import Set
 from typing import Any
 
 import pytest
-from eapu_drivers.instrument import InstrumentIdentity
-from eapu_drivers.lines import Lines, Wiring
+from eapu_drivers.visa.instrument import InstrumentIdentity
+from eapu_drivers.visa.lines import Lines, Wiring
 
-from eapu_hil.loading import load_model
-from eapu_hil.wiring import Instruments
+from eapu_hil.base.loading import load_model
+from eapu_hil.bench.wiring import Instruments
 
 MAP = {
     "buses": {"source": "A", "ground": "B", "gate": "C", "bias": ["D", "E"]},

@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 from direct import DirectMeter, DirectSwitch
-from eapu_drivers.instrument import UnsupportedError
-from eapu_drivers.smu_array import SmuArray
-from eapu_drivers.smu_bench import assembled
+from eapu_drivers.simulated.instruments.probe import Probe
+from eapu_drivers.simulated.instruments.station import Station, wires
+from eapu_drivers.visa.array import SmuArray
+from eapu_drivers.visa.bench import assembled
+from eapu_drivers.visa.instrument import UnsupportedError
 from stations import LIMITS
 
-from eapu_hil.config import BenchConfig, load_model
+from eapu_hil.base.loading import load_model
+from eapu_hil.bench.config import BenchConfig
 from eapu_hil.hal import (
     Cells,
     CellStatus,
@@ -27,8 +30,6 @@ from eapu_hil.hal import (
     Targets,
 )
 from eapu_hil.twin.driver import simulated_arrays
-from eapu_hil.twin.instruments.probe import Probe
-from eapu_hil.twin.instruments.station import Station, wires
 
 SHAPE = (4, 3)
 WIDTH_S = 2e-3

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from eapu_drivers.transport import BUS, VisaTransport
+from eapu_drivers.simulated.instruments.server import Mishap, Server
+from eapu_drivers.visa.transport import BUS, VisaTransport
 from stations import SmallStation
 
 from eapu_hil.hal import TransportError
-from eapu_hil.twin.instruments.server import Mishap, Server
 
 
 class Echo:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from eapu_drivers.visa_discover import find_instruments, visible
+from eapu_drivers.simulated.instruments.keithley707b import Keithley707B
+from eapu_drivers.simulated.instruments.keithley2400 import Keithley2400
+from eapu_drivers.simulated.instruments.server import Mishap
+from eapu_drivers.visa.discover import find_instruments, visible
 from stations import SmallStation
 
 from eapu_hil.hal import ConfigError
-from eapu_hil.twin.instruments.keithley707b import Keithley707B
-from eapu_hil.twin.instruments.keithley2400 import Keithley2400
-from eapu_hil.twin.instruments.server import Mishap
 
 
 class Recorder:

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Mapping
 
 import numpy as np
+
 from eapu_drivers.controller.frames import Decoder, encode
 from eapu_drivers.controller.message import Message
 from eapu_drivers.controller.messages import (
@@ -26,9 +27,7 @@ from eapu_drivers.controller.messages import (
     AfeSelect,
     AfeSkip,
 )
-
-from eapu_hil.hal import ProtocolError
-from eapu_hil.twin.frontend import (
+from eapu_drivers.simulated.board.frontend import (
     I_MAX_A,
     LARGEST_TOP,
     RANGES,
@@ -38,6 +37,7 @@ from eapu_hil.twin.frontend import (
     FrontEnd,
     FrontEndError,
 )
+from eapu_hil.hal import ProtocolError
 
 _LOG = logging.getLogger(__name__)
 _CHUNK = 65536

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.config import BenchConfig
+from eapu_drivers.simulated.board.linerecord import LineRecorder
+from eapu_hil.bench.config import BenchConfig
 from eapu_hil.hal import ConfigError, HilError, IntArray, Polarity
 from eapu_hil.twin.array import CodeArray, Selection, TwinArray
 from eapu_hil.twin.cells import compliance
 from eapu_hil.twin.converters import FullScale
 from eapu_hil.twin.driver import simulated_arrays
-from eapu_hil.twin.linerecord import LineRecorder
 from eapu_hil.twin.preset import TwinPreset
 from eapu_hil.twin.state import BenchClock, StateFiles
 

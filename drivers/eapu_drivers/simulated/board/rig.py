@@ -19,9 +19,10 @@ from pathlib import Path
 from types import TracebackType
 
 import eapu_hil
-from eapu_hil.config import BenchConfig, load_model
+from eapu_drivers.simulated.board.frontend import Scales
+from eapu_hil.base.loading import load_model
+from eapu_hil.bench.config import BenchConfig
 from eapu_hil.hal import ConfigError, HilError
-from eapu_hil.twin.frontend import Scales
 from eapu_hil.twin.preset import TwinPreset
 
 KINDS = ("posix", "qemu")
@@ -117,7 +118,7 @@ def start(kind: str, config: BenchConfig, chip_dir: Path) -> Rig:
         with theirs:
             # In a session of its own: Ctrl-C at the terminal is for the host, which grounds the lines first.
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "eapu_hil.twin.rigprocess"],
+                [sys.executable, "-P", "-m", "eapu_drivers.simulated.board.rigprocess"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 pass_fds=(theirs.fileno(),),

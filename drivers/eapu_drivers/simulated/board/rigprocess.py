@@ -21,10 +21,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from eapu_drivers.simulated.board.afe import AfeServer
+from eapu_drivers.simulated.board.frontend import FrontEnd
+from eapu_drivers.simulated.board.rig import FIRMWARE_DIED, GROUNDED_WITHIN_S, Order
 from eapu_hil.hal import HilError
-from eapu_hil.twin.afe import AfeServer
-from eapu_hil.twin.frontend import FrontEnd
-from eapu_hil.twin.rig import FIRMWARE_DIED, GROUNDED_WITHIN_S, Order
 
 _LOG = logging.getLogger(__name__)
 _STDIN, _STDOUT = 0, 1

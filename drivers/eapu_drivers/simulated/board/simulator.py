@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from eapu_drivers.simulated.board.rig import Rig
 from eapu_hil.hal import ConfigError, TransportError
-from eapu_hil.twin.rig import Rig
 
 _LOG = logging.getLogger(__name__)
 _CHUNK = 65536

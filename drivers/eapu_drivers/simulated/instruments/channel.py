@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eapu_hil.twin.instruments.probe import Probe
+from eapu_drivers.simulated.instruments.probe import Probe
 
 LINE_HZ = 50.0
 _OVER_RANGE = 1.05  # a range measures, and limits, up to 5 % beyond its name

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from eapu_hil.twin.instruments.channel import LINE_HZ, Channel, Sample
-from eapu_hil.twin.instruments.keithley2400_buffer import Buffer
-from eapu_hil.twin.instruments.keithley2400_unit import (
+from eapu_drivers.simulated.instruments.channel import LINE_HZ, Channel, Sample
+from eapu_drivers.simulated.instruments.keithley2400_buffer import Buffer
+from eapu_drivers.simulated.instruments.keithley2400_unit import (
     FUNCTIONS,
     OVER_RANGE,
     POINTS_MAX,
@@ -21,8 +21,8 @@ from eapu_hil.twin.instruments.keithley2400_unit import (
     require_voltage,
     volts,
 )
-from eapu_hil.twin.instruments.probe import Probe
-from eapu_hil.twin.instruments.scpi import (
+from eapu_drivers.simulated.instruments.probe import Probe
+from eapu_drivers.simulated.instruments.scpi import (
     OUT_OF_RANGE,
     Act,
     ScpiDevice,

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from eapu_hil.twin.instruments.channel import Sample
-from eapu_hil.twin.instruments.scpi import Act, ScpiError, choice, nothing, real, shown
+from eapu_drivers.simulated.instruments.channel import Sample
+from eapu_drivers.simulated.instruments.scpi import Act, ScpiError, choice, nothing, real, shown
 
 POINTS_MAX = 2500
 _POINTS = 100  # after *RST

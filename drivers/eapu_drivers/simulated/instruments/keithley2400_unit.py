@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from eapu_hil.twin.instruments.channel import LINE_HZ, Channel, Sample
-from eapu_hil.twin.instruments.probe import Probe
-from eapu_hil.twin.instruments.scpi import (
+from eapu_drivers.simulated.instruments.channel import LINE_HZ, Channel, Sample
+from eapu_drivers.simulated.instruments.probe import Probe
+from eapu_drivers.simulated.instruments.scpi import (
     ILLEGAL_VALUE,
     OUT_OF_RANGE,
     PARAMETER_NOT_ALLOWED,

@@ -12,10 +12,10 @@ from functools import partial
 
 import numpy as np
 
-from eapu_hil.twin.instruments.channel import LINE_HZ, Channel
-from eapu_hil.twin.instruments.keithley2450_buffers import BUFFER
-from eapu_hil.twin.instruments.keithley2450_trigger import TriggerModel
-from eapu_hil.twin.instruments.keithley2450_unit import (
+from eapu_drivers.simulated.instruments.channel import LINE_HZ, Channel
+from eapu_drivers.simulated.instruments.keithley2450_buffers import BUFFER
+from eapu_drivers.simulated.instruments.keithley2450_trigger import TriggerModel
+from eapu_drivers.simulated.instruments.keithley2450_unit import (
     POINTS_MAX,
     Unit,
     amperes,
@@ -24,8 +24,8 @@ from eapu_hil.twin.instruments.keithley2450_unit import (
     sense_function,
     volts,
 )
-from eapu_hil.twin.instruments.probe import Probe
-from eapu_hil.twin.instruments.scpi import (
+from eapu_drivers.simulated.instruments.probe import Probe
+from eapu_drivers.simulated.instruments.scpi import (
     Act,
     ScpiDevice,
     bit,

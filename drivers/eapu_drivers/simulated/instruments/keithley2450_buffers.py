@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from eapu_hil.twin.instruments.scpi import Act, ScpiError, choice, nothing, real, shown, unquoted
+from eapu_drivers.simulated.instruments.scpi import Act, ScpiError, choice, nothing, real, shown, unquoted
 
 BUFFER = '"defbuffer1"'
 _DEFAULTS = ("defbuffer1", "defbuffer2")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from eapu_hil.twin.instruments.keithley2450_buffers import BUFFER
-from eapu_hil.twin.instruments.keithley2450_unit import Unit
-from eapu_hil.twin.instruments.scpi import (
+from eapu_drivers.simulated.instruments.keithley2450_buffers import BUFFER
+from eapu_drivers.simulated.instruments.keithley2450_unit import Unit
+from eapu_drivers.simulated.instruments.scpi import (
     ILLEGAL_VALUE,
     Act,
     ScpiError,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from eapu_hil.twin.instruments.channel import LINE_HZ, Channel
-from eapu_hil.twin.instruments.keithley2450_buffers import Buffers, Reading
-from eapu_hil.twin.instruments.probe import Probe
-from eapu_hil.twin.instruments.scpi import (
+from eapu_drivers.simulated.instruments.channel import LINE_HZ, Channel
+from eapu_drivers.simulated.instruments.keithley2450_buffers import Buffers, Reading
+from eapu_drivers.simulated.instruments.probe import Probe
+from eapu_drivers.simulated.instruments.scpi import (
     ILLEGAL_VALUE,
     OUT_OF_RANGE,
     PARAMETER_NOT_ALLOWED,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from eapu_hil.twin.instruments.channel import LINE_HZ, Channel
-from eapu_hil.twin.instruments.keithley2600b_trigger import (
+from eapu_drivers.simulated.instruments.channel import LINE_HZ, Channel
+from eapu_drivers.simulated.instruments.keithley2600b_trigger import (
     I_MAX_A,
     I_MIN_A,
     V_MAX_V,
@@ -14,9 +14,9 @@ from eapu_hil.twin.instruments.keithley2600b_trigger import (
     TriggerModel,
     shown_a,
 )
-from eapu_hil.twin.instruments.probe import Probe
-from eapu_hil.twin.instruments.tsp import TspDevice
-from eapu_hil.twin.instruments.tsp_tables import Buffer, Errors, Named, Numbered, Setting, Table
+from eapu_drivers.simulated.instruments.probe import Probe
+from eapu_drivers.simulated.instruments.tsp import TspDevice
+from eapu_drivers.simulated.instruments.tsp_tables import Buffer, Errors, Named, Numbered, Setting, Table
 
 IDENTITY = "Keithley Instruments Inc., Model {model}, {serial}, 3.4.0"
 V_RANGES_V = (0.2, 2.0, 20.0, 200.0)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from eapu_hil.twin.instruments.channel import LINE_HZ, Channel, Sample
-from eapu_hil.twin.instruments.tsp_tables import Buffer, Errors, Setting, Table
+from eapu_drivers.simulated.instruments.channel import LINE_HZ, Channel, Sample
+from eapu_drivers.simulated.instruments.tsp_tables import Buffer, Errors, Setting, Table
 
 _SOURCE_TIME_S = 30e-6  # to settle at a new level
 _NOT_A_NUMBER = 9.91e37

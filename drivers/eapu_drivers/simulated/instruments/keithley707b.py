@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from eapu_hil.twin.instruments.probe import Probe
-from eapu_hil.twin.instruments.tsp import TspDevice
-from eapu_hil.twin.instruments.tsp_tables import Errors, Named, Setting, Table
+from eapu_drivers.simulated.instruments.probe import Probe
+from eapu_drivers.simulated.instruments.tsp import TspDevice
+from eapu_drivers.simulated.instruments.tsp_tables import Errors, Named, Setting, Table
 
 IDENTITY = "Keithley Instruments Inc., Model 707B, {serial}, 1.20.a"
 _CROSSPOINT = re.compile(r"[1-6][A-H](0[1-9]|1[0-2])")

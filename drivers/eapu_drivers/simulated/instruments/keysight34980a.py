@@ -5,8 +5,8 @@ Without the relays to the analog buses. That *RST opens the relays is assumed.
 
 from __future__ import annotations
 
-from eapu_hil.twin.instruments.probe import Probe
-from eapu_hil.twin.instruments.scpi import (
+from eapu_drivers.simulated.instruments.probe import Probe
+from eapu_drivers.simulated.instruments.scpi import (
     DATA_TYPE,
     OUT_OF_RANGE,
     ScpiDevice,

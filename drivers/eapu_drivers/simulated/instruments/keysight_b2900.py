@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
 
-from eapu_hil.twin.instruments.channel import LINE_HZ, Sample
-from eapu_hil.twin.instruments.keysight_b2900_channel import COUNT_MAX, I_MAX_A, V_MAX_V, Unit
-from eapu_hil.twin.instruments.probe import Probe
-from eapu_hil.twin.instruments.scpi import (
+from eapu_drivers.simulated.instruments.channel import LINE_HZ, Sample
+from eapu_drivers.simulated.instruments.keysight_b2900_channel import COUNT_MAX, I_MAX_A, V_MAX_V, Unit
+from eapu_drivers.simulated.instruments.probe import Probe
+from eapu_drivers.simulated.instruments.scpi import (
     ILLEGAL_VALUE,
     OUT_OF_RANGE,
     Act,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from eapu_hil.twin.instruments.channel import LINE_HZ, Channel, Sample
-from eapu_hil.twin.instruments.probe import Probe
-from eapu_hil.twin.instruments.scpi import OUT_OF_RANGE, SETTINGS_CONFLICT, ScpiError, real
+from eapu_drivers.simulated.instruments.channel import LINE_HZ, Channel, Sample
+from eapu_drivers.simulated.instruments.probe import Probe
+from eapu_drivers.simulated.instruments.scpi import OUT_OF_RANGE, SETTINGS_CONFLICT, ScpiError, real
 
 V_RANGES_V = (0.2, 2.0, 20.0, 200.0)
 I_RANGES_A = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1.5, 3.0)

@@ -8,20 +8,20 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from eapu_hil.config import BenchConfig
+from eapu_drivers.simulated.instruments.keithley707b import Keithley707B
+from eapu_drivers.simulated.instruments.keithley2400 import Keithley2400
+from eapu_drivers.simulated.instruments.keithley2450 import Keithley2450
+from eapu_drivers.simulated.instruments.keithley2600b import Keithley2600B
+from eapu_drivers.simulated.instruments.keysight34980a import Keysight34980A
+from eapu_drivers.simulated.instruments.keysight_b2900 import KeysightB2900
+from eapu_drivers.simulated.instruments.probe import GROUND, Probe
+from eapu_drivers.simulated.instruments.server import Device, Server
+from eapu_hil.bench.config import BenchConfig
+from eapu_hil.bench.wiring import ChannelMap, Line, at_bus
 from eapu_hil.hal import ConfigError
 from eapu_hil.twin.array import TwinArray
 from eapu_hil.twin.driver import simulated_arrays
-from eapu_hil.twin.instruments.keithley707b import Keithley707B
-from eapu_hil.twin.instruments.keithley2400 import Keithley2400
-from eapu_hil.twin.instruments.keithley2450 import Keithley2450
-from eapu_hil.twin.instruments.keithley2600b import Keithley2600B
-from eapu_hil.twin.instruments.keysight34980a import Keysight34980A
-from eapu_hil.twin.instruments.keysight_b2900 import KeysightB2900
-from eapu_hil.twin.instruments.probe import GROUND, Probe
-from eapu_hil.twin.instruments.server import Device, Server
 from eapu_hil.twin.state import BenchClock
-from eapu_hil.wiring import ChannelMap, Line, at_bus
 
 SOURCE_METERS = ("2400", "2450", "2600b", "b2900")
 SWITCHES = ("707b", "34980a")

@@ -11,7 +11,7 @@ from typing import Any
 
 from lupa import lua51
 
-from eapu_hil.twin.instruments.tsp_tables import Errors, Format, Named, Numbered, Table
+from eapu_drivers.simulated.instruments.tsp_tables import Errors, Format, Named, Numbered, Table
 
 _SYNTAX, _RUNTIME = -285, -286
 _SEVERITY = 20

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from eapu_drivers.instrument import Instrument, UnsupportedError, number, require_range
-from eapu_drivers.smu.contract import Abilities, Setup
+from eapu_drivers.visa.instrument import Instrument, UnsupportedError, number, require_range
+from eapu_drivers.visa.smu.contract import Abilities, Setup
 from eapu_hil.hal import FloatArray, InstrumentError
 
 SAFE_S = 0.3  # timeout of what is asked on the way out

@@ -8,9 +8,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_drivers.instrument import InstrumentIdentity
+from eapu_drivers.visa.instrument import InstrumentIdentity
 from eapu_hil.hal import FloatArray
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ import re
 
 import numpy as np
 
-from eapu_drivers.instrument import number, require_range
-from eapu_drivers.smu.contract import Abilities, Setup, Sweep
-from eapu_drivers.smu.keithley_scpi import KeithleyScpi
-from eapu_drivers.transport import Transport
+from eapu_drivers.visa.instrument import number, require_range
+from eapu_drivers.visa.smu.contract import Abilities, Setup, Sweep
+from eapu_drivers.visa.smu.keithley_scpi import KeithleyScpi
+from eapu_drivers.visa.transport import Transport
 from eapu_hil.hal import FloatArray
 
 _HIGH_V, _HIGH_A = 21.0, 0.105  # above 21 V it can do no more

@@ -15,11 +15,11 @@ import re
 
 import numpy as np
 
-from eapu_drivers.instrument import number, require_range
-from eapu_drivers.smu.base import LINE_HZ
-from eapu_drivers.smu.contract import Abilities, Setup, Sweep
-from eapu_drivers.smu.keithley_scpi import KeithleyScpi
-from eapu_drivers.transport import Transport
+from eapu_drivers.visa.instrument import number, require_range
+from eapu_drivers.visa.smu.base import LINE_HZ
+from eapu_drivers.visa.smu.contract import Abilities, Setup, Sweep
+from eapu_drivers.visa.smu.keithley_scpi import KeithleyScpi
+from eapu_drivers.visa.transport import Transport
 from eapu_hil.hal import ConfigError, FloatArray, InstrumentError
 
 _V_RANGES_V = (0.02, 0.2, 2.0, 20.0, 200.0)

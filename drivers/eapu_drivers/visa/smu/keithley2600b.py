@@ -11,11 +11,11 @@ from importlib import resources
 
 import numpy as np
 
-from eapu_drivers.instrument import TspInstrument, number
-from eapu_drivers.smu.base import SAFE_S, SourceMeterBase
-from eapu_drivers.smu.contract import Abilities, Setup, SourceMeter, Sweep
-from eapu_drivers.smu.tsp_verify import TspVerify
-from eapu_drivers.transport import Transport
+from eapu_drivers.visa.instrument import TspInstrument, number
+from eapu_drivers.visa.smu.base import SAFE_S, SourceMeterBase
+from eapu_drivers.visa.smu.contract import Abilities, Setup, SourceMeter, Sweep
+from eapu_drivers.visa.smu.tsp_verify import TspVerify
+from eapu_drivers.visa.transport import Transport
 from eapu_hil.hal import ConfigError, FloatArray, InstrumentError
 
 SCRIPT = "eapu_tools"
@@ -53,7 +53,7 @@ class Keithley2600B(SourceMeterBase, TspInstrument):
             f"{smu}.reset() {smu}.source.func = {smu}.OUTPUT_DCVOLTS {smu}.sense = {smu}.SENSE_LOCAL "
             f"{smu}.source.autorangev = {smu}.AUTORANGE_OFF {smu}.measure.autorangei = {smu}.AUTORANGE_OFF"
         )
-        self.load(SCRIPT, resources.files("eapu_drivers.smu").joinpath("eapu.lua").read_text())
+        self.load(SCRIPT, resources.files("eapu_drivers.visa.smu").joinpath("eapu.lua").read_text())
 
     def load(self, name: str, source: str) -> None:
         """Loads a script and runs it once; an older one of the same name is deleted first."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from eapu_drivers.instrument import ScpiInstrument, number
-from eapu_drivers.smu.base import SAFE_S, SourceMeterBase
+from eapu_drivers.visa.instrument import ScpiInstrument, number
+from eapu_drivers.visa.smu.base import SAFE_S, SourceMeterBase
 from eapu_hil.hal import FloatArray, IntArray
 
 _LIST_A_COMMAND = 100

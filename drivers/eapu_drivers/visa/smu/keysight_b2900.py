@@ -16,10 +16,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from eapu_drivers.instrument import ScpiInstrument, number, require_range
-from eapu_drivers.smu.base import LINE_HZ, SAFE_S, SourceMeterBase
-from eapu_drivers.smu.contract import Abilities, Setup, Sweep
-from eapu_drivers.transport import Transport
+from eapu_drivers.visa.instrument import ScpiInstrument, number, require_range
+from eapu_drivers.visa.smu.base import LINE_HZ, SAFE_S, SourceMeterBase
+from eapu_drivers.visa.smu.contract import Abilities, Setup, Sweep
+from eapu_drivers.visa.transport import Transport
 from eapu_hil.hal import ConfigError, FloatArray, InstrumentError
 
 _V_RANGES_V = (0.2, 2.0, 20.0, 200.0)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from eapu_drivers.instrument import number
-from eapu_drivers.smu.contract import Setup, Written
+from eapu_drivers.visa.instrument import number
+from eapu_drivers.visa.smu.contract import Setup, Written
 from eapu_hil.hal import InstrumentError
-from eapu_hil.recipe import Recipe
+from eapu_hil.hal.recipe import Recipe
 
 _WRONG = {0: "an output has gone off, or the gate leaks", 2: "a limit was not taken"}
 _BESIDES_S = 5.0  # of the timeout, beside what the recipe allows

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Set
 from typing import Protocol
 
-from eapu_drivers.instrument import InstrumentIdentity
+from eapu_drivers.visa.instrument import InstrumentIdentity
 
 
 class SwitchMatrix(Protocol):

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Set
 
-from eapu_drivers.instrument import TspInstrument
-from eapu_drivers.smu.base import SAFE_S
-from eapu_drivers.transport import Transport
+from eapu_drivers.visa.instrument import TspInstrument
+from eapu_drivers.visa.smu.base import SAFE_S
+from eapu_drivers.visa.transport import Transport
 from eapu_hil.hal import InstrumentError
 
 _NAMES_A_MESSAGE = 60

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Set
 
-from eapu_drivers.instrument import ScpiInstrument
-from eapu_drivers.smu.base import SAFE_S
-from eapu_drivers.transport import DEFAULT_TIMEOUT_S, Transport
+from eapu_drivers.visa.instrument import ScpiInstrument
+from eapu_drivers.visa.smu.base import SAFE_S
+from eapu_drivers.visa.transport import DEFAULT_TIMEOUT_S, Transport
 from eapu_hil.hal import InstrumentError
 
 _CHANNELS_A_MESSAGE = 50

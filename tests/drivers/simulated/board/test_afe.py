@@ -14,14 +14,15 @@ import numpy as np
 import pytest
 from eapu_drivers.controller import messages as m
 from eapu_drivers.controller.frames import Decoder, Frame, encode
+from eapu_drivers.simulated.board.afe import AfeServer
+from eapu_drivers.simulated.board.frontend import FrontEnd
+from eapu_drivers.simulated.board.linerecord import LineRecord
 from numpy.typing import NDArray
 
+from eapu_hil.base.loading import load_model
 from eapu_hil.bench import Bench, open_bench
-from eapu_hil.config import BenchConfig, load_model
+from eapu_hil.bench.config import BenchConfig
 from eapu_hil.hal import Cells, ConfigError, Direction, FloatArray, Polarity, Pulses, Targets
-from eapu_hil.twin.afe import AfeServer
-from eapu_hil.twin.frontend import FrontEnd
-from eapu_hil.twin.linerecord import LineRecord
 
 SHAPE = (16, 8)
 LIMITS = {

@@ -18,12 +18,13 @@ import pytest
 from eapu_drivers.controller import messages as m
 from eapu_drivers.controller.frames import Decoder, encode
 from eapu_drivers.controller.link import Timing
+from eapu_drivers.simulated.board import rig
+from eapu_drivers.simulated.board.linerecord import LineRecord
 
 import eapu_hil
-from eapu_hil.config import BenchConfig, load_model
+from eapu_hil.base.loading import load_model
+from eapu_hil.bench.config import BenchConfig
 from eapu_hil.hal import ConfigError, HilError
-from eapu_hil.twin import rig
-from eapu_hil.twin.linerecord import LineRecord
 
 SOON_S = 10.0  # generous: other tests run beside
 BENCH = {
@@ -119,9 +120,10 @@ HOST = """
 import sys
 from pathlib import Path
 from eapu_drivers.controller.driver import open_arrays
-from eapu_hil.config import BenchConfig, load_model
+from eapu_hil.bench.config import BenchConfig
+from eapu_hil.base.loading import load_model
 from eapu_hil.hal import Cells, Polarity, Pulses
-from eapu_hil.twin import rig
+from eapu_drivers.simulated.board import rig
 
 def announced(*arguments, start=rig.start):
     board = start(*arguments)

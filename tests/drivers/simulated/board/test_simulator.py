@@ -17,10 +17,11 @@ import pytest
 from eapu_drivers.controller.driver import open_arrays
 from eapu_drivers.controller.link import Link, Timing
 from eapu_drivers.controller.ports import SerialPort
+from eapu_drivers.simulated.board import rig, simulator
 
-from eapu_hil.config import BenchConfig, load_model
+from eapu_hil.base.loading import load_model
+from eapu_hil.bench.config import BenchConfig
 from eapu_hil.hal import Cells, ConfigError, Polarity, Pulses, TransportError
-from eapu_hil.twin import rig, simulator
 
 BENCH: dict[str, Any] = {
     "backend": "controller",

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from eapu_drivers.simulated.instruments.server import Device, Server
 from stations import SmallStation
-
-from eapu_hil.twin.instruments.server import Device, Server
 
 
 @pytest.fixture

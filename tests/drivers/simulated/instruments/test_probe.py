@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from eapu_drivers.simulated.instruments.probe import GROUND, Probe, Source
 
-from eapu_hil.config import BenchConfig, load_model
+from eapu_hil.base.loading import load_model
+from eapu_hil.bench.config import BenchConfig
 from eapu_hil.twin.array import TwinArray
 from eapu_hil.twin.driver import simulated_arrays
-from eapu_hil.twin.instruments.probe import GROUND, Probe, Source
 
 LIMITS = {
     "v_max_v": 3.5,

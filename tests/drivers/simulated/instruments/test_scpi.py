@@ -5,10 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from eapu_hil.twin.instruments.scpi import (
+from eapu_drivers.simulated.instruments.scpi import (
     OUT_OF_RANGE,
     ScpiDevice,
     ScpiError,
@@ -20,6 +17,8 @@ from eapu_hil.twin.instruments.scpi import (
     split_quoted,
     unquoted,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 class Thing:

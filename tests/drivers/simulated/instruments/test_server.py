@@ -9,9 +9,9 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from eapu_drivers.simulated.instruments.server import Mishap, Server
 
 from eapu_hil.hal import ConfigError
-from eapu_hil.twin.instruments.server import Mishap, Server
 
 
 class Echo:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from eapu_drivers.smu.contract import Setup
-from eapu_drivers.smu.keithley2400 import Keithley2400 as Driver
-from eapu_drivers.transport import VisaTransport
+from eapu_drivers.simulated.instruments.keithley2400 import Keithley2400
+from eapu_drivers.simulated.instruments.server import Server
+from eapu_drivers.visa.smu.contract import Setup
+from eapu_drivers.visa.smu.keithley2400 import Keithley2400 as Driver
+from eapu_drivers.visa.transport import VisaTransport
 from stations import SmallStation, asked, errors, settled
 
 from eapu_hil.hal import InstrumentError
-from eapu_hil.twin.instruments.keithley2400 import Keithley2400
-from eapu_hil.twin.instruments.server import Server
 
 SETUP = Setup(v_range_v=3.0, i_limit_a=1e-3, nplc=0.1)
 

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from eapu_drivers.smu.contract import Setup
-from eapu_drivers.smu.keithley2450 import Keithley2450 as Driver
-from eapu_drivers.transport import VisaTransport
+from eapu_drivers.simulated.instruments.keithley2450 import Keithley2450
+from eapu_drivers.simulated.instruments.server import Server
+from eapu_drivers.visa.smu.contract import Setup
+from eapu_drivers.visa.smu.keithley2450 import Keithley2450 as Driver
+from eapu_drivers.visa.transport import VisaTransport
 from stations import SmallStation, asked, errors, settled
 
 from eapu_hil.hal import ConfigError, InstrumentError
-from eapu_hil.twin.instruments.keithley2450 import Keithley2450
-from eapu_hil.twin.instruments.server import Server
 
 SETUP = Setup(v_range_v=3.0, i_limit_a=1e-3, nplc=0.1)
 LIMITED, OUTPUT = 1 << 5, 1 << 7
@@ -257,7 +257,7 @@ def test_a_simple_loop(device: Keithley2450) -> None:
 
 @pytest.mark.parametrize("blocks", [":TRIG:BLOC:BRAN:ALW 1, 1", ":TRIG:BLOC:NOP 2"])
 def test_a_model_that_cannot_work(device: Keithley2450, blocks: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eapu_hil.twin.instruments.keithley2450_trigger._STEPS_MAX", 1000)
+    monkeypatch.setattr("eapu_drivers.simulated.instruments.keithley2450_trigger._STEPS_MAX", 1000)
     device.handle(f"{blocks};:INIT")
     assert errors(device) == [2730]
 

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from eapu_drivers.switch.keysight34980a import Keysight34980A as Driver
-from eapu_drivers.transport import VisaTransport
+from eapu_drivers.simulated.instruments.keysight34980a import Keysight34980A
+from eapu_drivers.simulated.instruments.probe import GROUND, Probe
+from eapu_drivers.simulated.instruments.server import Server
+from eapu_drivers.visa.switch.keysight34980a import Keysight34980A as Driver
+from eapu_drivers.visa.transport import VisaTransport
 from stations import SmallStation, asked
 
 from eapu_hil.hal import InstrumentError
-from eapu_hil.twin.instruments.keysight34980a import Keysight34980A
-from eapu_hil.twin.instruments.probe import GROUND, Probe
-from eapu_hil.twin.instruments.server import Server
 
 WIRES = {"1101": ("source", "column0"), "1202": (GROUND, "row0"), "1303": ("gate", "gate0")}
 EVERY = {f"{slot}{row}{column:02d}" for slot in (1, 2) for row in range(1, 9) for column in range(1, 17)}

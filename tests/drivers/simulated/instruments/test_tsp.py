@@ -5,9 +5,8 @@ from __future__ import annotations
 import struct
 
 import pytest
-
-from eapu_hil.twin.instruments.tsp import TspDevice
-from eapu_hil.twin.instruments.tsp_tables import Errors, Named, Numbered, Setting, Table
+from eapu_drivers.simulated.instruments.tsp import TspDevice
+from eapu_drivers.simulated.instruments.tsp_tables import Errors, Named, Numbered, Setting, Table
 
 
 class Level(Table):

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from eapu_drivers.instrument import UnsupportedError
-from eapu_drivers.smu.contract import Setup
-from eapu_drivers.smu.keithley2400 import Keithley2400
+from eapu_drivers.visa.instrument import UnsupportedError
+from eapu_drivers.visa.smu.contract import Setup
+from eapu_drivers.visa.smu.keithley2400 import Keithley2400
 from scripted import CLEAR, SILENCE, ScriptedTransport
 
 from eapu_hil.hal import ConfigError, HilError, InstrumentError, ProtocolError, TransportError

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from eapu_drivers.instrument import UnsupportedError
-from eapu_drivers.smu.contract import Setup
-from eapu_drivers.smu.keithley2600b import Keithley2600B
-from eapu_drivers.transport import VisaTransport
+from eapu_drivers.simulated.instruments import keithley2600b as simulated
+from eapu_drivers.visa.instrument import UnsupportedError
+from eapu_drivers.visa.smu.contract import Setup
+from eapu_drivers.visa.smu.keithley2600b import Keithley2600B
+from eapu_drivers.visa.transport import VisaTransport
 from scripted import CLEAR, SILENCE, ScriptedTransport
 from stations import SmallStation
 
 from eapu_hil.hal import ConfigError, HilError, InstrumentError, ProtocolError
-from eapu_hil.twin.instruments import keithley2600b as simulated
 
 IDN = "Keithley Instruments Inc., Model 2636B, 4000001, 3.4.0"
 NO_ERROR = "0.00000e+00\tQueue Is Empty\t0.00000e+00\t1.00000e+00"
@@ -51,7 +51,7 @@ SET_UP = (
     "smua.measure.nplc = 0.1 print(smua.source.rangev, smua.source.limiti, smua.measure.rangei, smua.measure.nplc, "
     "errorqueue.count)"
 )
-LUA = (Path(__file__).parents[3] / "drivers/eapu_drivers/smu/eapu.lua").read_text().rstrip()
+LUA = (Path(__file__).parents[4] / "drivers/eapu_drivers/visa/smu/eapu.lua").read_text().rstrip()
 SCRIPT = f"loadscript eapu_tools\n{LUA}\nendscript"
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from eapu_drivers.instrument import UnsupportedError
-from eapu_drivers.smu.contract import Setup
-from eapu_drivers.smu.keysight_b2900 import KeysightB2900
+from eapu_drivers.visa.instrument import UnsupportedError
+from eapu_drivers.visa.smu.contract import Setup
+from eapu_drivers.visa.smu.keysight_b2900 import KeysightB2900
 from scripted import CLEAR, SILENCE, ScriptedTransport
 
 from eapu_hil.hal import ConfigError, HilError, InstrumentError, ProtocolError, TransportError

@@ -10,19 +10,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from eapu_drivers.smu.contract import Setup
-from eapu_drivers.smu.keithley2600b import Keithley2600B
-from eapu_drivers.smu.tsp_verify import lua_fields, recipe_fields
-from eapu_drivers.transport import VisaTransport
+from eapu_drivers.simulated.instruments import keithley2600b as simulated
+from eapu_drivers.simulated.instruments.server import Mishap
+from eapu_drivers.visa.smu.contract import Setup
+from eapu_drivers.visa.smu.keithley2600b import Keithley2600B
+from eapu_drivers.visa.smu.tsp_verify import lua_fields, recipe_fields
+from eapu_drivers.visa.transport import VisaTransport
 from lupa import lua51
 from stations import SmallStation
 
+from eapu_hil.base.loading import load_model
 from eapu_hil.hal import CellStatus, InstrumentError
-from eapu_hil.loading import load_model
-from eapu_hil.recipe import Recipe
-from eapu_hil.twin.instruments import keithley2600b as simulated
-from eapu_hil.twin.instruments.server import Mishap
-from eapu_hil.writeverify import Action, Decision, History, decide
+from eapu_hil.hal.recipe import Recipe
+from eapu_hil.hal.writeverify import Action, Decision, History, decide
 
 READ, PULSE = Setup(0.25, 1e-4, 0.1), Setup(3.5, 2e-3, 0.1)
 STATES, WALKS = 100_000, 4_000
@@ -45,7 +45,7 @@ HISTORY = {
 def lua() -> Any:
     """A Lua with the script's functions, and without an instrument."""
     runtime = lua51.LuaRuntime(unpack_returned_tuples=True)
-    runtime.execute(resources.files("eapu_drivers.smu").joinpath("eapu.lua").read_text())
+    runtime.execute(resources.files("eapu_drivers.visa.smu").joinpath("eapu.lua").read_text())
     return runtime
 
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from eapu_drivers.switch.keithley707b import Keithley707B
-from eapu_drivers.transport import VisaTransport
+from eapu_drivers.simulated.instruments import keithley707b as simulated
+from eapu_drivers.visa.switch.keithley707b import Keithley707B
+from eapu_drivers.visa.transport import VisaTransport
 from scripted import CLEAR, ScriptedTransport
 from stations import SmallStation
 
 from eapu_hil.hal import ConfigError, HilError, InstrumentError
-from eapu_hil.twin.instruments import keithley707b as simulated
 
 IDN = "Keithley Instruments Inc., Model 707B, 1300001, 1.20.a"
 NO_ERROR = "0.00000e+00\tQueue Is Empty\t0.00000e+00\t1.00000e+00"

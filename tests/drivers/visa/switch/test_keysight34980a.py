@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from eapu_drivers.switch.keysight34980a import Keysight34980A
+from eapu_drivers.visa.switch.keysight34980a import Keysight34980A
 from scripted import CLEAR, SILENCE, ScriptedTransport
 
 from eapu_hil.hal import ConfigError, HilError, InstrumentError, ProtocolError, TransportError

@@ -1,0 +1,1 @@
+"""Simulated devices, for tests and for any client; no driver imports them."""

@@ -1,0 +1,1 @@
+"""Source-measure units and switch matrices over VISA."""

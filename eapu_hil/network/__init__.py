@@ -1,0 +1,1 @@
+"""Layers, network and optimizer: float arithmetic around the products of an array."""

@@ -1,0 +1,1 @@
+"""Experiment files, the trainer, its models and the run directory."""
