@@ -86,6 +86,7 @@ class BenchConfig(FileModel):
         "recipe": (Recipe, "recipes"),
         "instruments": (Instruments, "instruments"),
     }
+    filled: ClassVar[tuple[str, ...]] = ("recipe",)
 
     backend: str = Field(min_length=1)
     preset: str | None = None

@@ -10,7 +10,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eapu_hil.base.loading import load_model, packaged_names
+from eapu_hil.base.loading import load_model
+from eapu_hil.base.packaged import packaged_names
 from eapu_hil.bench.config import BenchConfig
 from eapu_hil.hal import ConfigError, Limits
 from eapu_hil.hal.recipe import Recipe
