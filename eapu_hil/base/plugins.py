@@ -53,8 +53,14 @@ def load_one(offered: list[EntryPoint], what: str) -> Any:
 
 
 def package_of(entry: EntryPoint) -> str:
-    """The name of the distribution that an entry point comes from."""
-    return entry.dist.name if entry.dist is not None else "an unknown package"
+    """The name of the distribution that an entry point comes from; those made by hand are the project's own."""
+    return entry.dist.name if entry.dist is not None else "eapu-hil"
+
+
+def packages() -> list[str]:
+    """The top-level import packages that add something to the project, its own among them."""
+    groups = [group for group in entry_points().groups if group.startswith("eapu_hil.")]
+    return sorted({entry.module.partition(".")[0] for group in groups for entry in _installed(group, tuple(sys.path))})
 
 
 @cache

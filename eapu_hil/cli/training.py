@@ -1,8 +1,8 @@
-"""The commands that train, and those that use what was trained. Each returns what --json prints."""
+"""The commands that train, and those that use a trained network: demo, train, resume, evaluate, apply."""
 
 from __future__ import annotations
 
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -12,43 +12,74 @@ from typing import Any
 from eapu_hil.base.loading import load_model
 from eapu_hil.base.provenance import new_run_id
 from eapu_hil.base.quantities import count, duration, metric_style, share, with_prefix
-from eapu_hil.base.storage import storage_errors
-from eapu_hil.cli.terminal import Terminal, TrainingBar
-from eapu_hil.hal import ConfigError
+from eapu_hil.cli import options
+from eapu_hil.cli.bars import TrainingBar
+from eapu_hil.cli.terminal import Terminal
 from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.runs import read_start
 
-ALL_RULES = "digital,bp,eapu,eapu_residual"  # of `compare EXPERIMENT` without --rules
-
-# The trainer, the tasks and the drawing are imported by the commands that need them: `eapu-hil --help` and the
-# commands for a bench work without the packages that only training needs.
+# The trainer, the tasks and the drawing are imported where a command needs them: they need the packages of the extra
+# `train`, and a mistake in a command's arguments is told without them.
 
 
-def demo(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    """Trains the packaged experiment `denoise` and reports it."""
+def demo(parser: ArgumentParser) -> None:
+    """Train a denoiser on the twin and write its report."""
+    options.new_run(parser)
+    parser.set_defaults(command=_demo)
+
+
+def train(parser: ArgumentParser) -> None:
+    """Train a network as an experiment file says."""
+    options.experiment(parser)
+    options.new_run(parser)
+    parser.set_defaults(command=_train)
+
+
+def resume(parser: ArgumentParser) -> None:
+    """Continue a run after a stop or a crash."""
+    options.run(parser)
+    parser.set_defaults(command=_resume)
+
+
+def evaluate(parser: ArgumentParser) -> None:
+    """Measure a trained network on other images."""
+    options.run(parser)
+    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of image files")
+    parser.set_defaults(command=_evaluate)
+
+
+def apply(parser: ArgumentParser) -> None:
+    """Denoise or enlarge images with a trained network."""
+    options.run(parser)
+    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="image file")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="directory for the resulting images"
+    )
+    parser.set_defaults(command=_apply)
+
+
+def _demo(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_hil.report.run_report import write_report
 
     experiment = load_experiment("denoise", args)
-    run_dir = _new_place(args, experiment.name)
-    summary = _train(experiment, run_dir, terminal)
+    run_dir = new_place(args, experiment.name)
+    summary = _trained(experiment, run_dir, terminal)
     page = write_report(run_dir)
     _say_summary(summary, terminal)
     terminal.say(f"report: {page}")
     return {"run": run_dir, "report": page, "summary": summary}
 
 
-def train(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    """Trains an experiment."""
+def _train(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     experiment = load_experiment(args.experiment, args)
-    run_dir = _new_place(args, experiment.name)
-    summary = _train(experiment, run_dir, terminal)
+    run_dir = new_place(args, experiment.name)
+    summary = _trained(experiment, run_dir, terminal)
     _say_summary(summary, terminal)
     terminal.say(f"run: {run_dir}   (eapu-hil report {run_dir})")
     return {"run": run_dir, "summary": summary}
 
 
-def resume(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    """Goes on with a run."""
+def _resume(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_hil.training import trainer
 
     name = str(read_start(args.run).get("name", args.run.name))
@@ -59,8 +90,7 @@ def resume(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     return {"run": args.run, "summary": summary}
 
 
-def evaluate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    """The trained network on a folder of images."""
+def _evaluate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_hil.training.trainer import trained_network
 
     with trained_network(args.run) as (task, network):
@@ -73,72 +103,13 @@ def evaluate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     return {"run": args.run, "metric": metric, "images": [asdict(item) for item in found.items]}
 
 
-def apply(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    """The trained network on a user's images, one file each in --out."""
-    from eapu_hil.tasks.images import read_image, write_image
-    from eapu_hil.training.trainer import trained_network
+def _apply(args: Namespace, terminal: Terminal) -> dict[str, Any]:
+    from eapu_hil.training.applying import apply_to_files
 
-    images = [(path, read_image(path)) for path in args.images]
-    task_name = str((read_start(args.run).get("experiment") or {}).get("task", {}).get("name", "output"))
-    targets = [args.out / f"{path.stem}_{task_name}.png" for path, _ in images]
-    for index, target in enumerate(targets):
-        if target.exists():
-            raise ConfigError(f"{target}: already exists; name another directory with --out")
-        if target in targets[:index]:
-            raise ConfigError(f"{args.images[index]}: a second image with the name {args.images[index].stem}")
-    with trained_network(args.run) as (task, network), storage_errors(args.out):
-        results = [task.apply(network.infer, image) for _, image in images]
-        args.out.mkdir(parents=True, exist_ok=True)
-        for target, result in zip(targets, results, strict=True):
-            write_image(target, result)
-            terminal.say(str(target))
-    return {"run": args.run, "images": targets}
-
-
-def compare(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    """The same experiment under several rules."""
-    if args.experiment == "table":
-        from eapu_hil.cli.table_commands import compare_table
-
-        return compare_table(args, terminal)
-    if args.quick or args.jobs is not None:
-        raise ConfigError("--quick and --jobs: only for `compare table`")
-    from eapu_hil.study import compare as comparing
-
-    args.rules = args.rules or ALL_RULES
-    rules = [name.strip() for name in args.rules.split(",")]
-    experiments = comparing.with_rules(load_experiment(args.experiment, args), rules)
-    name = next(iter(experiments.values())).name
-    directory = _new_place(args, f"{name}-compare")
-    with terminal.stop_hint(f"the same command with --out {directory} goes on", directory):
-        comparison = comparing.compare(experiments, directory, lambda rule: TrainingBar(terminal, rule))
-    rows = []
-    for rule, summary in comparison["rules"].items():
-        metric = summary.get("metric") or {}
-        style = metric_style(str(metric.get("name")))
-        ratio = None if rule == "digital" else summary.get("update_ratio_mean")
-        numbers = [share(ratio), count(summary.get("writes_total")), count(summary.get("pulses_total"))]
-        energy = with_prefix((summary.get("energy_j") or {}).get("total"), "J")
-        rows.append([rule, style.text(metric.get("final")), *numbers, energy])
-    terminal.table(["rule", "metric", "written a step", "cell writes", "pulses", "energy"], rows)
-    terminal.say(f"comparison: {directory}   (eapu-hil report {directory})")
-    return {"comparison": directory, **comparison}
-
-
-def report(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    """Figures and report.html of a run or a comparison."""
-    from eapu_hil.report.comparison_report import write_comparison_report
-    from eapu_hil.report.run_report import write_report
-    from eapu_hil.study.report import write_table_report
-
-    if (args.run / "table.json").exists():
-        page = write_table_report(args.run)
-    elif (args.run / "comparison.json").exists():
-        page = write_comparison_report(args.run)
-    else:
-        page = write_report(args.run)
-    terminal.say(f"report: {page}")
-    return {"report": page}
+    written = apply_to_files(args.run, args.images, args.out)
+    for path in written:
+        terminal.say(str(path))
+    return {"run": args.run, "images": written}
 
 
 def load_experiment(source: str, args: Namespace) -> ExperimentConfig:
@@ -148,11 +119,12 @@ def load_experiment(source: str, args: Namespace) -> ExperimentConfig:
     return load_model(ExperimentConfig, source, [*overrides, *args.set], "experiments")
 
 
-def _new_place(args: Namespace, name: str) -> Path:
+def new_place(args: Namespace, name: str) -> Path:
+    """The directory that --out names, or a new one in `runs`."""
     return Path(args.out) if args.out is not None else Path("runs") / new_run_id(name)
 
 
-def _train(experiment: ExperimentConfig, run_dir: Path, terminal: Terminal) -> dict[str, Any]:
+def _trained(experiment: ExperimentConfig, run_dir: Path, terminal: Terminal) -> dict[str, Any]:
     from eapu_hil.training import trainer
 
     with _resumable(run_dir, terminal):
@@ -161,7 +133,7 @@ def _train(experiment: ExperimentConfig, run_dir: Path, terminal: Terminal) -> d
 
 @contextmanager
 def _resumable(run_dir: Path, terminal: Terminal) -> Iterator[None]:
-    with terminal.stop_hint(f"eapu-hil resume {run_dir} goes on", run_dir):
+    with terminal.stop_hint(f"eapu-hil resume {run_dir} continues it", run_dir):
         yield
 
 
@@ -175,10 +147,10 @@ def _say_summary(summary: Mapping[str, Any], terminal: Terminal) -> None:
     lines[0] += f", {count(summary.get('steps'))} steps in {duration(summary.get('wall_s'))}"
     if summary.get("writes_total") is not None:
         lines.append(
-            f"{share(summary.get('update_ratio_mean'))} of the weights written a step: "
+            f"{share(summary.get('update_ratio_mean'))} of the weights are written in a step on average: "
             f"{count(summary['writes_total'])} cell writes, {count(summary.get('pulses_total'))} pulses, "
             f"{with_prefix((summary.get('energy_j') or {}).get('total'), 'J')}, "
-            f"{duration(summary.get('bench_time_s'))} by the bench's clock"
+            f"{duration(summary.get('bench_time_s'))} on the bench clock"
         )
     for line in lines:
         terminal.say(line)
