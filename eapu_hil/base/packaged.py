@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from eapu_hil.base.errors import ConfigError, did_you_mean
-from eapu_hil.base.plugins import offers, package_of
+from eapu_hil.base.errors import ConfigError
+from eapu_hil.base.plugins import did_you_mean, offers, package_of
 from eapu_hil.base.unimported import folder_of
 
 GROUP = "eapu_hil.files"
@@ -76,6 +76,5 @@ def packaged_file(kind: str, name: str) -> PackagedFile:
 @cache
 def _folders(_search_path: tuple[str, ...]) -> list[tuple[Path, str]]:
     """The folders of the packages that bring files, each with its distribution; read once for a search path."""
-    entries = [entry for offered in offers(GROUP).values() for entry in offered]
-    places = [(folder_of(entry.value), package_of(entry)) for entry in entries]
+    places = [(folder_of(point.value), package_of(point)) for point in offers(GROUP)]
     return [(folder, package) for folder, package in places if folder is not None]

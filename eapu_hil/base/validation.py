@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from eapu_hil.base.errors import did_you_mean
+from eapu_hil.base.plugins import did_you_mean
 
 # pydantic's words -> those of somebody who writes YAML
 _WORDS = {

@@ -108,7 +108,7 @@ def _program(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         pulses = bench.ledger.arrays[args.array].snapshot()["pulses"]
         record_programmed(bench.chip, args.array, targets, outcome, pulses, array.clock_s())
     failed = int(np.count_nonzero(outcome.status))
-    terminal.warn(f"{len(targets) - failed} of {len(targets)} cells are in band, {outcome.pulses.sum()} pulses")
+    terminal.note(f"{len(targets) - failed} of {len(targets)} cells are in band, {outcome.pulses.sum()} pulses")
     extra = {"pulses": outcome.pulses, "g_before_uS": 1e6 * outcome.g_before_s}
     return _report_cells(args, terminal, targets.cells, outcome.g_after_s, outcome.status) | extra
 
@@ -121,7 +121,7 @@ def _form(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         formed = form_cells(array, cells, bench.recipe)
     unformed = formed.g_formed_s < bench.recipe.form.g_formed_s
     status = np.where(unformed, CellStatus.NOT_CONVERGED, CellStatus.OK).astype(np.uint8)
-    terminal.warn(
+    terminal.note(
         f"{len(cells) - int(unformed.sum())} of {len(cells)} cells are formed, "
         f"{int(np.isfinite(formed.v_form_v).sum())} of them just now"
     )
@@ -174,7 +174,7 @@ def open_as_it_is(source: str, terminal: Terminal) -> Iterator[Bench]:
     config = load_model(BenchConfig, source, (), "benches")
     chip_dir = None if config.chip is not None else Path("chips") / Path(source).stem
     if chip_dir is not None:
-        terminal.warn(f"the bench file names no chip, so {chip_dir} is used")
+        terminal.note(f"the bench file names no chip, so {chip_dir} is used")
     with open_bench(config, chip_dir=chip_dir, commission=False) as bench:
         yield bench
 

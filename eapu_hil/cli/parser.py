@@ -8,35 +8,16 @@ import logging
 import sys
 from argparse import SUPPRESS, ArgumentParser
 from collections.abc import Sequence
-from importlib.metadata import EntryPoint
 from typing import Any, NoReturn
 
-from eapu_hil.base.errors import ConfigError, HilError, LimitError, did_you_mean
-from eapu_hil.base.plugins import load_one, offers, package_of
+from eapu_hil.base.errors import ConfigError, HilError, LimitError
+from eapu_hil.base.plugins import load, names, offers, package_of
 from eapu_hil.base.stopping import grounding_signals
 from eapu_hil.base.unimported import first_line_of
 from eapu_hil.cli.terminal import Terminal
 
 GROUP = "eapu_hil.commands"
 FAILED, USAGE, REFUSED, INTERRUPTED = 1, 2, 3, 130
-# The project's own commands in the order of the help; those of drivers and calibration are entry points of GROUP.
-_OWN = {
-    "demo": "eapu_hil.cli.training:demo",
-    "list": "eapu_hil.cli.listing:list_",
-    "train": "eapu_hil.cli.training:train",
-    "resume": "eapu_hil.cli.training:resume",
-    "evaluate": "eapu_hil.cli.training:evaluate",
-    "apply": "eapu_hil.cli.training:apply",
-    "compare": "eapu_hil.cli.comparing:compare",
-    "table": "eapu_hil.cli.comparing:table",
-    "report": "eapu_hil.cli.comparing:report",
-    "check": "eapu_hil.cli.arrays:check",
-    "read": "eapu_hil.cli.arrays:read",
-    "program": "eapu_hil.cli.arrays:program",
-    "form": "eapu_hil.cli.arrays:form",
-    "schema": "eapu_hil.cli.listing:schema",
-    "completion": "eapu_hil.cli.listing:completion",
-}
 _LOG = logging.getLogger(__name__)
 
 
@@ -86,52 +67,40 @@ class _Parser(ArgumentParser):
         raise ConfigError(f"{message}; see {self.prog} --help")
 
 
-def commands() -> dict[str, list[EntryPoint]]:
-    """Every command by name, the project's own first; a name that two packages offer has two entry points."""
-    found = {name: [EntryPoint(name, value, GROUP)] for name, value in _OWN.items()}
-    for name, offered in offers(GROUP).items():
-        found[name] = [*found.get(name, []), *offered]
-    return found
-
-
-def help_of(offered: list[EntryPoint]) -> str:
-    """The help line of a command, read without importing it."""
-    packages = " and ".join(map(package_of, offered))
+def help_of(name: str) -> str:
+    """The help line of a command, read from the docstring in its source: nothing is imported."""
+    offered = [point for point in offers(GROUP) if point.name == name]
     if len(offered) > 1:
-        return f"(cannot be used: {packages} both offer it)"
-    return first_line_of(offered[0].value).rstrip(".") or f"(from {packages})"
+        return f"(cannot be used: {' and '.join(sorted(map(package_of, offered)))} both offer it)"
+    return first_line_of(offered[0].value).rstrip(".") or f"(from {package_of(offered[0])})"
 
 
 def make_parser(chosen: str | None) -> ArgumentParser:
-    """The parser with all commands, of which only `chosen` is imported and has its arguments.
+    """The parser with the arguments of the command `chosen`; None: with all commands for the help, and no arguments.
 
     Raises ConfigError when there is no such command, or it cannot be imported.
     """
-    known = commands()
-    if chosen is not None and chosen not in known:
-        guess = did_you_mean(chosen, list(known))
-        raise ConfigError(f"invalid choice: {chosen!r}{guess}; see eapu-hil --help for the commands")
     parser, found = _empty_parser()
-    for name, offered in known.items():
-        if chosen is None:
-            found.add_parser(name, help=help_of(offered).replace("%", "%%"))
-        elif name == chosen:
-            _configure(found, offered)
+    if chosen is not None:
+        _configure(found, chosen)
+        return parser
+    for name in names(GROUP):
+        found.add_parser(name, help=help_of(name).replace("%", "%%"))
     return parser
 
 
 def full_parser() -> ArgumentParser:
     """The parser with the arguments of every command; one that cannot be imported is logged and left out."""
     parser, found = _empty_parser()
-    for offered in commands().values():
+    for name in names(GROUP):
         try:
-            _configure(found, offered)
+            _configure(found, name)
         except ConfigError as error:
             _LOG.warning("%s", error)
     return parser
 
 
-def _empty_parser() -> tuple[_Parser, Any]:
+def _empty_parser() -> tuple[ArgumentParser, Any]:
     parser = _Parser(
         "eapu-hil", description="Train neural networks on a memristor crossbar, or on a simulation of it."
     )
@@ -139,8 +108,8 @@ def _empty_parser() -> tuple[_Parser, Any]:
     return parser, parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
 
-def _configure(found: Any, offered: list[EntryPoint]) -> None:
-    configure = load_one(offered, "command")
-    text = inspect.getdoc(configure) or ""
-    summary = text.partition("\n")[0].rstrip(".").replace("%", "%%")
-    configure(found.add_parser(offered[0].name, help=summary, description=text.replace("%", "%%")))
+def _configure(found: Any, name: str) -> None:
+    configure = load(GROUP, name, "command")
+    text = (inspect.getdoc(configure) or "").replace("%", "%%")
+    summary = text.partition("\n")[0].rstrip(".")
+    configure(found.add_parser(name, help=summary, description=text))

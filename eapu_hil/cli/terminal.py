@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from eapu_hil.base.plugins import packages
+from eapu_hil.base.plugins import modules
 from eapu_hil.base.storage import plain
 
 _NARROW = 120  # columns when stdout is no terminal
@@ -41,7 +41,7 @@ class Terminal:
         """One line for a person."""
         self._out.print(text)
 
-    def warn(self, text: str) -> None:
+    def note(self, text: str) -> None:
         """One line on stderr."""
         self.errors.print(f"eapu-hil: {text}", markup=False, soft_wrap=True)
 
@@ -65,7 +65,7 @@ class Terminal:
             yield
         except (KeyboardInterrupt, SystemExit):
             text = hint if directory.exists() else "nothing was written, nothing is left behind"
-            self.warn(f"stopped; {text}")
+            self.note(f"stopped; {text}")
             raise
 
     def log_to_stderr(self, verbosity: int) -> None:
@@ -81,7 +81,7 @@ class Terminal:
         if verbosity < 2:
             handler.addFilter(lambda record: not record.name.endswith(_BUS))
         logging.basicConfig(handlers=[handler], force=True)
-        for name in packages() if verbosity else _INFORM:
+        for name in modules() if verbosity else _INFORM:
             logging.getLogger(name).setLevel(logging.DEBUG if verbosity else logging.INFO)
 
 
