@@ -102,6 +102,11 @@ def chosen_names(plan: Plan, names: Sequence[str]) -> list[str]:
     return [name for name in known if name in names] if names else plan.names
 
 
+def with_forming(names: Sequence[str], chip: Chip, number: int) -> list[str]:
+    """The measurements with `forming` before them where array `number` was never formed: costs a twin nothing."""
+    return list(names) if FORMING in names or is_formed(chip, number) else [FORMING, *names]
+
+
 def calibrate(
     array: InterlockedCrossbar,
     number: int,

@@ -63,7 +63,7 @@ def load(group: str, name: str, what: str) -> Any:
             f"unknown {what} {name!r}{did_you_mean(name, known)}; allowed are {', '.join(known) or 'none'}"
         )
     if len(offered) > 1:
-        packages = " and ".join(sorted(map(_package, offered)))
+        packages = " and ".join(sorted(map(package_of, offered)))
         raise ConfigError(
             f"two packages offer a {what} {name!r}: {packages}; uninstall one, or rename its entry point"
         )
@@ -105,7 +105,7 @@ def did_you_mean(given: str, allowed: Sequence[str]) -> str:
 @lru_cache
 def _installed(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:  # noqa: ARG001
     """path: where Python looks for packages now, and so does the search, which takes some 20 ms."""
-    return tuple(entryoffers(group=group))
+    return tuple(entry_points(group=group))
 
 
 def _imported(module: str, attribute: str, called: str) -> Any:

@@ -74,7 +74,9 @@ def form(parser: ArgumentParser) -> None:
 
 
 def _csv_out(parser: ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, metavar="FILE", help="new CSV file for the result; default: stdout")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="new CSV file for the result; default: stdout"
+    )
 
 
 def _block(parser: ArgumentParser) -> None:
@@ -108,7 +110,9 @@ def _program(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         pulses = bench.ledger.arrays[args.array].snapshot()["pulses"]
         record_programmed(bench.chip, args.array, targets, outcome, pulses, array.clock_s())
     failed = int(np.count_nonzero(outcome.status))
-    terminal.note(f"{len(targets) - failed} of {len(targets)} cells are in band, {outcome.pulses.sum()} pulses")
+    terminal.note(
+        f"{len(targets) - failed} of {len(targets)} cells are in band, {outcome.pulses.sum()} pulses"
+    )
     extra = {"pulses": outcome.pulses, "g_before_uS": 1e6 * outcome.g_before_s}
     return _report_cells(args, terminal, targets.cells, outcome.g_after_s, outcome.status) | extra
 

@@ -42,7 +42,9 @@ def table(parser: ArgumentParser) -> None:
 
     Runs that have finished are not repeated when the command is given again with the same --out.
     """
-    parser.add_argument("--rules", metavar="A,B,...", help="rules of the table; default: all rules of its plan")
+    parser.add_argument(
+        "--rules", metavar="A,B,...", help="rules of the table; default: all rules of its plan"
+    )
     parser.add_argument("--quick", action="store_true", help="one task, one seed, few steps")
     parser.add_argument(
         "--jobs", type=int, metavar="N", help="number of runs at a time; default: the number of cores"

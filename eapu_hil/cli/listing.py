@@ -90,7 +90,9 @@ def _packaged(kind: str) -> list[dict[str, str]]:
 def _comment(path: Path) -> str:
     """The first sentence of the comment at the head of a file."""
     lines = path.read_text(encoding="utf-8").splitlines()
-    comment = " ".join(line.removeprefix("#").strip() for line in takewhile(lambda line: line.startswith("#"), lines))
+    comment = " ".join(
+        line.removeprefix("#").strip() for line in takewhile(lambda line: line.startswith("#"), lines)
+    )
     return re.split(r"(?<=[.:])\s", comment, maxsplit=1)[0].rstrip(".:")
 
 

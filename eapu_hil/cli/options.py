@@ -34,7 +34,9 @@ def amount(text: str) -> float:
 def bench(parser: ArgumentParser) -> None:
     """BENCH, the bench that a command opens."""
     parser.add_argument(
-        "bench", metavar="BENCH", help="path of a bench file, or the name of a packaged one (eapu-hil list benches)"
+        "bench",
+        metavar="BENCH",
+        help="path of a bench file, or the name of a packaged one (eapu-hil list benches)",
     )
 
 

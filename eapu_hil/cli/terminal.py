@@ -26,7 +26,9 @@ class Terminal:
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        self.errors = Console(stderr=True, highlight=False, emoji=False)  # VISA names hold words between colons
+        self.errors = Console(
+            stderr=True, highlight=False, emoji=False
+        )  # VISA names hold words between colons
         out = sys.stderr if as_json else sys.stdout
         self._out = Console(
             file=out,

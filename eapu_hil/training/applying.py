@@ -25,7 +25,9 @@ def apply_to_files(run_dir: Path, images: Sequence[Path], directory: Path) -> li
         if target.exists():
             raise ConfigError(f"{target}: already exists; name another directory with --out")
         if target in targets[:index]:
-            raise ConfigError(f"{images[index]}: a second image has the name {images[index].stem}; rename one")
+            raise ConfigError(
+                f"{images[index]}: a second image has the name {images[index].stem}; rename one"
+            )
     with trained_network(run_dir) as (task, network), storage_errors(directory):
         results = [task.apply(network.infer, picture) for picture in pictures]
         directory.mkdir(parents=True, exist_ok=True)

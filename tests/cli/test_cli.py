@@ -340,7 +340,7 @@ def test_a_stopped_run_is_finished_and_can_be_resumed(
     command = [
         sys.executable,
         "-m",
-        "eapu_hil.cli.parser",
+        "eapu_hil.cli",
         "train",
         "tiny.yaml",
         "--out",
