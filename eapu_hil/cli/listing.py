@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from functools import partial
@@ -93,7 +92,7 @@ def _comment(path: Path) -> str:
     comment = " ".join(
         line.removeprefix("#").strip() for line in takewhile(lambda line: line.startswith("#"), lines)
     )
-    return re.split(r"(?<=[.:])\s", comment, maxsplit=1)[0].rstrip(".:")
+    return comment.partition(". ")[0].rstrip(".")
 
 
 def _installed(group: str, what: str) -> list[dict[str, str]]:
