@@ -174,7 +174,8 @@ def _array(run: RunData) -> list[Section]:
         taken = np.concatenate([pulses.ravel() for pulses in wear.values()])
         text = (
             f"Pulses on each cell over the life of the chip, including this run: median "
-            f"{count(float(np.median(taken)))}, 99.9th percentile {count(float(np.percentile(taken, 99.9)))}, maximum {count(float(taken.max()))}."
+            f"{count(float(np.median(taken)))}, "
+            f"99.9th percentile {count(float(np.percentile(taken, 99.9)))}, maximum {count(float(taken.max()))}."
         )
         sections.append(Section("Wear", text + drawn, "wear.png"))
     return sections
