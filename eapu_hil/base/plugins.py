@@ -105,7 +105,7 @@ def _imported(module: str, attribute: str, called: str) -> Any:
         found = importlib.import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
-    except Exception as error:  # noqa: BLE001  # another package's code may raise anything while it is imported
+    except Exception as error:  # another package's code may raise anything while it is imported
         reason = " ".join(str(error).split())
         raise ConfigError(f"{called} cannot be loaded: {type(error).__name__}: {reason}") from error
     return found

@@ -1,4 +1,4 @@
-"""Bench files: the keys that every bench has, and those of the twin. Each driver names a model with its own beside them."""
+"""Bench files: the keys that every bench has, and those of the twin. Each driver names a model that adds its own."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class BenchConfig(FileModel):
 
     @classmethod
     def model_for(cls, data: Mapping[str, Any]) -> type[Self]:
-        """The model that the driver of `backend` names. Raises ConfigError where there is none, or one of another kind."""
+        """The model that the driver of `backend` names. Raises ConfigError for an unknown driver or one of another kind."""
         backend = data.get("backend")
         if not isinstance(backend, str) or not backend:
             return cls  # which says so
@@ -92,7 +92,9 @@ class BenchConfig(FileModel):
         except ConfigError as error:
             raise ConfigError(f"backend: {error}") from error
         if not issubclass(keys, cls):
-            raise ConfigError(f"backend: {backend!r} has {keys.__name__}; what is asked for here is {cls.__name__}")
+            raise ConfigError(
+                f"backend: {backend!r} has {keys.__name__}; what is asked for here is {cls.__name__}"
+            )
         return keys
 
     @classmethod

@@ -1,12 +1,12 @@
 """What a package offers in the entry point group `eapu_hil.drivers`: the keys of its bench files, and how it opens one.
 
-    [project.entry-points."eapu_hil.drivers"]
-    lab = "lab_package.driver:DRIVER"
+[project.entry-points."eapu_hil.drivers"]
+lab = "lab_package.driver:DRIVER"
 
-    class LabBench(BenchConfig):          # the keys that every bench has, and those of this backend
-        address: str
+class LabBench(BenchConfig):          # the keys that every bench has, and those of this backend
+    address: str
 
-    DRIVER = Driver(LabBench, open_arrays)
+DRIVER = Driver(LabBench, open_arrays)
 """
 
 from __future__ import annotations
@@ -57,7 +57,5 @@ def backends_with(key: str) -> list[str]:
     """The installed backends whose bench files have `key`, for an error message."""
     offered = plugins.listing(GROUP, "driver")
     return [
-        one.name
-        for one in offered
-        if isinstance(one.found, Driver) and key in one.found.keys.model_fields
+        one.name for one in offered if isinstance(one.found, Driver) and key in one.found.keys.model_fields
     ]

@@ -36,10 +36,11 @@ class SmuConfig(TwinBenchConfig):
     def prepare(cls, data: Data, nested: Data) -> tuple[Data, Data]:
         """Simulated instruments have a wiring."""
         data, nested = super().prepare(data, nested)
-        given, shape = data.get("instruments") or {}, data.get("shape")
-        if cls.asks_for_twin(data) and isinstance(given, Mapping) and isinstance(shape, list | tuple):
-            if len(shape) == 2 and all(isinstance(lines, int) for lines in shape):
-                data["instruments"] = simulated_instruments((shape[0], shape[1]), given)
+        given = data.get("instruments") or {}
+        if cls.asks_for_twin(data) and isinstance(given, Mapping):
+            match data.get("shape"):
+                case [int(rows), int(columns)]:
+                    data["instruments"] = simulated_instruments((rows, columns), given)
         return data, nested
 
     @field_validator("resource")
@@ -74,9 +75,7 @@ def simulated_instruments(shape: tuple[int, int], given: Mapping[str, object]) -
     matrix = given.get("switch", "sim:707b")
     columns_a_slot, buses = (16, list("1234")) if matrix == "sim:34980a" else (12, list("ABCDE"))
     rows, columns = shape
-    names = [
-        f"{1 + k // columns_a_slot}x{1 + k % columns_a_slot:02d}" for k in range(2 * rows + columns)
-    ]
+    names = [f"{1 + k // columns_a_slot}x{1 + k % columns_a_slot:02d}" for k in range(2 * rows + columns)]
     source, ground, gate, *bias = buses
     return {
         "gate": {},
