@@ -11,10 +11,12 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     Field,
-    ModelWrapValidatorHandler,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    SerializeAsAny,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     model_validator,
 )
 
@@ -83,7 +85,7 @@ class BenchConfig(FileModel):
 
     @classmethod
     def model_for(cls, data: Mapping[str, Any]) -> type[Self]:
-        """The model that the driver of `backend` names. Raises ConfigError for an unknown driver or one of another kind."""
+        """The model that the driver of `backend` names. Raises ConfigError where there is none, or another kind."""
         backend = data.get("backend")
         if not isinstance(backend, str) or not backend:
             return cls  # which says so
@@ -91,10 +93,11 @@ class BenchConfig(FileModel):
             keys = find_driver(backend).keys
         except ConfigError as error:
             raise ConfigError(f"backend: {error}") from error
+        if not issubclass(keys, BenchConfig):
+            raise ConfigError(f"backend: the driver {backend!r} names {keys.__name__}, no kind of BenchConfig")
         if not issubclass(keys, cls):
-            raise ConfigError(
-                f"backend: {backend!r} has {keys.__name__}; what is asked for here is {cls.__name__}"
-            )
+            missing = [key for key in cls.model_fields if key not in BenchConfig.model_fields]
+            raise ConfigError(f"backend: {backend!r} asked; allowed here is one with the keys {', '.join(missing)}")
         return keys
 
     @classmethod
@@ -115,15 +118,16 @@ class BenchConfig(FileModel):
         backends = backends_with(key)
         return f"; only backend {' and '.join(map(repr, backends))} can have it" if backends else ""
 
-    @model_validator(mode="wrap")
-    @classmethod
-    def _of_its_backend(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """In another file's place for a bench stands one of its backend's class."""
-        if isinstance(data, Mapping):
-            model = cls.model_for(data)
-            if model is not cls:
-                return model.model_validate_json(json.dumps(data), strict=True)
-        return handler(data)
+
+def _of_its_backend(data: Any, handler: ValidatorFunctionWrapHandler) -> BenchConfig:
+    if isinstance(data, Mapping):
+        return BenchConfig.model_for(data).model_validate_json(json.dumps(data), strict=True)
+    bench: BenchConfig = handler(data)
+    return bench
+
+
+# A bench in another file: one of its backend's class, read and written with all of its keys.
+AnyBench = Annotated[SerializeAsAny[BenchConfig], WrapValidator(_of_its_backend)]
 
 
 def _by_dotted_key(value: Any) -> Any:

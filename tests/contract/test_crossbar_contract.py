@@ -9,7 +9,7 @@ import pytest
 from eapu_drivers.simulated.board.linerecord import LineRecord
 
 from eapu_hil.bench import Bench
-from eapu_hil.bench.interlock import InterlockedCrossbar
+from eapu_hil.bench.array import BenchArray
 from eapu_hil.hal import (
     Cells,
     CellStatus,
@@ -28,7 +28,7 @@ NOISE_S = 1.5e-6  # what readings of one cell a moment apart may differ by
 
 
 @pytest.fixture
-def array(bench: Bench) -> InterlockedCrossbar:
+def array(bench: Bench) -> BenchArray:
     return bench.arrays[0]
 
 
@@ -293,7 +293,7 @@ class TestLimits:
 
 
 class TestGround:
-    def test_at_any_time(self, array: InterlockedCrossbar, cells: Cells) -> None:
+    def test_at_any_time(self, array: BenchArray, cells: Cells) -> None:
         array.ground()
         array.ground()
         with pytest.raises(LimitError):
