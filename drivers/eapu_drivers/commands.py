@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from eapu_drivers.simulated.board import simulator
 from eapu_hil.base.loading import load_model
-from eapu_hil.bench.config import BenchConfig
+from eapu_hil.bench.config import TwinBenchConfig
 from eapu_hil.bench.passport import own_chip
 from eapu_hil.cli.terminal import Terminal
 from eapu_hil.hal import ConfigError
@@ -66,7 +66,7 @@ def sim_controller(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     """Serves a simulated controller until Ctrl-C."""
     from eapu_drivers.simulated.board import rig
 
-    config = load_model(BenchConfig, args.bench, (), "benches")
+    config = load_model(TwinBenchConfig, args.bench, (), "benches")
     if not config.simulated:
         raise ConfigError(
             f"--bench {args.bench}: its arrays are not simulated; allowed is a bench of the twin"
@@ -91,7 +91,7 @@ def sim_source_meter(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     """Serves one simulated source-measure unit, wired to the cell (0, 0), until Ctrl-C."""
     from eapu_drivers.simulated.instruments.station import open_source_meter
 
-    config = load_model(BenchConfig, args.bench, (), "benches")
+    config = load_model(TwinBenchConfig, args.bench, (), "benches")
     if not config.simulated:
         raise ConfigError(
             f"--bench {args.bench}: its arrays are not simulated; allowed is a bench of the twin"
@@ -106,7 +106,7 @@ def sim_source_meter(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
 
 @contextmanager
-def _chip(config: BenchConfig) -> Iterator[Path]:
+def _chip(config: TwinBenchConfig) -> Iterator[Path]:
     """The bench's chip, or one that lives as long as the simulation."""
     if config.chip is not None:
         with own_chip(config.chip):

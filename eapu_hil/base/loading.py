@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
@@ -62,9 +62,19 @@ class FileModel(BaseModel):
     references: ClassVar[Mapping[str, tuple[type[BaseModel], str]]] = {}
 
     @classmethod
+    def model_for(cls, data: Mapping[str, Any]) -> type[Self]:  # noqa: ARG003
+        """The class that a file of this content is of: this one, or one derived from it."""
+        return cls
+
+    @classmethod
     def prepare(cls, data: Data, nested: Data) -> tuple[Data, Data]:
         """Fills in references that a file leaves out; `nested` are the overrides that go into references."""
         return data, nested
+
+    @classmethod
+    def about_unknown_key(cls, key: str) -> str:  # noqa: ARG003
+        """What else there is to say of a key that this model has not."""
+        return ""
 
 
 @dataclass(frozen=True)
@@ -115,6 +125,10 @@ def read_mapping(source: Source, kind: str) -> Data:
 def _build(model: type[Model], origin: _Origin, data: Data, overrides: Data) -> Model:
     if not issubclass(model, FileModel):
         return _validate(model, origin, _with_overrides(data, overrides, origin), overrides)
+    try:
+        model = model.model_for({**data, **overrides})
+    except ConfigError as error:
+        raise ConfigError(f"{origin.label}: {origin.prefix}{error}") from error
     nested = {key: value for key, value in overrides.items() if _head(key) in model.references and "." in key}
     direct = {key: value for key, value in overrides.items() if key not in nested}
     data = _absolute(model, data, origin.base)
@@ -233,8 +247,9 @@ def _explain(error: ErrorDetails, models: Sequence[type[BaseModel]]) -> str:
     match error["type"]:
         case "extra_forbidden":
             allowed = [name for owner in models for name in owner.model_fields]
-            guess = _did_you_mean(str(error["loc"][-1]), allowed)
-            return f"unknown key{guess}; allowed are {', '.join(allowed)}"
+            key = str(error["loc"][-1])
+            known = [owner.about_unknown_key(key) for owner in models if issubclass(owner, FileModel)]
+            return f"unknown key{''.join(known) or _did_you_mean(key, allowed)}; allowed are {', '.join(allowed)}"
         case "missing":
             return "missing, must be given"
         case "union_tag_not_found":
