@@ -25,7 +25,8 @@ from eapu_hil.base.loading import load_model
 from eapu_hil.bench import open_bench
 from eapu_hil.bench.forming import exercise, form
 from eapu_hil.bench.opening import prepare_for_training
-from eapu_hil.cli.terminal import Terminal, TrainingBar
+from eapu_hil.cli.bars import TrainingBar
+from eapu_hil.cli.terminal import Terminal
 from eapu_hil.hal import Cells, CellStatus
 from eapu_hil.network.network import Network, named_weight_specs
 from eapu_hil.placement.mapping import ArrayWeights

@@ -19,8 +19,8 @@ from pytest_mock import MockerFixture
 
 import eapu_hil.training.array_model
 from eapu_hil.bench import open_bench
-from eapu_hil.bench.config import TwinBenchConfig
 from eapu_hil.bench.array import BenchArray
+from eapu_hil.bench.config import TwinBenchConfig
 from eapu_hil.bench.driver import Driver
 from eapu_hil.bench.interlock import Interlock
 from eapu_hil.bench.passport import Chip
@@ -300,7 +300,7 @@ class TestEndings:
         for array in ("array 0", "array 1", "array 2"):
             of_array = [event for event in events if event.startswith(array)]
             assert of_array[-1] == f"{array} grounded"
-        assert capsys.readouterr().err.splitlines()[-1] == "eapu-hil: stopped; eapu-hil resume a goes on"
+        assert capsys.readouterr().err.splitlines()[-1] == "eapu-hil: stopped; to continue: eapu-hil resume a"
         summary = read_summary(place / "a")
         assert summary is not None
         assert summary["exit_status"] == "stopped"
