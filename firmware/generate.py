@@ -60,6 +60,7 @@ class Message:
     sequenced: bool
     fields: tuple[Field, ...]
     tail: tuple[Field, ...]
+    places: bool  # C gets an enum of the places of the fields
 
     @property
     def lower(self) -> str:
@@ -90,9 +91,8 @@ def messages_of(table: dict[str, Any]) -> list[Message]:
     result = []
     for name, entry in {**table["messages"], **table["afe"]}.items():
         fields, tail = fields_of(entry["fields"]), fields_of(entry.get("tail", {}))
-        result.append(
-            Message(name, entry["number"], entry["to"], entry.get("sequenced", False), fields, tail)
-        )
+        sequenced, places = entry.get("sequenced", False), entry.get("places", False)
+        result.append(Message(name, entry["number"], entry["to"], sequenced, fields, tail, places))
         room = table["payload_max"] if name in table["messages"] else table["afe_payload_max"]
         if result[-1].size + result[-1].record_size > room:
             raise SystemExit(f"{TABLE}: {name} is longer than {room} bytes")
@@ -175,6 +175,10 @@ def c_message(message: Message, payload_max: int) -> Iterator[str]:
     low, up = message.lower, message.name
     yield f"/* {up}, to {message.to}{', sequenced' if message.sequenced else ''} */"
     yield f"#define {up}_SIZE {message.size}u"
+    if message.places:
+        yield "enum {"
+        yield from (f"    {up}_PLACE_{field.name.upper()} = {n}," for n, field in enumerate(message.fields))
+        yield "};"
     if message.fields:
         yield from c_struct(f"{low}_msg_t", message.fields)
         yield f"static inline size_t {low}_pack(const {low}_msg_t *m, uint8_t *p)"
@@ -227,7 +231,7 @@ def c_header(table: dict[str, Any], messages: list[Message]) -> str:
         *(f"#define {name} {value}u" for name, value in table["constants"].items()),
         "",
     ]
-    for name, values in table["enums"].items():
+    for name, values in {**table["enums"], **table["hal_enums"]}.items():
         members = [f"    {name.upper()}_{key} = {value}," for key, value in values.items()]
         lines += ["typedef enum {", *members, f"}} {name}_t;", ""]
     lines += [

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from eapu_drivers.controller.message import Exchange, Message, records, text
 
 VERSION = 1
-SCHEMA = 0xC66C4E95
+SCHEMA = 0xC1BACA6D
 PAYLOAD_MAX = 240
 AFE_PAYLOAD_MAX = 1024
 CELLS_MAX = 12
