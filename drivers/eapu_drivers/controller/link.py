@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_drivers.controller.counters import Counters
-from eapu_drivers.controller.request_queue import RequestQueue, UrgentRequest
 from eapu_drivers.controller.errors import LinkLost, RefusedError
 from eapu_drivers.controller.message import Exchange
 from eapu_drivers.controller.messages import Abort, Clear, Ground, Product, Status, StatusIs, Welcome
 from eapu_drivers.controller.ports import Port
+from eapu_drivers.controller.request_queue import RequestQueue, UrgentRequest
 from eapu_drivers.controller.requests import ProductRequest, SingleRequest
 from eapu_drivers.controller.session import Timing
 from eapu_drivers.controller.worker import Worker

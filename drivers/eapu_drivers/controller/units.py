@@ -127,7 +127,9 @@ def to_volts(codes: NDArray[np.integer], full_scale_v: float, top: int, lines: L
     return volts_v
 
 
-def to_amperes(codes: NDArray[np.integer], full_scale_a: float, top: int, lines: LineCalibration) -> FloatArray:
+def to_amperes(
+    codes: NDArray[np.integer], full_scale_a: float, top: int, lines: LineCalibration
+) -> FloatArray:
     """Measured currents, A; `codes` has shape (..., lines)."""
     currents_a = codes * (lines.gain / top)
     currents_a += lines.offset

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from concurrent.futures import Future
 
 from eapu_drivers.controller.counters import WINDOW_COUNTS, Counters, Tally
-from eapu_drivers.controller.request_queue import RequestQueue
 from eapu_drivers.controller.errors import LinkLost
 from eapu_drivers.controller.frames import Frame
 from eapu_drivers.controller.message import Exchange
 from eapu_drivers.controller.messages import BY_NUMBER, StatusIs, Welcome
 from eapu_drivers.controller.ports import Port
+from eapu_drivers.controller.request_queue import RequestQueue
 from eapu_drivers.controller.requests import Request
 from eapu_drivers.controller.session import Session, Timing
 from eapu_hil.hal import HilError, ProtocolError, TransportError
@@ -26,7 +26,11 @@ class Worker:
     """`run` is the thread; `wake` and `counters` are for everybody."""
 
     def __init__(
-        self, queue: RequestQueue, open_port: Callable[[], Port], timing: Timing, new_link_id: Callable[[], int]
+        self,
+        queue: RequestQueue,
+        open_port: Callable[[], Port],
+        timing: Timing,
+        new_link_id: Callable[[], int],
     ) -> None:
         self.name = "controller"  # of the port, once it is open
         self.welcome: Welcome | None = None

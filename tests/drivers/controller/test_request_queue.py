@@ -6,8 +6,8 @@ import threading
 import time
 
 import pytest
-from eapu_drivers.controller.request_queue import WAITING_MAX, RequestQueue, UrgentRequest
 from eapu_drivers.controller.messages import GetLimits, Status
+from eapu_drivers.controller.request_queue import WAITING_MAX, RequestQueue, UrgentRequest
 from eapu_drivers.controller.requests import SingleRequest
 
 from eapu_hil.hal import TransportError
