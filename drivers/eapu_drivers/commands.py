@@ -95,8 +95,7 @@ def _discover(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     instruments = [] if ports and not resources else find_instruments(resources or None, args.visa)
     rows = []
     for one in found:
-        cells = f"{one.arrays} x {one.rows} x {one.columns}"
-        what = ["", "", "", ""] if one.problem else [one.board, one.serial, one.git_hash, cells]
+        what = ["", "", "", ""] if one.problem else [one.board, one.serial, one.git_hash, one.geometry]
         rows.append([one.port, *what, one.problem or one.state])
     if rows:
         terminal.table(["port", "controller", "serial", "firmware", "cells", "state"], rows)
