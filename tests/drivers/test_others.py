@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from eapu_drivers.simulated.instruments.keithley2400 import Keithley2400
-from eapu_drivers.simulated.instruments.keithley2450 import Keithley2450
-from eapu_drivers.simulated.instruments.keithley2600b import Keithley2600B
+from eapu_drivers.simulated.instruments.sim_keithley2400 import Keithley2400
+from eapu_drivers.simulated.instruments.sim_keithley2450 import Keithley2450
+from eapu_drivers.simulated.instruments.sim_keithley2600b import Keithley2600B
 from eapu_drivers.simulated.instruments.probe import Probe
 from eapu_drivers.simulated.instruments.server import Device
 from stations import SmallStation

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from eapu_drivers.simulated.instruments.keithley707b import Keithley707B
-from eapu_drivers.simulated.instruments.keithley2600b import Keithley2600B
+from eapu_drivers.simulated.instruments.sim_keithley707b import Keithley707B
+from eapu_drivers.simulated.instruments.sim_keithley2600b import Keithley2600B
 from eapu_drivers.visa.families import family_of, open_source_meter, open_switch
 from eapu_drivers.visa.instrument import InstrumentIdentity
 from eapu_drivers.visa.transport import VisaTransport

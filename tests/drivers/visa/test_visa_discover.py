@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from eapu_drivers.simulated.instruments.keithley707b import Keithley707B
-from eapu_drivers.simulated.instruments.keithley2400 import Keithley2400
+from eapu_drivers.simulated.instruments.sim_keithley707b import Keithley707B
+from eapu_drivers.simulated.instruments.sim_keithley2400 import Keithley2400
 from eapu_drivers.simulated.instruments.server import Mishap
 from eapu_drivers.visa.discover import find_instruments, visible
 from stations import SmallStation

@@ -8,12 +8,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from eapu_drivers.simulated.instruments.keithley707b import Keithley707B
-from eapu_drivers.simulated.instruments.keithley2400 import Keithley2400
-from eapu_drivers.simulated.instruments.keithley2450 import Keithley2450
-from eapu_drivers.simulated.instruments.keithley2600b import Keithley2600B
-from eapu_drivers.simulated.instruments.keysight34980a import Keysight34980A
-from eapu_drivers.simulated.instruments.keysight_b2900 import KeysightB2900
+from eapu_drivers.simulated.instruments.sim_keithley707b import Keithley707B
+from eapu_drivers.simulated.instruments.sim_keithley2400 import Keithley2400
+from eapu_drivers.simulated.instruments.sim_keithley2450 import Keithley2450
+from eapu_drivers.simulated.instruments.sim_keithley2600b import Keithley2600B
+from eapu_drivers.simulated.instruments.sim_keysight34980a import Keysight34980A
+from eapu_drivers.simulated.instruments.sim_keysight_b2900 import KeysightB2900
 from eapu_drivers.simulated.instruments.probe import GROUND, Probe
 from eapu_drivers.simulated.instruments.server import Device, Server
 from eapu_hil.bench.config import BenchConfig

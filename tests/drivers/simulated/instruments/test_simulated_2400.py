@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from eapu_drivers.simulated.instruments.keithley2400 import Keithley2400
+from eapu_drivers.simulated.instruments.sim_keithley2400 import Keithley2400
 from eapu_drivers.simulated.instruments.server import Server
 from eapu_drivers.visa.smu.contract import Setup
 from eapu_drivers.visa.smu.keithley2400 import Keithley2400 as Driver

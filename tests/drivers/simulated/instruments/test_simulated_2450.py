@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from eapu_drivers.simulated.instruments.keithley2450 import Keithley2450
+from eapu_drivers.simulated.instruments.sim_keithley2450 import Keithley2450
 from eapu_drivers.simulated.instruments.server import Server
 from eapu_drivers.visa.smu.contract import Setup
 from eapu_drivers.visa.smu.keithley2450 import Keithley2450 as Driver
@@ -257,7 +257,7 @@ def test_a_simple_loop(device: Keithley2450) -> None:
 
 @pytest.mark.parametrize("blocks", [":TRIG:BLOC:BRAN:ALW 1, 1", ":TRIG:BLOC:NOP 2"])
 def test_a_model_that_cannot_work(device: Keithley2450, blocks: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eapu_drivers.simulated.instruments.keithley2450_trigger._STEPS_MAX", 1000)
+    monkeypatch.setattr("eapu_drivers.simulated.instruments.sim_keithley2450_trigger._STEPS_MAX", 1000)
     device.handle(f"{blocks};:INIT")
     assert errors(device) == [2730]
 

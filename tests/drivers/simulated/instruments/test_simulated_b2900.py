@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from eapu_drivers.simulated.instruments.keysight_b2900 import KeysightB2900
+from eapu_drivers.simulated.instruments.sim_keysight_b2900 import KeysightB2900
 from eapu_drivers.simulated.instruments.server import Server
 from eapu_drivers.visa.smu.contract import Setup
 from eapu_drivers.visa.smu.keysight_b2900 import KeysightB2900 as Driver

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from eapu_drivers.simulated.instruments import keithley2600b as simulated
+from eapu_drivers.simulated.instruments import sim_keithley2600b as simulated
 from eapu_drivers.visa.instrument import UnsupportedError
 from eapu_drivers.visa.smu.contract import Setup
 from eapu_drivers.visa.smu.keithley2600b import Keithley2600B

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from eapu_drivers.simulated.instruments import keithley2600b as simulated
+from eapu_drivers.simulated.instruments import sim_keithley2600b as simulated
 from eapu_drivers.simulated.instruments.server import Mishap
 from eapu_drivers.visa.smu.contract import Setup
 from eapu_drivers.visa.smu.keithley2600b import Keithley2600B

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from eapu_drivers.simulated.instruments import keithley707b as simulated
+from eapu_drivers.simulated.instruments import sim_keithley707b as simulated
 from eapu_drivers.visa.switch.keithley707b import Keithley707B
 from eapu_drivers.visa.transport import VisaTransport
 from scripted import CLEAR, ScriptedTransport

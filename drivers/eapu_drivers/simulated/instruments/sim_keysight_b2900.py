@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from itertools import zip_longest
 
 from eapu_drivers.simulated.instruments.channel import LINE_HZ, Sample
-from eapu_drivers.simulated.instruments.keysight_b2900_channel import COUNT_MAX, I_MAX_A, V_MAX_V, Unit
+from eapu_drivers.simulated.instruments.sim_keysight_b2900_channel import COUNT_MAX, I_MAX_A, V_MAX_V, Unit
 from eapu_drivers.simulated.instruments.probe import Probe
 from eapu_drivers.simulated.instruments.scpi import (
     ILLEGAL_VALUE,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from eapu_drivers.simulated.instruments.keithley2450_buffers import BUFFER
-from eapu_drivers.simulated.instruments.keithley2450_unit import Unit
+from eapu_drivers.simulated.instruments.sim_keithley2450_buffers import BUFFER
+from eapu_drivers.simulated.instruments.sim_keithley2450_unit import Unit
 from eapu_drivers.simulated.instruments.scpi import (
     ILLEGAL_VALUE,
     Act,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from eapu_drivers.simulated.instruments.channel import LINE_HZ, Channel
-from eapu_drivers.simulated.instruments.keithley2600b_trigger import (
+from eapu_drivers.simulated.instruments.sim_keithley2600b_trigger import (
     I_MAX_A,
     I_MIN_A,
     V_MAX_V,

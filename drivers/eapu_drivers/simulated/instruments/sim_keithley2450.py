@@ -13,9 +13,9 @@ from functools import partial
 import numpy as np
 
 from eapu_drivers.simulated.instruments.channel import LINE_HZ, Channel
-from eapu_drivers.simulated.instruments.keithley2450_buffers import BUFFER
-from eapu_drivers.simulated.instruments.keithley2450_trigger import TriggerModel
-from eapu_drivers.simulated.instruments.keithley2450_unit import (
+from eapu_drivers.simulated.instruments.sim_keithley2450_buffers import BUFFER
+from eapu_drivers.simulated.instruments.sim_keithley2450_trigger import TriggerModel
+from eapu_drivers.simulated.instruments.sim_keithley2450_unit import (
     POINTS_MAX,
     Unit,
     amperes,

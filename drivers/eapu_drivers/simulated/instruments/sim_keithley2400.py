@@ -9,8 +9,8 @@ from __future__ import annotations
 from functools import partial
 
 from eapu_drivers.simulated.instruments.channel import LINE_HZ, Channel, Sample
-from eapu_drivers.simulated.instruments.keithley2400_buffer import Buffer
-from eapu_drivers.simulated.instruments.keithley2400_unit import (
+from eapu_drivers.simulated.instruments.sim_keithley2400_buffer import Buffer
+from eapu_drivers.simulated.instruments.sim_keithley2400_unit import (
     FUNCTIONS,
     OVER_RANGE,
     POINTS_MAX,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from eapu_drivers.simulated.instruments.channel import LINE_HZ, Channel
-from eapu_drivers.simulated.instruments.keithley2450_buffers import Buffers, Reading
+from eapu_drivers.simulated.instruments.sim_keithley2450_buffers import Buffers, Reading
 from eapu_drivers.simulated.instruments.probe import Probe
 from eapu_drivers.simulated.instruments.scpi import (
     ILLEGAL_VALUE,
