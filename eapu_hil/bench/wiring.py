@@ -75,9 +75,10 @@ class ChannelMap(FileModel):
         return at_bus(self.lines(kind)[number], bus)
 
 
-class Terminal(FileModel):
-    """A further source. resource: its VISA name; None means the instrument of the bench's `resource`.
+class SourceChannel(FileModel):
+    """A further source: one channel of an instrument.
 
+    resource: its VISA name; None means the instrument of the bench's `resource`.
     channel: for an instrument that has several.
     """
 
@@ -104,8 +105,8 @@ class Instruments(FileModel):
 
     visa: str = "@py"
     channel: str | None = None
-    gate: Terminal
-    bias: list[Terminal] = Field(default_factory=list)
+    gate: SourceChannel
+    bias: list[SourceChannel] = Field(default_factory=list)
     switch: str
     map: ChannelMap
     unselected: Literal["grounded", "floating", "half", "third"]

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from eapu_drivers.visa.contacts import find_faults
 from eapu_drivers.visa.instrument import InstrumentIdentity, UnsupportedError
-from eapu_drivers.visa.lines import Lines
-from eapu_drivers.visa.smu.contract import Setup, SourceMeter, Verifier, Written
+from eapu_drivers.visa.lines import SwitchedLines
+from eapu_drivers.visa.smu.contract import CellWrite, Setup, SourceMeter, Verifier
 from eapu_hil.hal import (
     Cells,
     CellStatus,
@@ -88,7 +88,13 @@ class SmuArray:
     """
 
     def __init__(
-        self, sources: Sources, lines: Lines, setups: Setups, recipe: Recipe, identity: Identity, clock: Clock
+        self,
+        sources: Sources,
+        lines: SwitchedLines,
+        setups: Setups,
+        recipe: Recipe,
+        identity: Identity,
+        clock: Clock,
     ) -> None:
         self._sources = sources
         self._lines = lines
@@ -231,11 +237,11 @@ class SmuArray:
                 values[index] = getattr(done, name)
         return total
 
-    def _write_from_here(self, target: Targets, recipe: Recipe) -> Written:
+    def _write_from_here(self, target: Targets, recipe: Recipe) -> CellWrite:
         done = write_verify(self, target, recipe)
-        return Written(**{name: values[0].item() for name, values in vars(done).items()})
+        return CellWrite(**{name: values[0].item() for name, values in vars(done).items()})
 
-    def _write_there(self, target: Targets, recipe: Recipe) -> Written:
+    def _write_there(self, target: Targets, recipe: Recipe) -> CellWrite:
         assert self._sources.verifier is not None
         setups = self._setups
         self._select(int(target.cells.row[0]), int(target.cells.col[0]))

@@ -10,7 +10,7 @@ from pathlib import Path
 from eapu_drivers.simulated.instruments.station import Place, open_station
 from eapu_drivers.visa.array import Clock, Setups, SmuArray, Sources, unsuitable_width
 from eapu_drivers.visa.families import open_source_meter, open_switch
-from eapu_drivers.visa.lines import Lines, Wiring
+from eapu_drivers.visa.lines import SwitchedLines, Wiring
 from eapu_drivers.visa.smu.contract import SelfVerifying, Setup, SourceMeter, Verifier
 from eapu_drivers.visa.switch.contract import SwitchMatrix
 from eapu_drivers.visa.transport import Transport, VisaTransport
@@ -97,7 +97,9 @@ def assembled(
         str(git_commit().get("commit") or ""),
     )
     sources = Sources(source, gate, bias, _verifier(instruments, source, gate))
-    array = SmuArray(sources, Lines(switch, Wiring(instruments)), setups, config.recipe, identity, clock)
+    array = SmuArray(
+        sources, SwitchedLines(switch, Wiring(instruments)), setups, config.recipe, identity, clock
+    )
     array.ground()
     return array
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from eapu_drivers.simulated.instruments.sim_keithley707b import Keithley707B
-from eapu_drivers.simulated.instruments.sim_keithley2600b import Keithley2600B
+from eapu_drivers.simulated.instruments.sim_keithley707b import SimulatedKeithley707B
+from eapu_drivers.simulated.instruments.sim_keithley2600b import SimulatedKeithley2600B
 from eapu_drivers.visa.families import family_of, open_source_meter, open_switch
 from eapu_drivers.visa.instrument import InstrumentIdentity
 from eapu_drivers.visa.transport import VisaTransport
@@ -40,8 +40,8 @@ def test_family(answer: str, family: str | None) -> None:
 def test_what_answers_decides_the_driver(tmp_path: Path) -> None:
     station = SmallStation(tmp_path)
     with (
-        station.serving(Keithley2600B(station.probe, ["source", "gate"])) as meter,
-        station.serving(Keithley707B(station.probe)) as switch,
+        station.serving(SimulatedKeithley2600B(station.probe, ["source", "gate"])) as meter,
+        station.serving(SimulatedKeithley707B(station.probe)) as switch,
         VisaTransport(meter.resource) as to_meter,
         VisaTransport(switch.resource) as to_switch,
     ):

@@ -8,14 +8,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from eapu_drivers.simulated.instruments.sim_keithley707b import Keithley707B
-from eapu_drivers.simulated.instruments.sim_keithley2400 import Keithley2400
-from eapu_drivers.simulated.instruments.sim_keithley2450 import Keithley2450
-from eapu_drivers.simulated.instruments.sim_keithley2600b import Keithley2600B
-from eapu_drivers.simulated.instruments.sim_keysight34980a import Keysight34980A
-from eapu_drivers.simulated.instruments.sim_keysight_b2900 import KeysightB2900
 from eapu_drivers.simulated.instruments.probe import GROUND, Probe
 from eapu_drivers.simulated.instruments.server import Device, Server
+from eapu_drivers.simulated.instruments.sim_keithley707b import SimulatedKeithley707B
+from eapu_drivers.simulated.instruments.sim_keithley2400 import SimulatedKeithley2400
+from eapu_drivers.simulated.instruments.sim_keithley2450 import SimulatedKeithley2450
+from eapu_drivers.simulated.instruments.sim_keithley2600b import SimulatedKeithley2600B
+from eapu_drivers.simulated.instruments.sim_keysight34980a import SimulatedKeysight34980A
+from eapu_drivers.simulated.instruments.sim_keysight_b2900 import SimulatedKeysightB2900
 from eapu_hil.bench.config import BenchConfig
 from eapu_hil.bench.wiring import ChannelMap, Line, at_bus
 from eapu_hil.hal import ConfigError
@@ -145,20 +145,20 @@ def source_meter(kind: str, probe: Probe, buses: Sequence[str], serial: str) -> 
     """A simulated instrument of a family with a channel at each of `buses`."""
     match kind:
         case "2400":
-            return Keithley2400(probe, buses[0], serial=serial)
+            return SimulatedKeithley2400(probe, buses[0], serial=serial)
         case "2450":
-            return Keithley2450(probe, buses[0], serial=serial)
+            return SimulatedKeithley2450(probe, buses[0], serial=serial)
         case "2600b":
-            return Keithley2600B(probe, buses, serial=serial)
+            return SimulatedKeithley2600B(probe, buses, serial=serial)
         case _:
-            return KeysightB2900(probe, buses, serial=serial)
+            return SimulatedKeysightB2900(probe, buses, serial=serial)
 
 
 def _switch(kind: str, probe: Probe) -> Device:
     return (
-        Keithley707B(probe, serial="sim-switch")
+        SimulatedKeithley707B(probe, serial="sim-switch")
         if kind == "707b"
-        else Keysight34980A(probe, serial="sim-switch")
+        else SimulatedKeysight34980A(probe, serial="sim-switch")
     )
 
 

@@ -110,7 +110,7 @@ class SourceMeter(Protocol):
 
 
 @dataclass(frozen=True)
-class Written:
+class CellWrite:
     """What write-verify did to one cell; the fields of `WriteOutcome`."""
 
     g_before_s: float
@@ -126,7 +126,7 @@ class Verifier(Protocol):
 
     def write(
         self, g_target_s: float, recipe: Recipe, read: Setup, pulse: Setup, gate_read_v: float
-    ) -> Written:
+    ) -> CellWrite:
         """One epoch of `recipe`; source and gate are at 0 V afterwards."""
         ...
 

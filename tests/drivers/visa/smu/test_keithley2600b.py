@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from eapu_drivers.simulated.instruments import sim_keithley2600b as simulated
+from eapu_drivers.simulated.instruments.sim_keithley2600b import SimulatedKeithley2600B
 from eapu_drivers.visa.instrument import UnsupportedError
 from eapu_drivers.visa.smu.contract import Setup
 from eapu_drivers.visa.smu.keithley2600b import Keithley2600B
@@ -212,9 +212,9 @@ class TestWhatItDidNotTake:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[tuple[SmallStation, Keithley2600B, simulated.Keithley2600B]]:
+def bench(tmp_path: Path) -> Iterator[tuple[SmallStation, Keithley2600B, SimulatedKeithley2600B]]:
     station = SmallStation(tmp_path)
-    device = simulated.Keithley2600B(station.probe, ["source", "spare"])
+    device = SimulatedKeithley2600B(station.probe, ["source", "spare"])
     with station.serving(device) as server, VisaTransport(server.resource) as line:
         meter = Keithley2600B(line, "a")
         meter.set_up(SETUP)
@@ -222,7 +222,7 @@ def bench(tmp_path: Path) -> Iterator[tuple[SmallStation, Keithley2600B, simulat
         yield station, meter, device
 
 
-Bench = tuple[SmallStation, Keithley2600B, simulated.Keithley2600B]
+Bench = tuple[SmallStation, Keithley2600B, SimulatedKeithley2600B]
 
 
 class TestAtTheInstrument:
