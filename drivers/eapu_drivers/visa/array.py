@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_drivers.visa.contacts import find_faults
-from eapu_drivers.visa.instrument import InstrumentIdentity, UnsupportedError
+from eapu_drivers.visa.instrument import InstrumentIdentity
 from eapu_drivers.visa.lines import SwitchedLines
 from eapu_drivers.visa.smu.contract import CellWrite, Setup, SourceMeter, Verifier
 from eapu_hil.hal import (
@@ -33,6 +33,7 @@ from eapu_hil.hal import (
     Pulses,
     Reading,
     Targets,
+    UnsupportedError,
     WriteOutcome,
 )
 from eapu_hil.hal.recipe import Recipe

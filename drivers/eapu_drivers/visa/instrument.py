@@ -9,14 +9,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from eapu_drivers.visa.transport import DEFAULT_TIMEOUT_S, Transport
-from eapu_hil.hal import ConfigError, HilError, InstrumentError, LimitError, ProtocolError, TransportError
+from eapu_hil.hal import (
+    ConfigError,
+    HilError,
+    InstrumentError,
+    ProtocolError,
+    TransportError,
+    UnsupportedError,
+)
 
 _ERRORS_DRAINED = 32  # more than any of the queues holds
 _CHECKED = re.compile(r'((?P<answer>.*);)?(?P<code>[+-]?\d+),"(?P<text>[^"]*)"', re.DOTALL)
-
-
-class UnsupportedError(LimitError):
-    """The instrument cannot do what is asked: refused before anything is sent. Says what it can."""
 
 
 @dataclass(frozen=True)

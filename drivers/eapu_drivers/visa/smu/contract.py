@@ -19,7 +19,6 @@ class Abilities:
 
     v_max_v: largest source voltage. i_limit_min_a, i_limit_max_a: current compliance.
     pulse_min_s, pulse_max_s: width of a single pulse. points_max: most levels of one sweep.
-    hardware_timed: whether the instrument's own timer ends a pulse; otherwise its width is inexact.
     """
 
     v_max_v: float
@@ -28,7 +27,6 @@ class Abilities:
     pulse_min_s: float
     pulse_max_s: float
     points_max: int
-    hardware_timed: bool
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from eapu_drivers.simulated.instruments.sim_keithley2600b import SimulatedKeithley2600B
-from eapu_drivers.visa.instrument import UnsupportedError
 from eapu_drivers.visa.smu.contract import Setup
 from eapu_drivers.visa.smu.keithley2600b import Keithley2600B
 from eapu_drivers.visa.transport import VisaTransport
 from scripted import CLEAR, SILENCE, ScriptedTransport
 from stations import SmallStation
 
-from eapu_hil.hal import ConfigError, HilError, InstrumentError, ProtocolError
+from eapu_hil.hal import ConfigError, HilError, InstrumentError, ProtocolError, UnsupportedError
 
 IDN = "Keithley Instruments Inc., Model 2636B, 4000001, 3.4.0"
 NO_ERROR = "0.00000e+00\tQueue Is Empty\t0.00000e+00\t1.00000e+00"
