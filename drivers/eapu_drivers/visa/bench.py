@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
-from eapu_drivers.simulated.instruments.station import Place, open_station
-from eapu_drivers.visa.array import Clock, Setups, SmuArray, Sources, unsuitable_width
+from eapu_drivers.visa.array import SmuArray
 from eapu_drivers.visa.families import open_source_meter, open_switch
 from eapu_drivers.visa.lines import SwitchedLines, Wiring
 from eapu_drivers.visa.smu.contract import SelfVerifying, Setup, SourceMeter, Verifier
+from eapu_drivers.visa.sources import Clock, Place, Setups, Sources, unsuitable_width
 from eapu_drivers.visa.switch.contract import SwitchMatrix
 from eapu_drivers.visa.transport import Transport, VisaTransport
+from eapu_hil.base.plugins import load
 from eapu_hil.base.provenance import git_commit
 from eapu_hil.bench.config import BenchConfig
 from eapu_hil.bench.wiring import Instruments
 from eapu_hil.hal import ConfigError, Crossbar, Identity
 
 _GATE_NPLC = 1.0
+_SIMULATORS, _STATION = "eapu_hil.simulators", "instruments"
+
+# Opens simulated instruments for a bench file, the state of whose cells lives in a directory: their clock, and where
+# each role answers (`source`, `gate`, `bias0`, `bias1`, `switch`).
+Simulator = Callable[[BenchConfig, Path], AbstractContextManager[tuple[Clock, Mapping[str, Place]]]]
 
 
 @contextmanager
@@ -37,7 +43,7 @@ def open_arrays(config: BenchConfig, chip_dir: Path) -> Iterator[list[Crossbar]]
     clock: Clock
     with ExitStack() as stack:
         if config.simulated:
-            clock, places = stack.enter_context(open_station(config, chip_dir))
+            clock, places = stack.enter_context(_simulator(str(config.resource))(config, chip_dir))
         else:
             clock, places = WallClock(), _places(config, instruments)
         lines_to = _Opened(instruments.visa, stack)
@@ -45,6 +51,15 @@ def open_arrays(config: BenchConfig, chip_dir: Path) -> Iterator[list[Crossbar]]
         meters = [open_source_meter(lines_to[places[role].resource], places[role].channel) for role in roles]
         switch = open_switch(lines_to[places["switch"].resource])
         yield [assembled(config, instruments, meters, switch, clock)]
+
+
+def _simulator(resource: str) -> Simulator:
+    """What starts simulated instruments: another package may bring it, so it is looked up. Raises ConfigError."""
+    try:
+        simulator: Simulator = load(_SIMULATORS, _STATION, "simulator")
+    except ConfigError as error:
+        raise ConfigError(f"bench: resource: {resource!r}: {error}") from error
+    return simulator
 
 
 class WallClock:

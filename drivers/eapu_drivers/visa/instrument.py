@@ -71,10 +71,15 @@ class Instrument(ABC):
         self._transport = transport
         self.name = f"{self.family} at {transport.name}"
         self.identity = InstrumentIdentity.parse(transport.query("*IDN?"), transport.name)
-        if not self.models.fullmatch(self.identity.model):
+        if not self.fits(self.identity):
             raise ConfigError(
                 f"{transport.name}: a {self.identity.maker} {self.identity.model} answers there, not a {self.family}"
             )
+
+    @classmethod
+    def fits(cls, identity: InstrumentIdentity) -> bool:
+        """Whether the driver is for the instrument that answers this to *IDN?."""
+        return cls.models.fullmatch(identity.model) is not None
 
     @abstractmethod
     def next_error(self) -> tuple[int, str] | None:

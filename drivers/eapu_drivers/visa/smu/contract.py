@@ -1,4 +1,14 @@
-"""What the array needs of a source-measure unit. Any object with these methods serves, whoever wrote it."""
+"""What the array needs of a source-measure unit, and what makes a family of them known.
+
+Any object with these methods serves, whoever wrote it. A lab's own family is a class with the methods of `SourceMeter`
+and the attributes of `SourceMeterFamily`, in a package with the entry point
+
+    [project.entry-points."eapu_hil.source_meters"]
+    own = "my_package.my_module:MySourceMeter"
+
+Discovery and benches then find it. `base.SourceMeterBase` with `ScpiInstrument` or `TspInstrument` (`instrument.py`)
+does what our drivers share: errors, limits that are read back, the way out.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_drivers.visa.instrument import InstrumentIdentity
+from eapu_drivers.visa.transport import Transport
 from eapu_hil.hal import FloatArray
 from eapu_hil.hal.recipe import Recipe
 
@@ -104,6 +115,30 @@ class SourceMeter(Protocol):
 
     def close(self) -> None:
         """Closes the line to the instrument."""
+        ...
+
+
+@runtime_checkable
+class SourceMeterFamily(Protocol):
+    """The instruments that one driver fits. Most simply it is the driver's class itself.
+
+    family: what messages and lists call it, maker and series (`Keithley 2400`).
+    channels: names of an instrument's channels; ("",) where it has one without a name. Where a bench file names none,
+        the first is taken.
+    """
+
+    family: str
+    channels: tuple[str, ...]
+
+    def fits(self, identity: InstrumentIdentity) -> bool:
+        """Whether the driver is for the instrument that answers this to *IDN?. It asks the instrument nothing."""
+        ...
+
+    def __call__(self, transport: Transport, channel: str) -> SourceMeter:
+        """Opens a channel: output off, 0 V. Several channels of one instrument get the same `transport`.
+
+        Raises ConfigError for a channel that is not there.
+        """
         ...
 
 
