@@ -12,7 +12,7 @@ from typing import Any
 
 import pyvisa
 
-from eapu_drivers.visa.families import SOURCE_METERS, SWITCHES, fitting, installed
+from eapu_drivers.visa.families import SOURCE_METER_GROUP, SWITCH_GROUP, fitting, installed
 from eapu_drivers.visa.instrument import InstrumentIdentity
 from eapu_drivers.visa.transport import Transport, VisaTransport
 from eapu_hil.hal import ConfigError, HilError
@@ -51,7 +51,7 @@ def find_instruments(
     there is no such library. Families of other packages that cannot be used are said in the log.
     """
     families: dict[str, Any] = {}
-    for group in (SOURCE_METERS, SWITCHES):
+    for group in (SOURCE_METER_GROUP, SWITCH_GROUP):
         usable, faults = installed(group)
         families |= usable
         for fault in faults:

@@ -17,11 +17,11 @@ from eapu_drivers.visa.transport import Transport
 from eapu_hil.base.plugins import listing, load, names
 from eapu_hil.hal import ConfigError
 
-SOURCE_METERS, SWITCHES = "eapu_hil.source_meters", "eapu_hil.switches"
-SIMULATED = "eapu_hil.simulated_instruments"
+SOURCE_METER_GROUP, SWITCH_GROUP = "eapu_hil.source_meters", "eapu_hil.switches"
+SIMULATED_GROUP = "eapu_hil.simulated_instruments"
 SIM = "sim:"
-_CALLED = {SOURCE_METERS: "source-measure unit", SWITCHES: "switch matrix"}
-_CONTRACTS: Mapping[str, type] = {SOURCE_METERS: SourceMeterFamily, SWITCHES: SwitchFamily}
+_CALLED = {SOURCE_METER_GROUP: "source-measure unit", SWITCH_GROUP: "switch matrix"}
+_CONTRACTS: Mapping[str, type] = {SOURCE_METER_GROUP: SourceMeterFamily, SWITCH_GROUP: SwitchFamily}
 
 
 def installed(group: str) -> tuple[dict[str, Any], list[str]]:
@@ -50,13 +50,13 @@ def open_source_meter(transport: Transport, channel: str | None) -> SourceMeter:
 
     Raises ConfigError where no family fits, or more than one.
     """
-    family: SourceMeterFamily = _family_at(transport, SOURCE_METERS)
+    family: SourceMeterFamily = _family_at(transport, SOURCE_METER_GROUP)
     return family(transport, family.channels[0] if channel is None else channel)
 
 
 def open_switch(transport: Transport) -> SwitchMatrix:
     """The driver for what answers at `transport`. Raises ConfigError where no family fits, or more than one."""
-    family: SwitchFamily = _family_at(transport, SWITCHES)
+    family: SwitchFamily = _family_at(transport, SWITCH_GROUP)
     return family(transport)
 
 
@@ -79,7 +79,7 @@ def _family_at(transport: Transport, group: str) -> Any:
 
 def simulated(group: str) -> list[str]:
     """The short names of those families of a group that are also simulated; imports none of them."""
-    return [name for name in names(group) if name in names(SIMULATED)]
+    return [name for name in names(group) if name in names(SIMULATED_GROUP)]
 
 
 def simulated_models(group: str) -> dict[str, str]:
@@ -99,5 +99,5 @@ def require_simulated(resource: str, group: str) -> str:
 
 def source_meter_channels(name: str) -> tuple[str, ...]:
     """The channels of an instrument of a family. Raises ConfigError."""
-    family: SourceMeterFamily = load(SOURCE_METERS, name, _CALLED[SOURCE_METERS])
+    family: SourceMeterFamily = load(SOURCE_METER_GROUP, name, _CALLED[SOURCE_METER_GROUP])
     return family.channels

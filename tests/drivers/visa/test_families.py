@@ -9,8 +9,8 @@ import pytest
 from eapu_drivers.simulated.instruments.sim_keithley707b import SimulatedKeithley707B
 from eapu_drivers.simulated.instruments.sim_keithley2600b import SimulatedKeithley2600B
 from eapu_drivers.visa.families import (
-    SOURCE_METERS,
-    SWITCHES,
+    SOURCE_METER_GROUP,
+    SWITCH_GROUP,
     fitting,
     installed,
     open_source_meter,
@@ -45,7 +45,7 @@ from eapu_hil.hal import ConfigError
     ],
 )
 def test_family(answer: str, family: str | None) -> None:
-    families = {**installed(SOURCE_METERS)[0], **installed(SWITCHES)[0]}
+    families = {**installed(SOURCE_METER_GROUP)[0], **installed(SWITCH_GROUP)[0]}
     assert fitting(InstrumentIdentity.parse(answer, "x"), families) == ([family] if family else [])
 
 
@@ -81,13 +81,13 @@ def test_an_unknown_instrument() -> None:
 
 
 def test_what_is_simulated() -> None:
-    assert simulated(SOURCE_METERS) == ["2400", "2450", "2600b", "b2900"]
-    assert simulated_models(SWITCHES) == {"34980a": "Keysight 34980A", "707b": "Keithley 707B"}
-    assert require_simulated("sim:2450", SOURCE_METERS) == "2450"
+    assert simulated(SOURCE_METER_GROUP) == ["2400", "2450", "2600b", "b2900"]
+    assert simulated_models(SWITCH_GROUP) == {"34980a": "Keysight 34980A", "707b": "Keithley 707B"}
+    assert require_simulated("sim:2450", SOURCE_METER_GROUP) == "2450"
     with pytest.raises(
         ConfigError, match=r"'sim:2450': no such simulation; allowed are sim:34980a, sim:707b"
     ):
-        require_simulated("sim:2450", SWITCHES)
+        require_simulated("sim:2450", SWITCH_GROUP)
 
 
 OWN = """
@@ -112,7 +112,7 @@ M1 = "Own lab,M1,7,1.0"
 
 
 def test_a_family_of_another_package(install: Callable[..., None]) -> None:
-    install("own-lab", {"own_lab.py": OWN}, {SOURCE_METERS: {"m1": "own_lab:Meter"}})
+    install("own-lab", {"own_lab.py": OWN}, {SOURCE_METER_GROUP: {"m1": "own_lab:Meter"}})
     opened = open_source_meter(ScriptedTransport([("*IDN?", M1)]), None)
     assert getattr(opened, "opened", None) == (ScriptedTransport([]).name, "")
 
@@ -129,8 +129,8 @@ def test_a_family_of_another_package(install: Callable[..., None]) -> None:
 def test_a_broken_package_is_said_and_harms_nothing_else(
     install: Callable[..., None], module: str, target: str, said: str
 ) -> None:
-    install("own-lab", {"broken.py": module}, {SOURCE_METERS: {"m1": target}})
-    families, [fault] = installed(SOURCE_METERS)
+    install("own-lab", {"broken.py": module}, {SOURCE_METER_GROUP: {"m1": target}})
+    families, [fault] = installed(SOURCE_METER_GROUP)
     assert list(families) == ["2400", "2450", "2600b", "b2900"]
     assert "'m1' of own-lab" in fault
     assert said in fault
@@ -140,14 +140,14 @@ def test_a_broken_package_is_said_and_harms_nothing_else(
 
 def test_one_name_of_two_packages(install: Callable[..., None]) -> None:
     for package in ("first-lab", "second-lab"):
-        install(package, {"own_lab.py": OWN}, {SOURCE_METERS: {"m1": "own_lab:Meter"}})
-    families, [fault] = installed(SOURCE_METERS)
+        install(package, {"own_lab.py": OWN}, {SOURCE_METER_GROUP: {"m1": "own_lab:Meter"}})
+    families, [fault] = installed(SOURCE_METER_GROUP)
     assert "m1" not in families
     assert "first-lab and second-lab" in fault
 
 
 def test_an_instrument_that_two_families_claim(install: Callable[..., None]) -> None:
     offered = {"m1": "own_lab:Meter", "all": "own_lab:Greedy"}
-    install("own-lab", {"own_lab.py": OWN}, {SOURCE_METERS: offered})
+    install("own-lab", {"own_lab.py": OWN}, {SOURCE_METER_GROUP: offered})
     with pytest.raises(ConfigError, match=r"M1 answers there; the .* families all and m1 both claim it"):
         open_source_meter(ScriptedTransport([("*IDN?", M1)]), None)

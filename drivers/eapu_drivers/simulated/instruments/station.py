@@ -11,9 +11,9 @@ from typing import Protocol
 from eapu_drivers.simulated.instruments.probe import GROUND, Probe
 from eapu_drivers.simulated.instruments.server import Device, Server
 from eapu_drivers.visa.families import (
-    SIMULATED,
-    SOURCE_METERS,
-    SWITCHES,
+    SIMULATED_GROUP,
+    SOURCE_METER_GROUP,
+    SWITCH_GROUP,
     require_simulated,
     source_meter_channels,
 )
@@ -89,8 +89,8 @@ def open_station(config: BenchConfig, chip_dir: Path) -> Iterator[tuple[Station,
     clock, [array] = simulated_arrays(config, chip_dir)
     roles = ["source", "gate", *(f"bias{number}" for number in range(len(instruments.bias)))]
     station = Station(array, clock, Probe(array, clock, wires(instruments.map)))
-    kind = require_simulated(str(config.resource), SOURCE_METERS)
-    switch = require_simulated(instruments.switch, SWITCHES)
+    kind = require_simulated(str(config.resource), SOURCE_METER_GROUP)
+    switch = require_simulated(instruments.switch, SWITCH_GROUP)
     places: dict[str, Place] = {}
     with ExitStack() as stack:
 
@@ -150,11 +150,11 @@ def wires(channels: ChannelMap) -> dict[str, tuple[str, str]]:
 
 def source_meter(kind: str, probe: Probe, buses: Sequence[str], serial: str) -> Device:
     """A simulated instrument of a family with a channel at each of `buses`. Raises ConfigError."""
-    made: SimulatedSourceMeter = load(SIMULATED, kind, "simulated instrument")
+    made: SimulatedSourceMeter = load(SIMULATED_GROUP, kind, "simulated instrument")
     return made(probe, buses, serial=serial)
 
 
 def switch_matrix(kind: str, probe: Probe, serial: str) -> Device:
     """A simulated matrix of a family. Raises ConfigError."""
-    made: SimulatedSwitch = load(SIMULATED, kind, "simulated instrument")
+    made: SimulatedSwitch = load(SIMULATED_GROUP, kind, "simulated instrument")
     return made(probe, serial=serial)
