@@ -9,8 +9,8 @@ from typing import Any
 from eapu_hil.base.quantities import MISSING, MetricStyle, count, duration, share, with_prefix
 from eapu_hil.base.storage import read_json, storage_errors
 from eapu_hil.hal import ConfigError
-from eapu_hil.report.page import Section, Table, Tile, render
 from eapu_hil.report import figures
+from eapu_hil.report.page import Section, Table, Tile, render
 from eapu_hil.report.rundata import RunData, bench_text
 
 _RATIOS = {"writes_total": "cell writes", "pulses_total": "pulses", "energy_j": "energy"}

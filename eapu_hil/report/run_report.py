@@ -13,8 +13,8 @@ from eapu_hil.base.quantities import count, duration, share, with_prefix
 from eapu_hil.base.storage import storage_errors
 from eapu_hil.bench.cellcsv import status_text
 from eapu_hil.hal import CellStatus
-from eapu_hil.report.page import Section, Table, Tile, render
 from eapu_hil.report import figures
+from eapu_hil.report.page import Section, Table, Tile, render
 from eapu_hil.report.rundata import RunData, bench_text, gallery, number
 
 _EXAMPLES_MAX = 4
