@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eapu_drivers.simulated.board import simulator
+from eapu_drivers.visa.families import SOURCE_METER_GROUP, simulated_models
 from eapu_hil.base.loading import load_model
 from eapu_hil.bench.config import TwinBenchConfig
 from eapu_hil.bench.passport import own_chip
@@ -22,15 +23,6 @@ if TYPE_CHECKING:
     from eapu_drivers.visa.discover import FoundInstrument
 
 _VISA = "::"  # in the names of VISA resources
-
-
-# sim DEVICE -> the instrument's full name
-_SOURCE_METERS = {
-    "2400": "Keithley 2400",
-    "2450": "Keithley 2450",
-    "2600b": "Keithley 2636B",
-    "b2900": "Keysight B2902B",
-}
 
 
 def discover(parser: ArgumentParser) -> None:
@@ -66,7 +58,7 @@ def sim(parser: ArgumentParser) -> None:
     )
     controller.set_defaults(command=_sim_controller)
     meters = {}
-    for kind, model in _SOURCE_METERS.items():
+    for kind, model in simulated_models(SOURCE_METER_GROUP).items():
         text = f"Serve a {model}, wired to the cell (0, 0) of the twin"
         meters[kind] = devices.add_parser(kind, help=text, description=f"{text}.")
         meters[kind].add_argument(

@@ -76,8 +76,9 @@ class ChannelMap(FileModel):
 
 
 class SourceChannel(FileModel):
-    """A further source. resource: its VISA name; None means the instrument of the bench's `resource`.
+    """A further source: one channel of an instrument.
 
+    resource: its VISA name; None means the instrument of the bench's `resource`.
     channel: for an instrument that has several.
     """
 

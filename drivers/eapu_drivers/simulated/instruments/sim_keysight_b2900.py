@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from itertools import zip_longest
 
 from eapu_drivers.simulated.instruments.channel import LINE_HZ, Sample
-from eapu_drivers.simulated.instruments.keysight_b2900_channel import COUNT_MAX, I_MAX_A, V_MAX_V, Unit
 from eapu_drivers.simulated.instruments.probe import Probe
 from eapu_drivers.simulated.instruments.scpi import (
     ILLEGAL_VALUE,
@@ -28,6 +27,12 @@ from eapu_drivers.simulated.instruments.scpi import (
     shown,
     unquoted,
 )
+from eapu_drivers.simulated.instruments.sim_keysight_b2900_channel import (
+    COUNT_MAX,
+    I_MAX_A,
+    V_MAX_V,
+    ChannelB2900,
+)
 
 IDENTITY = "Keysight Technologies,{model},{serial},5.1.2029.2142"
 _FUNCTIONS = ("VOLTage", "CURRent", "RESistance")
@@ -40,11 +45,11 @@ _DELAY_MAX_S = 1e5
 Commands = dict[str, Act]
 
 
-class KeysightB2900(ScpiDevice):
+class SimulatedKeysightB2900(ScpiDevice):
     """A B2901B, or with two buses a B2902B."""
 
     def __init__(self, probe: Probe, buses: Sequence[str], serial: str = "MY61390001") -> None:
-        self.units = [Unit(probe, bus, seed=10 + k) for k, bus in enumerate(buses)]
+        self.units = [ChannelB2900(probe, bus, seed=10 + k) for k, bus in enumerate(buses)]
         self._identity = IDENTITY.format(model=f"B290{len(buses)}B", serial=serial)
         self._elements: list[str] = []
         commands = self._common() | self._readings()
@@ -122,7 +127,7 @@ class KeysightB2900(ScpiDevice):
         asked = {choice(name, *_ELEMENTS) for name in names}
         self._elements = [short_form(name) for name in _ELEMENTS if short_form(name) in asked]
 
-    def _chosen(self, channels: str) -> list[Unit]:
+    def _chosen(self, channels: str) -> list[ChannelB2900]:
         numbers = sorted({int(name) for name in channel_list(channels)})
         if not all(1 <= number <= len(self.units) for number in numbers):
             raise ScpiError(OUT_OF_RANGE)
@@ -138,7 +143,7 @@ class KeysightB2900(ScpiDevice):
             unit.samples = [unit.measure()]
         return self._shown(units, True, name)
 
-    def _shown(self, units: Sequence[Unit], every: bool, name: str) -> str:
+    def _shown(self, units: Sequence[ChannelB2900], every: bool, name: str) -> str:
         """The channels by turns; one that has fewer readings, or none, is no number where the other has one."""
         kept = [unit.samples if every else unit.samples[-1:] for unit in units]
         rows = list(zip_longest(*kept)) or [(None,) * len(units)]
@@ -160,7 +165,7 @@ def _value(sample: Sample | None, element: str, functions: set[str]) -> float:
     return values.get(element, sample.voltage_v if element == "SOUR" else _NOT_A_NUMBER)
 
 
-def _of_output(unit: Unit, number: int) -> Commands:
+def _of_output(unit: ChannelB2900, number: int) -> Commands:
     """Commands whose headers carry the number of the channel; that of channel 1 may be left out."""
     output = f":OUTPut{_suffix(number)}"
     return {
@@ -177,7 +182,7 @@ def _of_output(unit: Unit, number: int) -> Commands:
     }
 
 
-def _of_source(unit: Unit, number: int) -> Commands:
+def _of_source(unit: ChannelB2900, number: int) -> Commands:
     source = "[:SOURce[1]]" if number == 1 else f":SOURce{number}"
     volts, function = f"{source}:VOLTage", f"{source}:FUNCtion"
     trigger, arm = f":TRIGger{_suffix(number)}", f":ARM{_suffix(number)}[:ALL]"
@@ -218,7 +223,7 @@ def _of_source(unit: Unit, number: int) -> Commands:
     }
 
 
-def _of_sense(unit: Unit, number: int) -> Commands:
+def _of_sense(unit: ChannelB2900, number: int) -> Commands:
     channel, sense = unit.channel, f":SENSe{_suffix(number)}"
     amperes = f"{sense}:CURRent[:DC]"
     commands: Commands = {
@@ -246,7 +251,7 @@ def _of_sense(unit: Unit, number: int) -> Commands:
     return commands
 
 
-def _aperture(unit: Unit, header: str, each_s: float) -> Commands:
+def _aperture(unit: ChannelB2900, header: str, each_s: float) -> Commands:
     """In units of `each_s`, and how it is told that the instrument shall choose it."""
     return {
         **_setting(
@@ -263,20 +268,20 @@ def _setting(header: str, take: Callable[[str], None], tell: Callable[[], str]) 
     return {header: take, f"{header}?": tell}
 
 
-def _switch(unit: Unit, name: str, header: str) -> Commands:
+def _switch(unit: ChannelB2900, name: str, header: str) -> Commands:
     return _setting(
         header, lambda value: setattr(unit, name, boolean(value)), lambda: bit(getattr(unit, name))
     )
 
 
-def _words(unit: Unit, name: str, header: str, *allowed: str) -> Commands:
+def _words(unit: ChannelB2900, name: str, header: str, *allowed: str) -> Commands:
     return _setting(
         header, lambda value: setattr(unit, name, choice(value, *allowed)), lambda: str(getattr(unit, name))
     )
 
 
 def _number(
-    unit: Unit, name: str, header: str, least: float, most: float, digits: int | None = None
+    unit: ChannelB2900, name: str, header: str, least: float, most: float, digits: int | None = None
 ) -> Commands:
     """digits: what is taken is rounded to so many behind the point; 0 for a whole number."""
 

@@ -42,7 +42,7 @@ _RANGE_COMPLIANCE, _REMOTE_SENSE = 1 << 16, 1 << 22
 _MEASURED = {"VOLT:DC": 1 << 11, "CURR:DC": 1 << 12, "RES": 1 << 13}
 
 
-class Unit:
+class Unit2400:
     """The attributes are settings; those that something depends on are changed through methods."""
 
     def __init__(self, probe: Probe, bus: str) -> None:

@@ -23,7 +23,7 @@ _RELAY_S = 4e-3  # to open or close one
 _EVENTS = {4: 1 << 2, 3: 1 << 3, 2: 1 << 4, 1: 1 << 5}
 
 
-class Keysight34980A(ScpiDevice):
+class SimulatedKeysight34980A(ScpiDevice):
     """Channels are numbers, `1101`: slot 1, row 1, column 01; rows 5 to 8 are those of a module's second matrix.
 
     moved: relays that were opened or closed so far.

@@ -27,7 +27,7 @@ _STATISTICS: dict[str, Callable[[list[float]], float]] = {
 }
 
 
-class Buffer:
+class TraceBuffer:
     """Takes the readings of an INIT while it is armed, until it is full. text: how a reading is answered."""
 
     def __init__(self, text: Callable[[Sample], str]) -> None:

@@ -8,22 +8,12 @@ measured with the output off is no current, and its source status says so; a lev
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 
 from eapu_drivers.simulated.instruments.channel import LINE_HZ, Channel
-from eapu_drivers.simulated.instruments.keithley2450_buffers import BUFFER
-from eapu_drivers.simulated.instruments.keithley2450_trigger import TriggerModel
-from eapu_drivers.simulated.instruments.keithley2450_unit import (
-    POINTS_MAX,
-    Unit,
-    amperes,
-    levels,
-    require_voltage,
-    sense_function,
-    volts,
-)
 from eapu_drivers.simulated.instruments.probe import Probe
 from eapu_drivers.simulated.instruments.scpi import (
     Act,
@@ -37,6 +27,17 @@ from eapu_drivers.simulated.instruments.scpi import (
     shown,
     unquoted,
 )
+from eapu_drivers.simulated.instruments.sim_keithley2450_buffers import BUFFER
+from eapu_drivers.simulated.instruments.sim_keithley2450_trigger import TriggerModel2450
+from eapu_drivers.simulated.instruments.sim_keithley2450_unit import (
+    POINTS_MAX,
+    Unit2450,
+    amperes,
+    levels,
+    require_voltage,
+    sense_function,
+    volts,
+)
 
 IDENTITY = "KEITHLEY INSTRUMENTS,MODEL 2450,{serial},1.7.12b"
 _CUSTOM, _LINEAR = "VoltCustomSweepList", "VoltLinearSweepList"
@@ -47,13 +48,14 @@ _AUTO_DELAY_S = 1e-3
 Commands = dict[str, Act]
 
 
-class Keithley2450(ScpiDevice):
-    """One channel, at the bus it is given."""
+class SimulatedKeithley2450(ScpiDevice):
+    """One channel, at the one bus it is given."""
 
-    def __init__(self, probe: Probe, bus: str, serial: str = "04000001") -> None:
+    def __init__(self, probe: Probe, buses: Sequence[str], serial: str = "04000001") -> None:
         self._events: deque[tuple[int, str]] = deque(maxlen=_EVENTS_MAX)
-        self._unit = Unit(probe, bus, self._events.append)
-        self._model = TriggerModel(self._unit)
+        [bus] = buses
+        self._unit = Unit2450(probe, bus, self._events.append)
+        self._model = TriggerModel2450(self._unit)
         self._serial = serial
         self._language = "SCPI"
         commands = self._common() | self._source() | self._sweeps() | self._sense()

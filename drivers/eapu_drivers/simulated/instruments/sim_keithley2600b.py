@@ -6,17 +6,24 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from eapu_drivers.simulated.instruments.channel import LINE_HZ, Channel
-from eapu_drivers.simulated.instruments.keithley2600b_trigger import (
+from eapu_drivers.simulated.instruments.probe import Probe
+from eapu_drivers.simulated.instruments.sim_keithley2600b_trigger import (
     I_MAX_A,
     I_MIN_A,
     V_MAX_V,
     Timer,
-    TriggerModel,
+    TriggerModel2600B,
     shown_a,
 )
-from eapu_drivers.simulated.instruments.probe import Probe
 from eapu_drivers.simulated.instruments.tsp import TspDevice
-from eapu_drivers.simulated.instruments.tsp_tables import Buffer, Errors, Named, Numbered, Setting, Table
+from eapu_drivers.simulated.instruments.tsp_tables import (
+    Errors,
+    Named,
+    Numbered,
+    Setting,
+    TspBuffer,
+    TspTable,
+)
 
 IDENTITY = "Keithley Instruments Inc., Model {model}, {serial}, 3.4.0"
 V_RANGES_V = (0.2, 2.0, 20.0, 200.0)
@@ -26,7 +33,7 @@ _TIMERS = 8
 _SMALLEST_A = 1e-12
 
 
-class _Source(Table):
+class _Source(TspTable):
     func = Setting(1, values=(0, 1))
     autorangev = Setting(1, values=(0, 1))
     autorangei = Setting(1, values=(0, 1))
@@ -74,7 +81,7 @@ class _Source(Table):
             self._channel.drive(on=self.output == 1)
 
 
-class _Measure(Table):
+class _Measure(TspTable):
     autorangei = Setting(1, values=(0, 1, 2))
     autorangev = Setting(1, values=(0, 1, 2))
     rangev = Setting(20.0, 0.0, V_MAX_V)
@@ -98,19 +105,19 @@ class _Measure(Table):
         self._rangei = abs(value)
         self.autorangei = 0
 
-    def i(self, buffer: Buffer | None = None) -> float:
+    def i(self, buffer: TspBuffer | None = None) -> float:
         """Current, A."""
         return self._measured(lambda sample: shown_a(sample), buffer)
 
-    def v(self, buffer: Buffer | None = None) -> float:
+    def v(self, buffer: TspBuffer | None = None) -> float:
         """Voltage, V."""
         return self._measured(lambda sample: sample.voltage_v, buffer)
 
-    def r(self, buffer: Buffer | None = None) -> float:
+    def r(self, buffer: TspBuffer | None = None) -> float:
         """Resistance, ohm."""
         return self._measured(lambda sample: sample.voltage_v / (sample.current_a or _SMALLEST_A), buffer)
 
-    def iv(self, i_buffer: Buffer | None = None, v_buffer: Buffer | None = None) -> tuple[float, float]:
+    def iv(self, i_buffer: TspBuffer | None = None, v_buffer: TspBuffer | None = None) -> tuple[float, float]:
         """Current and voltage."""
         sample = self._channel.sample()
         for buffer, value in ((i_buffer, shown_a(sample)), (v_buffer, sample.voltage_v)):
@@ -118,7 +125,7 @@ class _Measure(Table):
                 buffer._take([value], append=bool(buffer.appendmode))
         return shown_a(sample), sample.voltage_v
 
-    def _measured(self, of: Any, buffer: Buffer | None) -> float:
+    def _measured(self, of: Any, buffer: TspBuffer | None) -> float:
         values = []
         for _ in range(int(self.count)):
             values.append(float(of(self._channel.sample())))
@@ -134,7 +141,7 @@ class _Measure(Table):
             self._channel.set_range(self._rangei if self.autorangei == 0 else None)
 
 
-class _Smu(Table):
+class _Smu(TspTable):
     """The table `smua` or `smub`."""
 
     OUTPUT_OFF, OUTPUT_ON, OUTPUT_HIGH_Z = 0, 1, 2
@@ -153,8 +160,8 @@ class _Smu(Table):
         super().__init__(errors)
         self._channel = channel
         self._source, self._measure = _Source(errors, channel), _Measure(errors, channel)
-        self._trigger = TriggerModel(errors, self, timers)
-        self._buffers = [Buffer(errors), Buffer(errors)]
+        self._trigger = TriggerModel2600B(errors, self, timers)
+        self._buffers = [TspBuffer(errors), TspBuffer(errors)]
         self.reset()
 
     source = property(lambda self: self._source)
@@ -173,13 +180,13 @@ class _Smu(Table):
     def abort(self) -> None:
         """Ends a sweep; here none outlives its message."""
 
-    def makebuffer(self, _size: float) -> Buffer:
+    def makebuffer(self, _size: float) -> TspBuffer:
         """A buffer of the script's own."""
-        self._buffers.append(Buffer(self._errors))
+        self._buffers.append(TspBuffer(self._errors))
         return self._buffers[-1]
 
 
-class Keithley2600B(TspDevice):
+class SimulatedKeithley2600B(TspDevice):
     """A 2635B, or with two buses a 2636B."""
 
     def __init__(self, probe: Probe, buses: Sequence[str], serial: str = "4000001") -> None:

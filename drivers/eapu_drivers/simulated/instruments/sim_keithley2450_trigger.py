@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from eapu_drivers.simulated.instruments.keithley2450_buffers import BUFFER
-from eapu_drivers.simulated.instruments.keithley2450_unit import Unit
 from eapu_drivers.simulated.instruments.scpi import (
     ILLEGAL_VALUE,
     Act,
@@ -16,6 +14,8 @@ from eapu_drivers.simulated.instruments.scpi import (
     real,
     unquoted,
 )
+from eapu_drivers.simulated.instruments.sim_keithley2450_buffers import BUFFER
+from eapu_drivers.simulated.instruments.sim_keithley2450_unit import Unit2450
 
 _BLOCKS_MAX = 63
 _STEPS_MAX = 1_000_000  # of a model that would not end
@@ -25,10 +25,10 @@ _INIT_IGNORED = (-213, "Init ignored")
 _Block = Callable[[], int | None]  # carries it out; returns the block to go on with, None for the next
 
 
-class TriggerModel:
+class TriggerModel2450:
     """Blocks that act on `unit`. A branch to block 0 ends the model."""
 
-    def __init__(self, unit: Unit) -> None:
+    def __init__(self, unit: Unit2450) -> None:
         self._unit = unit
         self.clear()
 

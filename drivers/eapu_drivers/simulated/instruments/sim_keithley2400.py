@@ -6,21 +6,10 @@ below the present level is refused (-221); a sweep leaves its last level at the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from eapu_drivers.simulated.instruments.channel import LINE_HZ, Channel, Sample
-from eapu_drivers.simulated.instruments.keithley2400_buffer import Buffer
-from eapu_drivers.simulated.instruments.keithley2400_unit import (
-    FUNCTIONS,
-    OVER_RANGE,
-    POINTS_MAX,
-    Unit,
-    amperes,
-    function_named,
-    levels,
-    require_voltage,
-    volts,
-)
 from eapu_drivers.simulated.instruments.probe import Probe
 from eapu_drivers.simulated.instruments.scpi import (
     OUT_OF_RANGE,
@@ -37,6 +26,18 @@ from eapu_drivers.simulated.instruments.scpi import (
     short_form,
     shown,
 )
+from eapu_drivers.simulated.instruments.sim_keithley2400_buffer import TraceBuffer
+from eapu_drivers.simulated.instruments.sim_keithley2400_unit import (
+    FUNCTIONS,
+    OVER_RANGE,
+    POINTS_MAX,
+    Unit2400,
+    amperes,
+    function_named,
+    levels,
+    require_voltage,
+    volts,
+)
 
 IDENTITY = "KEITHLEY INSTRUMENTS INC.,MODEL 2400,{serial},C34 Sep 21 2016 15:30:00/A02  /S/K"
 _ELEMENTS = ("VOLTage", "CURRent", "RESistance", "TIME", "STATus")
@@ -47,12 +48,13 @@ _STALE = (-230, "Data corrupt or stale")
 Commands = dict[str, Act]
 
 
-class Keithley2400(ScpiDevice):
-    """One channel, at the bus it is given."""
+class SimulatedKeithley2400(ScpiDevice):
+    """One channel, at the one bus it is given."""
 
-    def __init__(self, probe: Probe, bus: str, serial: str = "1234567") -> None:
-        self._unit = Unit(probe, bus)
-        self._buffer = Buffer(self._shown)
+    def __init__(self, probe: Probe, buses: Sequence[str], serial: str = "1234567") -> None:
+        [bus] = buses
+        self._unit = Unit2400(probe, bus)
+        self._buffer = TraceBuffer(self._shown)
         self._serial = serial
         commands = self._common() | self._source() | self._sweep() | self._sense() | self._triggers()
         super().__init__(commands | self._buffer.commands(), errors_max=10)

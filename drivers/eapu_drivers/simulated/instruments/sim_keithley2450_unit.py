@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from eapu_drivers.simulated.instruments.channel import LINE_HZ, Channel
-from eapu_drivers.simulated.instruments.keithley2450_buffers import Buffers, Reading
 from eapu_drivers.simulated.instruments.probe import Probe
 from eapu_drivers.simulated.instruments.scpi import (
     ILLEGAL_VALUE,
@@ -16,6 +15,7 @@ from eapu_drivers.simulated.instruments.scpi import (
     choice,
     real,
 )
+from eapu_drivers.simulated.instruments.sim_keithley2450_buffers import BufferReading, Buffers
 
 V_RANGES_V = (0.02, 0.2, 2.0, 20.0, 200.0)
 I_RANGES_A = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -49,7 +49,7 @@ class _Stored:
     read_back: bool
 
 
-class Unit:
+class Unit2450:
     """The attributes are settings; those that something depends on are changed through methods.
 
     warn: takes an entry for the event log.
@@ -187,7 +187,7 @@ class Unit:
         }
         status = _READ_BACK * self.read_back | _LIMITED * sample.limited | _FOUR_WIRE * self.four_wire
         source_v = sample.voltage_v if self.read_back else channel.level_v
-        reading = Reading(
+        reading = BufferReading(
             values[self.function],
             _UNITS[self.function],
             source_v,

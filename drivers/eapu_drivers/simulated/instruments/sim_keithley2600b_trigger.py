@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from eapu_drivers.simulated.instruments.channel import LINE_HZ, Channel, Sample
-from eapu_drivers.simulated.instruments.tsp_tables import Buffer, Errors, Setting, Table
+from eapu_drivers.simulated.instruments.tsp_tables import Errors, Setting, TspBuffer, TspTable
 
 _SOURCE_TIME_S = 30e-6  # to settle at a new level
 _NOT_A_NUMBER = 9.91e37
@@ -22,7 +22,7 @@ class Sourced(Protocol):
     def source(self) -> Any: ...
 
 
-class _Stimulated(Table):
+class _Stimulated(TspTable):
     """Actions of the trigger model: what they do, and the event that starts them (0: at once)."""
 
     action = Setting(0, values=(0, 1, 2))
@@ -50,18 +50,18 @@ class _TriggerSource(_Stimulated):
 class _TriggerMeasure(_Stimulated):
     def __init__(self, errors: Errors) -> None:
         super().__init__(errors)
-        self._buffers: tuple[Buffer | None, Buffer | None] = (None, None)
+        self._buffers: tuple[TspBuffer | None, TspBuffer | None] = (None, None)
 
-    def i(self, buffer: Buffer) -> None:
+    def i(self, buffer: TspBuffer) -> None:
         """Currents go there."""
         self._buffers = (buffer, None)
 
-    def iv(self, i_buffer: Buffer, v_buffer: Buffer) -> None:
+    def iv(self, i_buffer: TspBuffer, v_buffer: TspBuffer) -> None:
         """Currents and voltages go there."""
         self._buffers = (i_buffer, v_buffer)
 
 
-class Timer(Table):
+class Timer(TspTable):
     delay = Setting(1e-5, 8e-6, 1e5)
     count = Setting(1, 0, 1_048_575)
     passthrough = Setting(0, values=(0, 1))
@@ -83,7 +83,7 @@ class Timer(Table):
         """Forgets events."""
 
 
-class TriggerModel(Table):
+class TriggerModel2600B(TspTable):
     """The trigger model of a channel: source, measure, end of pulse, for each of `count` points."""
 
     ARMED_EVENT_ID, SOURCE_COMPLETE_EVENT_ID, MEASURE_COMPLETE_EVENT_ID = 1, 2, 3

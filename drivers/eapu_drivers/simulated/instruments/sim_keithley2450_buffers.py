@@ -17,7 +17,7 @@ _STALE = (-230, "Data corrupt or stale")
 
 
 @dataclass(frozen=True)
-class Reading:
+class BufferReading:
     """One entry. status: of the source. since_s: since the first of its buffer."""
 
     value: float
@@ -28,7 +28,7 @@ class Reading:
     since_s: float
 
 
-_TEXTS: dict[str, Callable[[Reading], str]] = {
+_TEXTS: dict[str, Callable[[BufferReading], str]] = {
     "DATE": lambda reading: _when(reading).strftime("%m/%d/%Y"),
     "FORMatted": lambda reading: f"{reading.value:+.5E} {reading.unit}",
     "FRACtional": lambda reading: shown(reading.time_s % 1.0),
@@ -56,7 +56,7 @@ class Buffers:
 
     def reset(self) -> None:
         """*RST: the two that are always there, empty."""
-        self._readings: dict[str, list[Reading]] = {name: [] for name in _DEFAULTS}
+        self._readings: dict[str, list[BufferReading]] = {name: [] for name in _DEFAULTS}
         self._sizes = dict.fromkeys(_DEFAULTS, _SIZE)
 
     def commands(self) -> dict[str, Act]:
@@ -75,7 +75,7 @@ class Buffers:
             ":FETCh?": self._fetch,
         }
 
-    def __getitem__(self, name: str) -> list[Reading]:
+    def __getitem__(self, name: str) -> list[BufferReading]:
         """Raises ScpiError where there is none."""
         if name not in self._readings:
             raise ScpiError(_NO_BUFFER)
@@ -118,10 +118,10 @@ class Buffers:
         return ",".join(_text(reading, elements) for reading in readings[first - 1 : last])
 
 
-def _text(reading: Reading, elements: tuple[str, ...]) -> str:
+def _text(reading: BufferReading, elements: tuple[str, ...]) -> str:
     asked = [choice(element, *_TEXTS) for element in elements] or ["READ"]
     return ",".join(_ELEMENTS[name](reading) for name in asked)
 
 
-def _when(reading: Reading) -> datetime:
+def _when(reading: BufferReading) -> datetime:
     return datetime.fromtimestamp(reading.time_s, UTC)

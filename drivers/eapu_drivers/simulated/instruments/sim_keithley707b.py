@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from eapu_drivers.simulated.instruments.probe import Probe
 from eapu_drivers.simulated.instruments.tsp import TspDevice
-from eapu_drivers.simulated.instruments.tsp_tables import Errors, Named, Setting, Table
+from eapu_drivers.simulated.instruments.tsp_tables import Errors, Named, Setting, TspTable
 
 IDENTITY = "Keithley Instruments Inc., Model 707B, {serial}, 1.20.a"
 _CROSSPOINT = re.compile(r"[1-6][A-H](0[1-9]|1[0-2])")
@@ -15,7 +15,7 @@ _UNKNOWN = (1114, "Settings conflict; channel {} does not exist")
 _RELAY_S = 10e-3  # for all relays of one command
 
 
-class _ChannelTable(Table):
+class _ChannelTable(TspTable):
     """The table `channel`. moved: relays that were opened or closed so far."""
 
     OFF, BREAK_BEFORE_MAKE, MAKE_BEFORE_BREAK = 0, 1, 2
@@ -67,7 +67,7 @@ class _ChannelTable(Table):
             self._probe.close_crosspoints(closed)
 
 
-class Keithley707B(TspDevice):
+class SimulatedKeithley707B(TspDevice):
     """Crosspoints are called `1A01`: slot 1, row A, column 01."""
 
     def __init__(self, probe: Probe, serial: str = "1300001") -> None:

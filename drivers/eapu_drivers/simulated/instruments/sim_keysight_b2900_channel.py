@@ -19,7 +19,7 @@ _APERTURE_MIN_S, _APERTURE_MAX_S = 8e-6, 2.0
 _POINT_S = 20e-6  # what a point takes besides delays and integration
 
 
-class Unit:
+class ChannelB2900:
     """What was set for the channel at `bus`, as text for the settings that are checked."""
 
     def __init__(self, probe: Probe, bus: str, seed: int) -> None:
