@@ -23,7 +23,6 @@ from eapu_hil.cli.bars import TrainingBar
 from eapu_hil.cli.terminal import Terminal
 from eapu_hil.placement.mapping import Tile
 from eapu_hil.study.compare import compare
-from eapu_hil.tasks import make_task
 from eapu_hil.training.array_model import ArrayModel
 from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.runs import RunStore, load_checkpoint
@@ -43,7 +42,7 @@ def aged_db(config: ExperimentConfig, run: Path) -> tuple[list[float], int]:
     checkpoint = load_checkpoint(run)
     assert checkpoint is not None
     (run / "summary.json").unlink()  # or it could not be opened to be written to
-    task = make_task(config.task)
+    task = config.task.make()
     placement = read_json(run / PLACEMENT) or {}
     tiles = {name: [Tile.from_plain(tile) for tile in plain] for name, plain in placement.items()}
     with RunStore.open(run) as store, open_bench(config.bench, chip_dir=run / "chip") as bench:

@@ -25,9 +25,15 @@ from eapu_hil.placement.row_moves import (
     moved,
     save_moves,
 )
-from eapu_hil.rules import BlindPulses, Proposal, RuleConfig, TransferRule, UpdateRule, WriteErrors, make_rule
-from eapu_hil.rules.eapu import EapuConfig
-from eapu_hil.rules.tiki_taka_v2 import TransferConfig
+from eapu_hil.rules import (
+    BlindPulses,
+    GradientRule,
+    Proposal,
+    RuleModel,
+    TransferRule,
+    UpdateRule,
+    WriteErrors,
+)
 from eapu_hil.tasks import Task
 from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.model import Applied, State, initial_matrices
@@ -45,11 +51,11 @@ def require_fit(task: Task, config: ExperimentConfig) -> None:
     Before anything is opened.
     """
     place(_shapes(task, config.rule), [np.zeros(config.bench.shape)] * config.bench.arrays)
-    if config.rule.name not in ("digital", "offline_then_map"):
-        make_rule(config.rule, (1, 1), config.recipe or config.bench.recipe)
+    if config.rule.host_share < 1:
+        config.rule.make((1, 1), config.recipe or config.bench.recipe)
 
 
-def choose_tiles(task: Task, bench: Bench, rule: RuleConfig | None = None) -> dict[str, list[Tile]]:
+def choose_tiles(task: Task, bench: Bench, rule: RuleModel | None = None) -> dict[str, list[Tile]]:
     """The best places on the chip as it is now. Readings decide, so a second call may choose differently.
 
     rule: one with a second matrix of cells gets places for that too.
@@ -100,9 +106,9 @@ class ArrayModel:
             self._log,
         )
         self._layers = list(_shapes(task))
-        chooses = config.rule.name != "offline_then_map"
+        chooses = config.rule.host_share < 1
         self._rules: dict[str, UpdateRule] = {
-            name: make_rule(config.rule, shapes[name], recipe) for name in self._layers if chooses
+            name: config.rule.make(shapes[name], recipe) for name in self._layers if chooses
         }
         # A change that a rule asks for is made, also where it is smaller than the band.
         self._recipe = recipe.model_copy(update={"rewrite_in_band": True})
@@ -112,8 +118,9 @@ class ArrayModel:
         self._steps, self._config_rule, self._levelling = config.steps, config.rule, config.wear_levelling
         self.network = Network(task.layers(), self._weights_maker(config.backward == "host"))
         for layer in self.network.weighted:
-            if layer.name in self._rules:
-                layer.gradient_of = self._rules[layer.name].gradient
+            rule = self._rules.get(layer.name)
+            if isinstance(rule, GradientRule):
+                layer.gradient_of = rule.gradient
 
     def _weights_maker(self, host_backward: bool) -> Callable[[str, WeightSpec], Weights]:
         def make(name: str, spec: WeightSpec) -> Weights:
@@ -206,7 +213,7 @@ class ArrayModel:
 
     def _recipe_at(self, progress: float) -> Recipe:
         """The recipe at this share of the run: a rule may want a narrower band towards the end."""
-        band_s = self._config_rule.band_s(progress) if isinstance(self._config_rule, EapuConfig) else None
+        band_s = self._config_rule.band_s(progress)
         return self._recipe if band_s is None else self._recipe.model_copy(update={"band_s": band_s})
 
     def refresh(self, step: int) -> Applied:
@@ -376,8 +383,8 @@ def cell_badness(array: Crossbar, status: StatusArray, recipe: Recipe) -> FloatA
     )
 
 
-def _shapes(task: Task, rule: RuleConfig | None = None) -> dict[str, tuple[int, int]]:
+def _shapes(task: Task, rule: RuleModel | None = None) -> dict[str, tuple[int, int]]:
     """(n_in, n_out) by layer, and with `rule` of all matrices that it has on the arrays."""
     shapes = {name: spec.matrix_shape for name, spec in named_weight_specs(task.layers()).items()}
-    fast = {name + FAST: shape for name, shape in shapes.items()} if isinstance(rule, TransferConfig) else {}
+    fast = {name + FAST: shape for name, shape in shapes.items()} if rule and rule.second_matrix else {}
     return {**shapes, **fast}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,7 +27,7 @@ from eapu_hil.network.network import Network
 from eapu_hil.network.optimizer import Optimizer, make_optimizer
 from eapu_hil.placement.mapping import Tile
 from eapu_hil.placement.row_moves import read_moves
-from eapu_hil.tasks import Task, make_task
+from eapu_hil.tasks import Task
 from eapu_hil.training.array_model import ArrayModel, choose_tiles, require_fit
 from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.mapped_model import MappedModel
@@ -57,8 +57,8 @@ def train(experiment: ExperimentConfig, run_dir: Path, progress: Progress) -> di
 
     Raises ConfigError, with nothing left behind, when the experiment cannot be run as it is.
     """
-    task = make_task(experiment.task)
-    if experiment.rule.name != "digital":
+    task = experiment.task.make()
+    if experiment.rule.trains_on != "host":
         require_fit(task, experiment)
     start = {
         "name": experiment.name,
@@ -70,28 +70,30 @@ def train(experiment: ExperimentConfig, run_dir: Path, progress: Progress) -> di
         return _Trainer(experiment, task, _model(experiment, task, bench, store), store).run(progress)
 
 
-def resume(run_dir: Path, progress: Progress) -> dict[str, Any]:
+def resume(run_dir: Path, progress: Progress, allow_modules: Collection[str] = ()) -> dict[str, Any]:
     """Goes on with a run after a stop or a crash and returns the summary.
 
     What was written after the last checkpoint has happened to the chip: those steps are not repeated, the cells
-    are read anew, and rules that keep an account are told what was already asked for. Raises ConfigError when
-    there is nothing to resume, HilError when what a finished step left behind is damaged.
+    are read anew, and rules that keep an account are told what was already asked for.
+
+    allow_modules: modules that the run may name its rule and its task from. Raises ConfigError when there is nothing to
+    resume, HilError when what a finished step left behind is damaged.
     """
-    experiment = _experiment_of(run_dir)
-    task = make_task(experiment.task)
+    experiment = _experiment_of(run_dir, allow_modules)
+    task = experiment.task.make()
     with RunStore.open(run_dir) as store, _open_bench(experiment, run_dir) as bench:
         store.amend_start({"identities": _identities(bench)})
         return _Trainer(experiment, task, _model(experiment, task, bench, store), store).run(progress)
 
 
 @contextmanager
-def trained_network(run_dir: Path) -> Iterator[tuple[Task, Network]]:
+def trained_network(run_dir: Path, allow_modules: Collection[str] = ()) -> Iterator[tuple[Task, Network]]:
     """The network of a run, as its chip holds it now, with its task: for evaluating and applying it.
 
-    Raises HilError when the run stopped before its first checkpoint.
+    allow_modules: see `resume`. Raises HilError when the run stopped before its first checkpoint.
     """
-    experiment = _experiment_of(run_dir)
-    task = make_task(experiment.task)
+    experiment = _experiment_of(run_dir, allow_modules)
+    task = experiment.task.make()
     checkpoint = load_checkpoint(run_dir)
     if checkpoint is None:
         raise HilError(f"{run_dir}: no checkpoint; this run stopped before its first step")
@@ -106,7 +108,7 @@ def trained_network(run_dir: Path) -> Iterator[tuple[Task, Network]]:
 @contextmanager
 def _open_bench(experiment: ExperimentConfig, run_dir: Path) -> Iterator[Bench | None]:
     """The experiment's bench; None for the digital reference. Without a chip of its own it gets one of the run's."""
-    if experiment.rule.name == "digital":
+    if experiment.rule.trains_on == "host":
         yield None
         return
     config = experiment.bench
@@ -143,7 +145,7 @@ def _written_model(
         raise HilError(f"{run_dir / PLACEMENT}: missing; the cells of this run's weights are not known")
     tiles = {name: [Tile.from_plain(tile) for tile in plain] for name, plain in placement.items()}
     model = ArrayModel(task, experiment, bench, tiles, store, read_moves(run_dir))
-    mapped = experiment.rule.name in ("offline_then_map", "hybrid")
+    mapped = experiment.rule.trains_on == "host_then_array"
     return MappedModel(task, experiment, model) if mapped else model
 
 
@@ -151,8 +153,9 @@ def _identities(bench: Bench | None) -> list[dict[str, str]]:
     return [vars(array.identity) for array in bench.arrays] if bench is not None else []
 
 
-def _experiment_of(run_dir: Path) -> ExperimentConfig:
-    return load_model(ExperimentConfig, read_start(run_dir)["experiment"], (), "experiments")
+def _experiment_of(run_dir: Path, allow_modules: Collection[str]) -> ExperimentConfig:
+    content = read_start(run_dir)["experiment"]
+    return load_model(ExperimentConfig, content, (), "experiments", allow_modules=allow_modules)
 
 
 class _Trainer:
