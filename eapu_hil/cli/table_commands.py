@@ -84,7 +84,7 @@ def _plan(args: Namespace) -> TablePlan:
 def _require_runnable(planned: list[PlannedRun]) -> None:
     """Raises ConfigError, before anything is trained, when a rule cannot be on its bench; says how to go on."""
     from eapu_hil.tasks import make_task
-    from eapu_hil.training.array_model import require_fit
+    from eapu_hil.training.matrices import require_fit
 
     on_array = {(run.task, run.rule): run for run in planned if run.experiment.rule.name != "digital"}
     configs = {run.task: run.experiment.task for run in on_array.values()}

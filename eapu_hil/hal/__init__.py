@@ -2,7 +2,6 @@
 
 from eapu_hil.base.errors import (
     ConfigError,
-    DivergedError,
     HilError,
     InstrumentError,
     LimitError,
@@ -36,7 +35,6 @@ __all__ = [
     "ContactTest",
     "Crossbar",
     "Direction",
-    "DivergedError",
     "FloatArray",
     "HilError",
     "Identity",

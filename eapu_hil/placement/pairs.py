@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, IntArray, Pulses, Targets, WriteOutcome
 from eapu_hil.hal.recipe import Recipe
 from eapu_hil.network.layers import Float32Array
-from eapu_hil.placement.mapping import Tile, cell_indices
+from eapu_hil.placement.mapping import WeightTile, cell_indices
 from eapu_hil.rules import WriteErrors
 from eapu_hil.rules.contract import MINUS, NEITHER, PLUS, PulseTrain
 
@@ -25,7 +25,7 @@ SigmaOf = Callable[[FloatArray], FloatArray]
 
 
 @dataclass(frozen=True, eq=False)
-class Written:
+class WriteBatch:
     """One request that writes cells, and its outcome. weights: index of the weight of each cell, shape (n,)."""
 
     array: int
@@ -46,13 +46,13 @@ class ConductancePairs:
     def __init__(
         self,
         arrays: Sequence[Crossbar],
-        tiles: Mapping[str, Sequence[Tile]],
+        tiles: Mapping[str, Sequence[WeightTile]],
         shapes: Mapping[str, tuple[int, int]],
         r_wg: Mapping[str, float],
         recipe: Recipe,
         sigma_of: SigmaOf,
         bad: Sequence[BoolArray],
-        on_written: Callable[[Written], None],
+        on_written: Callable[[WriteBatch], None],
     ) -> None:
         self._arrays = arrays
         self._shapes = dict(shapes)
@@ -126,7 +126,7 @@ class ConductancePairs:
 
     def program_matrix(
         self, layer: str, matrix: Float32Array, done: BoolArray | None = None
-    ) -> list[Written]:
+    ) -> list[WriteBatch]:
         """Writes a whole layer: the weight goes to one cell of a pair, the other stays at the low end.
 
         A pair with a bad cell gets what its good cell can make of it. Weights beyond the window are cut to it.
@@ -148,7 +148,7 @@ class ConductancePairs:
         target_s = np.clip(target_s, low_s, high_s)[index, side_of]
         return self._program(weights[index], side_of, target_s, self._recipe)
 
-    def write(self, weights: IntArray, step_s: FloatArray, recipe: Recipe) -> list[Written]:
+    def write(self, weights: IntArray, step_s: FloatArray, recipe: Recipe) -> list[WriteBatch]:
         """Writes changes `step_s` (S, differential) of `weights` (unique), each as far as the window lets it.
 
         The change goes to the preferred cell, or where there is none to the one that lowers the pair's common
@@ -165,7 +165,7 @@ class ConductancePairs:
         target_s = np.clip(target_s, self._recipe.g_min_s, self._recipe.g_max_s)
         return self._program(weights, side, target_s, recipe)
 
-    def pulse(self, weights: IntArray, train: PulseTrain) -> list[Written]:
+    def pulse(self, weights: IntArray, train: PulseTrain) -> list[WriteBatch]:
         """Sends a train without verify to the usable ones of its cells. weights: the train's, over all layers.
 
         Nothing is read: the host goes on with what the train expects. The outcome is that of a write that saw nothing,
@@ -187,7 +187,7 @@ class ConductancePairs:
                 energy_j=np.zeros(n),
                 status=np.zeros(n, np.uint8),
             )
-            batch = Written(number, weights[here], Targets(cells, target_s[here]), unseen)
+            batch = WriteBatch(number, weights[here], Targets(cells, target_s[here]), unseen)
             self._on_written(batch)
             its = chosen[here]
             pulses = Pulses(
@@ -205,7 +205,7 @@ class ConductancePairs:
         found: FloatArray = self._g_s[weights, PLUS] - self._g_s[weights, MINUS]
         return found
 
-    def relocate(self, layer: str, tiles: Sequence[Tile]) -> list[Written]:
+    def relocate(self, layer: str, tiles: Sequence[WeightTile]) -> list[WriteBatch]:
         """Reads the weights of `layer` that `tiles` have elsewhere, and writes them there; those are usable cells."""
         here = self._slices[layer]
         _, plus, minus = cell_indices(self._shapes[layer], tiles, self._columns)
@@ -219,7 +219,7 @@ class ConductancePairs:
         self._usable[weights] = True
         return self._program(weights, side, target_s, self._recipe)
 
-    def write_again(self, target_s: FloatArray, errors: float) -> list[Written]:
+    def write_again(self, target_s: FloatArray, errors: float) -> list[WriteBatch]:
         """Reads every mapped cell, and writes those again that lie more than `errors` write errors off their target.
 
         target_s: shape (arrays, rows, columns), S; NaN for cells to leave alone.
@@ -274,13 +274,13 @@ class ConductancePairs:
 
     def _program(
         self, weights: IntArray, side: IntArray, target_s: FloatArray, recipe: Recipe
-    ) -> list[Written]:
+    ) -> list[WriteBatch]:
         written = []
         for number, here in self._by_array(weights):
             chosen, chosen_side = weights[here], side[here]
             targets = Targets(self._cells(chosen, chosen_side), target_s[here])
             outcome = self._arrays[number].program(targets, recipe)
-            batch = Written(number, chosen, targets, outcome)
+            batch = WriteBatch(number, chosen, targets, outcome)
             self._on_written(batch)
             self._g_s[chosen, chosen_side] = outcome.g_after_s
             stuck = (outcome.status & CellStatus.STUCK) != 0

@@ -13,7 +13,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.hal import DivergedError, FloatArray, HilError, IntArray
+from eapu_hil.hal import FloatArray, HilError, IntArray
+from eapu_hil.network.finite import NotFiniteError
 from eapu_hil.network.layers import true_gradient
 
 StepArray = NDArray[np.float32]
@@ -167,9 +168,9 @@ class Stateless:
 
 
 def require_finite(largest_s: float) -> None:
-    """Raises DivergedError if the largest magnitude of the wanted changes says that training has diverged."""
+    """Raises NotFiniteError if the largest magnitude of the wanted changes is not finite."""
     if not np.isfinite(largest_s):
-        raise DivergedError("the optimizer asks for a change that is not finite")
+        raise NotFiniteError("the optimizer asks for a change that is not finite")
 
 
 class Owing(Stateless):

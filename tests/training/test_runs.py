@@ -21,16 +21,16 @@ from pytest_mock import MockerFixture
 
 from eapu_hil.base.storage import StorageError
 from eapu_hil.hal import Cells, CellStatus, ConfigError, HilError, Targets, WriteOutcome
+from eapu_hil.training.records import WRITE_DTYPE, write_records
+from eapu_hil.training.run_store import RunStore
 from eapu_hil.training.runs import (
-    WRITE_DTYPE,
-    RunStore,
+    last_steps,
     load_checkpoint,
     read_metrics,
     read_snapshots,
     read_start,
     read_summary,
     read_writes,
-    write_records,
 )
 
 START = {"name": "denoise", "experiment": {"task": "denoise", "steps": 3}, "seed": 7}
@@ -191,13 +191,13 @@ def test_the_last_three_checkpoints_are_kept_and_a_damaged_one_is_passed_over(
 
 def test_where_a_run_stands(tmp_path: Path) -> None:
     with RunStore.create(tmp_path / "a", START) as store:
-        last = store.last_steps()
+        last = last_steps(store.path)
         assert (last.metrics, last.writes, last.checkpoint) == (None, None, None)
         store.append_metrics("step", {"step": 3})
         store.append_metrics("event", {"text": "no step"})
         store.append_writes(_records(4))
         store.save_checkpoint(2, {"x": np.zeros(1)})
-        last = store.last_steps()
+        last = last_steps(store.path)
     assert (last.metrics, last.writes, last.checkpoint) == (3, 4, 2)
 
 
@@ -247,7 +247,8 @@ def test_two_writers_of_one_run_are_refused(tmp_path: Path) -> None:
 WRITER = textwrap.dedent(
     """
     import sys, numpy as np
-    from eapu_hil.training.runs import RunStore, WRITE_DTYPE
+    from eapu_hil.training.records import WRITE_DTYPE
+    from eapu_hil.training.run_store import RunStore
     store = RunStore.create(sys.argv[1], {"name": "kill"})
     for step in range(1, 1_000_000):
         records = np.zeros(50, dtype=WRITE_DTYPE)
@@ -278,7 +279,7 @@ def test_kill_9_loses_at_most_the_batch_in_flight(tmp_path: Path, steps: int) ->
     assert counts[: said[-1]].tolist() == [50] * said[-1]  # all that was reported as written
     assert counts.size <= said[-1] + 1
     with RunStore.open(run) as store:
-        last = store.last_steps()
+        last = last_steps(store.path)
         assert last.metrics is not None
         assert last.metrics >= said[-1]
         assert last.checkpoint == (None if said[-1] < 7 else pytest.approx(said[-1], abs=7))
@@ -289,7 +290,8 @@ FILLER = textwrap.dedent(
     """
     import resource, signal, sys, numpy as np
     from eapu_hil.hal import HilError
-    from eapu_hil.training.runs import RunStore, WRITE_DTYPE
+    from eapu_hil.training.records import WRITE_DTYPE
+    from eapu_hil.training.run_store import RunStore
     store = RunStore.create(sys.argv[1], {"name": "full"})
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))  # a write past this comes back short, then fails

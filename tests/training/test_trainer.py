@@ -25,7 +25,10 @@ from eapu_hil.bench.passport import Chip
 from eapu_hil.cli.parser import main
 from eapu_hil.hal import CellStatus, Crossbar, HilError, TransportError
 from eapu_hil.training.config import ExperimentConfig
-from eapu_hil.training.runs import RunStore, read_metrics, read_start, read_summary, read_writes
+from eapu_hil.training.errors import DivergedError
+from eapu_hil.training.records import WriteCause
+from eapu_hil.training.run_store import RunStore
+from eapu_hil.training.runs import read_metrics, read_start, read_summary, read_writes
 from eapu_hil.training.trainer import resume, train, trained_network
 from eapu_hil.twin.crossbar import TwinCrossbar
 from eapu_hil.twin.driver import open_arrays
@@ -135,7 +138,7 @@ def test_refreshes_come_when_scheduled_and_are_counted_apart(
     summary = train(make_experiment(bench=bench, steps=9, refresh_every=3), run, silent())
     lines, writes = read_metrics(run, "refresh"), read_writes(run)
     assert [line["step"] for line in lines] == [3, 6]  # nothing is trained after the last step
-    again = writes["refresh"] == 1
+    again = writes["cause"] == WriteCause.REFRESH
     by_step = np.bincount(writes["step"][again], minlength=10)
     assert [line["writes"] for line in lines] == by_step[[3, 6]].tolist()
     assert min(line["writes"] for line in lines) > 0
@@ -242,23 +245,24 @@ class TestEndings:
         summary = read_summary(tmp_path / "a")
         assert summary is not None
         assert (summary["exit_status"], summary["steps"]) == ("failed", 3)
+        assert summary["error"] == "the link is lost"
         assert summary["bench_time_s"] > 0
         assert ground.call_count >= 3
         mocker.stopall()
         assert resume(tmp_path / "a", silent())["exit_status"] == "success"
 
     @pytest.mark.parametrize("rule", ["eapu", "digital"])
-    def test_divergence_is_a_failed_run(
+    def test_divergence_is_an_ending_of_its_own(
         self, tmp_path: Path, make_experiment: Make, silent: Silent, rule: str
     ) -> None:
         diverging = make_experiment(
             bench={"preset": "ideal"}, rule={"name": rule}, optimizer={"name": "sgd", "lr": 1e38}
         )
-        with pytest.raises(HilError, match="lower the learning rate"), np.errstate(all="ignore"):
+        with pytest.raises(DivergedError, match="lower the learning rate") as info, np.errstate(all="ignore"):
             train(diverging, tmp_path / "a", silent())
         summary = read_summary(tmp_path / "a")
         assert summary is not None
-        assert summary["exit_status"] == "failed"
+        assert (summary["exit_status"], summary["error"]) == ("diverged", str(info.value))
 
     @pytest.mark.skipif(sys.platform == "win32", reason="no such signals there")
     @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
