@@ -31,7 +31,6 @@ from eapu_hil.network.network import Network, named_weight_specs
 from eapu_hil.placement.mapping import ArrayWeights
 from eapu_hil.placement.pairs import ConductancePairs
 from eapu_hil.study.compare import compare
-from eapu_hil.tasks import make_task
 from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.matrices import choose_layout
 from eapu_hil.training.runs import load_checkpoint
@@ -81,7 +80,7 @@ def mapped_db(case: str, config: ExperimentConfig, host_run: Path) -> float:
     make_chip(case, config)
     checkpoint = load_checkpoint(host_run)
     assert checkpoint is not None
-    task = make_task(config.task)
+    task = config.task.make()
     with open_bench(config.bench) as bench:
         recipe, tiles = bench.recipe, choose_layout(task, bench).tiles
         shapes = {name: spec.matrix_shape for name, spec in named_weight_specs(task.layers()).items()}

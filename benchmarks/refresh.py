@@ -21,7 +21,6 @@ from eapu_hil.bench import open_bench
 from eapu_hil.cli.terminal import Terminal, TrainingBar
 from eapu_hil.placement.layout import Layout
 from eapu_hil.study.compare import compare
-from eapu_hil.tasks import make_task
 from eapu_hil.training.array_model import ArrayModel
 from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.run_store import RunStore
@@ -40,7 +39,7 @@ def aged_db(config: ExperimentConfig, run: Path) -> tuple[list[float], int]:
     """PSNR of a copy of the finished `run` at each of `MOMENTS`, and how many cells were written again."""
     checkpoint = load_checkpoint(run)
     assert checkpoint is not None
-    task = make_task(config.task)
+    task = config.task.make()
     with RunStore.open(run, finished=True) as store, open_bench(config.bench, chip_dir=run / "chip") as bench:
         model = ArrayModel(task, config, bench, Layout.read(run), store)
         for layer in model.network.weighted:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -15,9 +14,12 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from eapu_hil.base.errors import ConfigError
+from eapu_hil.base.named import ALLOW_MODULES, ByName
+from eapu_hil.base.plugins import did_you_mean
 from eapu_hil.base.yamltext import parse_yaml, plain_data
 
 # kind of file -> what one is called, and where in the package the packaged ones lie (no passport does)
@@ -78,7 +80,12 @@ class _Origin:
 
 
 def load_model(
-    model: type[Model], source: Source, overrides: Sequence[str] | Mapping[str, Any], kind: str
+    model: type[Model],
+    source: Source,
+    overrides: Sequence[str] | Mapping[str, Any],
+    kind: str,
+    *,
+    allow_modules: Collection[str] = (),
 ) -> Model:
     """Reads and validates one `model`.
 
@@ -86,13 +93,14 @@ def load_model(
     overrides: `key.path=value` texts with YAML values (`--set`), or values by dotted key. Paths in them are
         relative to the working directory.
     kind: `benches`, `experiments`, `recipes`, `presets` or `plans`: where packaged names are looked up.
+    allow_modules: modules whose code the source may name, as in `rule: {name: my_module:MyRuleConfig}`.
     Raises ConfigError.
     """
     parsed = dict(overrides) if isinstance(overrides, Mapping) else parse_overrides(overrides)
     origin, data = _read(source, kind, Path.cwd())
     if isinstance(overrides, Mapping):
         origin = replace(origin, changes="overrides")
-    return _build(model, origin, data, parsed)
+    return _build(model, origin, data, parsed, allow_modules)
 
 
 def parse_overrides(texts: Sequence[str]) -> Data:
@@ -112,9 +120,11 @@ def read_mapping(source: Source, kind: str) -> Data:
     return _read(source, kind, Path.cwd())[1]
 
 
-def _build(model: type[Model], origin: _Origin, data: Data, overrides: Data) -> Model:
+def _build(
+    model: type[Model], origin: _Origin, data: Data, overrides: Data, allow_modules: Collection[str]
+) -> Model:
     if not issubclass(model, FileModel):
-        return _validate(model, origin, _with_overrides(data, overrides, origin), overrides)
+        return _validate(model, origin, _with_overrides(data, overrides, origin), overrides, allow_modules)
     nested = {key: value for key, value in overrides.items() if _head(key) in model.references and "." in key}
     direct = {key: value for key, value in overrides.items() if key not in nested}
     data = _absolute(model, data, origin.base)
@@ -137,8 +147,9 @@ def _build(model: type[Model], origin: _Origin, data: Data, overrides: Data) -> 
             raise ConfigError(
                 f"{origin.label}: {origin.prefix}{key}: expected the name, path or content of a {what}"
             )
-        data = {**data, key: _build(inner_model, inner_origin, content, inner).model_dump(mode="json")}
-    return _validate(model, origin, data, direct)
+        built = _build(inner_model, inner_origin, content, inner, allow_modules)
+        data = {**data, key: built.model_dump(mode="json")}
+    return _validate(model, origin, data, direct, allow_modules)
 
 
 def _absolute(model: type[FileModel], data: Data, base: Path) -> Data:
@@ -164,7 +175,7 @@ def _read(source: Source, kind: str, base: Path) -> tuple[_Origin, Data]:
         if not (base / source).is_file():
             names = packaged_names(kind)
             raise ConfigError(
-                f"{what} {source!r}: not packaged{_did_you_mean(source, names)}; packaged are "
+                f"{what} {source!r}: not packaged{did_you_mean(source, names)}; packaged are "
                 f"{', '.join(names) or 'none'}, anything else is a path that ends in .yaml"
             )
     path = base / Path(source).expanduser()
@@ -211,15 +222,19 @@ def _with_overrides(data: Data, overrides: Data, origin: _Origin) -> Data:
     return result
 
 
-def _validate(model: type[Model], origin: _Origin, data: Data, overrides: Data) -> Model:
+def _validate(
+    model: type[Model], origin: _Origin, data: Data, overrides: Data, allow_modules: Collection[str]
+) -> Model:
     try:
         # Strict JSON mode: lists may be tuples, text may be a path, but "5" and true are no numbers.
-        return model.model_validate_json(json.dumps(data), strict=True)
+        return model.model_validate_json(
+            json.dumps(data), strict=True, context={ALLOW_MODULES: allow_modules}
+        )
     except ValidationError as error:
         errors = error.errors(include_url=False)
     # A misspelt key is also a missing one; the misspelling says more.
     first = min(errors, key=lambda item: item["type"] != "extra_forbidden")
-    key, models = _locate(model, first["loc"], first["type"] == "extra_forbidden")
+    key, models = _locate(model, data, first["loc"], first["type"] == "extra_forbidden", allow_modules)
     dotted = (origin.prefix + key).rstrip(".")
     where = f"{origin.label}: {dotted}" if dotted else origin.label
     if any(f"{key}.".startswith(f"{name}.") or name.startswith(f"{key}.") for name in overrides):
@@ -233,7 +248,7 @@ def _explain(error: ErrorDetails, models: Sequence[type[BaseModel]]) -> str:
     match error["type"]:
         case "extra_forbidden":
             allowed = [name for owner in models for name in owner.model_fields]
-            guess = _did_you_mean(str(error["loc"][-1]), allowed)
+            guess = did_you_mean(str(error["loc"][-1]), allowed)
             return f"unknown key{guess}; allowed are {', '.join(allowed)}"
         case "missing":
             return "missing, must be given"
@@ -241,7 +256,7 @@ def _explain(error: ErrorDetails, models: Sequence[type[BaseModel]]) -> str:
             return f"the key {context['discriminator']} is missing, must be given"
         case "union_tag_invalid":
             allowed = re.findall(r"'([^']*)'", context["expected_tags"])
-            guess = _did_you_mean(context["tag"], allowed)
+            guess = did_you_mean(context["tag"], allowed)
             return f"unknown {context['tag']!r}{guess}; allowed are {', '.join(allowed)}"
     text = error["msg"].removeprefix("Value error, ")
     for theirs, ours in _WORDS.items():
@@ -249,18 +264,23 @@ def _explain(error: ErrorDetails, models: Sequence[type[BaseModel]]) -> str:
     if error["loc"] and not isinstance(error["input"], Mapping):
         text += f"; given {_short(error['input'])}"
         if isinstance(error["input"], str):
-            text += _did_you_mean(error["input"], re.findall(r"'([^']*)'", str(context.get("expected"))))
+            text += did_you_mean(error["input"], re.findall(r"'([^']*)'", str(context.get("expected"))))
     return text
 
 
 def _locate(
-    model: type[BaseModel], location: tuple[int | str, ...], unknown_key: bool
+    model: type[BaseModel],
+    data: Data,
+    location: tuple[int | str, ...],
+    unknown_key: bool,
+    allow_modules: Collection[str],
 ) -> tuple[str, list[type[BaseModel]]]:
-    """The dotted key of an error, without pydantic's union tags, and the models that hold its last part.
+    """The dotted key of an error in `data`, without pydantic's union tags, and the models that hold its last part.
 
     unknown_key: the last part is a key that no model has.
     """
     models, parts = [model], []
+    content: Any = data
     for depth, part in enumerate(location, start=1):
         fields = [
             owner.model_fields[part]
@@ -269,14 +289,23 @@ def _locate(
         ]
         if fields:
             parts.append(str(part))
+            content = content.get(part) if isinstance(content, Mapping) else None
             if depth < len(location):  # otherwise the models that hold this key are wanted
-                models = [inner for field in fields for inner in _models_in(field.annotation)]
+                models = [inner for field in fields for inner in _models_of(field, content, allow_modules)]
         elif isinstance(part, int) or not models or (unknown_key and depth == len(location)):
             parts.append(str(part))
         else:  # the tag of a union: its class or the value of its discriminator
             tagged = [owner for owner in models if part in _tags(owner)]
             models = tagged or models
     return ".".join(parts), models
+
+
+def _models_of(field: FieldInfo, content: Any, allow_modules: Collection[str]) -> Iterator[type[BaseModel]]:
+    for mark in field.metadata:
+        if isinstance(mark, ByName):  # its content was validated as this model, so there is one
+            yield mark.model_for(content, allow_modules)
+            return
+    yield from _models_in(field.annotation)
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -303,11 +332,6 @@ def _is_path(text: str) -> bool:
 
 def _head(dotted: str) -> str:
     return dotted.partition(".")[0]
-
-
-def _did_you_mean(given: str, allowed: Sequence[str]) -> str:
-    close = difflib.get_close_matches(given, allowed, n=1)
-    return f", did you mean {close[0]!r}?" if close else ""
 
 
 def _short(value: Any) -> str:

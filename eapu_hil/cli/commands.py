@@ -15,10 +15,11 @@ from eapu_hil.base.quantities import count, duration, metric_style, share, with_
 from eapu_hil.base.storage import storage_errors
 from eapu_hil.cli.terminal import Terminal, TrainingBar
 from eapu_hil.hal import ConfigError
+from eapu_hil.rules import COMPARED
 from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.runs import read_start
 
-ALL_RULES = "digital,bp,eapu,eapu_residual"  # of `compare EXPERIMENT` without --rules
+ALL_RULES = ",".join(COMPARED)  # of `compare EXPERIMENT` without --rules
 
 # The trainer, the tasks and the drawing are imported by the commands that need them: `eapu-hil --help` and the
 # commands for a bench work without the packages that only training needs.
@@ -31,7 +32,7 @@ def demo(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     experiment = load_experiment("denoise", args)
     run_dir = _new_place(args, experiment.name)
     summary = _train(experiment, run_dir, terminal)
-    page = write_report(run_dir)
+    page = write_report(run_dir, args.allow_module)
     _say_summary(summary, terminal)
     terminal.say(f"report: {page}")
     return {"run": run_dir, "report": page, "summary": summary}
@@ -53,7 +54,7 @@ def resume(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
     name = str(read_start(args.run).get("name", args.run.name))
     with _resumable(args.run, terminal):
-        summary = trainer.resume(args.run, TrainingBar(terminal, name))
+        summary = trainer.resume(args.run, TrainingBar(terminal, name), args.allow_module)
     _say_summary(summary, terminal)
     terminal.say(f"run: {args.run}   (eapu-hil report {args.run})")
     return {"run": args.run, "summary": summary}
@@ -63,7 +64,7 @@ def evaluate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     """The trained network on a folder of images."""
     from eapu_hil.training.trainer import trained_network
 
-    with trained_network(args.run) as (task, network):
+    with trained_network(args.run, args.allow_module) as (task, network):
         found = task.evaluate(network.infer, quick=False, folder=args.images)
     style = metric_style(task.metric_name)
     rows = [[item.name, style.text(item.input), style.text(item.value)] for item in found.items]
@@ -86,7 +87,7 @@ def apply(args: Namespace, terminal: Terminal) -> dict[str, Any]:
             raise ConfigError(f"{target}: already exists; name another directory with --out")
         if target in targets[:index]:
             raise ConfigError(f"{args.images[index]}: a second image with the name {args.images[index].stem}")
-    with trained_network(args.run) as (task, network), storage_errors(args.out):
+    with trained_network(args.run, args.allow_module) as (task, network), storage_errors(args.out):
         results = [task.apply(network.infer, image) for _, image in images]
         args.out.mkdir(parents=True, exist_ok=True)
         for target, result in zip(targets, results, strict=True):
@@ -107,7 +108,7 @@ def compare(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
     args.rules = args.rules or ALL_RULES
     rules = [name.strip() for name in args.rules.split(",")]
-    experiments = comparing.with_rules(load_experiment(args.experiment, args), rules)
+    experiments = comparing.with_rules(load_experiment(args.experiment, args), rules, args.allow_module)
     name = next(iter(experiments.values())).name
     directory = _new_place(args, f"{name}-compare")
     with terminal.stop_hint(f"the same command with --out {directory} goes on", directory):
@@ -116,7 +117,8 @@ def compare(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     for rule, summary in comparison["rules"].items():
         metric = summary.get("metric") or {}
         style = metric_style(str(metric.get("name")))
-        ratio = None if rule == "digital" else summary.get("update_ratio_mean")
+        on_array = experiments[rule].rule.trains_on != "host"
+        ratio = summary.get("update_ratio_mean") if on_array else None
         numbers = [share(ratio), count(summary.get("writes_total")), count(summary.get("pulses_total"))]
         energy = with_prefix((summary.get("energy_j") or {}).get("total"), "J")
         rows.append([rule, style.text(metric.get("final")), *numbers, energy])
@@ -132,11 +134,11 @@ def report(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_hil.study.report import write_table_report
 
     if (args.run / "table.json").exists():
-        page = write_table_report(args.run)
+        page = write_table_report(args.run, args.allow_module)
     elif (args.run / "comparison.json").exists():
-        page = write_comparison_report(args.run)
+        page = write_comparison_report(args.run, args.allow_module)
     else:
-        page = write_report(args.run)
+        page = write_report(args.run, args.allow_module)
     terminal.say(f"report: {page}")
     return {"report": page}
 
@@ -145,7 +147,8 @@ def load_experiment(source: str, args: Namespace) -> ExperimentConfig:
     """The experiment with --bench, --seed and --set, in this order."""
     overrides = [f"bench={args.bench}"] if args.bench is not None else []
     overrides += [f"seed={args.seed}"] if args.seed is not None else []
-    return load_model(ExperimentConfig, source, [*overrides, *args.set], "experiments")
+    allowed = args.allow_module
+    return load_model(ExperimentConfig, source, [*overrides, *args.set], "experiments", allow_modules=allowed)
 
 
 def _new_place(args: Namespace, name: str) -> Path:

@@ -34,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         args = make_parser().parse_args(given)
         terminal.log_to_stderr()
+        if getattr(args, "allow_module", []):
+            sys.path.append(str(Path.cwd()))  # where such a module may lie, as for `python -m`
         with grounding_signals():
             terminal.result(args.command(args, terminal))
     except HilError as error:
@@ -87,6 +89,9 @@ def make_parser() -> ArgumentParser:
 
     report = add("report", commands.report, "figures and an HTML page of a run or a comparison")
     report.add_argument("run", type=Path, metavar="RUN|COMPARISON", help="directory of a run or a comparison")
+
+    for one in (resume, evaluate, apply, report):
+        _allow_module(one)
 
     check = add("check", array_commands.check, "prove the limits of a bench, ground it, close it")
     check.add_argument("bench", help="path of a bench file, or the name of a packaged one")
@@ -266,6 +271,17 @@ def _run_options(parser: ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change a value; repeatable"
     )
     parser.add_argument("--seed", type=int, metavar="N", help="in place of the experiment's")
+    _allow_module(parser)
+
+
+def _allow_module(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--allow-module",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a module that files may name a rule or a task from, as NAME:Class; repeatable",
+    )
 
 
 if __name__ == "__main__":

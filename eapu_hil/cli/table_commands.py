@@ -24,7 +24,7 @@ def compare_table(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_hil.study.results import World, make_table
 
     plan = _plan(args)
-    planned = planned_runs(plan, args.bench, args.set)
+    planned = planned_runs(plan, args.bench, args.set, args.allow_module)
     directory = Path(args.out) if args.out is not None else Path("runs") / new_run_id("table")
     jobs = _jobs(args.jobs, planned)
     _require_runnable(planned)
@@ -43,7 +43,7 @@ def compare_table(args: Namespace, terminal: Terminal) -> dict[str, Any]:
             )
 
         results = make_table(planned, texts, worlds, directory, jobs, tell)
-    page = write_table_report(directory)
+    page = write_table_report(directory, args.allow_module)
     for task, metric_name in results.tasks.items():
         style, rows = metric_style(metric_name), []
         for rule in plan.rules_of(task):
@@ -83,12 +83,11 @@ def _plan(args: Namespace) -> TablePlan:
 
 def _require_runnable(planned: list[PlannedRun]) -> None:
     """Raises ConfigError, before anything is trained, when a rule cannot be on its bench; says how to go on."""
-    from eapu_hil.tasks import make_task
     from eapu_hil.training.matrices import require_fit
 
-    on_array = {(run.task, run.rule): run for run in planned if run.experiment.rule.name != "digital"}
+    on_array = {(run.task, run.rule): run for run in planned if run.experiment.rule.trains_on != "host"}
     configs = {run.task: run.experiment.task for run in on_array.values()}
-    tasks = {name: make_task(config) for name, config in configs.items()}
+    tasks = {name: config.make() for name, config in configs.items()}
     said: dict[str, str] = {}
     for (task, rule), run in on_array.items():
         try:

@@ -105,11 +105,15 @@ def _start(experiment: ExperimentConfig, run_dir: Path, alone: bool) -> subproce
                 yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False), encoding="utf-8"
             )
         command = ["train", file, "--out", run_dir]
+    allowed = [text for module in experiment.modules for text in ("--allow-module", module)]
     # Several processes with several threads each would only stand in each other's way.
     environment = os.environ if alone else {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     with storage_errors(run_dir), _beside(run_dir, ".log").open("wb") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "eapu_hil.cli.parser", *command], stdout=log, stderr=log, env=environment
+            [sys.executable, "-m", "eapu_hil.cli.parser", *command, *allowed],
+            stdout=log,
+            stderr=log,
+            env=environment,
         )
 
 

@@ -14,9 +14,8 @@ from eapu_hil.hal.recipe import Recipe
 from eapu_hil.network.layers import Float32Array
 from eapu_hil.network.network import Network
 from eapu_hil.placement.pairs import ConductancePairs, WriteBatch
-from eapu_hil.rules import BlindPulses, Proposal, TransferRule, UpdateRule, WriteErrors, make_rule
+from eapu_hil.rules import BlindPulses, GradientRule, Proposal, TransferRule, UpdateRule, WriteErrors
 from eapu_hil.rules.contract import State
-from eapu_hil.rules.eapu import EapuConfig
 from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.matrices import FAST_MATRIX
 
@@ -39,18 +38,19 @@ class LayerRules:
         self._ledger = bench.ledger
         self._pairs = pairs
         self._r_wg = r_wg
-        chooses = config.rule.name != "offline_then_map"
+        chooses = config.rule.host_share < 1
         self._rules: dict[str, UpdateRule] = {
-            name: make_rule(config.rule, shape, bench.recipe) for name, shape in shapes.items() if chooses
+            name: config.rule.make(shape, bench.recipe) for name, shape in shapes.items() if chooses
         }
         # A change that a rule asks for is made, also where it is smaller than the band.
         self._recipe = bench.recipe.model_copy(update={"rewrite_in_band": True})
 
     def attach(self, network: Network) -> None:
-        """Gives each layer the gradient of its rule."""
+        """Gives each layer the gradient of its rule, where the rule has one of its own."""
         for layer in network.weighted:
-            if layer.name in self._rules:
-                layer.gradient_of = self._rules[layer.name].gradient
+            rule = self._rules.get(layer.name)
+            if isinstance(rule, GradientRule):
+                layer.gradient_of = rule.gradient
 
     def update(
         self, step: int, wanted: Mapping[str, Float32Array], rng: np.random.Generator
@@ -124,6 +124,5 @@ class LayerRules:
 
     def _recipe_at(self, progress: float) -> Recipe:
         """The recipe at this share of the run: a rule may want a narrower band towards the end."""
-        rule = self._config.rule
-        band_s = rule.band_s(progress) if isinstance(rule, EapuConfig) else None
+        band_s = self._config.rule.band_s(progress)
         return self._recipe if band_s is None else self._recipe.model_copy(update={"band_s": band_s})

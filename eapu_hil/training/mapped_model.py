@@ -1,7 +1,7 @@
-"""A network that is trained on the host first and mapped to the arrays once: `offline_then_map` and `hybrid`.
+"""A network that is trained on the host first and mapped to the arrays once, for rules that ask for it.
 
-Until the mapping nothing of the array is used and nothing is written; after it the products run on the array. Of
-`hybrid` the last layer goes on being trained there. See `eapu_hil.rules.offline` for the method and its sources.
+Until the mapping nothing of the array is used and nothing is written; after it the products run on the array, and the
+last layer goes on being trained there. See `eapu_hil.rules.host_first` for the method, and its rules for the sources.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from eapu_hil.network.layers import Float32Array, Weights, WeightSpec
 from eapu_hil.network.network import Network
 from eapu_hil.rules.contract import State
-from eapu_hil.rules.offline import HybridConfig, OfflineThenMapConfig
 from eapu_hil.tasks import Task
 from eapu_hil.training.array_model import ArrayModel
 from eapu_hil.training.config import ExperimentConfig
@@ -58,13 +57,11 @@ class MappedModel:
 
     def __init__(self, task: Task, config: ExperimentConfig, array: ArrayModel) -> None:
         rule = config.rule
-        if not isinstance(rule, OfflineThenMapConfig | HybridConfig):
+        if rule.trains_on != "host_then_array":
             raise TypeError(f"rule {rule.name!r} trains on the array from the start")
         self._array = array
-        self._seed, self._noise = config.seed, rule.noise
-        self._map_step = (
-            round(config.steps * rule.mapped_after) if isinstance(rule, HybridConfig) else config.steps
-        )
+        self._seed, self._noise = config.seed, rule.host_noise
+        self._map_step = round(config.steps * rule.host_share)
         on_array = {layer.name: layer.weights for layer in array.network.weighted}
         self._weights = {
             name: _HostFirst(matrix.copy(), on_array[name])

@@ -13,8 +13,7 @@ from eapu_hil.network.layers import Float32Array, initial_matrix
 from eapu_hil.network.network import named_weight_specs
 from eapu_hil.placement.layout import Layout
 from eapu_hil.placement.mapping import cell_cost, place
-from eapu_hil.rules import RuleConfig, make_rule
-from eapu_hil.rules.tiki_taka_v2 import TransferConfig
+from eapu_hil.rules import RuleModel
 from eapu_hil.tasks import Task
 from eapu_hil.training.config import ExperimentConfig
 
@@ -22,10 +21,10 @@ FAST_MATRIX = ".fast"  # behind a layer's name: the second matrix of cells that 
 INIT_STREAM = 1
 
 
-def matrix_shapes(task: Task, rule: RuleConfig | None = None) -> dict[str, tuple[int, int]]:
+def matrix_shapes(task: Task, rule: RuleModel | None = None) -> dict[str, tuple[int, int]]:
     """(n_in, n_out) by layer, and with `rule` of all matrices that it has on the arrays."""
     shapes = {name: spec.matrix_shape for name, spec in named_weight_specs(task.layers()).items()}
-    if not isinstance(rule, TransferConfig):
+    if rule is None or not rule.second_matrix:
         return shapes
     return {**shapes, **{name + FAST_MATRIX: shape for name, shape in shapes.items()}}
 
@@ -53,11 +52,11 @@ def require_fit(task: Task, config: ExperimentConfig) -> None:
     Before anything is opened.
     """
     place(matrix_shapes(task, config.rule), [np.zeros(config.bench.shape)] * config.bench.arrays)
-    if config.rule.name not in ("digital", "offline_then_map"):
-        make_rule(config.rule, (1, 1), config.recipe or config.bench.recipe)
+    if config.rule.host_share < 1:
+        config.rule.make((1, 1), config.recipe or config.bench.recipe)
 
 
-def choose_layout(task: Task, bench: Bench, rule: RuleConfig | None = None) -> Layout:
+def choose_layout(task: Task, bench: Bench, rule: RuleModel | None = None) -> Layout:
     """The best places on the chip as it is now. Readings decide, so a second call may choose differently.
 
     rule: one with a second matrix of cells gets places for that too.

@@ -87,7 +87,7 @@ def summarize(
     summary: dict[str, Any] = {
         "task": config.task.name,
         "rule": config.rule.name,
-        "backend": "digital" if config.rule.name == "digital" else config.bench.backend,
+        "backend": config.rule.name if config.rule.trains_on == "host" else config.bench.backend,
         "seed": config.seed,
         "steps": len(steps),
         "exit_status": ending.status,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from eapu_hil.bench.opening import prepare_for_training
 from eapu_hil.hal import ConfigError, HilError
 from eapu_hil.network.network import Network
 from eapu_hil.placement.layout import PLACEMENT, Layout
-from eapu_hil.tasks import Task, make_task
+from eapu_hil.tasks import Task
 from eapu_hil.training.array_model import ArrayModel
 from eapu_hil.training.bench_account import BenchAccount
 from eapu_hil.training.config import ExperimentConfig
@@ -27,53 +27,67 @@ from eapu_hil.training.run_store import RunStore
 from eapu_hil.training.runs import last_steps, load_checkpoint, read_start
 
 
-def train(experiment: Source, run_dir: Path | str, progress: Progress | None = None) -> dict[str, Any]:
+def train(
+    experiment: Source,
+    run_dir: Path | str,
+    progress: Progress | None = None,
+    allow_modules: Collection[str] = (),
+) -> dict[str, Any]:
     """Trains in a new run directory and returns the summary.
 
     experiment: path of an experiment file, name of a packaged one, a mapping of its keys, or an `ExperimentConfig`.
-    progress: who is told; nobody by default. Raises ConfigError, with nothing left behind, when the experiment cannot
-    be run as it is, and DivergedError when training diverges.
+    progress: who is told; nobody by default.
+    allow_modules: modules that the experiment may name its rule and its task from. Raises ConfigError, with nothing
+    left behind, when the experiment cannot be run as it is, and DivergedError when training diverges.
     """
-    config = _experiment(experiment)
-    task = make_task(config.task)
-    if config.rule.name != "digital":
+    config = _experiment(experiment, allow_modules)
+    task = config.task.make()
+    if config.rule.trains_on != "host":
         require_fit(task, config)
     start = {"name": config.name, "experiment": config.model_dump(mode="json"), "seed": config.seed}
     with RunStore.create(run_dir, start) as store:
         return _run(config, task, store, progress)
 
 
-def resume(run_dir: Path | str, progress: Progress | None = None, steps: int | None = None) -> dict[str, Any]:
+def resume(
+    run_dir: Path | str,
+    progress: Progress | None = None,
+    allow_modules: Collection[str] = (),
+    *,
+    steps: int | None = None,
+) -> dict[str, Any]:
     """Goes on with a run after a stop or a crash, or beyond its end, and returns the summary.
 
     What was written after the last checkpoint has happened to the chip: those steps are not repeated, the cells
     are read anew, and rules that keep an account are told what was already asked for.
-    progress: who is told; nobody by default.
+    progress: who is told; nobody by default. allow_modules: see `train`.
     steps: the new total. What follows the share of the run that is done, as a falling learning rate or the band of
     `eapu`, follows the new total from here on. Raises ConfigError when there is nothing to resume, when as many steps
     were taken already, or when the rule maps its weights at a share of the run; HilError when what a finished step left
     behind is damaged.
     """
     run_dir = Path(run_dir)
-    config = _experiment_of(run_dir)
+    config = _experiment_of(run_dir, allow_modules)
     longer = steps is not None and steps > config.steps
     if steps is not None:
         config = _with_steps(config, steps, run_dir)
     with RunStore.open(run_dir, finished=longer) as store:
         if steps is not None:
             store.amend_start({"experiment": config.model_dump(mode="json")})
-        return _run(config, make_task(config.task), store, progress)
+        return _run(config, config.task.make(), store, progress)
 
 
 @contextmanager
-def trained_network(run_dir: Path | str) -> Iterator[tuple[Task, Network]]:
+def trained_network(
+    run_dir: Path | str, allow_modules: Collection[str] = ()
+) -> Iterator[tuple[Task, Network]]:
     """The network of a run, as its chip holds it now, with its task: for evaluating and applying it.
 
-    Raises HilError when the run stopped before its first checkpoint.
+    allow_modules: see `train`. Raises HilError when the run stopped before its first checkpoint.
     """
     run_dir = Path(run_dir)
-    config = _experiment_of(run_dir)
-    task = make_task(config.task)
+    config = _experiment_of(run_dir, allow_modules)
+    task = config.task.make()
     checkpoint = load_checkpoint(run_dir)
     if checkpoint is None:
         raise HilError(f"{run_dir}: no checkpoint; this run stopped before its first step")
@@ -102,7 +116,7 @@ def _run(config: ExperimentConfig, task: Task, store: RunStore, progress: Progre
 @contextmanager
 def _open_bench(config: ExperimentConfig, run_dir: Path) -> Iterator[Bench | None]:
     """The experiment's bench; None for the digital reference. Without a chip of its own it gets one of the run's."""
-    if config.rule.name == "digital":
+    if config.rule.trains_on == "host":
         yield None
         return
     bench_config = config.bench
@@ -130,7 +144,7 @@ def _on_arrays(
 
 def _is_mapped(config: ExperimentConfig) -> bool:
     """Whether the weights go to the arrays at a share of the run."""
-    return config.rule.name in ("offline_then_map", "hybrid")
+    return config.rule.trains_on == "host_then_array"
 
 
 def _with_steps(config: ExperimentConfig, steps: int, run_dir: Path) -> ExperimentConfig:
@@ -147,11 +161,11 @@ def _with_steps(config: ExperimentConfig, steps: int, run_dir: Path) -> Experime
     return config.model_copy(update={"steps": steps})
 
 
-def _experiment(source: Source) -> ExperimentConfig:
+def _experiment(source: Source, allow_modules: Collection[str]) -> ExperimentConfig:
     if isinstance(source, ExperimentConfig):
         return source
-    return load_model(ExperimentConfig, source, (), "experiments")
+    return load_model(ExperimentConfig, source, (), "experiments", allow_modules=allow_modules)
 
 
-def _experiment_of(run_dir: Path) -> ExperimentConfig:
-    return _experiment(read_start(run_dir)["experiment"])
+def _experiment_of(run_dir: Path, allow_modules: Collection[str]) -> ExperimentConfig:
+    return _experiment(read_start(run_dir)["experiment"], allow_modules)

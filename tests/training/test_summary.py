@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eapu_hil.tasks import make_task
 from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.digital_model import DigitalModel
 from eapu_hil.training.run_store import RunStore
@@ -137,7 +136,7 @@ class TestMetric:
 
     def _metric(self, store: RunStore, make_experiment: Make) -> dict[str, Any]:
         config = make_experiment(rule={"name": "digital"})
-        task = make_task(config.task)
+        task = config.task.make()
         ending = Ending("stopped", 2.5, 1.0)
         network = DigitalModel(task, 0).network
         summary = summarize(config, task, network, None, Origin(None, 2.0), ending, store.path)
