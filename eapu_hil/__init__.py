@@ -1,7 +1,7 @@
 """A bench for training neural networks on memristor crossbars, and a numpy twin of that bench.
 
-The doors of a script: `eapu_hil.open_bench`, `eapu_hil.train`, `eapu_hil.resume`, `eapu_hil.load_run`. They are imported
-when they are first used, so that `import eapu_hil` costs nothing.
+The doors of a script, imported when they are first used: `open_bench`, `train`, `resume`, `load_run`. So
+`import eapu_hil` costs nothing.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@
 
 The calibration is an entry `converters` of the chip's passport (`eapu_hil.bench.passport.Chip.record`). Its
 arrays are named `row_dac_gain`, `row_dac_offset`, `col_dac_...`, `gate_dac_...`, `row_adc_...`, `col_adc_...`, each of
-shape (arrays, lines): rows for row_dac, gate_dac and row_adc, columns for col_dac and col_adc. Gains are relative (1 is nominal);
-offsets are volts for drivers and parts of the full scale for ADCs (0 is nominal). What is not named is nominal.
-Gains from 0.5 to 2 and offsets from -0.1 to 0.1 are allowed.
+shape (arrays, lines): rows for row_dac, gate_dac and row_adc, columns for col_dac and col_adc. Gains are relative (1
+is nominal); offsets are volts for drivers and parts of the full scale for ADCs (0 is nominal). What is not named is
+nominal. Gains from 0.5 to 2 and offsets from -0.1 to 0.1 are allowed.
 """
 
 from __future__ import annotations
