@@ -41,19 +41,19 @@ WRITE_DTYPE = np.dtype(
     ]
 )
 # Runs of format 1 do not describe their records. The names are those of then and stay as they are.
-_FORMAT_1 = {
-    "step": "<i4",
-    "time_s": "<f8",
-    "array": "<i2",
-    "row": "<i2",
-    "col": "<i2",
-    "target_s": "<f4",
-    "before_s": "<f4",
-    "after_s": "<f4",
-    "pulses": "<i4",
-    "status": "u1",
-    "refresh": "u1",
-}
+_FORMAT_1 = [
+    ("step", "<i4"),
+    ("time_s", "<f8"),
+    ("array", "<i2"),
+    ("row", "<i2"),
+    ("col", "<i2"),
+    ("target_s", "<f4"),
+    ("before_s", "<f4"),
+    ("after_s", "<f4"),
+    ("pulses", "<i4"),
+    ("status", "u1"),
+    ("refresh", "u1"),
+]
 _RENAMED = {"refresh": "cause"}  # names of fields in older runs, and what they are called now
 
 
@@ -79,7 +79,7 @@ def write_records(
 
 def writes_format() -> dict[str, Any]:
     """What start.yaml says of the records that are written now."""
-    fields = {name: WRITE_DTYPE[name].str for name in WRITE_DTYPE.names or ()}
+    fields = [[name, WRITE_DTYPE[name].str] for name in WRITE_DTYPE.names or ()]
     return {"version": WRITES_FORMAT, "fields": fields}
 
 
@@ -94,7 +94,7 @@ def dtype_of_run(start: Mapping[str, Any]) -> np.dtype[np.void]:
             f"writes.bin has format {described['version']}, and this eapu_hil reads formats up to "
             f"{WRITES_FORMAT}: take a newer one"
         )
-    return np.dtype([(_RENAMED.get(name, name), kind) for name, kind in described["fields"].items()])
+    return np.dtype([(_RENAMED.get(name, name), kind) for name, kind in described["fields"]])
 
 
 def read_records(path: Path, dtype: np.dtype[np.void]) -> NDArray[np.void]:
