@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.hal import DivergedError, FloatArray, HilError, IntArray
+from eapu_hil.hal import FloatArray, HilError, IntArray
+from eapu_hil.network.finite import NotFiniteError
 from eapu_hil.rules.contract import State
 
 
@@ -31,9 +32,9 @@ class BaseRule:
 
 
 def require_finite(largest_s: float) -> None:
-    """Raises DivergedError if the largest magnitude of the wanted changes says that training has diverged."""
+    """Raises NotFiniteError if the largest magnitude of the wanted changes is not finite."""
     if not np.isfinite(largest_s):
-        raise DivergedError("the optimizer asks for a change that is not finite")
+        raise NotFiniteError("the optimizer asks for a change that is not finite")
 
 
 class AccumulatingRule(BaseRule):

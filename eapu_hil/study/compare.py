@@ -9,10 +9,11 @@ from typing import Any
 from eapu_hil.base.loading import load_model
 from eapu_hil.base.storage import write_json
 from eapu_hil.hal import ConfigError
-from eapu_hil.training.array_model import require_fit
+from eapu_hil.training import resume, train
 from eapu_hil.training.config import ExperimentConfig
+from eapu_hil.training.matrices import require_fit
+from eapu_hil.training.progress import Progress
 from eapu_hil.training.runs import read_start, read_summary
-from eapu_hil.training.trainer import Progress, resume, train
 
 _OWN_FILES = {"comparison.json", "report.html", "figures"}
 

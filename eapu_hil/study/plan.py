@@ -20,8 +20,8 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from eapu_hil.base.loading import FileModel, load_model
 from eapu_hil.hal import ConfigError
-from eapu_hil.training.array_model import require_fit
 from eapu_hil.training.config import ExperimentConfig
+from eapu_hil.training.matrices import require_fit
 
 Overrides = dict[str, Any]
 

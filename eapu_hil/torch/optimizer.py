@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from eapu_hil.hal import ConfigError, DivergedError, HilError
+from eapu_hil.hal import ConfigError, HilError
 from eapu_hil.rules import DIGITAL, EAPU
 from eapu_hil.torch.device import PairCells, PairDevice, Pairs
 from eapu_hil.torch.report import CellWrites, LayerReport, Report
 from eapu_hil.torch.rule import RULES, RuleName, eapu_step
+from eapu_hil.training.errors import DivergedError
 
 
 class EaPU(Optimizer):

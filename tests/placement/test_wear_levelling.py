@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from eapu_hil.hal import ConfigError
-from eapu_hil.placement.mapping import Tile
+from eapu_hil.placement.mapping import WeightTile
 from eapu_hil.placement.wear_levelling import FACTOR_MAX, WearLevelling
 from eapu_hil.rules import Proposal, WriteErrors
 from eapu_hil.rules.contract import MINUS, NEITHER, PLUS
@@ -111,7 +111,7 @@ def test_pairs_that_share_their_wear(tmp_path: Path, trained: Trained) -> None:
         pairs = [
             pulses[tile.array][tile.rows[:, None], np.stack([tile.plus, tile.minus])[:, None, :]]
             for plain in json.loads((tmp_path / name / "placement.json").read_text()).values()
-            for tile in map(Tile.from_plain, plain)
+            for tile in map(WeightTile.from_plain, plain)
         ]
         plus, minus = (np.concatenate([both[side].ravel() for both in pairs]) for side in (PLUS, MINUS))
         apart[name], worn[name] = np.abs(plus - minus).mean(), np.maximum(plus, minus).mean()

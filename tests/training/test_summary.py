@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from eapu_hil.training.config import ExperimentConfig
-from eapu_hil.training.model import DigitalModel
-from eapu_hil.training.runs import RunStore, read_metrics, read_summary, read_writes
+from eapu_hil.training.digital_model import DigitalModel
+from eapu_hil.training.run_store import RunStore
+from eapu_hil.training.runs import read_metrics, read_summary, read_writes
 from eapu_hil.training.summary import Ending, Origin, summarize
 from eapu_hil.training.trainer import train
 
@@ -137,7 +138,8 @@ class TestMetric:
         config = make_experiment(rule={"name": "digital"})
         task = config.task.make()
         ending = Ending("stopped", 2.5, 1.0)
-        summary = summarize(config, task, DigitalModel(task, 0), Origin(None, 2.0), ending, store.path)
+        network = DigitalModel(task, 0).network
+        summary = summarize(config, task, network, None, Origin(None, 2.0), ending, store.path)
         assert (summary["exit_status"], summary["bench_time_s"], summary["wall_s"]) == ("stopped", 0.5, 1.0)
         found: dict[str, Any] = summary["metric"]
         return found
