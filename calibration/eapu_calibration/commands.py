@@ -145,17 +145,7 @@ def _calibrate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
             names = with_forming(names, bench.chip, args.array)
         began_s = array.clock_s()
         with measurement_bars(terminal) as progress_of:
-            found = measure(
-                array,
-                args.array,
-                bench.chip,
-                bench.recipe,
-                plan,
-                names,
-                args.seed,
-                progress_of,
-                bench.config.temperature_c,
-            )
+            found = measure(bench, args.array, plan, names, seed=args.seed, progress_of=progress_of)
         bench_time_s = array.clock_s() - began_s
     figures = _drawn(bench.chip, found, terminal)
     _list(found, terminal)

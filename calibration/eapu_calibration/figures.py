@@ -10,8 +10,9 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from eapu_calibration.cell_faults import CellFault
+from eapu_hil.base.colours import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILLION
 from eapu_hil.bench.passport import Measurement
-from eapu_hil.report.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILLION, new_figure
+from eapu_hil.report.figures import new_figure
 
 _PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 _FAULT_COLOURS = {

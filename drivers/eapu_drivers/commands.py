@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eapu_drivers.simulated.board import simulator
+from eapu_drivers.visa.families import SOURCE_METER_GROUP, simulated_models
 from eapu_hil.base.loading import load_model
-from eapu_hil.bench.config import BenchConfig
+from eapu_hil.bench.config import TwinBenchConfig
 from eapu_hil.bench.passport import own_chip
 from eapu_hil.cli.terminal import Terminal
 from eapu_hil.hal import ConfigError
@@ -22,15 +23,6 @@ if TYPE_CHECKING:
     from eapu_drivers.visa.discover import FoundInstrument
 
 _VISA = "::"  # in the names of VISA resources
-
-
-# sim DEVICE -> the instrument's full name
-_SOURCE_METERS = {
-    "2400": "Keithley 2400",
-    "2450": "Keithley 2450",
-    "2600b": "Keithley 2636B",
-    "b2900": "Keysight B2902B",
-}
 
 
 def discover(parser: ArgumentParser) -> None:
@@ -66,7 +58,7 @@ def sim(parser: ArgumentParser) -> None:
     )
     controller.set_defaults(command=_sim_controller)
     meters = {}
-    for kind, model in _SOURCE_METERS.items():
+    for kind, model in simulated_models(SOURCE_METER_GROUP).items():
         text = f"Serve a {model}, wired to the cell (0, 0) of the twin"
         meters[kind] = devices.add_parser(kind, help=text, description=f"{text}.")
         meters[kind].add_argument(
@@ -95,8 +87,7 @@ def _discover(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     instruments = [] if ports and not resources else find_instruments(resources or None, args.visa)
     rows = []
     for one in found:
-        cells = f"{one.arrays} x {one.rows} x {one.columns}"
-        what = ["", "", "", ""] if one.problem else [one.board, one.serial, one.git_hash, cells]
+        what = ["", "", "", ""] if one.problem else [one.board, one.serial, one.git_hash, one.geometry]
         rows.append([one.port, *what, one.problem or one.state])
     if rows:
         terminal.table(["port", "controller", "serial", "firmware", "cells", "state"], rows)
@@ -125,7 +116,7 @@ def _show_instruments(
 def _sim_controller(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_drivers.simulated.board import rig
 
-    config = load_model(BenchConfig, args.bench, (), "benches")
+    config = load_model(TwinBenchConfig, args.bench, (), "benches")
     if not config.simulated:
         raise ConfigError(f"--bench {args.bench}: its arrays are not simulated; give a bench of the twin")
     with (
@@ -147,7 +138,7 @@ def _sim_controller(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 def _sim_source_meter(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_drivers.simulated.instruments.station import open_source_meter
 
-    config = load_model(BenchConfig, args.bench, (), "benches")
+    config = load_model(TwinBenchConfig, args.bench, (), "benches")
     if not config.simulated:
         raise ConfigError(f"--bench {args.bench}: its arrays are not simulated; give a bench of the twin")
     host, port = simulator.host_and_port(args.listen)
@@ -160,7 +151,7 @@ def _sim_source_meter(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
 
 @contextmanager
-def _chip(config: BenchConfig) -> Iterator[Path]:
+def _chip(config: TwinBenchConfig) -> Iterator[Path]:
     """The bench's chip, or one that lives as long as the simulation."""
     if config.chip is not None:
         with own_chip(config.chip):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError
 from pydantic_core import CoreSchema
 
 from eapu_hil.base.errors import ConfigError
+from eapu_hil.base.named import ALLOW_MODULES
 from eapu_hil.base.packaged import KINDS, packaged_file, packaged_names
 from eapu_hil.base.validation import in_words, short
 from eapu_hil.base.yamltext import parse_yaml, plain_data
@@ -49,9 +50,19 @@ class FileModel(BaseModel):
         return schema
 
     @classmethod
+    def model_for(cls, data: Mapping[str, Any]) -> type[Self]:  # noqa: ARG003
+        """The class that a file of this content is of: this one, or one derived from it."""
+        return cls
+
+    @classmethod
     def prepare(cls, data: Data, nested: Data) -> tuple[Data, Data]:
         """Fills in references that a file leaves out; `nested` are the overrides that go into references."""
         return data, nested
+
+    @classmethod
+    def about_unknown_key(cls, key: str) -> str:  # noqa: ARG003
+        """What else there is to say of a key that this model has not."""
+        return ""
 
 
 @dataclass(frozen=True)
@@ -65,7 +76,12 @@ class _Origin:
 
 
 def load_model(
-    model: type[Model], source: Source, overrides: Sequence[str] | Mapping[str, Any], kind: str
+    model: type[Model],
+    source: Source,
+    overrides: Sequence[str] | Mapping[str, Any],
+    kind: str,
+    *,
+    allow_modules: Collection[str] = (),
 ) -> Model:
     """Reads and validates one `model`.
 
@@ -73,13 +89,14 @@ def load_model(
     overrides: `key.path=value` texts with YAML values (`--set`), or values by dotted key. Paths in them are
         relative to the working directory.
     kind: `benches`, `experiments`, `recipes`, `presets` or `plans`: where packaged names are looked up.
+    allow_modules: modules whose code the source may name, as in `rule: {name: my_module:MyRuleConfig}`.
     Raises ConfigError.
     """
     parsed = dict(overrides) if isinstance(overrides, Mapping) else parse_overrides(overrides)
     origin, data = _read(source, kind, Path.cwd())
     if isinstance(overrides, Mapping):
         origin = replace(origin, changes="overrides")
-    return _build(model, origin, data, parsed)
+    return _build(model, origin, data, parsed, allow_modules)
 
 
 def parse_overrides(texts: Sequence[str]) -> Data:
@@ -92,9 +109,15 @@ def read_mapping(source: Source, kind: str) -> Data:
     return _read(source, kind, Path.cwd())[1]
 
 
-def _build(model: type[Model], origin: _Origin, data: Data, overrides: Data) -> Model:
+def _build(
+    model: type[Model], origin: _Origin, data: Data, overrides: Data, allow_modules: Collection[str]
+) -> Model:
     if not issubclass(model, FileModel):
-        return _validate(model, origin, _with_overrides(data, overrides, origin), overrides)
+        return _validate(model, origin, _with_overrides(data, overrides, origin), overrides, allow_modules)
+    try:
+        model = model.model_for({**data, **overrides})
+    except ConfigError as error:
+        raise ConfigError(f"{origin.label}: {origin.prefix}{error}") from error
     nested = {key: value for key, value in overrides.items() if _head(key) in model.references and "." in key}
     direct = {key: value for key, value in overrides.items() if key not in nested}
     data = _absolute(model, data, origin.base)
@@ -117,8 +140,9 @@ def _build(model: type[Model], origin: _Origin, data: Data, overrides: Data) -> 
             raise ConfigError(
                 f"{origin.label}: {origin.prefix}{key}: expected the name, path or content of a {what}"
             )
-        data = {**data, key: _build(inner_model, inner_origin, content, inner).model_dump(mode="json")}
-    return _validate(model, origin, data, direct)
+        built = _build(inner_model, inner_origin, content, inner, allow_modules)
+        data = {**data, key: built.model_dump(mode="json")}
+    return _validate(model, origin, data, direct, allow_modules)
 
 
 def _absolute(model: type[FileModel], data: Data, base: Path) -> Data:
@@ -158,12 +182,16 @@ def _parse(file: Path, label: str) -> Data:
     return data
 
 
-def _validate(model: type[Model], origin: _Origin, data: Data, overrides: Data) -> Model:
+def _validate(
+    model: type[Model], origin: _Origin, data: Data, overrides: Data, allow_modules: Collection[str]
+) -> Model:
     try:
         # Strict JSON mode: lists may be tuples, text may be a path, but "5" and true are no numbers.
-        return model.model_validate_json(json.dumps(data), strict=True)
+        return model.model_validate_json(
+            json.dumps(data), strict=True, context={ALLOW_MODULES: allow_modules}
+        )
     except ValidationError as error:
-        key, said = in_words(model, error)
+        key, said = in_words(model, data, error, allow_modules)
     dotted = (origin.prefix + key).rstrip(".")
     where = f"{origin.label}: {dotted}" if dotted else origin.label
     if any(f"{key}.".startswith(f"{name}.") or name.startswith(f"{key}.") for name in overrides):

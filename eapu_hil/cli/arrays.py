@@ -14,11 +14,11 @@ import numpy as np
 from eapu_hil.base.loading import load_model
 from eapu_hil.base.storage import storage_errors
 from eapu_hil.bench import Bench, open_bench
+from eapu_hil.bench.array import BenchArray
 from eapu_hil.bench.cellcsv import READING_HEADER, read_targets, status_text, write_cells
 from eapu_hil.bench.check import check as check_bench
 from eapu_hil.bench.config import BenchConfig
 from eapu_hil.bench.forming import form as form_cells
-from eapu_hil.bench.interlock import InterlockedCrossbar
 from eapu_hil.cli import options
 from eapu_hil.cli.terminal import Terminal
 from eapu_hil.hal import (
@@ -100,15 +100,11 @@ def _read(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
 
 def _program(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    from eapu_calibration.drift import record_programmed
-
     require_free(args.out)
     with open_as_it_is(args.bench, terminal) as bench:
         array = chosen_array(bench, args.array)
         targets = read_targets(args.targets, array.shape)
         outcome = array.program(targets)
-        pulses = bench.ledger.arrays[args.array].snapshot()["pulses"]
-        record_programmed(bench.chip, args.array, targets, outcome, pulses, array.clock_s())
     failed = int(np.count_nonzero(outcome.status))
     terminal.note(
         f"{len(targets) - failed} of {len(targets)} cells are in band, {outcome.pulses.sum()} pulses"
@@ -183,7 +179,7 @@ def open_as_it_is(source: str, terminal: Terminal) -> Iterator[Bench]:
         yield bench
 
 
-def chosen_array(bench: Bench, number: int) -> InterlockedCrossbar:
+def chosen_array(bench: Bench, number: int) -> BenchArray:
     """Array `number` of a bench. Raises ConfigError where the bench has no such array."""
     if not 0 <= number < len(bench.arrays):
         raise ConfigError(f"--array {number}: the bench has arrays 0 to {len(bench.arrays) - 1}")

@@ -13,12 +13,11 @@ from eapu_hil.cli import options
 from eapu_hil.cli.bars import BatchBar, TrainingBar
 from eapu_hil.cli.terminal import Terminal
 from eapu_hil.cli.training import load_experiment, new_place
+from eapu_hil.rules import COMPARED
 
 if TYPE_CHECKING:
     from eapu_hil.study.batch import Ended
     from eapu_hil.study.results import Results
-
-ALL_RULES = "digital,bp,eapu,eapu_residual"  # of `compare` without --rules
 
 # What studies and draws is imported where it is needed; see `eapu_hil.cli.training`.
 
@@ -29,7 +28,7 @@ def compare(parser: ArgumentParser) -> None:
     Runs that have finished are not repeated when the command is given again with the same --out.
     """
     options.experiment(parser)
-    parser.add_argument("--rules", metavar="A,B,...", help=f"rules to compare; default: {ALL_RULES}")
+    parser.add_argument("--rules", metavar="A,B,...", help=f"rules to compare; default: {','.join(COMPARED)}")
     # `compare table` was the name of `table`
     parser.add_argument("--quick", action="store_true", help=SUPPRESS)
     parser.add_argument("--jobs", type=int, help=SUPPRESS)
@@ -58,6 +57,7 @@ def report(parser: ArgumentParser) -> None:
     parser.add_argument(
         "run", type=Path, metavar="RUN|COMPARISON", help="directory of a run, a comparison or a table"
     )
+    options.allow_module(parser)
     parser.set_defaults(command=_report)
 
 
@@ -69,8 +69,8 @@ def _compare(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         raise ConfigError("--quick and --jobs: only for `table`")
     from eapu_hil.study import compare as comparing
 
-    rules = [name.strip() for name in (args.rules or ALL_RULES).split(",")]
-    experiments = comparing.with_rules(load_experiment(args.experiment, args), rules)
+    rules = [name.strip() for name in args.rules.split(",")] if args.rules else list(COMPARED)
+    experiments = comparing.with_rules(load_experiment(args.experiment, args), rules, args.allow_module)
     name = next(iter(experiments.values())).name
     directory = new_place(args, f"{name}-compare")
     with terminal.stop_hint(_again(directory), directory):
@@ -79,7 +79,8 @@ def _compare(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     for rule, summary in comparison["rules"].items():
         metric = summary.get("metric") or {}
         style = metric_style(str(metric.get("name")))
-        ratio = None if rule == "digital" else summary.get("update_ratio_mean")
+        on_array = experiments[rule].rule.trains_on != "host"
+        ratio = summary.get("update_ratio_mean") if on_array else None
         numbers = [share(ratio), count(summary.get("writes_total")), count(summary.get("pulses_total"))]
         energy = with_prefix((summary.get("energy_j") or {}).get("total"), "J")
         rows.append([rule, style.text(metric.get("final")), *numbers, energy])
@@ -102,7 +103,7 @@ def _table(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         plan = plan.with_seed(args.seed)
     if args.rules is not None:
         plan = plan.with_rules([name.strip() for name in args.rules.split(",")])
-    planned = planned_runs(plan, args.bench, args.set)
+    planned = planned_runs(plan, args.bench, args.set, args.allow_module)
     directory = new_place(args, "table")
     jobs = runs_at_a_time(args.jobs, planned)
     require_runnable(planned)
@@ -121,7 +122,7 @@ def _table(args: Namespace, terminal: Terminal) -> dict[str, Any]:
             bar.ended(name, style.text(metric.get("final")) if metric else ended.error)
 
         results = make_table(planned, texts, worlds, directory, jobs, tell)
-    page = write_table_report(directory)
+    page = write_table_report(directory, args.allow_module)
     for task, metric_name in results.tasks.items():
         _say_task(task, metric_style(metric_name), plan.rules_of(task), results, terminal)
     terminal.say(f"table: {directory}   report: {page}")
@@ -147,11 +148,11 @@ def _report(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_hil.study.report import write_table_report
 
     if (args.run / "table.json").exists():
-        page = write_table_report(args.run)
+        page = write_table_report(args.run, args.allow_module)
     elif (args.run / "comparison.json").exists():
-        page = write_comparison_report(args.run)
+        page = write_comparison_report(args.run, args.allow_module)
     else:
-        page = write_report(args.run)
+        page = write_report(args.run, args.allow_module)
     terminal.say(f"report: {page}")
     return {"report": page}
 

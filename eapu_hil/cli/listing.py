@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
@@ -58,7 +58,7 @@ def completion(parser: ArgumentParser) -> None:
     parser.set_defaults(command=_completion)
 
 
-def kinds() -> dict[str, Callable[[], list[dict[str, str]]]]:
+def kinds() -> Mapping[str, Callable[[], list[dict[str, str]]]]:
     """What can be listed, each with what lists it."""
     files = {kind: partial(_packaged, kind) for kind in _FILES}
     plugged = {kind: partial(_installed, f"eapu_hil.{kind}", what) for kind, what in _PLUG_INS.items()}

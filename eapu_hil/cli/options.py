@@ -70,6 +70,7 @@ def experiment(parser: ArgumentParser) -> None:
 def run(parser: ArgumentParser) -> None:
     """RUN, a run that was made before."""
     parser.add_argument("run", type=Path, metavar="RUN", help="directory of the run")
+    allow_module(parser)
 
 
 def new_run(parser: ArgumentParser, what: str = "run") -> None:
@@ -93,4 +94,16 @@ def new_run(parser: ArgumentParser, what: str = "run") -> None:
     )
     parser.add_argument(
         "--seed", type=int, metavar="N", help="random seed that replaces the one in the experiment file"
+    )
+    allow_module(parser)
+
+
+def allow_module(parser: ArgumentParser) -> None:
+    """--allow-module, for files that name a rule or a task of a module."""
+    parser.add_argument(
+        "--allow-module",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="let files use rules and tasks of this Python module, named NAME:Class; repeatable",
     )

@@ -8,6 +8,7 @@ import logging
 import sys
 from argparse import SUPPRESS, ArgumentParser
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from eapu_hil.base.errors import ConfigError, HilError, LimitError
@@ -29,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen = next((text for text in given if not text.startswith("-")), None)
         args = make_parser(chosen).parse_args(given)
         terminal.log_to_stderr(getattr(args, "verbose", 0))
+        if getattr(args, "allow_module", []):
+            sys.path.append(str(Path.cwd()))  # where such a module may lie, as for `python -m`
         with grounding_signals():
             terminal.result(args.command(args, terminal))
     except HilError as error:

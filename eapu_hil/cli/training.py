@@ -64,7 +64,7 @@ def _demo(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     experiment = load_experiment("denoise", args)
     run_dir = new_place(args, experiment.name)
     summary = _trained(experiment, run_dir, terminal)
-    page = write_report(run_dir)
+    page = write_report(run_dir, args.allow_module)
     _say_summary(summary, terminal)
     terminal.say(f"report: {page}")
     return {"run": run_dir, "report": page, "summary": summary}
@@ -84,7 +84,7 @@ def _resume(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
     name = str(read_start(args.run).get("name", args.run.name))
     with _resumable(args.run, terminal):
-        summary = trainer.resume(args.run, TrainingBar(terminal, name))
+        summary = trainer.resume(args.run, TrainingBar(terminal, name), args.allow_module)
     _say_summary(summary, terminal)
     terminal.say(f"run: {args.run}   (eapu-hil report {args.run})")
     return {"run": args.run, "summary": summary}
@@ -93,7 +93,7 @@ def _resume(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 def _evaluate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_hil.training.trainer import trained_network
 
-    with trained_network(args.run) as (task, network):
+    with trained_network(args.run, args.allow_module) as (task, network):
         found = task.evaluate(network.infer, quick=False, folder=args.images)
     style = metric_style(task.metric_name)
     rows = [[item.name, style.text(item.input), style.text(item.value)] for item in found.items]
@@ -106,7 +106,7 @@ def _evaluate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 def _apply(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_hil.training.applying import apply_to_files
 
-    written = apply_to_files(args.run, args.images, args.out)
+    written = apply_to_files(args.run, args.images, args.out, args.allow_module)
     for path in written:
         terminal.say(str(path))
     return {"run": args.run, "images": written}
@@ -116,7 +116,9 @@ def load_experiment(source: str, args: Namespace) -> ExperimentConfig:
     """The experiment with --bench, --seed and --set, in this order."""
     overrides = [f"bench={args.bench}"] if args.bench is not None else []
     overrides += [f"seed={args.seed}"] if args.seed is not None else []
-    return load_model(ExperimentConfig, source, [*overrides, *args.set], "experiments")
+    return load_model(
+        ExperimentConfig, source, [*overrides, *args.set], "experiments", allow_modules=args.allow_module
+    )
 
 
 def new_place(args: Namespace, name: str) -> Path:

@@ -2,12 +2,12 @@
 
 from eapu_hil.base.errors import (
     ConfigError,
-    DivergedError,
     HilError,
     InstrumentError,
     LimitError,
     ProtocolError,
     TransportError,
+    UnsupportedError,
 )
 from eapu_hil.hal.crossbar import (
     Cells,
@@ -36,7 +36,6 @@ __all__ = [
     "ContactTest",
     "Crossbar",
     "Direction",
-    "DivergedError",
     "FloatArray",
     "HilError",
     "Identity",
@@ -53,5 +52,6 @@ __all__ = [
     "StatusArray",
     "Targets",
     "TransportError",
+    "UnsupportedError",
     "WriteOutcome",
 ]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from eapu_hil.base.colours import INK
 from eapu_hil.base.quantities import count, duration, share, with_prefix
 from eapu_hil.base.storage import storage_errors
 from eapu_hil.bench.cellcsv import status_text
@@ -29,17 +30,18 @@ _ENERGY_PARTS = {
 _COUNTED = {"pulses_total": "pulses", "verify_reads_total": "verify reads", "vmm_total": "products"}
 
 
-def write_report(run_dir: Path) -> Path:
+def write_report(run_dir: Path, allow_modules: Collection[str] = ()) -> Path:
     """Writes figures/*.png and report.html of a run; returns the path of the page.
 
+    allow_modules: where the rule may come from, for what is to be known of it; without it, what is usual for rules.
     Raises ConfigError when `run_dir` is no run or the packages for drawing are missing.
     """
-    run = RunData.read(run_dir)
+    run = RunData.read(run_dir, allow_modules)
     with storage_errors(run_dir):
         (run_dir / "figures").mkdir(exist_ok=True)
         sections = [*_curves(run), *_examples(run), *_array(run), *_energy(run), _what_was_run(run)]
-        title = f"{heading(run.task)} with {run.rule}"
-        where = "on the host, no array" if run.rule == "digital" else f"on {bench_text(run)}"
+        title = f"{heading(run.task)} with {run.rule_label}"
+        where = f"on {bench_text(run)}" if run.on_array else "on the host, no array"
         when = str(run.start.get("time", "")).replace("T", " ")[:16]
         subtitle = f"{where} · {run.start.get('id', run_dir.name)} · {when}"
         return render(run_dir, title, subtitle, _notices(run), _tiles(run), sections)
@@ -71,7 +73,7 @@ def _tiles(run: RunData) -> list[Tile]:
         tiles.append(Tile(f"{style.label}, held out", style.text(metric["final"]), gain))
     steps = summary.get("steps", len(run.steps))
     tiles.append(Tile("Steps", count(steps), duration(summary.get("wall_s")) + " on this machine"))
-    if run.rule == "digital":
+    if not run.on_array:
         return tiles
     ratio = summary.get("update_ratio_mean", _mean(run.column("update_ratio")))
     last = summary.get("update_ratio_last")
@@ -117,10 +119,10 @@ def _curves(run: RunData) -> list[Section]:
         )
         sections.append(Section("Training", text, "training.png", _items(run)))
     layers = list(dict.fromkeys(name for line in run.steps for name in line.get("update_ratio_layer") or {}))
-    if layers and run.rule != "digital":
+    if layers and run.on_array:
         steps = run.column("step")
         curves = [figures.Curve(name, steps, 100 * run.layer_column(name)) for name in layers]
-        curves.append(figures.Curve("all layers", steps, 100 * run.column("update_ratio"), figures.INK))
+        curves.append(figures.Curve("all layers", steps, 100 * run.column("update_ratio"), INK))
         figures.draw_curves(folder / "updates.png", curves, "Weights written (% of the layer)", log=True)
         text = "Share of the weights of each layer that are written in a step, averaged over short stretches of steps."
         sections.append(Section("Update ratio", text, "updates.png"))

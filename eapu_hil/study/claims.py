@@ -14,6 +14,7 @@ import numpy as np
 
 from eapu_hil.base.quantities import MISSING, metric_style, share, with_prefix
 from eapu_hil.bench.energy import CORNERS, EnergyModel, digital_j, gpu_j
+from eapu_hil.rules import BP, DIGITAL, EAPU
 from eapu_hil.study.lifetime import EnduranceModel, runs_to_failure
 from eapu_hil.study.results import Results, Run, known_values
 from eapu_hil.study.scenarios import EnergyScenario, as_run, other_arrays
@@ -52,7 +53,7 @@ def judge(results: Results) -> list[Claim]:
 def _update_ratio(results: Results) -> Claim:
     measured, holding = [], {}
     for task in results.tasks:
-        runs = [run for run in results.at(task, "eapu") if run.values.get("update_ratio") is not None]
+        runs = [run for run in results.at(task, EAPU) if run.values.get("update_ratio") is not None]
         if runs:
             mean, last = (
                 [known_values(run)[key] for run in runs] for key in ("update_ratio", "update_ratio_last")
@@ -71,14 +72,14 @@ def _accuracy(results: Results) -> Claim:
     measured, holding = [], {}
     for task, metric in results.tasks.items():
         style = metric_style(metric)
-        over_bp = [one - other for one, other in results.paired(task, "eapu", "bp", "metric")]
-        below = [one - other for one, other in results.paired(task, "digital", "eapu", "metric")]
+        over_bp = [one - other for one, other in results.paired(task, EAPU, BP, "metric")]
+        below = [one - other for one, other in results.paired(task, DIGITAL, EAPU, "metric")]
         if over_bp:
             unit = "points" if style.unit == "%" else style.unit
             text = f"{task}: eapu {_spread([style.factor * x for x in over_bp])} {unit} above bp"
             if below:
                 text += f", {_spread([style.factor * x for x in below])} {unit} below digital"
-            diverged = len(results.at(task, "bp")) - len(over_bp)
+            diverged = len(results.at(task, BP)) - len(over_bp)
             measured.append(text + (f"; bp diverged with {diverged} seeds" if diverged else ""))
             if style.unit == "%":
                 holding[task] = min(over_bp) * style.factor >= POINTS_CLAIM
@@ -91,7 +92,7 @@ def _accuracy(results: Results) -> Claim:
 
 
 def _energy(results: Results) -> Claim:
-    pairs = {task: its for task in results.tasks if (its := _run_pairs(results, task, "bp", "eapu"))}
+    pairs = {task: its for task in results.tasks if (its := _run_pairs(results, task, BP, EAPU))}
     measured = [line for task, its in pairs.items() for line in _energy_of(task, its)]
     if pairs:
         longest = max(pairs, key=lambda task: known_values(pairs[task][0][0])["steps"])
@@ -157,7 +158,7 @@ def _life(results: Results) -> Claim:
     measured, holding = [], {}
     model = EnduranceModel()
     for task in results.tasks:
-        pairs = _run_pairs(results, task, "bp", "eapu")
+        pairs = _run_pairs(results, task, BP, EAPU)
         if not pairs:
             continue
         ratio = {
@@ -183,7 +184,7 @@ def _life(results: Results) -> Claim:
 def _gpu(results: Results) -> Claim:
     measured, best = [], 0.0
     for task in results.tasks:
-        for run in results.at(task, "eapu")[:1]:
+        for run in results.at(task, EAPU)[:1]:
             if run.values.get("products_per_weight") is None:
                 continue
             value = known_values(run)

@@ -11,11 +11,11 @@ import numpy as np
 
 from eapu_hil.base.quantities import MISSING, count, metric_style
 from eapu_hil.report.page import Finding, Section, Table
+from eapu_hil.rules import DIGITAL
 from eapu_hil.study.figures import Point, RuleCurve, draw_quality
 from eapu_hil.study.results import Results
 
 OWN = "rule, window"
-HOST_FIRST = ("offline_then_map", "hybrid")
 ARRAY_ONLY = "Among the rules that train on the array. "
 FAR = 20.0
 SHORT = 1.1  # end of a stretch over its beginning
@@ -38,7 +38,7 @@ def losses(results: Results, task: str, rule: str) -> Losses | None:
     steps = [task, *worlds.values()]
     reached = [
         {run.seed: value for run in results.at(*at) if (value := run.values.get("metric")) is not None}
-        for at in [*((name, rule) for name in steps), (task, "digital")]
+        for at in [*((name, rule) for name in steps), (task, DIGITAL)]
     ]
     seeds = [seed for seed in reached[0] if all(seed in those for those in reached)]
     if not worlds or not seeds:
@@ -102,7 +102,7 @@ def quality_sections(directory: Path, results: Results) -> list[Section]:
         curves = [c for rule in results.rules if (c := _curve(results, task, rule, style.factor)).points]
         if not curves:
             continue  # every run diverged
-        digital = results.spread(task, "digital", "metric")
+        digital = results.spread(task, DIGITAL, "metric")
         name = f"quality_{task}.png"
         reference = style.factor * digital.mean if digital else None
         draw_quality(directory / "figures" / name, curves, f"{style.label} ({style.unit}), {task}", reference)
@@ -113,7 +113,7 @@ def quality_sections(directory: Path, results: Results) -> list[Section]:
             f"budget on at which it is better by more than what the seed does, {noise:.2f} {style.unit} (median over "
             "the rules of the standard deviation)."
         )
-        on_array = [curve for curve in curves if curve.rule not in HOST_FIRST]
+        on_array = [curve for curve in curves if results.model(curve.rule).trains_on == "array"]
         of_all = winners(curves, noise)
         others = [winner for winner in winners(on_array, noise) if winner not in of_all]
         findings = [_why(results, task, winner, "") for winner in of_all]
@@ -130,7 +130,7 @@ def _curve(results: Results, task: str, rule: str, factor: float) -> RuleCurve:
         metric, pulses = (results.spread(task, rule, column, number) for column in ("metric", "pulses"))
         if metric is not None and pulses is not None:
             points.append(Point(pulses.mean, factor * metric.mean, number))
-    return RuleCurve(rule, sorted(points, key=lambda point: point.pulses))
+    return RuleCurve(rule, sorted(points, key=lambda point: point.pulses), results.model(rule).colour)
 
 
 def _why(results: Results, task: str, winner: Winner, among: str) -> Finding:

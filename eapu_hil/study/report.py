@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from eapu_hil.base.storage import storage_errors, write_json
 from eapu_hil.bench.energy import ASSUMPTIONS, CORNERS, EnergyModel, digital_j
 from eapu_hil.hal import ConfigError
 from eapu_hil.report.page import Finding, Section, Table, Tile, heading, render
+from eapu_hil.rules import BP, DIGITAL, EAPU
 from eapu_hil.study.claims import ENERGY_CLAIM, REUSES, judge
 from eapu_hil.study.figures import draw_ratio
 from eapu_hil.study.quality import quality_sections
@@ -18,12 +20,12 @@ from eapu_hil.study.results import Results, Spread, read_results
 from eapu_hil.study.scenarios import as_run, other_arrays
 
 
-def write_table_report(directory: Path) -> Path:
+def write_table_report(directory: Path, allow_modules: Collection[str] = ()) -> Path:
     """Writes claims.json, figures/*.png and report.html from table.json; returns the path of the page.
 
-    Raises ConfigError when `directory` holds no table.
+    allow_modules: where rules may come from. Raises ConfigError when `directory` holds no table.
     """
-    results = read_results(directory)
+    results = read_results(directory, allow_modules)
     if not results.runs:
         raise ConfigError(f"{directory}: the table has no runs")
     write_json(directory / "claims.json", {"claims": [vars(claim) for claim in judge(results)]})
@@ -45,7 +47,7 @@ def _tiles(results: Results) -> list[Tile]:
     tiles = []
     for task, metric in results.tasks.items():
         style = metric_style(metric)
-        for rule in ("digital", "eapu", "bp"):
+        for rule in (DIGITAL, EAPU, BP):
             spread = results.spread(task, rule, "metric")
             if spread is not None:
                 tiles.append(Tile(f"{task}, {rule}", style.text(spread.mean)))
@@ -74,6 +76,7 @@ def _task(results: Results, task: str) -> Section:
         if not runs:
             continue
         metric = results.spread(task, rule, "metric")
+        on_array = results.model(rule).trains_on != "host"
         failed = sum(1 for run in runs if run.error)
         name = f"{rule} ({failed} of {len(runs)} diverged)" if failed else rule
         joules = {corner: _joules(results, task, rule, corner) for corner in CORNERS}
@@ -88,7 +91,7 @@ def _task(results: Results, task: str) -> Section:
                 count(_mean(results.spread(task, rule, "pulses_p999_cell"))),
                 count(_mean(results.spread(task, rule, "pulses_hottest_cell"))),
                 f"{typical} ({low} to {high})" if joules["typical"] else MISSING,
-                duration(_mean(results.spread(task, rule, "bench_time_s"))) if rule != "digital" else MISSING,
+                duration(_mean(results.spread(task, rule, "bench_time_s"))) if on_array else MISSING,
             ]
         )
     here = [run for run in results.runs if run.task == task and run.point == 0]
@@ -107,7 +110,7 @@ def _reuse(directory: Path, results: Results) -> list[Section]:
     found = [
         (bp, eapu)
         for task in results.tasks
-        for bp, eapu in zip(results.at(task, "bp")[:1], results.at(task, "eapu")[:1], strict=False)
+        for bp, eapu in zip(results.at(task, BP)[:1], results.at(task, EAPU)[:1], strict=False)
         if bp.values.get("writes") and eapu.values.get("writes")
     ]
     if not found:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from eapu_hil.base.errors import ConfigError
@@ -12,14 +12,18 @@ from eapu_hil.training.runs import read_start
 from eapu_hil.training.trainer import trained_network
 
 
-def apply_to_files(run_dir: Path, images: Sequence[Path], directory: Path) -> list[Path]:
+def apply_to_files(
+    run_dir: Path, images: Sequence[Path], directory: Path, allow_modules: Collection[str] = ()
+) -> list[Path]:
     """Applies the network of a run to image files, one new PNG each in `directory`; returns their paths.
 
     Raises ConfigError, before the bench is opened, for a file that is no image, for one that would be overwritten and
     for two images of one name; HilError as `trained_network`.
     """
     pictures = [read_image(path) for path in images]
-    task_name = str((read_start(run_dir).get("experiment") or {}).get("task", {}).get("name", "output"))
+    task_name = str(
+        (read_start(run_dir).get("experiment") or {}).get("task", {}).get("name", "output")
+    ).rpartition(":")[2]
     targets = [directory / f"{path.stem}_{task_name}.png" for path in images]
     for index, target in enumerate(targets):
         if target.exists():
@@ -28,7 +32,7 @@ def apply_to_files(run_dir: Path, images: Sequence[Path], directory: Path) -> li
             raise ConfigError(
                 f"{images[index]}: a second image has the name {images[index].stem}; rename one"
             )
-    with trained_network(run_dir) as (task, network), storage_errors(directory):
+    with trained_network(run_dir, allow_modules) as (task, network), storage_errors(directory):
         results = [task.apply(network.infer, picture) for picture in pictures]
         directory.mkdir(parents=True, exist_ok=True)
         for target, result in zip(targets, results, strict=True):

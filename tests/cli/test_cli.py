@@ -19,9 +19,10 @@ import pytest
 import yaml
 from pytest_mock import MockerFixture
 
+from eapu_hil.bench.array import BenchArray
 from eapu_hil.bench.cellcsv import read_targets
 from eapu_hil.bench.check import check
-from eapu_hil.bench.interlock import InterlockedCrossbar
+from eapu_hil.bench.interlock import Interlock
 from eapu_hil.bench.passport import Chip
 from eapu_hil.cli.parser import main
 from eapu_hil.hal import ConfigError, HilError, TransportError
@@ -191,7 +192,7 @@ def test_ratios() -> None:
 
 def test_check_proves_every_limit_of_every_array(files: Path, run_json: Json, mocker: MockerFixture) -> None:
     (files / "two.yaml").write_text(yaml.safe_dump({**BENCH, "arrays": 2}))
-    ground = mocker.spy(InterlockedCrossbar, "ground")
+    ground = mocker.spy(Interlock, "ground")
     found = run_json("check", "two.yaml")
     limits = {*BENCH["limits"], "v_read_max_v", "shape", "closed"}  # type: ignore[misc]
     for array in (0, 1):
@@ -304,11 +305,11 @@ def test_exit_codes_tell_what_kind_of_failure_it_was(
     (files / "t.csv").write_text("row,col,g_target_uS\n0,0,5000\n")
     code, text = _error(capsys, "program", "bench.yaml", "t.csv")
     assert (code, "limits.i_max_a" in text) == (3, True)
-    mocker.patch.object(InterlockedCrossbar, "read", side_effect=TransportError("the link is lost"))
+    mocker.patch.object(BenchArray, "read", side_effect=TransportError("the link is lost"))
     assert _error(capsys, "read", "bench.yaml") == (1, "the link is lost")
     assert main(["read", "bench.yaml", "--json"]) == 1
     assert json.loads(capsys.readouterr().out) == {"error": "the link is lost", "exit_code": 1}
-    mocker.patch.object(InterlockedCrossbar, "read", side_effect=KeyboardInterrupt)
+    mocker.patch.object(BenchArray, "read", side_effect=KeyboardInterrupt)
     assert main(["read", "bench.yaml"]) == 130
     assert (files / "chip").exists()
 
