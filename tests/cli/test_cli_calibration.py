@@ -107,7 +107,7 @@ def test_what_a_person_reads(capsys: pytest.CaptureFixture[str]) -> None:
         (["calibrate", "bench.yaml", "--plan", "no"], "plan 'no': not packaged"),
         (["drift", "bench.yaml", "--band", "wide"], "--band: 'wide': expected a number from 0 up"),
         (["passport", "show", "none"], "none: not a chip's passport"),
-        (["passport", "show", "chip", "99"], "chip: there is no entry 99; there are 1, 2"),
+        (["passport", "show", "chip", "99"], "chip: there is no entry 99; the entries are 1, 2"),
         (["passport", "diff", "chip", "1", "2"], "entry 1 is calibration, entry 2 is forming"),
     ],
 )

@@ -125,7 +125,7 @@ def _runs(pid: int) -> bool:
         (("sim", "controller", "--listen", "5000"), r"--listen 5000: expected HOST:PORT or pty"),
         (
             ("sim", "controller", "--listen", "pty", "--bench", "lab.yaml"),
-            r"--bench lab\.yaml: its arrays are not simulated; allowed is a bench of the twin",
+            r"--bench lab\.yaml: its arrays are not simulated; give a bench of the twin",
         ),
         (("sim", "controller", "--listen", "pty", "--bench", "none.yaml"), r"none\.yaml: cannot be read"),
     ],
