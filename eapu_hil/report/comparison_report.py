@@ -31,7 +31,7 @@ def write_comparison_report(directory: Path, allow_modules: Collection[str] = ()
         (directory / "figures").mkdir(exist_ok=True)
         sections = [_table(comparison, runs, style), *_curves(directory, runs, style)]
         sections += [_ratios(comparison, style)] if comparison.get("ratios") else []
-        title = f"{first.task.replace('_', ' ').capitalize()} under {len(runs)} rules"
+        title = f"{first.title} under {len(runs)} rules"
         steps, seed = count(first.experiment.get("steps")), first.experiment.get("seed")
         subtitle = f"on {bench_text(first)} · {steps} steps each · seed {seed}"
         return render(directory, title, subtitle, [], _tiles(comparison, style), sections)

@@ -40,7 +40,7 @@ def write_report(run_dir: Path, allow_modules: Collection[str] = ()) -> Path:
     with storage_errors(run_dir):
         (run_dir / "figures").mkdir(exist_ok=True)
         sections = [*_curves(run), *_examples(run), *_array(run), *_energy(run), _what_was_run(run)]
-        title = f"{run.task.replace('_', ' ').capitalize()} with {run.rule_label}"
+        title = f"{run.title} with {run.rule_label}"
         where = f"on {bench_text(run)}" if run.on_array else "on the host, no array"
         when = str(run.start.get("time", "")).replace("T", " ")[:16]
         subtitle = f"{where} · {run.start.get('id', run_dir.name)} · {when}"

@@ -69,6 +69,12 @@ class RunData:
         return self.rule.rpartition(":")[2]
 
     @property
+    def title(self) -> str:
+        """The task's name as a title, of `module:Class` the class."""
+        text = self.task.rpartition(":")[2].replace("_", " ")
+        return text[:1].upper() + text[1:]
+
+    @property
     def on_array(self) -> bool:
         """Whether a bench had any part in it."""
         return self.rule_model.trains_on != "host"

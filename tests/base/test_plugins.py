@@ -113,9 +113,7 @@ def test_a_broken_package_harms_nobody_who_does_not_ask_for_it(package: Package)
 
 def test_what_is_no_rule_is_refused(package: Package) -> None:
     package("lab", odd="lab_rules:NoRule")
-    with pytest.raises(
-        ConfigError, match="'odd' is no rule: expected a class derived from eapu_hil.rules.contract:RuleM"
-    ):
+    with pytest.raises(ConfigError, match=r"'odd' is no rule: expected a class derived from .*RuleModel"):
         experiment({"name": "odd"})
 
 
@@ -124,7 +122,7 @@ def test_a_dotted_name_imports_only_what_the_caller_allows(package: Package) -> 
     dotted = {"name": "lab_rules:GentleConfig", "strength": 3}
     for allowed in ([], ["lab"], ["lab_rules.more"]):
         with pytest.raises(
-            ConfigError, match="rule.*may not do that by itself; .* add --allow-module lab_rules "
+            ConfigError, match=r"rule.*may not do that by itself; .* add --allow-module lab_rules "
         ):
             experiment(dotted, allowed)
     assert "lab_rules" not in sys.modules
