@@ -28,7 +28,6 @@ _KEYS_OF_TWIN = ("preset", "overrides", "seed")
 _BACKENDS = ("twin", "controller", "smu")
 _SIMULATED = {
     "controller": ("port", ("sim:posix", "sim:qemu")),
-    "smu": ("resource", ("sim:2400", "sim:2450", "sim:2600b", "sim:b2900")),
 }
 _DEFAULT_PRESET = "rram_180nm"
 _DEFAULT_RECIPE = {"smu": "rram_180nm_ms"}  # instruments pulse for milliseconds
