@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from eapu_hil.base.loading import Data, FileModel, read_mapping
+from eapu_hil.base.plugins import names
 from eapu_hil.bench.wiring import Instruments, simulated_instruments
 from eapu_hil.hal import Limits
 from eapu_hil.hal.recipe import Recipe
@@ -26,9 +27,7 @@ _KEYS_OF_BACKEND = {"port": "controller", "resource": "smu", "instruments": "smu
 # Keys that say what is simulated.
 _KEYS_OF_TWIN = ("preset", "overrides", "seed")
 _BACKENDS = ("twin", "controller", "smu")
-_SIMULATED = {
-    "controller": ("port", ("sim:posix", "sim:qemu")),
-}
+_SIMULATED_PORTS = ["sim:posix", "sim:qemu"]
 _DEFAULT_PRESET = "rram_180nm"
 _DEFAULT_RECIPE = {"smu": "rram_180nm_ms"}  # instruments pulse for milliseconds
 
@@ -136,7 +135,7 @@ class BenchConfig(FileModel):
         for key, backend in _KEYS_OF_BACKEND.items():
             if backend == self.backend and not getattr(self, key):
                 raise ValueError(f"{key}: missing; backend {backend!r} needs it")
-        key, allowed = _SIMULATED.get(self.backend, ("", ()))
+        key, allowed = _simulations(self.backend)
         if key and self.simulated and getattr(self, key) not in allowed:
             where = "a real port" if key == "port" else "the VISA name of a real instrument"
             raise ValueError(
@@ -169,6 +168,15 @@ class BenchConfig(FileModel):
     def simulated(self) -> bool:
         """Whether the cells are those of the twin: directly, or behind a simulated controller or instruments."""
         return _on_the_twin(self.backend, self.port, self.resource)
+
+
+def _simulations(backend: str) -> tuple[str, list[str]]:
+    """The key that names a simulation, and what it may be: of instruments, the families that packages simulate."""
+    if backend == "controller":
+        return "port", _SIMULATED_PORTS
+    simulated = names("eapu_hil.simulated_instruments")
+    families = [f"sim:{name}" for name in names("eapu_hil.source_meters") if name in simulated]
+    return ("resource", families) if backend == "smu" else ("", [])
 
 
 def _on_the_twin(backend: str, port: Any, resource: Any) -> bool:
