@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from eapu_drivers.simulated.instruments.probe import GROUND, Probe
+from eapu_drivers.simulated.instruments.circuit import GROUND
+from eapu_drivers.simulated.instruments.probe import Probe
 from eapu_drivers.simulated.instruments.server import Server
 from eapu_drivers.simulated.instruments.sim_keysight34980a import SimulatedKeysight34980A
 from eapu_drivers.visa.switch.keysight34980a import Keysight34980A

@@ -88,6 +88,7 @@ def test_headers(device: SimulatedKeysightB2900, message: str) -> None:
         (":SENS1:CURR:PROT 4", -222),
         (":SOUR1:PULS:WIDT 1e-5", -222),
         (":SOUR1:FUNC:SHAP SINE", -224),
+        (":FORM REAL", -224),  # answers are text
         (":TRIG1:ALL:COUN?", -113),  # to be asked of the transient or of the acquisition
         (":MEAS? (@3)", -222),
         (":SOUR1:VOLT:RANG:AUTO OFF;:SOUR1:VOLT:RANG 2;:SOUR1:VOLT 3", -222),
