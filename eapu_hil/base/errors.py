@@ -17,6 +17,10 @@ class LimitError(HilError):
     """The interlock refused a request before anything was sent."""
 
 
+class UnsupportedError(LimitError):
+    """A device cannot do what is asked: refused before anything is sent. The message says what it can do."""
+
+
 class DivergedError(HilError):
     """Training diverged. SAID is in every such message, for who only has the message of another process."""
 

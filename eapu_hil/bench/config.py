@@ -94,10 +94,14 @@ class BenchConfig(FileModel):
         except ConfigError as error:
             raise ConfigError(f"backend: {error}") from error
         if not issubclass(keys, BenchConfig):
-            raise ConfigError(f"backend: the driver {backend!r} names {keys.__name__}, no kind of BenchConfig")
+            raise ConfigError(
+                f"backend: the driver {backend!r} names {keys.__name__}, no kind of BenchConfig"
+            )
         if not issubclass(keys, cls):
             missing = [key for key in cls.model_fields if key not in BenchConfig.model_fields]
-            raise ConfigError(f"backend: {backend!r} asked; allowed here is one with the keys {', '.join(missing)}")
+            raise ConfigError(
+                f"backend: {backend!r} asked; allowed here is one with the keys {', '.join(missing)}"
+            )
         return keys
 
     @classmethod

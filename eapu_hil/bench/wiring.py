@@ -70,12 +70,8 @@ class ChannelMap(FileModel):
         """Rows, columns."""
         return len(self.lines("row")), len(self.lines("column"))
 
-    def crosspoint(self, kind: Line, number: int, bus: str) -> str:
-        """The crosspoint of a line and a bus, in the instrument's words."""
-        return at_bus(self.lines(kind)[number], bus)
 
-
-class Terminal(FileModel):
+class FurtherSource(FileModel):
     """A further source. resource: its VISA name; None means the instrument of the bench's `resource`.
 
     channel: for an instrument that has several.
@@ -104,8 +100,8 @@ class Instruments(FileModel):
 
     visa: str = "@py"
     channel: str | None = None
-    gate: Terminal
-    bias: list[Terminal] = Field(default_factory=list)
+    gate: FurtherSource
+    bias: list[FurtherSource] = Field(default_factory=list)
     switch: str
     map: ChannelMap
     unselected: Literal["grounded", "floating", "half", "third"]

@@ -8,6 +8,7 @@ from eapu_hil.base.errors import (
     LimitError,
     ProtocolError,
     TransportError,
+    UnsupportedError,
 )
 from eapu_hil.hal.crossbar import (
     Cells,
@@ -53,5 +54,6 @@ __all__ = [
     "StatusArray",
     "Targets",
     "TransportError",
+    "UnsupportedError",
     "WriteOutcome",
 ]

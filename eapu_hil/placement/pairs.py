@@ -80,10 +80,6 @@ class ConductancePairs:
     def weight_count(self) -> int:
         return int(self._array.size)
 
-    @property
-    def cell_count(self) -> int:
-        return int(self._cell.size)
-
     def weights_of(self, layer: str) -> slice:
         """Which weights belong to a layer."""
         return self._slices[layer]

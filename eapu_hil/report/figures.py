@@ -25,7 +25,7 @@ try:
 except ImportError as error:
     raise ConfigError("figures need matplotlib: pip install 'eapu-hil[train]'") from error
 
-INK, GREY, FAINT = "#22272e", "#6b7480", "#d9dde2"
+INK, GREY = "#22272e", "#6b7480"
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = (
     "#0072B2",
     "#D55E00",
