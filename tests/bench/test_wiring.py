@@ -133,8 +133,9 @@ def test_a_simulated_bench_needs_its_resource_only() -> None:
 
 def test_what_a_simulated_bench_says_itself_stays() -> None:
     config = bench(resource="sim:b2900", instruments={"switch": "sim:34980a", "nplc": 1.0})
+    channels = config.instruments.map
     assert (config.instruments.switch, config.instruments.nplc) == ("sim:34980a", 1.0)
-    assert at_bus(config.instruments.map.lines("row")[0], config.instruments.map.buses.source) == "1101"
+    assert at_bus(channels.lines("row")[0], channels.buses.source) == "1101"
 
 
 @given(st.integers(1, 20), st.integers(1, 20), st.sampled_from(["sim:707b", "sim:34980a"]))
