@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -44,3 +46,9 @@ class InstrumentError(HilError):
         self.code = code
         self.text = text
         self.command = command
+
+
+def did_you_mean(given: str, allowed: Sequence[str]) -> str:
+    """`, did you mean 'steps'?` where one of `allowed` is near to what was given, "" where none is."""
+    close = difflib.get_close_matches(given, allowed, n=1)
+    return f", did you mean {close[0]!r}?" if close else ""
