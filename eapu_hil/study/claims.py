@@ -16,7 +16,7 @@ from eapu_hil.base.quantities import MISSING, metric_style, share, with_prefix
 from eapu_hil.bench.energy import CORNERS, EnergyModel, digital_j, gpu_j
 from eapu_hil.study.lifetime import EnduranceModel, runs_to_failure
 from eapu_hil.study.results import Results, Run, known_values
-from eapu_hil.study.scenarios import Design, as_run, other_arrays
+from eapu_hil.study.scenarios import EnergyScenario, as_run, other_arrays
 
 HOLDS, UNDER, FAILS, UNKNOWN = "holds", "holds under", "does not hold here", "not measured"
 REUSES = (1, 8, 32, 128, 1024, 8192)  # products per weight and step
@@ -142,12 +142,12 @@ def _on_other_arrays(task: str, pairs: list[tuple[Run, Run]]) -> list[str]:
     ]
 
 
-def _ratios(designs: Sequence[Design], reuses: Sequence[int]) -> str:
-    return ", ".join(f"{min(one.ratio(reuse) for one in designs):.3g} at {reuse}" for reuse in reuses)
+def _ratios(scenarios: Sequence[EnergyScenario], reuses: Sequence[int]) -> str:
+    return ", ".join(f"{min(one.ratio(reuse) for one in scenarios):.3g} at {reuse}" for reuse in reuses)
 
 
-def _up_to(designs: Sequence[Design]) -> str:
-    most = min(one.largest_reuse(ENERGY_CLAIM) for one in designs)
+def _up_to(scenarios: Sequence[EnergyScenario]) -> str:
+    most = min(one.largest_reuse(ENERGY_CLAIM) for one in scenarios)
     return f"at least 50 up to a reuse of {most:.3g}" if most else "nowhere 50"
 
 

@@ -18,7 +18,7 @@ LINES = 128  # of a full array
 
 
 @dataclass(frozen=True)
-class Design:
+class EnergyScenario:
     """Energies of one weight under two rules, J.
 
     write_j: of one write under the costly rule. costly_j, frugal_j: of its writes in the mean step. product_j: of one
@@ -42,7 +42,7 @@ class Design:
         return max(0.0, spare_j / self.product_j)
 
 
-def as_run(costly: Run, frugal: Run, corner: Corner) -> Design:
+def as_run(costly: Run, frugal: Run, corner: Corner) -> EnergyScenario:
     """With the counts and conductances of two runs; of products the mean of both.
 
     Writing the initial weights is left out: it is the same for every rule and counts less the longer a run is.
@@ -50,12 +50,12 @@ def as_run(costly: Run, frugal: Run, corner: Corner) -> Design:
     (write_j, costly_j, product_a_j), (_, frugal_j, product_b_j) = (
         _per_weight(run, corner) for run in (costly, frugal)
     )
-    return Design(
+    return EnergyScenario(
         f"as run, {corner} parameters", write_j, costly_j, frugal_j, (product_a_j + product_b_j) / 2
     )
 
 
-def full_arrays(costly: Run, frugal: Run, corner: Corner) -> Design:
+def full_arrays(costly: Run, frugal: Run, corner: Corner) -> EnergyScenario:
     """The same writes, and products on square arrays without an idle line, whose cells share its converters."""
     base, model, value = as_run(costly, frugal, corner), EnergyModel.corner(corner), known_values(costly)
     cell_j = (
@@ -63,10 +63,10 @@ def full_arrays(costly: Run, frugal: Run, corner: Corner) -> Design:
     )
     line_j = (model.adc_j + model.tia_w * model.product_time_s + model.dac_j) / LINES
     name = f"{LINES} x {LINES} cells all in use, {corner} parameters"
-    return Design(name, base.write_j, base.costly_j, base.frugal_j, 4 * (cell_j + line_j))
+    return EnergyScenario(name, base.write_j, base.costly_j, base.frugal_j, 4 * (cell_j + line_j))
 
 
-def other_arrays(costly: Run, frugal: Run) -> list[Design]:
+def other_arrays(costly: Run, frugal: Run) -> list[EnergyScenario]:
     """Arrays that favour the ratio more than those of the runs. 8.5 pulses a write are an assumption."""
     return [
         *(full_arrays(costly, frugal, corner) for corner in CORNERS),
@@ -75,7 +75,7 @@ def other_arrays(costly: Run, frugal: Run) -> list[Design]:
     ]
 
 
-def slow_pulses(costly: Run, frugal: Run, pulses_per_write: float | None = None) -> Design:
+def slow_pulses(costly: Run, frugal: Run, pulses_per_write: float | None = None) -> EnergyScenario:
     """Costly pulses and cheap products, computed: only how often is written comes from the runs.
 
     A pulse of 1.5 V and 1 us into 50 uS, 112.5 pJ, with a verify read of 2 pJ and a conversion of 2.7 pJ (a SAR at
@@ -91,7 +91,7 @@ def slow_pulses(costly: Run, frugal: Run, pulses_per_write: float | None = None)
     product_j = 2 * (2 * 20e-15 + 2.7e-12 / LINES)
     many = f"{pulses_per_write:g} pulses a write" if pulses_per_write else "the runs' pulses a write"
     name = f"computed: pulses of 1 \u00b5s, products of 10 ns, {many}"
-    return Design(name, write_j[0], writing_j[0], writing_j[1], product_j)
+    return EnergyScenario(name, write_j[0], writing_j[0], writing_j[1], product_j)
 
 
 def _per_weight(run: Run, corner: Corner) -> tuple[float, float, float]:
