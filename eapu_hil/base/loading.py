@@ -50,7 +50,8 @@ Model = TypeVar("Model", bound=BaseModel)
 class FileModel(BaseModel):
     """Base of models that refer to other files.
 
-    path_keys: keys whose value is a path, relative to the file they stand in.
+    path_keys: keys whose value is a path, relative to the file they stand in, also where this model is a part of
+        another one.
     name_or_path_keys: the same, but a bare word is the name of something packaged.
     references: keys that hold another model: a packaged name, a path or the mapping itself.
     """
@@ -141,13 +142,28 @@ def _build(model: type[Model], origin: _Origin, data: Data, overrides: Data) -> 
     return _validate(model, origin, data, direct)
 
 
-def _absolute(model: type[FileModel], data: Data, base: Path) -> Data:
-    resolved = dict(data)
+def _absolute(model: type[BaseModel], data: Data, base: Path) -> Data:
+    resolved = _absolute_parts(model, data, base)
+    if not issubclass(model, FileModel):
+        return resolved
     references = [key for key in model.references if isinstance(data.get(key), str)]
     for key in (*model.path_keys, *model.name_or_path_keys, *references):
         value = data.get(key)
         if isinstance(value, str) and (key in model.path_keys or _is_path(value)):
             resolved[key] = str(base / Path(value).expanduser())
+    return resolved
+
+
+def _absolute_parts(model: type[BaseModel], data: Data, base: Path) -> Data:
+    """`data` with the paths of models in `model` resolved. References are read on their own."""
+    references = model.references if issubclass(model, FileModel) else {}
+    resolved = dict(data)
+    for key, field in model.model_fields.items():
+        content = data.get(key)
+        if key not in references and isinstance(content, Mapping):
+            for inner in _models_in(field.annotation):
+                if content.get("name", None) is None or content["name"] in _tags(inner):
+                    resolved[key] = _absolute(inner, resolved[key], base)
     return resolved
 
 

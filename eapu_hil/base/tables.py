@@ -7,7 +7,7 @@ import io
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -72,14 +72,23 @@ class Table:
         if len(found) == 1:
             return found[0]
         if found:
-            raise ConfigError(f"{self.path}: {len(found)} columns are called {wanted!r}; give the number of one")
+            raise ConfigError(
+                f"{self.path}: {len(found)} columns are called {wanted!r}; give the number of one"
+            )
         shown = ", ".join(self.names[:_SHOWN]) + (", ..." if len(self.names) > _SHOWN else "")
-        raise ConfigError(f"{self.path}: no column {wanted!r}{did_you_mean(wanted, self.names)}; it has {shown}")
+        raise ConfigError(
+            f"{self.path}: no column {wanted!r}{did_you_mean(wanted, self.names)}; it has {shown}"
+        )
+
+    def arranged(self, names: Sequence[str]) -> Table:
+        """The same rows with these columns in this order. Raises ConfigError as `column` does."""
+        columns = [self.column(name) for name in names]
+        rows = [[row[column] for column in columns] for row in self.rows]
+        return replace(self, names=tuple(names), rows=rows)
 
     def label(self, column: int) -> str:
         """How messages call a column."""
-        name = f" {self.names[column]!r}" if self.names is not None else ""
-        return f"column {column}{name}"
+        return f"column {column if self.names is None else repr(self.names[column])}"
 
     def where(self, row: int, column: int) -> str:
         """How messages call a field: file, line and column."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from eapu_hil.hal import ConfigError
+from eapu_hil.tasks.arrays import Arrays, ArraysConfig
 from eapu_hil.tasks.base import DataConfig, Evaluation, Forward, Item, Task, Triplet
 from eapu_hil.tasks.denoise import Denoise, DenoiseConfig
 from eapu_hil.tasks.digits import Digits, DigitsConfig
@@ -16,7 +17,7 @@ from eapu_hil.tasks.super_resolution import SuperResolution, SuperResolutionConf
 __all__ = ["DataConfig", "Evaluation", "Forward", "Item", "Task", "TaskConfig", "Triplet", "make_task"]
 
 TaskConfig = Annotated[
-    DenoiseConfig | SuperResolutionConfig | DigitsConfig,
+    DenoiseConfig | SuperResolutionConfig | DigitsConfig | ArraysConfig,
     Field(discriminator="name"),
 ]
 
@@ -35,6 +36,8 @@ def make_task(config: TaskConfig | Mapping[str, Any]) -> Task:
             return SuperResolution(config)
         case DigitsConfig():
             return Digits(config)
+        case ArraysConfig():
+            return Arrays(config)
 
 
 def _validated(settings: Mapping[str, Any]) -> TaskConfig:

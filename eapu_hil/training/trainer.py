@@ -30,6 +30,7 @@ from eapu_hil.placement.row_moves import read_moves
 from eapu_hil.tasks import Task, make_task
 from eapu_hil.training.array_model import ArrayModel, choose_tiles, require_fit
 from eapu_hil.training.config import ExperimentConfig
+from eapu_hil.training.data_record import data_record, require_same_data
 from eapu_hil.training.mapped_model import MappedModel
 from eapu_hil.training.model import Applied, DigitalModel, Model
 from eapu_hil.training.runs import Checkpoint, RunStore, load_checkpoint, read_snapshots, read_start
@@ -64,6 +65,7 @@ def train(experiment: ExperimentConfig, run_dir: Path, progress: Progress) -> di
         "name": experiment.name,
         "experiment": experiment.model_dump(mode="json"),
         "seed": experiment.seed,
+        **data_record(task),
     }
     with RunStore.create(run_dir, start) as store, _open_bench(experiment, run_dir) as bench:
         store.amend_start({"identities": _identities(bench)})
@@ -79,6 +81,7 @@ def resume(run_dir: Path, progress: Progress) -> dict[str, Any]:
     """
     experiment = _experiment_of(run_dir)
     task = make_task(experiment.task)
+    require_same_data(task, run_dir, read_start(run_dir))
     with RunStore.open(run_dir) as store, _open_bench(experiment, run_dir) as bench:
         store.amend_start({"identities": _identities(bench)})
         return _Trainer(experiment, task, _model(experiment, task, bench, store), store).run(progress)
@@ -92,6 +95,7 @@ def trained_network(run_dir: Path) -> Iterator[tuple[Task, Network]]:
     """
     experiment = _experiment_of(run_dir)
     task = make_task(experiment.task)
+    require_same_data(task, run_dir, read_start(run_dir))
     checkpoint = load_checkpoint(run_dir)
     if checkpoint is None:
         raise HilError(f"{run_dir}: no checkpoint; this run stopped before its first step")
