@@ -19,7 +19,8 @@ import numpy as np
 from eapu_hil.base.loading import load_model
 from eapu_hil.base.storage import read_json
 from eapu_hil.bench import open_bench
-from eapu_hil.cli.terminal import Terminal, TrainingBar
+from eapu_hil.cli.bars import TrainingBar
+from eapu_hil.cli.terminal import Terminal
 from eapu_hil.placement.mapping import Tile
 from eapu_hil.study.compare import compare
 from eapu_hil.tasks import make_task

@@ -90,7 +90,7 @@ class ArrayModel:
             name: config.weight_range * math.sqrt(2.0 / shape[0]) / window_s for name, shape in shapes.items()
         }
         self._pairs = ConductancePairs(
-            bench.arrays,
+            [array.without_record() for array in bench.arrays],  # the run's record of its writes is kept here
             self._tiles,
             shapes,
             self._r_wg,
@@ -106,7 +106,6 @@ class ArrayModel:
         }
         # A change that a rule asks for is made, also where it is smaller than the band.
         self._recipe = recipe.model_copy(update={"rewrite_in_band": True})
-        self._gains = [bench.chip.line_gains(number) for number in range(len(bench.arrays))]
         self._weights: dict[str, ArrayWeights] = {}
         self._host: dict[str, HostBackward] = {}
         self._step, self._refresh = 0, 0  # what is written now is written for
@@ -124,7 +123,6 @@ class ArrayModel:
                 self._tiles[name],
                 self._r_wg[name],
                 self._v_read_v,
-                self._gains,
             )
             self._weights[name] = weights
             if not host_backward:

@@ -102,7 +102,7 @@ def test_a_simulated_instrument_serves_any_client(folder: Path, number: signal.S
     command = [
         sys.executable,
         "-m",
-        "eapu_hil.cli.parser",
+        "eapu_hil.cli",
         "sim",
         "2400",
         "--listen",

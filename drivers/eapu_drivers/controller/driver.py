@@ -8,12 +8,13 @@ from functools import partial
 from pathlib import Path
 
 from eapu_drivers.controller.board import Board
+from eapu_drivers.controller.config import ControllerConfig
 from eapu_drivers.controller.crossbar import ControllerCrossbar
 from eapu_drivers.controller.link import Link, Timing
 from eapu_drivers.controller.ports import Port, SerialPort, SocketPort
 from eapu_drivers.controller.units import load_calibrations
 from eapu_drivers.simulated.board import rig
-from eapu_hil.bench.config import BenchConfig
+from eapu_hil.bench.driver import Driver
 from eapu_hil.hal import ConfigError, Crossbar, TransportError
 
 _SIMULATED = "sim:"
@@ -25,19 +26,16 @@ _TIMING = {
 
 
 @contextmanager
-def open_arrays(config: BenchConfig, chip_dir: Path) -> Iterator[list[Crossbar]]:
+def open_arrays(config: ControllerConfig, chip_dir: Path) -> Iterator[list[Crossbar]]:
     """The arrays of the board at `config.port`: any pyserial URL, `sim:posix` or `sim:qemu`.
 
     Raises ConfigError when the board is not what the bench file describes, TransportError when none answers,
     ProtocolError when it has firmware of another release.
     """
-    port = str(config.port)
+    port = config.port
     with ExitStack() as stack:
-        if port.startswith(_SIMULATED):
+        if config.simulated:
             kind = port.removeprefix(_SIMULATED)
-            if kind not in _TIMING:
-                names = ", ".join(f"{_SIMULATED}{name}" for name in _TIMING)
-                raise ConfigError(f"bench: port: {port!r} asked; allowed are a serial port, its URL, {names}")
             timing = _TIMING[kind]
             open_port: Callable[[], Port] = _once(
                 stack.enter_context(rig.start(kind, config, chip_dir)), port
@@ -71,3 +69,6 @@ def _once(simulated: rig.Rig, name: str) -> Callable[[], Port]:
         return SocketPort(lines.pop(), name)
 
     return open_port
+
+
+DRIVER = Driver(ControllerConfig, open_arrays)

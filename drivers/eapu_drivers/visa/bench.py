@@ -9,13 +9,14 @@ from pathlib import Path
 
 from eapu_drivers.simulated.instruments.station import Place, open_station
 from eapu_drivers.visa.array import Clock, Setups, SmuArray, Sources, unsuitable_width
+from eapu_drivers.visa.config import SmuConfig
 from eapu_drivers.visa.families import open_source_meter, open_switch
 from eapu_drivers.visa.lines import Lines, Wiring
 from eapu_drivers.visa.smu.contract import SelfVerifying, Setup, SourceMeter, Verifier
 from eapu_drivers.visa.switch.contract import SwitchMatrix
 from eapu_drivers.visa.transport import Transport, VisaTransport
 from eapu_hil.base.provenance import git_commit
-from eapu_hil.bench.config import BenchConfig
+from eapu_hil.bench.driver import Driver
 from eapu_hil.bench.wiring import Instruments
 from eapu_hil.hal import ConfigError, Crossbar, Identity
 
@@ -23,17 +24,13 @@ _GATE_NPLC = 1.0
 
 
 @contextmanager
-def open_arrays(config: BenchConfig, chip_dir: Path) -> Iterator[list[Crossbar]]:
+def open_arrays(config: SmuConfig, chip_dir: Path) -> Iterator[list[Crossbar]]:
     """The one array of the bench.
 
     Raises ConfigError where an instrument is another than the bench file says or cannot do what it asks;
     TransportError, ProtocolError or InstrumentError where one does not answer as it should.
     """
     instruments = config.instruments
-    if instruments is None:
-        raise ConfigError(
-            "bench: instruments: missing; backend 'smu' needs it where the resource is a real instrument"
-        )
     clock: Clock
     with ExitStack() as stack:
         if config.simulated:
@@ -61,7 +58,7 @@ class WallClock:
 
 
 def assembled(
-    config: BenchConfig,
+    config: SmuConfig,
     instruments: Instruments,
     meters: list[SourceMeter],
     switch: SwitchMatrix,
@@ -109,7 +106,7 @@ def _verifier(instruments: Instruments, source: SourceMeter, gate: SourceMeter) 
     return None
 
 
-def _places(config: BenchConfig, instruments: Instruments) -> Mapping[str, Place]:
+def _places(config: SmuConfig, instruments: Instruments) -> Mapping[str, Place]:
     first = Place(str(config.resource), instruments.channel)
     places = {"source": first}
     for role, terminal in [
@@ -137,3 +134,6 @@ class _Opened:
         if resource not in self._lines:
             self._lines[resource] = self._stack.enter_context(VisaTransport(resource, self._visa))
         return self._lines[resource]
+
+
+DRIVER = Driver(SmuConfig, open_arrays)

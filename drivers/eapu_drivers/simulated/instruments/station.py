@@ -16,7 +16,8 @@ from eapu_drivers.simulated.instruments.keysight34980a import Keysight34980A
 from eapu_drivers.simulated.instruments.keysight_b2900 import KeysightB2900
 from eapu_drivers.simulated.instruments.probe import GROUND, Probe
 from eapu_drivers.simulated.instruments.server import Device, Server
-from eapu_hil.bench.config import BenchConfig
+from eapu_drivers.visa.config import SmuConfig
+from eapu_hil.bench.config import TwinBenchConfig
 from eapu_hil.bench.wiring import ChannelMap, Line, at_bus
 from eapu_hil.hal import ConfigError
 from eapu_hil.twin.array import TwinArray
@@ -72,17 +73,16 @@ class Place:
 
 
 @contextmanager
-def open_station(config: BenchConfig, chip_dir: Path) -> Iterator[tuple[Station, Mapping[str, Place]]]:
+def open_station(config: SmuConfig, chip_dir: Path) -> Iterator[tuple[Station, Mapping[str, Place]]]:
     """The instruments that the bench's `sim:` names ask for, and where each role of them answers.
 
     The state of the cells lives in `chip_dir`/twin. Raises ConfigError for a name that is no simulation.
     """
-    assert config.instruments is not None
     instruments = config.instruments
     clock, [array] = simulated_arrays(config, chip_dir)
     roles = ["source", "gate", *(f"bias{number}" for number in range(len(instruments.bias)))]
     station = Station(array, clock, Probe(array, clock, wires(instruments.map)))
-    kind = _known(str(config.resource), SOURCE_METERS)
+    kind = _known(config.resource, SOURCE_METERS)
     switch = _known(instruments.switch, SWITCHES)
     places: dict[str, Place] = {}
     with ExitStack() as stack:
@@ -106,7 +106,7 @@ def open_station(config: BenchConfig, chip_dir: Path) -> Iterator[tuple[Station,
 
 @contextmanager
 def open_source_meter(
-    kind: str, config: BenchConfig, chip_dir: Path, host: str, port: int
+    kind: str, config: TwinBenchConfig, chip_dir: Path, host: str, port: int
 ) -> Iterator[Server]:
     """One instrument for any client, wired by hand to the cell (0, 0): no switch, in real time.
 

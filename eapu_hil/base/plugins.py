@@ -1,0 +1,119 @@
+"""What other packages bring: found by its name in a group of entry points, or by `module:attribute`.
+
+Looking for names imports nothing; what is named is imported when it is loaded. So a package that is broken, or that
+offers a name which another one offers too, is an error for whoever asks for that name, and for nobody else.
+
+A file never imports code by itself: `module:attribute` is loaded only from modules that the caller allows.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from eapu_hil.base.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A line of a listing. found: what the name stands for; None with `fault`, which says why it cannot be used."""
+
+    name: str
+    package: str
+    found: Any
+    fault: str = ""
+
+
+def names(group: str) -> list[str]:
+    """The names that installed packages offer in `group`, sorted, each once. Imports none of them."""
+    return sorted({point.name for point in offers(group)})
+
+
+def offers(group: str) -> tuple[EntryPoint, ...]:
+    """The entry points of `group`, none of them imported; a name that two packages offer stands there twice."""
+    return _installed(group, tuple(sys.path))
+
+
+def package_of(point: EntryPoint) -> str:
+    """The distribution that an entry point comes from."""
+    return point.dist.name if point.dist is not None else "an unknown package"
+
+
+def modules() -> list[str]:
+    """The top-level modules that bring anything to the project, its own among them; none is imported."""
+    groups = [group for group in entry_points().groups if group.startswith("eapu_hil.")]
+    return sorted({point.module.partition(".")[0] for group in groups for point in offers(group)})
+
+
+def load(group: str, name: str, what: str) -> Any:
+    """What `name` stands for in `group`. what: how messages call such a thing.
+
+    Raises ConfigError if no package offers it, if two do, or if it cannot be imported.
+    """
+    offered = [point for point in offers(group) if point.name == name]
+    if not offered:
+        known = names(group)
+        raise ConfigError(
+            f"unknown {what} {name!r}{did_you_mean(name, known)}; allowed are {', '.join(known) or 'none'}"
+        )
+    if len(offered) > 1:
+        packages = " and ".join(sorted(map(package_of, offered)))
+        raise ConfigError(
+            f"two packages offer a {what} {name!r}: {packages}; uninstall one, or rename its entry point"
+        )
+    point = offered[0]
+    return _imported(point.module, point.attr, f"the {what} {name!r} of {package_of(point)}")
+
+
+def load_dotted(dotted: str, what: str, allow_modules: Collection[str]) -> Any:
+    """What `module:attribute` stands for. Raises ConfigError where the caller does not allow that module, or if it
+    cannot be imported.
+    """
+    module, _, attribute = dotted.partition(":")
+    if module not in allow_modules:
+        raise ConfigError(
+            f"{dotted!r} runs code of the module {module}, and a file may not do that by itself; if you trust that "
+            f"module, add --allow-module {module} (in Python: allow_modules=[{module!r}])"
+        )
+    return _imported(module, attribute, f"the {what} {dotted!r}")
+
+
+def listing(group: str, what: str) -> list[Listed]:
+    """Every name of `group` with what it stands for or what is wrong with it; imports all of them."""
+    lines = []
+    for name in names(group):
+        package = ", ".join(sorted({package_of(point) for point in offers(group) if point.name == name}))
+        try:
+            lines.append(Listed(name, package, load(group, name, what)))
+        except ConfigError as error:
+            lines.append(Listed(name, package, None, str(error)))
+    return lines
+
+
+def did_you_mean(given: str, allowed: Sequence[str]) -> str:
+    """`, did you mean 'x'?` if one of `allowed` is close to what was given."""
+    close = difflib.get_close_matches(given, allowed, n=1)
+    return f", did you mean {close[0]!r}?" if close else ""
+
+
+@lru_cache
+def _installed(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:  # noqa: ARG001
+    """path: where Python looks for packages now, and so does the search, which takes some 20 ms."""
+    return tuple(entry_points(group=group))
+
+
+def _imported(module: str, attribute: str, called: str) -> Any:
+    try:
+        found = importlib.import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except Exception as error:  # another package's code may raise anything while it is imported
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{called} cannot be loaded: {type(error).__name__}: {reason}") from error
+    return found
