@@ -78,9 +78,8 @@ def _table(comparison: Mapping[str, Any], runs: Mapping[str, RunData], style: Me
 
 def _curves(directory: Path, runs: Mapping[str, RunData], style: MetricStyle) -> list[Section]:
     folder, colours = directory / "figures", _colours(runs)
-    unit = f" ({style.unit})" if style.unit else ""
     metric = [run.metric_curve(name, colours.get(name)) for name, run in runs.items()]
-    figures.draw_curves(folder / "metric.png", metric, f"{style.label}{unit}", log=False, average=False)
+    figures.draw_curves(folder / "metric.png", metric, style.axis, log=False, average=False)
     text = "The metric on held-out data during training."
     sections = [Section(style.label, text, "metric.png")]
     written = {name: run for name, run in runs.items() if run.on_array}

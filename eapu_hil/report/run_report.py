@@ -105,7 +105,7 @@ def _curves(run: RunData) -> list[Section]:
     if run.steps:
         evaluated = run.curve_evaluations
         given = evaluated[-1].get("input") if evaluated else None
-        name = f"{style.label}{f' ({style.unit})' if style.unit else ''}, held-out data"
+        name = f"{style.axis}, held-out data"
         figures.draw_training(
             folder / "training.png",
             run.curve("loss"),

@@ -105,7 +105,7 @@ def quality_sections(directory: Path, results: Results) -> list[Section]:
         digital = results.spread(task, DIGITAL, "metric")
         name = f"quality_{task}.png"
         reference = style.factor * digital.mean if digital else None
-        draw_quality(directory / "figures" / name, curves, f"{style.label} ({style.unit}), {task}", reference)
+        draw_quality(directory / "figures" / name, curves, f"{style.axis}, {task}", reference)
         noise = style.factor * _noise(results, task)
         text = (
             "Each curve is one rule at several thresholds, rates or pulse strengths, the chosen one filled; "
