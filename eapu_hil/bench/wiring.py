@@ -127,30 +127,6 @@ class Instruments(FileModel):
         return self
 
 
-def simulated_instruments(shape: tuple[int, int], given: Mapping[str, object]) -> dict[str, object]:
-    """What a bench with `resource: sim:...` has where its file does not say otherwise: a 707B with one card a slot."""
-    matrix = given.get("switch", "sim:707b")
-    columns_a_slot, buses = (16, list("1234")) if matrix == "sim:34980a" else (12, list("ABCDE"))
-    rows, columns = shape
-    names = [
-        f"{1 + k // columns_a_slot}{_BUS}{1 + k % columns_a_slot:02d}" for k in range(2 * rows + columns)
-    ]
-    source, ground, gate, *bias = buses
-    return {
-        "gate": {},
-        "switch": matrix,
-        "map": {
-            "buses": {"source": source, "ground": ground, "gate": gate, "bias": bias},
-            "rows": names[:rows],
-            "columns": names[rows : rows + columns],
-            "gates": names[rows + columns :],
-        },
-        "unselected": "grounded",
-        "reset": "negative",
-        **given,
-    }
-
-
 def at_bus(line: str, bus: str) -> str:
     """The crosspoint of a line of the map and a bus."""
     return line.replace(_BUS, bus)

@@ -72,7 +72,7 @@ def test_check_proves_contacts_and_limits(
     assert main(["check", bench]) == 0
     said = capsys.readouterr().out
     assert "every line has contact, no position is shorted, no gate leaks" in said
-    assert "10 requests refused" in said
+    assert "all 10 requests were refused" in said
 
 
 def test_check_finds_a_short_without_burning_it(
@@ -102,7 +102,7 @@ def test_a_simulated_instrument_serves_any_client(folder: Path, number: signal.S
     command = [
         sys.executable,
         "-m",
-        "eapu_hil.cli.parser",
+        "eapu_hil.cli",
         "sim",
         "2400",
         "--listen",

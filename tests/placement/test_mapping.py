@@ -13,10 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eapu_hil.bench import Bench, open_bench
-from eapu_hil.bench.passport import LineGains
 from eapu_hil.hal import Cells, ConfigError, FloatArray, Limits, Targets
 from eapu_hil.network.layers import Float32Array
-from eapu_hil.placement.mapping import ArrayWeights, HostBackward, Tile, cell_indices, place
+from eapu_hil.placement.mapping import ArrayWeights, HostBackward, WeightTile, cell_indices, place
 
 Layers = Mapping[str, tuple[int, int]]
 OpenIdeal = Callable[..., Bench]
@@ -26,7 +25,9 @@ def good(shape: tuple[int, int], arrays: int = 1) -> list[FloatArray]:
     return [np.zeros(shape) for _ in range(arrays)]
 
 
-def used_cells(layers: Layers, placed: Mapping[str, Sequence[Tile]], columns: int) -> list[tuple[int, int]]:
+def used_cells(
+    layers: Layers, placed: Mapping[str, Sequence[WeightTile]], columns: int
+) -> list[tuple[int, int]]:
     """(array, flat index) of both cells of every weight; fails if a weight has none."""
     cells: list[tuple[int, int]] = []
     for name, shape in layers.items():
@@ -53,9 +54,9 @@ def test_every_weight_has_two_cells_of_its_own(
 ) -> None:
     layers = {f"layer{number}": size for number, size in enumerate(sizes)}
     rng = np.random.default_rng(seed)
-    badness = [np.where(rng.random(shape) < 0.1, rng.random(shape), 0.0) for _ in range(12)]
+    costs = [np.where(rng.random(shape) < 0.1, rng.random(shape), 0.0) for _ in range(12)]
     try:
-        placed = place(layers, badness)
+        placed = place(layers, costs)
     except ConfigError:
         needed = sum(2 * n_in * n_out for n_in, n_out in sizes)
         assert needed > shape[0] * shape[1]  # one array's worth of cells always fits on twelve
@@ -88,18 +89,18 @@ def test_an_array_without_a_pair_of_columns() -> None:
 
 
 def test_bad_columns_are_avoided_while_there_are_spares() -> None:
-    badness = good((16, 12))
-    badness[0][:, [1, 4, 5]] = 1.0
-    badness[0][3, 7] = 0.5
-    [tile] = place({"layer": (16, 4)}, badness)["layer"]
+    costs = good((16, 12))
+    costs[0][:, [1, 4, 5]] = 1.0
+    costs[0][3, 7] = 0.5
+    [tile] = place({"layer": (16, 4)}, costs)["layer"]
     columns = set(np.concatenate([tile.plus, tile.minus]).tolist())
     assert columns == {0, 2, 3, 6, 8, 9, 10, 11}
 
 
 def test_bad_rows_are_avoided_while_there_are_spares() -> None:
-    badness = good((16, 8))
-    badness[0][[2, 9]] = 1.0
-    [tile] = place({"layer": (14, 4)}, badness)["layer"]
+    costs = good((16, 8))
+    costs[0][[2, 9]] = 1.0
+    [tile] = place({"layer": (14, 4)}, costs)["layer"]
     assert not np.intersect1d(tile.rows, [2, 9]).size
 
 
@@ -114,7 +115,7 @@ def test_tiles_over_arrays() -> None:
 
 def test_a_tile_survives_json() -> None:
     [tile] = place({"layer": (14, 4)}, good((16, 8)))["layer"]
-    again = Tile.from_plain(json.loads(json.dumps(tile.to_plain())))
+    again = WeightTile.from_plain(json.loads(json.dumps(tile.to_plain())))
     for name, value in vars(tile).items():
         np.testing.assert_array_equal(getattr(again, name), value)
     assert again.rows.dtype == np.int64
@@ -159,8 +160,7 @@ def written_weights(
             cells = Cells(flat[here] // columns, flat[here] % columns)
             crossbar.program(Targets(cells, targets_s[here]))
             matrix[here] += sign * r_wg * crossbar.read(cells, 0.2).g_s
-    gains = [bench.chip.line_gains(number) for number in range(len(bench.arrays))]
-    return ArrayWeights(shape, bench.arrays, placed, r_wg, 0.2, gains), matrix
+    return ArrayWeights(shape, bench.arrays, placed, r_wg, 0.2), matrix
 
 
 @pytest.mark.parametrize(
@@ -218,13 +218,10 @@ def test_line_offsets_do_not_reach_the_sums_over_a_batch(limits: Limits) -> None
         "shape": (16, 16),
         "limits": vars(limits),
     }
-    tile = Tile(0, np.arange(16), np.arange(0, 16, 2), np.arange(1, 16, 2), 0, 0)
+    tile = WeightTile(0, np.arange(16), np.arange(0, 16, 2), np.arange(1, 16, 2), 0, 0)
     rng = np.random.default_rng(5)
     with open_bench(source, commission=False) as bench:
-        gains = [bench.chip.line_gains(0)]
-        weights = ArrayWeights(
-            (16, 8), bench.arrays, [tile], 1.0, 0.2, gains
-        )  # all cells alike: every weight is 0
+        weights = ArrayWeights((16, 8), bench.arrays, [tile], 1.0, 0.2)  # all cells alike: every weight is 0
         range_a = 4e-6  # the smallest one, in use here
         for product, inputs in ((weights.forward, 16), (weights.backward, 8)):
             values = rng.uniform(-1, 1, (4096, inputs)).astype(np.float32)
@@ -260,22 +257,22 @@ def test_calibrated_line_gains_correct_the_products(limits: Limits) -> None:
                 }
             }
         )
-        assert bench.chip.line_gains(0).columns.tolist() == [1.0] * 24
+        assert array.corrections.gains is None
         names = [FORMING, "product_accuracy"]
-        calibrate(array, 0, bench.chip, bench.recipe, plan, names, 1, lambda _: lambda _: None)
+        calibrate(bench, 0, plan, names, seed=1, progress_of=lambda _: lambda _: None)
         cells = Cells.all((32, 24))
         array.program(Targets(cells, rng.uniform(1e-6, 40e-6, len(cells))))
         g_s = array.read(cells, 0.2).g_s.reshape(32, 24)
-        tile = Tile(0, np.arange(32), np.arange(0, 24, 2), np.arange(1, 24, 2), 0, 0)
+        tile = WeightTile(0, np.arange(32), np.arange(0, 24, 2), np.arange(1, 24, 2), 0, 0)
         matrix = 1e5 * (g_s[:, tile.plus] - g_s[:, tile.minus])
         x, d = (rng.uniform(-1, 1, (200, n)).astype(np.float32) for n in (32, 12))
-        plain, calibrated = (
-            ArrayWeights((32, 12), [array], [tile], 1e5, 0.2, [gains])
-            for gains in (LineGains.unknown((32, 24)), bench.chip.line_gains(0))
-        )
+        weights = ArrayWeights((32, 12), [array], [tile], 1e5, 0.2)
+        calibrated = array.corrections.gains
         for product, given, exact, left in (
             ("forward", x, x @ matrix, 0.2),
             ("backward", d, d @ matrix.T, 0.2),
         ):
-            errors = [np.std(getattr(weights, product)(given) - exact) for weights in (plain, calibrated)]
+            errors = []
+            for array.corrections.gains in (None, calibrated):
+                errors.append(np.std(getattr(weights, product)(given) - exact))
             assert errors[1] < left * errors[0], (product, errors)

@@ -21,7 +21,7 @@ from types import TracebackType
 import eapu_hil
 from eapu_drivers.simulated.board.frontend import Scales
 from eapu_hil.base.loading import load_model
-from eapu_hil.bench.config import BenchConfig
+from eapu_hil.bench.config import TwinBenchConfig
 from eapu_hil.hal import ConfigError, HilError
 from eapu_hil.twin.preset import TwinPreset
 
@@ -80,7 +80,7 @@ class RigConfig:
     host's line.
     """
 
-    bench: BenchConfig
+    bench: TwinBenchConfig
     chip_dir: Path
     command: tuple[str, ...]
     end_signal: int
@@ -99,12 +99,12 @@ class RigConfig:
     def of(cls, text: str) -> RigConfig:
         """The inverse of `text`."""
         content = json.loads(text)
-        bench = load_model(BenchConfig, content["bench"], (), "benches")
+        bench = load_model(TwinBenchConfig, content["bench"], (), "benches")
         content |= {"bench": bench, "chip_dir": Path(content["chip_dir"])}
         return cls(**content | {"command": tuple(content["command"])})
 
 
-def start(kind: str, config: BenchConfig, chip_dir: Path) -> Rig:
+def start(kind: str, config: TwinBenchConfig, chip_dir: Path) -> Rig:
     """Builds the firmware where that is due and starts it on the twin of `config`, whose state lives in `chip_dir`.
 
     kind: "posix", the firmware as a program of this machine, or "qemu", its Cortex-M3 image in QEMU.

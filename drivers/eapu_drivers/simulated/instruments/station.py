@@ -11,6 +11,7 @@ from typing import Protocol
 from eapu_drivers.simulated.instruments.circuit import GROUND
 from eapu_drivers.simulated.instruments.probe import Probe
 from eapu_drivers.simulated.instruments.server import Device, Server
+from eapu_drivers.visa.config import SmuConfig
 from eapu_drivers.visa.families import (
     SIMULATED_GROUP,
     SOURCE_METER_GROUP,
@@ -20,7 +21,7 @@ from eapu_drivers.visa.families import (
 )
 from eapu_drivers.visa.sources import Place
 from eapu_hil.base.plugins import load
-from eapu_hil.bench.config import BenchConfig
+from eapu_hil.bench.config import TwinBenchConfig
 from eapu_hil.bench.wiring import ChannelMap, Line, at_bus
 from eapu_hil.twin.array import TwinArray
 from eapu_hil.twin.driver import simulated_arrays
@@ -80,17 +81,16 @@ class Station:
 
 
 @contextmanager
-def open_station(config: BenchConfig, chip_dir: Path) -> Iterator[tuple[Station, Mapping[str, Place]]]:
+def open_station(config: SmuConfig, chip_dir: Path) -> Iterator[tuple[Station, Mapping[str, Place]]]:
     """The instruments that the bench's `sim:` names ask for, and where each role of them answers.
 
     The state of the cells lives in `chip_dir`/twin. Raises ConfigError for a name that is no simulation.
     """
-    assert config.instruments is not None
     instruments = config.instruments
     clock, [array] = simulated_arrays(config, chip_dir)
     roles = ["source", "gate", *(f"bias{number}" for number in range(len(instruments.bias)))]
     station = Station(array, clock, Probe(array, clock, wires(instruments.map)))
-    kind = require_simulated(str(config.resource), SOURCE_METER_GROUP)
+    kind = require_simulated(config.resource, SOURCE_METER_GROUP)
     switch = require_simulated(instruments.switch, SWITCH_GROUP)
     places: dict[str, Place] = {}
     with ExitStack() as stack:
@@ -114,7 +114,7 @@ def open_station(config: BenchConfig, chip_dir: Path) -> Iterator[tuple[Station,
 
 @contextmanager
 def open_source_meter(
-    kind: str, config: BenchConfig, chip_dir: Path, host: str, port: int
+    kind: str, config: TwinBenchConfig, chip_dir: Path, host: str, port: int
 ) -> Iterator[Server]:
     """One instrument for any client, wired by hand to the cell (0, 0): no switch, in real time.
 

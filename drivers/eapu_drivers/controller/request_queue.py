@@ -15,7 +15,7 @@ WAITING_MAX = 4096  # requests; whoever submits more waits for room
 _ID_MAX = 0xFFFF_FFFF
 
 
-class Urgent:
+class UrgentRequest:
     """A message that goes out past everything that waits, again and again until it is answered."""
 
     def __init__(self, message: Exchange) -> None:
@@ -25,13 +25,13 @@ class Urgent:
         self.next_s = 0.0
 
 
-class Desk:
+class RequestQueue:
     """Any thread may call any method."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._waiting: deque[Request] = deque()
-        self._urgent: dict[int, Urgent] = {}
+        self._urgent: dict[int, UrgentRequest] = {}
         self._next_id = 1
         self._end: Callable[[], HilError] | None = None
 
@@ -77,19 +77,19 @@ class Desk:
             if len(self._waiting) == WAITING_MAX - 1:
                 self._changed.notify()
 
-    def put_urgent(self, urgent: Urgent) -> None:
+    def put_urgent(self, urgent: UrgentRequest) -> None:
         """Raises why, once nothing is taken any more."""
         with self._changed:
             if self._end is not None:
                 raise self._end()
             self._urgent[urgent.id] = urgent
 
-    def drop_urgent(self, number: int) -> Urgent | None:
+    def drop_urgent(self, number: int) -> UrgentRequest | None:
         """Takes the urgent message of this id away: it was answered, or nobody waits for it any more."""
         with self._changed:
             return self._urgent.pop(number, None)
 
-    def urgent(self) -> list[Urgent]:
+    def urgent(self) -> list[UrgentRequest]:
         """Those that are not answered yet."""
         if not self._urgent:
             return []

@@ -1,10 +1,9 @@
-"""The commands for one-off work on an array: read, program, form, check. Each returns what --json prints."""
+"""The commands for single jobs on an array: check, read, program, form."""
 
 from __future__ import annotations
 
-import math
 import sys
-from argparse import ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,10 +14,12 @@ import numpy as np
 from eapu_hil.base.loading import load_model
 from eapu_hil.base.storage import storage_errors
 from eapu_hil.bench import Bench, open_bench
+from eapu_hil.bench.array import BenchArray
 from eapu_hil.bench.cellcsv import READING_HEADER, read_targets, status_text, write_cells
 from eapu_hil.bench.check import check as check_bench
 from eapu_hil.bench.config import BenchConfig
-from eapu_hil.bench.interlock import InterlockedCrossbar
+from eapu_hil.bench.forming import form as form_cells
+from eapu_hil.cli import options
 from eapu_hil.cli.terminal import Terminal
 from eapu_hil.hal import (
     Cells,
@@ -31,33 +32,63 @@ from eapu_hil.hal import (
     StatusArray,
 )
 
-Block = tuple[int, int, int, int]
+
+def check(parser: ArgumentParser) -> None:
+    """Prove the limits of a bench: open and identify it, request too much, ground all lines, close.
+
+    For each limit the command asks for slightly more than is allowed and makes sure that it is refused. Where the
+    bench can test its contacts, it also reports broken and shorted lines.
+    """
+    options.bench(parser)
+    parser.set_defaults(command=_check)
 
 
-def block(text: str) -> Block:
-    """`r0:r1,c0:c1` -> (r0, r1, c0, c1), the rows r0 to r1 - 1 and columns c0 to c1 - 1; for argparse."""
-    try:
-        (row0, row1), (col0, col1) = (map(int, part.split(":")) for part in text.split(","))
-    except ValueError:
-        raise ArgumentTypeError(f"{text!r}: expected r0:r1,c0:c1, such as 0:8,0:64") from None
-    if not (0 <= row0 < row1 and 0 <= col0 < col1):
-        raise ArgumentTypeError(f"{text!r}: expected 0 <= r0 < r1 and 0 <= c0 < c1")
-    return row0, row1, col0, col1
+def read(parser: ArgumentParser) -> None:
+    """Read the conductances of cells, as CSV."""
+    options.bench(parser)
+    options.array(parser)
+    _csv_out(parser)
+    _block(parser)
+    options.after(parser)
+    parser.set_defaults(command=_read)
 
 
-def amount(text: str) -> float:
-    """A number from 0 up; for argparse."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value < math.inf:
-        raise ArgumentTypeError(f"{text!r}: expected a number from 0 up")
-    return value
+def program(parser: ArgumentParser) -> None:
+    """Program cells to the conductances in a CSV file, with write-verify."""
+    options.bench(parser)
+    parser.add_argument(
+        "targets", type=Path, metavar="TARGETS.csv", help="CSV file with the columns row,col,g_target_uS"
+    )
+    options.array(parser)
+    _csv_out(parser)
+    parser.set_defaults(command=_program)
 
 
-def read(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    """Reads cells, after a wait if one is asked for."""
+def form(parser: ArgumentParser) -> None:
+    """Form the cells that do not conduct yet."""
+    options.bench(parser)
+    options.array(parser)
+    _csv_out(parser)
+    _block(parser)
+    parser.set_defaults(command=_form)
+
+
+def _csv_out(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="new CSV file for the result; default: stdout"
+    )
+
+
+def _block(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--block",
+        type=options.block,
+        metavar="R0:R1,C0:C1",
+        help="rows R0 to R1 - 1 and columns C0 to C1 - 1; default: all cells",
+    )
+
+
+def _read(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     require_free(args.out)
     with open_as_it_is(args.bench, terminal) as bench:
         array = chosen_array(bench, args.array)
@@ -68,30 +99,21 @@ def read(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     return _report_cells(args, terminal, cells, reading.g_s, reading.status)
 
 
-def program(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    """Write-verify of the cells in a CSV file; the passport remembers the targets."""
-    from eapu_calibration.drift import record_programmed
-
+def _program(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     require_free(args.out)
     with open_as_it_is(args.bench, terminal) as bench:
         array = chosen_array(bench, args.array)
         targets = read_targets(args.targets, array.shape)
         outcome = array.program(targets)
-        pulses = bench.ledger.arrays[args.array].snapshot()["pulses"]
-        record_programmed(bench.chip, args.array, targets, outcome, pulses, array.clock_s())
     failed = int(np.count_nonzero(outcome.status))
-    terminal.errors.print(
-        f"eapu-hil: {len(targets) - failed} of {len(targets)} cells in band, {outcome.pulses.sum()} pulses",
-        soft_wrap=True,
+    terminal.note(
+        f"{len(targets) - failed} of {len(targets)} cells are in band, {outcome.pulses.sum()} pulses"
     )
     extra = {"pulses": outcome.pulses, "g_before_uS": 1e6 * outcome.g_before_s}
     return _report_cells(args, terminal, targets.cells, outcome.g_after_s, outcome.status) | extra
 
 
-def form(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    """Forms cells that do not conduct yet."""
-    from eapu_hil.bench.forming import form as form_cells
-
+def _form(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     require_free(args.out)
     with open_as_it_is(args.bench, terminal) as bench:
         array = chosen_array(bench, args.array)
@@ -99,17 +121,15 @@ def form(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         formed = form_cells(array, cells, bench.recipe)
     unformed = formed.g_formed_s < bench.recipe.form.g_formed_s
     status = np.where(unformed, CellStatus.NOT_CONVERGED, CellStatus.OK).astype(np.uint8)
-    terminal.errors.print(
-        f"eapu-hil: {len(cells) - int(unformed.sum())} of {len(cells)} cells formed, "
-        f"{int(np.isfinite(formed.v_form_v).sum())} of them now",
-        soft_wrap=True,
+    terminal.note(
+        f"{len(cells) - int(unformed.sum())} of {len(cells)} cells are formed, "
+        f"{int(np.isfinite(formed.v_form_v).sum())} of them just now"
     )
     extra = {"v_form_v": formed.v_form_v, "g_fresh_uS": 1e6 * formed.g_fresh_s}
     return _report_cells(args, terminal, cells, formed.g_formed_s, status) | extra
 
 
-def check(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    """Proves the limits of a bench."""
+def _check(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     found = check_bench(args.bench)
     for number, (identity, shape) in enumerate(zip(found.identities, found.shapes, strict=True)):
         parts = (identity.model, identity.serial, identity.firmware, identity.git_hash)
@@ -117,7 +137,7 @@ def check(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         terminal.say(f"array {number}: {what}, {shape[0]} x {shape[1]} cells")
     rows = [[str(proof.array), proof.limit, proof.asked, "refused"] for proof in found.proofs]
     terminal.table(["array", "limit", "asked", "answer"], rows)
-    terminal.say(f"{len(rows)} requests refused; every line grounded, bench closed")
+    terminal.say(f"all {len(rows)} requests were refused; every line is grounded, the bench is closed")
     _report_faults(found.faults, terminal)
     return {
         "bench": str(args.bench),
@@ -154,19 +174,19 @@ def open_as_it_is(source: str, terminal: Terminal) -> Iterator[Bench]:
     config = load_model(BenchConfig, source, (), "benches")
     chip_dir = None if config.chip is not None else Path("chips") / Path(source).stem
     if chip_dir is not None:
-        terminal.errors.print(f"eapu-hil: the bench names no chip: using {chip_dir}", soft_wrap=True)
+        terminal.note(f"the bench file names no chip, so {chip_dir} is used")
     with open_bench(config, chip_dir=chip_dir, commission=False) as bench:
         yield bench
 
 
-def chosen_array(bench: Bench, number: int) -> InterlockedCrossbar:
-    """Array `number` of a bench. Raises ConfigError where it has none such."""
+def chosen_array(bench: Bench, number: int) -> BenchArray:
+    """Array `number` of a bench. Raises ConfigError where the bench has no such array."""
     if not 0 <= number < len(bench.arrays):
         raise ConfigError(f"--array {number}: the bench has arrays 0 to {len(bench.arrays) - 1}")
     return bench.arrays[number]
 
 
-def _cells(array: Crossbar, chosen: Block | None) -> Cells:
+def _cells(array: Crossbar, chosen: options.Block | None) -> Cells:
     rows, columns = array.shape
     if chosen is None:
         return Cells.all(array.shape)
@@ -177,7 +197,7 @@ def _cells(array: Crossbar, chosen: Block | None) -> Cells:
 
 
 def require_free(out: Path | None) -> None:
-    """Before anything is pulsed: a result that cannot be saved is a write for nothing."""
+    """Raises ConfigError, before anything is pulsed, when the result could not be saved in `out`."""
     if out is not None and out.exists():
         raise ConfigError(f"{out}: already exists; name a new file with --out")
     if out is not None and not out.parent.is_dir():

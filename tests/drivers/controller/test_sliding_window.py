@@ -9,7 +9,7 @@ from random import Random
 import pytest
 from eapu_drivers.controller.frames import Decoder, Frame, encoded_size
 from eapu_drivers.controller.messages import BY_NUMBER, Ack, Done, GetLimits, Nak
-from eapu_drivers.controller.window import RoundTrip, Window
+from eapu_drivers.controller.sliding_window import RoundTrip, SlidingWindow
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,8 +17,8 @@ FLOOR_S = 0.025
 TRAVEL_S = 0.002
 
 
-def window(frames: int = 16, room_bytes: int = 4000) -> Window:
-    return Window(frames, room_bytes, RoundTrip(FLOOR_S))
+def window(frames: int = 16, room_bytes: int = 4000) -> SlidingWindow:
+    return SlidingWindow(frames, room_bytes, RoundTrip(FLOOR_S))
 
 
 def decoded(wire: list[bytes]) -> list[Frame]:
@@ -177,7 +177,7 @@ def test_a_complaint_that_is_lost_is_repeated_without_another_frame() -> None:
     assert here.due_s is None
 
 
-def sent_through(here: Window, count: int, now_s: float) -> list[Frame]:
+def sent_through(here: SlidingWindow, count: int, now_s: float) -> list[Frame]:
     for number in range(count):
         here.push(GetLimits.NUMBER, bytes([number]))
     return decoded(here.output(now_s))

@@ -1,4 +1,4 @@
-"""The desk: bounded, in order, and nobody is left waiting when it ends."""
+"""The queue: bounded, in order, and nobody is left waiting when it ends."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import threading
 import time
 
 import pytest
-from eapu_drivers.controller.desk import WAITING_MAX, Desk, Urgent
 from eapu_drivers.controller.messages import GetLimits, Status
+from eapu_drivers.controller.request_queue import WAITING_MAX, RequestQueue, UrgentRequest
 from eapu_drivers.controller.requests import SingleRequest
 
 from eapu_hil.hal import TransportError
@@ -18,59 +18,59 @@ def request(number: int = 1) -> SingleRequest:
 
 
 def test_requests_are_taken_in_the_order_they_came() -> None:
-    desk = Desk()
+    queue = RequestQueue()
     for number in range(5):
-        desk.put(request(number))
+        queue.put(request(number))
     taken = []
-    while (head := desk.head()) is not None:
+    while (head := queue.head()) is not None:
         taken.append(head.id)
-        desk.pop()
+        queue.pop()
     assert taken == list(range(5))
 
 
 def test_a_full_desk_lets_the_caller_wait_until_there_is_room() -> None:
-    desk = Desk()
+    queue = RequestQueue()
     for _ in range(WAITING_MAX):
-        desk.put(request())
-    caller = threading.Thread(target=desk.put, args=(request(),), daemon=True)
+        queue.put(request())
+    caller = threading.Thread(target=queue.put, args=(request(),), daemon=True)
     caller.start()
     time.sleep(0.05)
-    assert (caller.is_alive(), len(desk)) == (True, WAITING_MAX)
-    desk.pop()
+    assert (caller.is_alive(), len(queue)) == (True, WAITING_MAX)
+    queue.pop()
     caller.join(5)
-    assert (caller.is_alive(), len(desk)) == (False, WAITING_MAX)
+    assert (caller.is_alive(), len(queue)) == (False, WAITING_MAX)
 
 
 def test_at_the_end_those_who_wait_are_told_why_and_nothing_more_is_taken() -> None:
-    desk, told = Desk(), []
+    queue, told = RequestQueue(), []
     for _ in range(WAITING_MAX):
-        desk.put(request())
+        queue.put(request())
 
     def put() -> None:
         try:
-            desk.put(request())
+            queue.put(request())
         except TransportError as error:
             told.append(str(error))
 
     caller = threading.Thread(target=put, daemon=True)
     caller.start()
     time.sleep(0.05)
-    assert desk.end(lambda: TransportError("unplugged"))
+    assert queue.end(lambda: TransportError("unplugged"))
     caller.join(5)
     assert told == ["unplugged"]
-    assert not desk.end(lambda: TransportError("again"))
+    assert not queue.end(lambda: TransportError("again"))
     with pytest.raises(TransportError, match="unplugged"):
-        desk.put_urgent(Urgent(Status(1)))
-    assert len(desk.take_all()) == WAITING_MAX
+        queue.put_urgent(UrgentRequest(Status(1)))
+    assert len(queue.take_all()) == WAITING_MAX
 
 
 def test_ids_are_handed_out_once_and_come_to_an_end() -> None:
-    desk = Desk()
-    assert [desk.take_ids(3), desk.take_ids(1)] == [1, 4]
-    desk.ids_above(100)
-    desk.ids_above(50)
-    assert desk.take_ids(1) == 101
-    desk.ids_above(2**32 - 3)
-    assert desk.take_ids(2) == 2**32 - 2
+    queue = RequestQueue()
+    assert [queue.take_ids(3), queue.take_ids(1)] == [1, 4]
+    queue.ids_above(100)
+    queue.ids_above(50)
+    assert queue.take_ids(1) == 101
+    queue.ids_above(2**32 - 3)
+    assert queue.take_ids(2) == 2**32 - 2
     with pytest.raises(TransportError, match="reset the controller"):
-        desk.take_ids(1)
+        queue.take_ids(1)

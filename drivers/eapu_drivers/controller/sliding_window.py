@@ -1,8 +1,8 @@
 """Both directions of the link at one end, without port, thread or clock: go-back-N with cumulative acknowledgement.
 
 Frames are numbered modulo 256 and sent again until the other side has acknowledged them; what arrives is delivered
-once and in order. Whoever drives a `Window` hands it the time, the frames that arrive and the messages to send, and
-writes what `output` returns.
+once and in order. Whoever drives a `SlidingWindow` hands it the time, the frames that arrive and the messages to send,
+and writes what `output` returns.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class _Sent:
         self.again = False
 
 
-class Window:
+class SlidingWindow:
     """At most `frames` messages of together at most `room_bytes` on the wire are unacknowledged at any time."""
 
     def __init__(self, frames: int, room_bytes: int, round_trip: RoundTrip) -> None:
