@@ -25,15 +25,15 @@ from eapu_hil.base.loading import load_model
 from eapu_hil.bench import open_bench
 from eapu_hil.bench.forming import exercise, form
 from eapu_hil.bench.opening import prepare_for_training
-from eapu_hil.cli.terminal import Terminal, TrainingBar
+from eapu_hil.cli.bars import TrainingBar
+from eapu_hil.cli.terminal import Terminal
 from eapu_hil.hal import Cells, CellStatus
 from eapu_hil.network.network import Network, named_weight_specs
 from eapu_hil.placement.mapping import ArrayWeights
 from eapu_hil.placement.pairs import ConductancePairs
 from eapu_hil.study.compare import compare
-from eapu_hil.tasks import make_task
-from eapu_hil.training.array_model import choose_tiles
 from eapu_hil.training.config import ExperimentConfig
+from eapu_hil.training.matrices import choose_layout
 from eapu_hil.training.runs import load_checkpoint
 
 CASES = ("exact", "uncorrected", "corrected")
@@ -81,9 +81,9 @@ def mapped_db(case: str, config: ExperimentConfig, host_run: Path) -> float:
     make_chip(case, config)
     checkpoint = load_checkpoint(host_run)
     assert checkpoint is not None
-    task = make_task(config.task)
+    task = config.task.make()
     with open_bench(config.bench) as bench:
-        recipe, tiles = bench.recipe, choose_tiles(task, bench)
+        recipe, tiles = bench.recipe, choose_layout(task, bench).tiles
         shapes = {name: spec.matrix_shape for name, spec in named_weight_specs(task.layers()).items()}
         window_s = recipe.g_max_s - recipe.g_min_s
         # The host trains without a window; this range holds nearly all of its weights.

@@ -17,16 +17,15 @@ from pathlib import Path
 import numpy as np
 
 from eapu_hil.base.loading import load_model
-from eapu_hil.base.storage import read_json
 from eapu_hil.bench import open_bench
-from eapu_hil.cli.terminal import Terminal, TrainingBar
-from eapu_hil.placement.mapping import Tile
+from eapu_hil.cli.bars import TrainingBar
+from eapu_hil.cli.terminal import Terminal
+from eapu_hil.placement.layout import Layout
 from eapu_hil.study.compare import compare
-from eapu_hil.tasks import make_task
 from eapu_hil.training.array_model import ArrayModel
 from eapu_hil.training.config import ExperimentConfig
-from eapu_hil.training.runs import RunStore, load_checkpoint
-from eapu_hil.training.trainer import PLACEMENT
+from eapu_hil.training.run_store import RunStore
+from eapu_hil.training.runs import load_checkpoint
 
 DAY_S = 86400.0
 MOMENTS = ("trained", "a day later", "refreshed", "a second later")
@@ -41,12 +40,9 @@ def aged_db(config: ExperimentConfig, run: Path) -> tuple[list[float], int]:
     """PSNR of a copy of the finished `run` at each of `MOMENTS`, and how many cells were written again."""
     checkpoint = load_checkpoint(run)
     assert checkpoint is not None
-    (run / "summary.json").unlink()  # or it could not be opened to be written to
-    task = make_task(config.task)
-    placement = read_json(run / PLACEMENT) or {}
-    tiles = {name: [Tile.from_plain(tile) for tile in plain] for name, plain in placement.items()}
-    with RunStore.open(run) as store, open_bench(config.bench, chip_dir=run / "chip") as bench:
-        model = ArrayModel(task, config, bench, tiles, store)
+    task = config.task.make()
+    with RunStore.open(run, finished=True) as store, open_bench(config.bench, chip_dir=run / "chip") as bench:
+        model = ArrayModel(task, config, bench, Layout.read(run), store)
         for layer in model.network.weighted:
             layer.bias[...] = checkpoint.arrays[f"bias.{layer.name}"]
 

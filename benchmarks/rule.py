@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_hil.network.optimizer import Adam
-from eapu_hil.rules import UpdateRule, WriteErrors, make_rule
+from eapu_hil.rules import UpdateRule, WriteErrors
 from eapu_hil.rules.eapu import EapuConfig
 from eapu_hil.rules.eapu_residual import EapuResidualConfig
 
@@ -155,9 +155,9 @@ def main() -> None:
     out("not installed\n" if torch_ms is None else f"{torch_ms:.2f}\n")
     out("rule           wanted P   written rule alone Adam + rule plain numpy   ratio  budget\n")
     for ratio in RATIOS:
-        rule = make_rule(EapuConfig(), (n_weights, 1))
+        rule = EapuConfig().make((n_weights, 1), None)
         out(measure_rule(rule, ratio, grads, errors, repeats))
-    out(measure_rule(make_rule(EapuResidualConfig(), (n_weights, 1)), 4e-2, grads, errors, repeats))
+    out(measure_rule(EapuResidualConfig().make((n_weights, 1), None), 4e-2, grads, errors, repeats))
 
 
 if __name__ == "__main__":

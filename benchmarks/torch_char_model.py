@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eapu_hil.hal import HilError
-from eapu_hil.torch.comparison import Adam, Writing, compare_rules, save, table, torch_device
+from eapu_hil.torch.comparison import AdamW, Writing, compare_rules, save, table, torch_device
 from eapu_hil.torch.models import CharModel
 
 # In every Python from 3.11 to 3.14.
@@ -38,7 +38,7 @@ BATCH, CONTEXT, HELD_OUT = 32, 64, 512
 
 WRITING = Writing(r_wg=1 / 250)
 # `digital` and `eapu`: the best of equally many tries for each, which was the same (docs/torch.md).
-OPTIMIZERS = {"digital": Adam(1e-2, 0.9, 0.99), "bp": Adam(1e-2, 0.9, 0.99), "eapu": Adam(1e-2, 0.9, 0.99)}
+OPTIMIZERS = {"digital": AdamW(1e-2, 0.9, 0.99), "bp": AdamW(1e-2, 0.9, 0.99), "eapu": AdamW(1e-2, 0.9, 0.99)}
 
 
 class Text:

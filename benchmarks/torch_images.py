@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eapu_hil.hal import HilError
-from eapu_hil.torch.comparison import Adam, Writing, compare_rules, save, table, torch_device
+from eapu_hil.torch.comparison import AdamW, Writing, compare_rules, save, table, torch_device
 from eapu_hil.torch.models import PreActResNet, VisionTransformer
 
 MODELS = {
@@ -29,7 +29,7 @@ MODELS = {
     "vit": lambda: VisionTransformer(channels=1, size=8, classes=10),
 }
 BATCH = 64
-OPTIMIZERS = dict.fromkeys(("digital", "bp", "eapu"), Adam(lr=1e-3))
+OPTIMIZERS = dict.fromkeys(("digital", "bp", "eapu"), AdamW(lr=1e-3))
 WRITING = Writing()
 
 

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from eapu_hil.bench import open_bench
-    from eapu_hil.training import resume, train
+    from eapu_hil.training import load_run, resume, train
 
     __version__: str
 
-__all__ = ["__version__", "open_bench", "resume", "train"]
+__all__ = ["__version__", "load_run", "open_bench", "resume", "train"]
 
 _DOORS = {
+    "load_run": "eapu_hil.training",
     "open_bench": "eapu_hil.bench",
     "resume": "eapu_hil.training",
     "train": "eapu_hil.training",

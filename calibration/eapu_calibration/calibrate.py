@@ -118,6 +118,11 @@ class _Calibration:
     seed: int
 
 
+def with_forming(names: Sequence[str], chip: Chip, number: int) -> list[str]:
+    """The measurements with `forming` before them where array `number` was never formed: costs a twin nothing."""
+    return list(names) if FORMING in names or is_formed(chip, number) else [FORMING, *names]
+
+
 def calibrate(
     bench: Bench, number: int, plan: Plan, names: Sequence[str], *, seed: int, progress_of: ProgressOf
 ) -> list[Measurement]:

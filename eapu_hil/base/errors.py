@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 
 class HilError(Exception):
     """Something the person at the bench has to know about. The message is one line."""
@@ -19,16 +17,6 @@ class LimitError(HilError):
 
 class UnsupportedError(LimitError):
     """A device cannot do what is asked: refused before anything is sent. The message says what it can do."""
-
-
-class DivergedError(HilError):
-    """Training diverged. SAID is in every such message, for who only has the message of another process."""
-
-    SAID: ClassVar[str] = "training diverged"
-
-    def __init__(self, sign: str) -> None:
-        """sign: what showed it."""
-        super().__init__(f"{sign}: {self.SAID}; lower the learning rate")
 
 
 class TransportError(HilError):

@@ -2,46 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
 import json
-import re
-import types
-import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError
+from pydantic_core import CoreSchema
 
 from eapu_hil.base.errors import ConfigError
+from eapu_hil.base.named import ALLOW_MODULES
+from eapu_hil.base.packaged import KINDS, packaged_file, packaged_names
+from eapu_hil.base.validation import in_words, short
 from eapu_hil.base.yamltext import parse_yaml, plain_data
 
-# kind of file -> what one is called, and where in the package the packaged ones lie (no passport does)
-_KINDS = {
-    "benches": ("bench", "bench/benches"),
-    "experiments": ("experiment", "training/experiments"),
-    "recipes": ("recipe", "hal/recipes"),
-    "presets": ("preset", "twin/presets"),
-    "passports": ("passport", "passports"),
-    "instruments": ("list of instruments", "instruments"),
-    "maps": ("channel map", "maps"),
-    "plans": ("plan", "plans"),
-    "tables": ("table", "study/tables"),
-    "imports": ("import", "imports"),
-}
-_PACKAGES = {"plans": "eapu_calibration"}  # of the packaged files, where that is not this one
-# pydantic's words -> those of somebody who writes YAML
-_WORDS = {
-    "Input should be": "must be",
-    "an object": "a mapping of keys",
-    "a valid array": "a list",
-    "Tuple": "the list",
-    " after validation": "",
-}
 Source = Path | str | Mapping[str, Any] | BaseModel
 Data = dict[str, Any]
 Model = TypeVar("Model", bound=BaseModel)
@@ -53,6 +28,7 @@ class FileModel(BaseModel):
     path_keys: keys whose value is a path, relative to the file they stand in.
     name_or_path_keys: the same, but a bare word is the name of something packaged.
     references: keys that hold another model: a packaged name, a path or the mapping itself.
+    filled: keys that a file may leave out because `prepare` fills them in.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -60,6 +36,18 @@ class FileModel(BaseModel):
     path_keys: ClassVar[tuple[str, ...]] = ()
     name_or_path_keys: ClassVar[tuple[str, ...]] = ()
     references: ClassVar[Mapping[str, tuple[type[BaseModel], str]]] = {}
+    filled: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> Data:
+        """The schema of the file: references may be names or paths, and what `prepare` fills in may be left out."""
+        schema: Data = handler.resolve_ref_schema(handler(core_schema))
+        properties = schema.get("properties", {})
+        for key in cls.references:
+            word = {"type": "string", "description": "a packaged name or a path"}
+            properties[key] = {"anyOf": [word, properties[key]]}
+        schema["required"] = [key for key in schema.get("required", ()) if key not in cls.filled]
+        return schema
 
     @classmethod
     def model_for(cls, data: Mapping[str, Any]) -> type[Self]:  # noqa: ARG003
@@ -88,7 +76,12 @@ class _Origin:
 
 
 def load_model(
-    model: type[Model], source: Source, overrides: Sequence[str] | Mapping[str, Any], kind: str
+    model: type[Model],
+    source: Source,
+    overrides: Sequence[str] | Mapping[str, Any],
+    kind: str,
+    *,
+    allow_modules: Collection[str] = (),
 ) -> Model:
     """Reads and validates one `model`.
 
@@ -96,13 +89,14 @@ def load_model(
     overrides: `key.path=value` texts with YAML values (`--set`), or values by dotted key. Paths in them are
         relative to the working directory.
     kind: `benches`, `experiments`, `recipes`, `presets` or `plans`: where packaged names are looked up.
+    allow_modules: modules whose code the source may name, as in `rule: {name: my_module:MyRuleConfig}`.
     Raises ConfigError.
     """
     parsed = dict(overrides) if isinstance(overrides, Mapping) else parse_overrides(overrides)
     origin, data = _read(source, kind, Path.cwd())
     if isinstance(overrides, Mapping):
         origin = replace(origin, changes="overrides")
-    return _build(model, origin, data, parsed)
+    return _build(model, origin, data, parsed, allow_modules)
 
 
 def parse_overrides(texts: Sequence[str]) -> Data:
@@ -110,21 +104,16 @@ def parse_overrides(texts: Sequence[str]) -> Data:
     return dict(map(_parse_override, texts))
 
 
-def packaged_names(kind: str) -> list[str]:
-    """Names of the packaged files of a kind."""
-    folder = _folder(kind)
-    entries = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-    return sorted(name.removesuffix(".yaml") for name in entries if name.endswith(".yaml"))
-
-
 def read_mapping(source: Source, kind: str) -> Data:
     """The content of a file as it stands, not validated. Raises ConfigError."""
     return _read(source, kind, Path.cwd())[1]
 
 
-def _build(model: type[Model], origin: _Origin, data: Data, overrides: Data) -> Model:
+def _build(
+    model: type[Model], origin: _Origin, data: Data, overrides: Data, allow_modules: Collection[str]
+) -> Model:
     if not issubclass(model, FileModel):
-        return _validate(model, origin, _with_overrides(data, overrides, origin), overrides)
+        return _validate(model, origin, _with_overrides(data, overrides, origin), overrides, allow_modules)
     try:
         model = model.model_for({**data, **overrides})
     except ConfigError as error:
@@ -147,12 +136,13 @@ def _build(model: type[Model], origin: _Origin, data: Data, overrides: Data) -> 
             except ConfigError as error:
                 raise ConfigError(f"{origin.label}: {origin.prefix}{key}: {error}") from error
         else:
-            what = _KINDS[kind][0]
+            what = KINDS[kind]
             raise ConfigError(
                 f"{origin.label}: {origin.prefix}{key}: expected the name, path or content of a {what}"
             )
-        data = {**data, key: _build(inner_model, inner_origin, content, inner).model_dump(mode="json")}
-    return _validate(model, origin, data, direct)
+        built = _build(inner_model, inner_origin, content, inner, allow_modules)
+        data = {**data, key: built.model_dump(mode="json")}
+    return _validate(model, origin, data, direct, allow_modules)
 
 
 def _absolute(model: type[FileModel], data: Data, base: Path) -> Data:
@@ -166,26 +156,20 @@ def _absolute(model: type[FileModel], data: Data, base: Path) -> Data:
 
 
 def _read(source: Source, kind: str, base: Path) -> tuple[_Origin, Data]:
-    what = _KINDS[kind][0]
+    what = KINDS[kind]
     if isinstance(source, BaseModel):
         source = source.model_dump(mode="json")
     if isinstance(source, Mapping):
         return _Origin(what, "", base), plain_data(dict(source), what)
-    if isinstance(source, str) and not _is_path(source):
-        if source in packaged_names(kind):
-            name = f"{source} (packaged {what})"
-            return _Origin(name, "", base), _parse(_folder(kind) / f"{source}.yaml", name)
-        if not (base / source).is_file():
-            names = packaged_names(kind)
-            raise ConfigError(
-                f"{what} {source!r}: not packaged{_did_you_mean(source, names)}; packaged are "
-                f"{', '.join(names) or 'none'}, anything else is a path that ends in .yaml"
-            )
+    bare = isinstance(source, str) and not _is_path(source)
+    if bare and (source in packaged_names(kind) or not (base / source).is_file()):
+        name = f"{source} (packaged {what})"
+        return _Origin(name, "", base), _parse(packaged_file(kind, str(source)).path, name)
     path = base / Path(source).expanduser()
     return _Origin(str(source), "", path.parent), _parse(path, str(source))
 
 
-def _parse(file: Path | Traversable, label: str) -> Data:
+def _parse(file: Path, label: str) -> Data:
     try:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
@@ -194,8 +178,25 @@ def _parse(file: Path | Traversable, label: str) -> Data:
         raise ConfigError(f"{label}: cannot be read: not UTF-8 text") from error
     data = parse_yaml(text, label)
     if not isinstance(data, dict):
-        raise ConfigError(f"{label}: expected a mapping of keys, given {_short(data)}")
+        raise ConfigError(f"{label}: expected a mapping of keys, given {short(data)}")
     return data
+
+
+def _validate(
+    model: type[Model], origin: _Origin, data: Data, overrides: Data, allow_modules: Collection[str]
+) -> Model:
+    try:
+        # Strict JSON mode: lists may be tuples, text may be a path, but "5" and true are no numbers.
+        return model.model_validate_json(
+            json.dumps(data), strict=True, context={ALLOW_MODULES: allow_modules}
+        )
+    except ValidationError as error:
+        key, said = in_words(model, data, error, allow_modules)
+    dotted = (origin.prefix + key).rstrip(".")
+    where = f"{origin.label}: {dotted}" if dotted else origin.label
+    if any(f"{key}.".startswith(f"{name}.") or name.startswith(f"{key}.") for name in overrides):
+        where += f" (from {origin.changes})"
+    raise ConfigError(f"{where}: {said}")
 
 
 def _parse_override(text: str) -> tuple[str, Any]:
@@ -218,98 +219,11 @@ def _with_overrides(data: Data, overrides: Data, origin: _Origin) -> Data:
             if not isinstance(inner, dict):
                 above = ".".join(parents[:depth])
                 raise ConfigError(
-                    f"{origin.label}: {origin.prefix}{dotted}: {above} is {_short(inner)} and has no keys"
+                    f"{origin.label}: {origin.prefix}{dotted}: {above} is {short(inner)} and has no keys"
                 )
             place = inner
         place[last] = plain_data(value, origin.label)
     return result
-
-
-def _validate(model: type[Model], origin: _Origin, data: Data, overrides: Data) -> Model:
-    try:
-        # Strict JSON mode: lists may be tuples, text may be a path, but "5" and true are no numbers.
-        return model.model_validate_json(json.dumps(data), strict=True)
-    except ValidationError as error:
-        errors = error.errors(include_url=False)
-    # A misspelt key is also a missing one; the misspelling says more.
-    first = min(errors, key=lambda item: item["type"] != "extra_forbidden")
-    key, models = _locate(model, first["loc"], first["type"] == "extra_forbidden")
-    dotted = (origin.prefix + key).rstrip(".")
-    where = f"{origin.label}: {dotted}" if dotted else origin.label
-    if any(f"{key}.".startswith(f"{name}.") or name.startswith(f"{key}.") for name in overrides):
-        where += f" (from {origin.changes})"
-    raise ConfigError(f"{where}: {' '.join(_explain(first, models).split())}")
-
-
-def _explain(error: ErrorDetails, models: Sequence[type[BaseModel]]) -> str:
-    """What is wrong and what is allowed. models: those that hold the wrong key."""
-    context = error.get("ctx", {})
-    match error["type"]:
-        case "extra_forbidden":
-            allowed = [name for owner in models for name in owner.model_fields]
-            key = str(error["loc"][-1])
-            known = [owner.about_unknown_key(key) for owner in models if issubclass(owner, FileModel)]
-            return f"unknown key{''.join(known) or _did_you_mean(key, allowed)}; allowed are {', '.join(allowed)}"
-        case "missing":
-            return "missing, must be given"
-        case "union_tag_not_found":
-            return f"the key {context['discriminator']} is missing, must be given"
-        case "union_tag_invalid":
-            allowed = re.findall(r"'([^']*)'", context["expected_tags"])
-            guess = _did_you_mean(context["tag"], allowed)
-            return f"unknown {context['tag']!r}{guess}; allowed are {', '.join(allowed)}"
-    text = error["msg"].removeprefix("Value error, ")
-    for theirs, ours in _WORDS.items():
-        text = text.replace(theirs, ours)
-    if error["loc"] and not isinstance(error["input"], Mapping):
-        text += f"; given {_short(error['input'])}"
-        if isinstance(error["input"], str):
-            text += _did_you_mean(error["input"], re.findall(r"'([^']*)'", str(context.get("expected"))))
-    return text
-
-
-def _locate(
-    model: type[BaseModel], location: tuple[int | str, ...], unknown_key: bool
-) -> tuple[str, list[type[BaseModel]]]:
-    """The dotted key of an error, without pydantic's union tags, and the models that hold its last part.
-
-    unknown_key: the last part is a key that no model has.
-    """
-    models, parts = [model], []
-    for depth, part in enumerate(location, start=1):
-        fields = [
-            owner.model_fields[part]
-            for owner in models
-            if isinstance(part, str) and part in owner.model_fields
-        ]
-        if fields:
-            parts.append(str(part))
-            if depth < len(location):  # otherwise the models that hold this key are wanted
-                models = [inner for field in fields for inner in _models_in(field.annotation)]
-        elif isinstance(part, int) or not models or (unknown_key and depth == len(location)):
-            parts.append(str(part))
-        else:  # the tag of a union: its class or the value of its discriminator
-            tagged = [owner for owner in models if part in _tags(owner)]
-            models = tagged or models
-    return ".".join(parts), models
-
-
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
-        if issubclass(annotation, BaseModel):
-            yield annotation
-        return
-    for argument in typing.get_args(annotation):
-        yield from _models_in(argument)
-
-
-def _tags(model: type[BaseModel]) -> set[Any]:
-    literals = (typing.get_args(field.annotation) for field in model.model_fields.values())
-    return {model.__name__, *(item for values in literals for item in values if isinstance(item, str))}
-
-
-def _folder(kind: str) -> Traversable:
-    return resources.files(_PACKAGES.get(kind, "eapu_hil")).joinpath(_KINDS[kind][1])
 
 
 def _is_path(text: str) -> bool:
@@ -318,13 +232,3 @@ def _is_path(text: str) -> bool:
 
 def _head(dotted: str) -> str:
     return dotted.partition(".")[0]
-
-
-def _did_you_mean(given: str, allowed: Sequence[str]) -> str:
-    close = difflib.get_close_matches(given, allowed, n=1)
-    return f", did you mean {close[0]!r}?" if close else ""
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value) if isinstance(value, (dict, list)) else repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -68,6 +68,7 @@ class BenchConfig(FileModel):
 
     path_keys: ClassVar[tuple[str, ...]] = ("chip",)
     references: ClassVar[Mapping[str, tuple[type[BaseModel], str]]] = {"recipe": (Recipe, "recipes")}
+    filled: ClassVar[tuple[str, ...]] = ("recipe",)
     default_recipe: ClassVar[str] = "rram_180nm"
 
     backend: str = Field(min_length=1)

@@ -71,9 +71,10 @@ class ChannelMap(FileModel):
         return len(self.lines("row")), len(self.lines("column"))
 
 
-class FurtherSource(FileModel):
-    """A further source. resource: its VISA name; None means the instrument of the bench's `resource`.
+class SourceChannel(FileModel):
+    """A further source: one channel of an instrument.
 
+    resource: its VISA name; None means the instrument of the bench's `resource`.
     channel: for an instrument that has several.
     """
 
@@ -100,8 +101,8 @@ class Instruments(FileModel):
 
     visa: str = "@py"
     channel: str | None = None
-    gate: FurtherSource
-    bias: list[FurtherSource] = Field(default_factory=list)
+    gate: SourceChannel
+    bias: list[SourceChannel] = Field(default_factory=list)
     switch: str
     map: ChannelMap
     unselected: Literal["grounded", "floating", "half", "third"]

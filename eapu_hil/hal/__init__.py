@@ -2,7 +2,6 @@
 
 from eapu_hil.base.errors import (
     ConfigError,
-    DivergedError,
     HilError,
     InstrumentError,
     LimitError,
@@ -37,7 +36,6 @@ __all__ = [
     "ContactTest",
     "Crossbar",
     "Direction",
-    "DivergedError",
     "FloatArray",
     "HilError",
     "Identity",

@@ -16,7 +16,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.hal import ConfigError, Crossbar, Direction, DivergedError, FloatArray, IntArray
+from eapu_hil.hal import (
+    Cells,
+    CellStatus,
+    ConfigError,
+    Crossbar,
+    Direction,
+    FloatArray,
+    IntArray,
+    StatusArray,
+)
+from eapu_hil.hal.recipe import Recipe
+from eapu_hil.network.finite import NotFiniteError
 from eapu_hil.network.layers import Float32Array
 
 # Vectors of 0 V in a batch of products: at least some, and one more for so many others.
@@ -25,7 +36,7 @@ VECTORS_PER_ZERO = 128
 
 
 @dataclass(frozen=True, eq=False)
-class Tile:
+class WeightTile:
     """Part of a layer's matrix on one array.
 
     rows: row line of each input, shape (inputs,). plus, minus: column lines of each output, shape (outputs,).
@@ -44,7 +55,7 @@ class Tile:
         return {key: v.tolist() if isinstance(v, np.ndarray) else v for key, v in vars(self).items()}
 
     @classmethod
-    def from_plain(cls, data: Mapping[str, Any]) -> Tile:
+    def from_plain(cls, data: Mapping[str, Any]) -> WeightTile:
         """The inverse of `to_plain`."""
         lines = {key: np.array(data[key], dtype=np.int64) for key in ("rows", "plus", "minus")}
         return cls(**{**data, **lines})
@@ -67,21 +78,33 @@ class _Strip:
     free_rows: IntArray
 
 
-def place(layers: Mapping[str, tuple[int, int]], badness: Sequence[FloatArray]) -> dict[str, list[Tile]]:
+def cell_cost(array: Crossbar, status: StatusArray, recipe: Recipe) -> FloatArray:
+    """What it costs to place a weight on each cell, shape (rows, columns), read now: 0 for a good cell.
+
+    status: of each cell, the same shape. A bad cell costs more, the more it conducts beyond what its partner could
+    balance.
+    """
+    g_s = array.read(Cells.all(array.shape), recipe.v_read_v).g_s.reshape(array.shape)
+    return np.where(
+        status != CellStatus.OK, 1.0 + np.abs(g_s - recipe.g_min_s) / (recipe.g_max_s - recipe.g_min_s), 0.0
+    )
+
+
+def place(layers: Mapping[str, tuple[int, int]], costs: Sequence[FloatArray]) -> dict[str, list[WeightTile]]:
     """Places the matrices of `layers` (name: (n_in, n_out)) on arrays.
 
-    badness: one map (rows, columns) an array, 0 for a good cell, larger for a worse one. Large matrices go first;
+    costs: one map (rows, columns) an array, 0 for a good cell, larger for a worse one. Large matrices go first;
     a matrix that is too tall or too wide for one array is cut into equal parts.
     Returns the tiles of each layer. Raises ConfigError when they do not fit.
     """
-    n_rows, n_columns = badness[0].shape
+    n_rows, n_columns = costs[0].shape
     if n_columns < 2:
         raise ConfigError(
             f"the network does not fit: arrays of {n_rows} x {n_columns} have no pair of columns for a weight"
         )
-    free_columns = [np.arange(n_columns) for _ in badness]
+    free_columns = [np.arange(n_columns) for _ in costs]
     strips: list[_Strip] = []
-    placed: dict[str, list[Tile]] = {name: [] for name in layers}
+    placed: dict[str, list[WeightTile]] = {name: [] for name in layers}
     parts = [
         (name, first_in, height, first_out, width)
         for name, (n_in, n_out) in layers.items()
@@ -89,21 +112,21 @@ def place(layers: Mapping[str, tuple[int, int]], badness: Sequence[FloatArray]) 
         for first_out, width in _cuts(n_out, n_columns // 2)
     ]
     for name, first_in, height, first_out, width in sorted(parts, key=lambda part: -part[2] * part[4]):
-        strip = _find_strip(strips, height, 2 * width) or _new_strip(free_columns, badness, 2 * width)
+        strip = _find_strip(strips, height, 2 * width) or _new_strip(free_columns, costs, 2 * width)
         if strip is None:
             needed = ", ".join(f"{layer} {n_in} x {2 * n_out}" for layer, (n_in, n_out) in layers.items())
             raise ConfigError(
-                f"the network does not fit: its cells ({needed}) need more columns than {len(badness)} "
+                f"the network does not fit: its cells ({needed}) need more columns than {len(costs)} "
                 f"array(s) of {n_rows} x {n_columns} have; use fewer channels or more arrays"
             )
         if strip not in strips:
             strips.append(strip)
-        bad = badness[strip.array]
+        cost = costs[strip.array]
         columns = strip.columns[: 2 * width]
-        worst_last = np.argsort(bad[np.ix_(strip.free_rows, columns)].sum(axis=1), kind="stable")
+        worst_last = np.argsort(cost[np.ix_(strip.free_rows, columns)].sum(axis=1), kind="stable")
         rows = np.sort(strip.free_rows[worst_last[:height]])
         strip.free_rows = np.setdiff1d(strip.free_rows, rows)
-        placed[name].append(Tile(strip.array, rows, columns[0::2], columns[1::2], first_in, first_out))
+        placed[name].append(WeightTile(strip.array, rows, columns[0::2], columns[1::2], first_in, first_out))
     return placed
 
 
@@ -119,14 +142,14 @@ def _find_strip(strips: Sequence[_Strip], height: int, width: int) -> _Strip | N
     return min(fitting, key=lambda strip: strip.columns.size * strip.free_rows.size, default=None)
 
 
-def _new_strip(free_columns: list[IntArray], badness: Sequence[FloatArray], width: int) -> _Strip | None:
+def _new_strip(free_columns: list[IntArray], costs: Sequence[FloatArray], width: int) -> _Strip | None:
     """Takes the best `width` free columns of the first array that has as many."""
     for array, free in enumerate(free_columns):
         if free.size >= width:
-            order = np.argsort(badness[array][:, free].sum(axis=0), kind="stable")
+            order = np.argsort(costs[array][:, free].sum(axis=0), kind="stable")
             columns = np.sort(free[order[:width]])
             free_columns[array] = np.setdiff1d(free, columns)
-            return _Strip(array, columns, np.arange(badness[array].shape[0]))
+            return _Strip(array, columns, np.arange(costs[array].shape[0]))
     return None
 
 
@@ -144,7 +167,7 @@ class ArrayWeights:
         self,
         shape: tuple[int, int],
         arrays: Sequence[Crossbar],
-        tiles: Sequence[Tile],
+        tiles: Sequence[WeightTile],
         r_wg: float,
         v_read_v: float,
     ) -> None:
@@ -190,11 +213,11 @@ class ArrayWeights:
     def _volts(self, values: Float32Array) -> tuple[Float32Array, np.float32]:
         """Inputs as voltages with the vectors of 0 V behind them, and what a measured ampere stands for.
 
-        Raises DivergedError for inputs that are not finite.
+        Raises NotFiniteError for inputs that are not finite.
         """
         largest = float(max(values.max(initial=0.0), -values.min(initial=0.0)))
         if not math.isfinite(largest):
-            raise DivergedError("a product with numbers that are not finite")
+            raise NotFiniteError("a product with numbers that are not finite")
         volt = self._v_read_v / largest if largest > 0 else 1.0
         zeros = ZERO_VECTORS + len(values) // VECTORS_PER_ZERO
         v_v = np.zeros((len(values) + zeros, values.shape[1]), np.float32)
@@ -230,7 +253,7 @@ class HostBackward:
 
 
 def cell_indices(
-    shape: tuple[int, int], tiles: Sequence[Tile], columns: int
+    shape: tuple[int, int], tiles: Sequence[WeightTile], columns: int
 ) -> tuple[NDArray[np.int16], IntArray, IntArray]:
     """Array number and flat index of the plus and minus cell of each weight, all of shape `shape`.
 

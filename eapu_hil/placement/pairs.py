@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, IntArray, Pulses, Targets, WriteOutcome
 from eapu_hil.hal.recipe import Recipe
 from eapu_hil.network.layers import Float32Array
-from eapu_hil.placement.mapping import Tile, cell_indices
+from eapu_hil.placement.addresses import PairAddresses
+from eapu_hil.placement.mapping import WeightTile
 from eapu_hil.rules import WriteErrors
 from eapu_hil.rules.contract import MINUS, NEITHER, PLUS, PulseTrain
 
@@ -25,7 +26,7 @@ SigmaOf = Callable[[FloatArray], FloatArray]
 
 
 @dataclass(frozen=True, eq=False)
-class Written:
+class WriteBatch:
     """One request that writes cells, and its outcome. weights: index of the weight of each cell, shape (n,)."""
 
     array: int
@@ -46,68 +47,60 @@ class ConductancePairs:
     def __init__(
         self,
         arrays: Sequence[Crossbar],
-        tiles: Mapping[str, Sequence[Tile]],
+        tiles: Mapping[str, Sequence[WeightTile]],
         shapes: Mapping[str, tuple[int, int]],
         r_wg: Mapping[str, float],
         recipe: Recipe,
         sigma_of: SigmaOf,
         bad: Sequence[BoolArray],
-        on_written: Callable[[Written], None],
+        on_written: Callable[[WriteBatch], None],
     ) -> None:
         self._arrays = arrays
-        self._shapes = dict(shapes)
+        self._addresses = PairAddresses((len(arrays), *arrays[0].shape), tiles, shapes)
         self._r_wg = dict(r_wg)
         self._recipe = recipe
         self._sigma_of = sigma_of
         self._on_written = on_written
-        self._columns = arrays[0].shape[1]
-        located = [cell_indices(shape, tiles[name], self._columns) for name, shape in shapes.items()]
-        self._array = np.concatenate([array.ravel() for array, _, _ in located]).astype(np.int64)
-        plus = np.concatenate([cells.ravel() for _, cells, _ in located])
-        minus = np.concatenate([cells.ravel() for _, _, cells in located])
-        self._cell = np.stack([plus, minus], axis=1)
-        self._usable = ~np.stack([b.ravel() for b in bad])[self._array[:, None], self._cell]
-        self._g_s = np.full(self._cell.shape, recipe.g_min_s)
-        self._preferred = np.full(self._array.size, NEITHER)
-        self._up_s, self._down_s = np.full((2, self._array.size), np.inf)
-        edges = np.cumsum([0] + [shape[0] * shape[1] for shape in shapes.values()])
-        self._slices = {
-            name: slice(int(a), int(b)) for name, a, b in zip(shapes, edges, edges[1:], strict=False)
-        }
+        self._usable = ~self._addresses.pick(np.stack(bad))
+        count = self._addresses.count
+        self._g_s = np.full((count, 2), recipe.g_min_s)
+        self._preferred = np.full(count, NEITHER)
+        self._up_s, self._down_s = np.full((2, count), np.inf)
         self.refresh()
 
     @property
     def weight_count(self) -> int:
-        return int(self._array.size)
+        return self._addresses.count
 
     def weights_of(self, layer: str) -> slice:
         """Which weights belong to a layer."""
-        return self._slices[layer]
+        return self._addresses.weights_of(layer)
 
     def matrix(self, layer: str) -> Float32Array:
         """The weights of a layer as last read, shape (n_in, n_out)."""
-        g_s = self._g_s[self._slices[layer]]
+        g_s = self._g_s[self._addresses.weights_of(layer)]
         weights: FloatArray = (g_s[:, PLUS] - g_s[:, MINUS]) * self._r_wg[layer]
-        return weights.reshape(self._shapes[layer]).astype(np.float32)
+        return weights.reshape(self._addresses.shapes[layer]).astype(np.float32)
 
     def errors(self, layer: str) -> WriteErrors:
         """The write error that a change of each weight would meet; infinite where no cell can be written."""
-        up_s, down_s = self._up_s[self._slices[layer]], self._down_s[self._slices[layer]]
+        up_s, down_s = (
+            self._up_s[self._addresses.weights_of(layer)],
+            self._down_s[self._addresses.weights_of(layer)],
+        )
         floor_s = float(min(up_s.min(), down_s.min()))
         return WriteErrors(up_s, down_s, floor_s if np.isfinite(floor_s) else 0.0)
 
     def of_cells(self, layer: str, values: NDArray[Any]) -> NDArray[Any]:
         """What a map of all cells, (arrays, rows, columns), says of both cells of each weight, shape (n_weights, 2)."""
-        here = self._slices[layer]
-        found: NDArray[Any] = values.reshape(len(self._arrays), -1)[self._array[here, None], self._cell[here]]
-        return found
+        return self._addresses.pick(values, self._addresses.weights_of(layer))
 
     def prefer(self, layer: str, side: IntArray) -> None:
         """Which cell of each pair of `layer` takes a change that it has room for: `PLUS`, `MINUS`, or `NEITHER`.
 
         side: shape (n_weights,). `NEITHER`, as it is at first, leaves it to `write`.
         """
-        here = self._slices[layer]
+        here = self._addresses.weights_of(layer)
         changed = np.flatnonzero(self._preferred[here] != side) + here.start
         self._preferred[here] = side
         if changed.size:
@@ -122,13 +115,13 @@ class ConductancePairs:
 
     def program_matrix(
         self, layer: str, matrix: Float32Array, done: BoolArray | None = None
-    ) -> list[Written]:
+    ) -> list[WriteBatch]:
         """Writes a whole layer: the weight goes to one cell of a pair, the other stays at the low end.
 
         A pair with a bad cell gets what its good cell can make of it. Weights beyond the window are cut to it.
         done: shape (arrays, rows, columns), cells to leave as they are; none by default.
         """
-        weights = np.arange(self.weight_count)[self._slices[layer]]
+        weights = np.arange(self.weight_count)[self._addresses.weights_of(layer)]
         wanted_s = matrix.ravel().astype(np.float64) / self._r_wg[layer]
         low_s, high_s = self._recipe.g_min_s, self._recipe.g_max_s
         target_s = low_s + np.stack([np.maximum(wanted_s, 0.0), np.maximum(-wanted_s, 0.0)], axis=1)
@@ -137,14 +130,12 @@ class ConductancePairs:
             alone = ~usable[:, partner]
             target_s[alone, side] = (g_s[:, partner] + sign * wanted_s)[alone]
         if done is not None:
-            usable = (
-                usable & ~done.reshape(done.shape[0], -1)[self._array[weights, None], self._cell[weights]]
-            )
+            usable = usable & ~self._addresses.pick(done, weights)
         index, side_of = np.nonzero(usable)
         target_s = np.clip(target_s, low_s, high_s)[index, side_of]
         return self._program(weights[index], side_of, target_s, self._recipe)
 
-    def write(self, weights: IntArray, step_s: FloatArray, recipe: Recipe) -> list[Written]:
+    def write(self, weights: IntArray, step_s: FloatArray, recipe: Recipe) -> list[WriteBatch]:
         """Writes changes `step_s` (S, differential) of `weights` (unique), each as far as the window lets it.
 
         The change goes to the preferred cell, or where there is none to the one that lowers the pair's common
@@ -161,7 +152,7 @@ class ConductancePairs:
         target_s = np.clip(target_s, self._recipe.g_min_s, self._recipe.g_max_s)
         return self._program(weights, side, target_s, recipe)
 
-    def pulse(self, weights: IntArray, train: PulseTrain) -> list[Written]:
+    def pulse(self, weights: IntArray, train: PulseTrain) -> list[WriteBatch]:
         """Sends a train without verify to the usable ones of its cells. weights: the train's, over all layers.
 
         Nothing is read: the host goes on with what the train expects. The outcome is that of a write that saw nothing,
@@ -173,8 +164,12 @@ class ConductancePairs:
         target_s = np.clip(believed_s + train.change_s[chosen], self._recipe.g_min_s, self._recipe.g_max_s)
         gate_v = np.where(np.isnan(train.gate_v[chosen]), self._gate_of(target_s), train.gate_v[chosen])
         written = []
-        for number, here in self._by_array(weights):
-            n, cells, count = here.size, self._cells(weights[here], side[here]), train.count[chosen[here]]
+        for number, here in self._addresses.by_array(weights):
+            n, cells, count = (
+                here.size,
+                self._addresses.cells(weights[here], side[here]),
+                train.count[chosen[here]],
+            )
             unseen = WriteOutcome(
                 g_before_s=believed_s[here],
                 g_after_s=np.full(n, np.nan),
@@ -183,7 +178,7 @@ class ConductancePairs:
                 energy_j=np.zeros(n),
                 status=np.zeros(n, np.uint8),
             )
-            batch = Written(number, weights[here], Targets(cells, target_s[here]), unseen)
+            batch = WriteBatch(number, weights[here], Targets(cells, target_s[here]), unseen)
             self._on_written(batch)
             its = chosen[here]
             pulses = Pulses(
@@ -201,27 +196,23 @@ class ConductancePairs:
         found: FloatArray = self._g_s[weights, PLUS] - self._g_s[weights, MINUS]
         return found
 
-    def relocate(self, layer: str, tiles: Sequence[Tile]) -> list[Written]:
+    def relocate(self, layer: str, tiles: Sequence[WeightTile]) -> list[WriteBatch]:
         """Reads the weights of `layer` that `tiles` have elsewhere, and writes them there; those are usable cells."""
-        here = self._slices[layer]
-        _, plus, minus = cell_indices(self._shapes[layer], tiles, self._columns)
-        cell = np.stack([plus.ravel(), minus.ravel()], axis=1)
-        gone = np.flatnonzero((cell != self._cell[here]).any(axis=1))
-        weights = gone + here.start
-        self.readings(weights)
-        weights, side = np.repeat(weights, 2), np.tile([PLUS, MINUS], gone.size)
+        gone = self._addresses.elsewhere(layer, tiles)
+        self.readings(gone)
+        weights, side = np.repeat(gone, 2), np.tile([PLUS, MINUS], gone.size)
         target_s = np.clip(self._g_s[weights, side], self._recipe.g_min_s, self._recipe.g_max_s)
-        self._cell[here] = cell
+        self._addresses.move(layer, tiles)
         self._usable[weights] = True
         return self._program(weights, side, target_s, self._recipe)
 
-    def write_again(self, target_s: FloatArray, errors: float) -> list[Written]:
+    def write_again(self, target_s: FloatArray, errors: float) -> list[WriteBatch]:
         """Reads every mapped cell, and writes those again that lie more than `errors` write errors off their target.
 
         target_s: shape (arrays, rows, columns), S; NaN for cells to leave alone.
         """
         self.refresh()
-        wanted_s = target_s.reshape(target_s.shape[0], -1)[self._array[:, None], self._cell]
+        wanted_s = self._addresses.pick(target_s)
         off_s = np.abs(self._g_s - wanted_s)
         weights, side = np.nonzero(self._usable & (off_s > errors * self._sigma_of(wanted_s)))
         return self._program(weights, side, wanted_s[weights, side], self._recipe)
@@ -231,16 +222,7 @@ class ConductancePairs:
 
         array: where the cells are, one number for all or one each. Cells that hold no weight are left out.
         """
-        size = int(self._arrays[0].shape[0] * self._columns)
-        owner = np.full(len(self._arrays) * size, -1)
-        sign = np.zeros(owner.size)
-        for side, direction in ((PLUS, 1.0), (MINUS, -1.0)):
-            at = self._array * size + self._cell[:, side]
-            owner[at] = np.arange(self.weight_count)
-            sign[at] = direction
-        flat = array * size + cells.row * self._columns + cells.col
-        known = owner[flat] >= 0
-        return owner[flat][known], (sign[flat] * change_s)[known]
+        return self._addresses.in_weights(array, cells, change_s)
 
     def _gate_of(self, g_s: FloatArray) -> FloatArray:
         """The gate voltage of a SET that the recipe's line gives for conductances, V."""
@@ -263,20 +245,22 @@ class ConductancePairs:
         return np.where(room_s < 0.1 * size_s, NEITHER, np.where(down, falling, rising))
 
     def _read(self, weights: IntArray, side: IntArray) -> None:
-        for number, here in self._by_array(weights):
+        for number, here in self._addresses.by_array(weights):
             chosen, chosen_side = weights[here], side[here]
-            reading = self._arrays[number].read(self._cells(chosen, chosen_side), self._recipe.v_read_v)
+            reading = self._arrays[number].read(
+                self._addresses.cells(chosen, chosen_side), self._recipe.v_read_v
+            )
             self._g_s[chosen, chosen_side] = reading.g_s
 
     def _program(
         self, weights: IntArray, side: IntArray, target_s: FloatArray, recipe: Recipe
-    ) -> list[Written]:
+    ) -> list[WriteBatch]:
         written = []
-        for number, here in self._by_array(weights):
+        for number, here in self._addresses.by_array(weights):
             chosen, chosen_side = weights[here], side[here]
-            targets = Targets(self._cells(chosen, chosen_side), target_s[here])
+            targets = Targets(self._addresses.cells(chosen, chosen_side), target_s[here])
             outcome = self._arrays[number].program(targets, recipe)
-            batch = Written(number, chosen, targets, outcome)
+            batch = WriteBatch(number, chosen, targets, outcome)
             self._on_written(batch)
             self._g_s[chosen, chosen_side] = outcome.g_after_s
             stuck = (outcome.status & CellStatus.STUCK) != 0
@@ -290,12 +274,3 @@ class ConductancePairs:
             side = self._side(weights, np.full(weights.size, direction * self._recipe.band_s))
             g_s = self._g_s[weights, np.maximum(side, PLUS)]
             errors[weights] = np.where(side == NEITHER, np.inf, self._sigma_of(g_s))
-
-    def _by_array(self, weights: IntArray) -> list[tuple[int, IntArray]]:
-        """Positions in `weights` of the weights on each array that holds any of them."""
-        array = self._array[weights]
-        return [(int(number), np.flatnonzero(array == number)) for number in np.unique(array)]
-
-    def _cells(self, weights: IntArray, side: IntArray) -> Cells:
-        flat = self._cell[weights, side]
-        return Cells(flat // self._columns, flat % self._columns)

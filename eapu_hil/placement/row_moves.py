@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from eapu_hil.base.storage import read_json, write_json
 from eapu_hil.hal import HilError, IntArray
-from eapu_hil.placement.mapping import Tile
+from eapu_hil.placement.mapping import WeightTile
 
 WEAR_RATIO = 2.0
 WEAR_MARGIN = 20
 MOVES = "moves.json"  # in a run directory
 
-Tiles = dict[str, list[Tile]]
+Tiles = dict[str, list[WeightTile]]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class RowMove:
 
 
 def choose_moves(
-    step: int, tiles: Mapping[str, Sequence[Tile]], pulses: IntArray, bad: NDArray[np.bool_]
+    step: int, tiles: Mapping[str, Sequence[WeightTile]], pulses: IntArray, bad: NDArray[np.bool_]
 ) -> list[RowMove]:
     """Which rows are moved, the most worn of each tile first.
 
@@ -62,7 +62,7 @@ def choose_moves(
     return moves
 
 
-def moved(tiles: Mapping[str, Sequence[Tile]], moves: Sequence[RowMove]) -> Tiles:
+def moved(tiles: Mapping[str, Sequence[WeightTile]], moves: Sequence[RowMove]) -> Tiles:
     """Where the weights lie after `moves`, in their order."""
     after = {layer: list(its) for layer, its in tiles.items()}
     for move in moves:
@@ -73,7 +73,7 @@ def moved(tiles: Mapping[str, Sequence[Tile]], moves: Sequence[RowMove]) -> Tile
     return after
 
 
-def occupied(tiles: Mapping[str, Sequence[Tile]], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+def occupied(tiles: Mapping[str, Sequence[WeightTile]], shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """Which cells hold weights. shape: (arrays, rows, columns)."""
     cells = np.zeros(shape, bool)
     for its in tiles.values():
@@ -84,7 +84,7 @@ def occupied(tiles: Mapping[str, Sequence[Tile]], shape: tuple[int, ...]) -> NDA
 
 
 def ever_occupied(
-    tiles: Mapping[str, Sequence[Tile]], moves: Sequence[RowMove], shape: tuple[int, ...]
+    tiles: Mapping[str, Sequence[WeightTile]], moves: Sequence[RowMove], shape: tuple[int, ...]
 ) -> NDArray[np.bool_]:
     """Which cells held weights before, between or after `moves`. tiles: before all of them."""
     cells = occupied(tiles, shape)
@@ -95,11 +95,13 @@ def ever_occupied(
 
 
 def as_if_moved(
-    records: NDArray[np.void], tiles: Mapping[str, Sequence[Tile]], moves: Sequence[RowMove]
+    records: NDArray[np.void], tiles: Mapping[str, Sequence[WeightTile]], moves: Sequence[RowMove]
 ) -> NDArray[np.void]:
-    """`WRITE_DTYPE` records with the row of each cell that its weight has now, after `moves`.
+    """Records of writes with the row of each cell that its weight has now, after `moves`.
 
-    So that what was written before a move is found to be that weight's. tiles: the columns count, their rows do not.
+    So that what was written before a move is found to be that weight's.
+    records: fields step, array, row, col; not those of the moves themselves, which are in place already.
+    tiles: the columns count, their rows do not.
     """
     found = records.copy()
     for move in moves:
@@ -107,8 +109,7 @@ def as_if_moved(
         inside = np.isin(found["col"], np.concatenate([tile.plus, tile.minus])) & (
             found["array"] == tile.array
         )
-        # A step's records after the move, which has its number too, are of the move itself: they are in place.
-        before = (found["step"] <= move.step) & (found["refresh"] == 0)
+        before = found["step"] <= move.step
         found["row"][inside & before & (found["row"] == move.old)] = move.new
     return found
 

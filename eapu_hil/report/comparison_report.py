@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,28 +10,28 @@ from eapu_hil.base.quantities import MISSING, MetricStyle, count, duration, shar
 from eapu_hil.base.storage import read_json, storage_errors
 from eapu_hil.hal import ConfigError
 from eapu_hil.report import figures
-from eapu_hil.report.page import Section, Table, Tile, render
+from eapu_hil.report.page import Section, Table, Tile, heading, render
 from eapu_hil.report.rundata import RunData, bench_text
 
 _RATIOS = {"writes_total": "cell writes", "pulses_total": "pulses", "energy_j": "energy"}
 
 
-def write_comparison_report(directory: Path) -> Path:
+def write_comparison_report(directory: Path, allow_modules: Collection[str] = ()) -> Path:
     """Writes figures/*.png and report.html from comparison.json; returns the path of the page.
 
-    Raises ConfigError when `directory` holds no comparison.
+    allow_modules: see `write_report`. Raises ConfigError when `directory` holds no comparison.
     """
     comparison = read_json(directory / "comparison.json")
     if comparison is None:
         raise ConfigError(f"{directory}: holds no comparison.json")
-    runs = {name: RunData.read(directory / name) for name in comparison["rules"]}
+    runs = {name: RunData.read(directory / name, allow_modules) for name in comparison["rules"]}
     first = next(iter(runs.values()))
     style = first.style
     with storage_errors(directory):
         (directory / "figures").mkdir(exist_ok=True)
-        sections = [_table(comparison, style), *_curves(directory, runs, style)]
+        sections = [_table(comparison, runs, style), *_curves(directory, runs, style)]
         sections += [_ratios(comparison, style)] if comparison.get("ratios") else []
-        title = f"{first.task.replace('_', ' ').capitalize()} under {len(runs)} rules"
+        title = f"{heading(first.task)} under {len(runs)} rules"
         steps, seed = count(first.experiment.get("steps")), first.experiment.get("seed")
         subtitle = f"on {bench_text(first)} · {steps} steps each · seed {seed}"
         return render(directory, title, subtitle, [], _tiles(comparison, style), sections)
@@ -44,12 +44,12 @@ def _tiles(comparison: Mapping[str, Any], style: MetricStyle) -> list[Tile]:
     ]
 
 
-def _table(comparison: Mapping[str, Any], style: MetricStyle) -> Section:
+def _table(comparison: Mapping[str, Any], runs: Mapping[str, RunData], style: MetricStyle) -> Section:
     rows = []
     for name, summary in comparison["rules"].items():
         metric = summary.get("metric") or {}
         per_cell = summary.get("writes_per_cell") or {}
-        on_array = summary.get("rule", name) != "digital"
+        on_array = runs[name].on_array
         rows.append(
             [
                 name,
@@ -68,7 +68,7 @@ def _table(comparison: Mapping[str, Any], style: MetricStyle) -> Section:
         "written a step",
         "cell writes",
         "pulses",
-        "most on a cell",
+        "most writes to one cell",
         "energy",
         "bench time",
     ]
@@ -77,22 +77,31 @@ def _table(comparison: Mapping[str, Any], style: MetricStyle) -> Section:
 
 
 def _curves(directory: Path, runs: Mapping[str, RunData], style: MetricStyle) -> list[Section]:
-    folder, colours = directory / "figures", figures.RULE_COLOURS
+    folder, colours = directory / "figures", _colours(runs)
     unit = f" ({style.unit})" if style.unit else ""
     metric = [run.metric_curve(name, colours.get(name)) for name, run in runs.items()]
     figures.draw_curves(folder / "metric.png", metric, f"{style.label}{unit}", log=False, average=False)
-    text = "The metric on held-out data while training."
+    text = "The metric on held-out data during training."
     sections = [Section(style.label, text, "metric.png")]
-    written = {name: run for name, run in runs.items() if run.rule != "digital"}
+    written = {name: run for name, run in runs.items() if run.on_array}
     if written:
         curves = [
             figures.Curve(name, run.column("step"), 100 * run.column("update_ratio"), colours.get(name))
             for name, run in written.items()
         ]
         figures.draw_curves(folder / "updates.png", curves, "Weights written (% a step)", log=True)
-        text = "Averaged over short stretches of steps."
+        text = "Share of the weights that are written in a step, averaged over short stretches of steps."
         sections.append(Section("Update ratio", text, "updates.png"))
     return sections
+
+
+def _colours(runs: Mapping[str, RunData]) -> dict[str, str]:
+    """That of each rule; of relatives that share one the first has it, the others take what is free."""
+    first: dict[str, str] = {}
+    for name, run in runs.items():
+        if run.rule_model.colour is not None:
+            first.setdefault(run.rule_model.colour, name)
+    return {name: colour for colour, name in first.items()}
 
 
 def _ratios(comparison: Mapping[str, Any], style: MetricStyle) -> Section:

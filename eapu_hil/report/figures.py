@@ -1,4 +1,4 @@
-"""The figures of a report, drawn from plain arrays. Colours: Okabe and Ito's, safe for colour-blind eyes."""
+"""The figures of a report, drawn from plain arrays."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from eapu_hil.base.colours import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILLION
 from eapu_hil.base.quantities import count
 from eapu_hil.hal import ConfigError
 
@@ -25,16 +26,6 @@ try:
 except ImportError as error:
     raise ConfigError("figures need matplotlib: pip install 'eapu-hil[train]'") from error
 
-INK, GREY = "#22272e", "#6b7480"
-BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-)
-RULE_COLOURS = {"digital": INK, "eapu": BLUE, "bp": VERMILLION, "eapu_residual": GREEN}
 ARRAYS_DRAWN_MAX = 8
 WIDTH_IN = 8.6  # of every figure
 

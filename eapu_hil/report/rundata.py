@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,16 @@ from numpy.typing import NDArray
 
 from eapu_hil.base.quantities import MetricStyle, metric_style
 from eapu_hil.report.figures import Curve, Example
+from eapu_hil.rules import RuleModel, known_rule
 from eapu_hil.training.runs import read_metrics, read_snapshots, read_start, read_summary, read_writes
 
 
 @dataclass(frozen=True, eq=False)
 class RunData:
-    """All that a report is made from. `summary` is empty when the run did not end."""
+    """All that a report is made from. `summary` is empty when the run did not end.
+
+    rule_model: what is to be known of its rule.
+    """
 
     path: Path
     start: dict[str, Any]
@@ -26,18 +30,25 @@ class RunData:
     evaluations: list[dict[str, Any]]
     writes: NDArray[np.void]
     snapshots: dict[str, NDArray[Any]]
+    rule_model: type[RuleModel]
 
     @classmethod
-    def read(cls, run_dir: Path) -> RunData:
-        """Raises ConfigError when `run_dir` is no run, HilError when something in it is damaged."""
+    def read(cls, run_dir: Path, allow_modules: Collection[str] = ()) -> RunData:
+        """allow_modules: where the rule may come from.
+
+        Raises ConfigError when `run_dir` is no run, HilError when something in it is damaged.
+        """
+        start = read_start(run_dir)
+        rule = name_of((start.get("experiment") or {}).get("rule"))
         return cls(
             path=run_dir,
-            start=read_start(run_dir),
+            start=start,
             summary=read_summary(run_dir) or {},
             steps=sorted(read_metrics(run_dir, "step"), key=lambda line: line["step"]),
             evaluations=sorted(read_metrics(run_dir, "evaluation"), key=lambda line: line["step"]),
             writes=read_writes(run_dir),
             snapshots=read_snapshots(run_dir),
+            rule_model=known_rule(rule, allow_modules),
         )
 
     @property
@@ -51,6 +62,16 @@ class RunData:
     @property
     def rule(self) -> str:
         return name_of(self.experiment.get("rule"))
+
+    @property
+    def rule_label(self) -> str:
+        """The rule's name, of `module:Class` the class."""
+        return self.rule.rpartition(":")[2]
+
+    @property
+    def on_array(self) -> bool:
+        """Whether a bench had any part in it."""
+        return self.rule_model.trains_on != "host"
 
     @property
     def metric(self) -> Mapping[str, Any]:

@@ -17,9 +17,8 @@ from pydantic import NonNegativeFloat
 
 from eapu_hil.hal import FloatArray, IntArray
 from eapu_hil.hal.recipe import IncrementRecipe, Recipe
-from eapu_hil.rules.c_ttv2 import CTtv2, FlipProbability
 from eapu_hil.rules.pulses import increment_of
-from eapu_hil.rules.tiki_taka_v2 import TransferConfig
+from eapu_hil.rules.transfer import ChoppedRule, FlipProbability, TransferConfig
 
 
 class AgadConfig(TransferConfig):
@@ -32,12 +31,12 @@ class AgadConfig(TransferConfig):
     significance: NonNegativeFloat = 1.0
 
     def make(self, shape: tuple[int, int], recipe: Recipe | None) -> Agad:
-        """See `MakesRule.make`."""
+        """See `RuleModel.make`."""
         increment = increment_of(recipe, self.name)
         return Agad(shape, increment, self.transfer, self.rows, self.flip, self.significance)
 
 
-class Agad(CTtv2):
+class Agad(ChoppedRule):
     """The rule for one layer of `shape` (n_in, n_out)."""
 
     name = "agad"
@@ -58,7 +57,7 @@ class Agad(CTtv2):
         self._now, self._before = np.zeros((2, 3, *shape))
 
     def _kept(self) -> dict[str, NDArray[Any]]:
-        """As of `CTtv2`, and the sums of readings `now` and `before`, (3, n_in, n_out)."""
+        """As of `ChoppedRule`, and the sums of readings `now` and `before`, (3, n_in, n_out)."""
         return {**super()._kept(), "now": self._now, "before": self._before}
 
     def _collected(self, rows: IntArray, fast_s: FloatArray, rng: np.random.Generator) -> FloatArray:

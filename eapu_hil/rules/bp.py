@@ -9,32 +9,27 @@ doi 10.1038/s41467-025-66240-7.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-import numpy as np
-
+from eapu_hil.base.colours import VERMILLION
 from eapu_hil.hal.recipe import Recipe
-from eapu_hil.rules.configuration import RuleModel
-from eapu_hil.rules.contract import Proposal, Stateless, StepArray, WriteErrors, require_finite
+from eapu_hil.rules.contract import RuleModel
+from eapu_hil.rules.every_weight import EveryWeightRule
 
 
 class BpConfig(RuleModel):
     """Every weight at every step, with verify."""
 
+    colour: ClassVar[str | None] = VERMILLION
+
     name: Literal["bp"] = "bp"
 
     def make(self, shape: tuple[int, int], recipe: Recipe | None) -> Bp:  # noqa: ARG002
-        """See `MakesRule.make`."""
+        """See `RuleModel.make`."""
         return Bp()
 
 
-class Bp(Stateless):
-    """Proposes the full wanted change of every weight whose step is not 0. Draws nothing at random."""
+class Bp(EveryWeightRule):
+    """The rule for one layer."""
 
     name = "bp"
-
-    def propose(self, dg_s: StepArray, errors: WriteErrors, rng: np.random.Generator) -> Proposal:  # noqa: ARG002
-        """See `UpdateRule.propose`."""
-        require_finite(float(np.abs(dg_s).max(initial=0.0)))
-        index = np.flatnonzero(dg_s)
-        return Proposal(index, dg_s[index].astype(np.float64))

@@ -9,29 +9,33 @@ saturates at both ends of the window (Chen, Peng, Yu, NeuroSim, doi 10.1109/TCAD
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import PositiveInt
 
+from eapu_hil.base.colours import ORANGE
 from eapu_hil.hal.recipe import IncrementRecipe, Recipe
-from eapu_hil.rules.configuration import RuleModel
-from eapu_hil.rules.contract import BlindPulses, Stateless, StepArray, WriteErrors
+from eapu_hil.rules.base import BaseRule
+from eapu_hil.rules.contract import BlindPulses, RuleModel, StepArray, WriteErrors
 from eapu_hil.rules.pulses import increment_of, push_pull, steps_of
 
 
 class BpOpenLoopConfig(RuleModel):
     """pulses_max: most pulses to one cell in a step."""
 
+    verified: ClassVar[bool] = False
+    colour: ClassVar[str | None] = ORANGE
+
     name: Literal["bp_open_loop"] = "bp_open_loop"
     pulses_max: PositiveInt = 31
 
     def make(self, shape: tuple[int, int], recipe: Recipe | None) -> BpOpenLoop:  # noqa: ARG002
-        """See `MakesRule.make`."""
+        """See `RuleModel.make`."""
         return BpOpenLoop(increment_of(recipe, self.name), self.pulses_max)
 
 
-class BpOpenLoop(Stateless):
+class BpOpenLoop(BaseRule):
     """Rounds every wanted change to whole increments. Draws nothing at random."""
 
     name = "bp_open_loop"

@@ -9,19 +9,11 @@ needed. Otherwise as `tiki_taka_v2`. Rasch, Carta, Fagbohungbe, Gokmen, Nat. Com
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import Field
-
-from eapu_hil.hal import FloatArray, IntArray
-from eapu_hil.hal.recipe import IncrementRecipe, Recipe
-from eapu_hil.rules.contract import StepArray
+from eapu_hil.hal.recipe import Recipe
 from eapu_hil.rules.pulses import increment_of
-from eapu_hil.rules.tiki_taka_v2 import TikiTakaV2, TransferConfig
-
-FlipProbability = Annotated[float, Field(gt=0, le=1)]
+from eapu_hil.rules.transfer import ChoppedRule, FlipProbability, TransferConfig
 
 
 class CTtv2Config(TransferConfig):
@@ -31,36 +23,11 @@ class CTtv2Config(TransferConfig):
     flip: FlipProbability = 0.1
 
     def make(self, shape: tuple[int, int], recipe: Recipe | None) -> CTtv2:
-        """See `MakesRule.make`."""
+        """See `RuleModel.make`."""
         return CTtv2(shape, increment_of(recipe, self.name), self.transfer, self.rows, self.flip)
 
 
-class CTtv2(TikiTakaV2):
+class CTtv2(ChoppedRule):
     """The rule for one layer of `shape` (n_in, n_out)."""
 
     name = "c_ttv2"
-
-    def __init__(
-        self, shape: tuple[int, int], increment: IncrementRecipe, transfer: float, rows: int, flip: float
-    ) -> None:
-        super().__init__(shape, increment, transfer, rows)
-        self._flip = flip
-        self._chopper = np.ones(shape[0], np.float32)
-
-    def _kept(self) -> dict[str, NDArray[Any]]:
-        """As of `TikiTakaV2`, and `chopper`: the sign of each row, (n_in,)."""
-        return {**super()._kept(), "chopper": self._chopper}
-
-    def _written(self, dg_s: StepArray) -> StepArray:
-        return dg_s * self._chopper[:, None]
-
-    def _collected(self, rows: IntArray, fast_s: FloatArray, rng: np.random.Generator) -> FloatArray:
-        collected = fast_s * self._chopper[rows, None]
-        self._flipped(rows, rng)
-        return collected
-
-    def _flipped(self, rows: IntArray, rng: np.random.Generator) -> IntArray:
-        """Flips the signs of some of `rows` and returns which."""
-        chosen = rows[rng.random(rows.size) < self._flip]
-        self._chopper[chosen] *= -1
-        return chosen

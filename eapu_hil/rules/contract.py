@@ -1,4 +1,4 @@
-"""What the trainer and an update rule say to each other.
+"""What the trainer and an update rule say to each other, and what everybody else may ask about a rule.
 
 A rule answers an optimizer's step either with a `Proposal`, which is written with verify, or with `BlindPulses`,
 which are sent as they are and never read back.
@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
 
-from eapu_hil.hal import DivergedError, FloatArray, HilError, IntArray
-from eapu_hil.network.layers import true_gradient
+from eapu_hil.hal import FloatArray, IntArray
+from eapu_hil.hal.recipe import Recipe
 
 StepArray = NDArray[np.float32]
 State = dict[str, NDArray[Any]]
@@ -96,12 +97,6 @@ class UpdateRule(Protocol):
 
     name: str
 
-    def gradient(self, x: StepArray, d: StepArray) -> StepArray:
-        """What the optimizer gets as gradient, (n_in, n_out). x: the layer's inputs, (n, n_in). d: errors, (n,
-        n_out).
-        """
-        ...
-
     def propose(
         self, dg_s: StepArray, errors: WriteErrors, rng: np.random.Generator
     ) -> Proposal | BlindPulses:
@@ -129,6 +124,17 @@ class UpdateRule(Protocol):
 
 
 @runtime_checkable
+class GradientRule(UpdateRule, Protocol):
+    """A rule that gives the optimizer another gradient than the true one."""
+
+    def gradient(self, x: StepArray, d: StepArray) -> StepArray:
+        """What the optimizer gets as gradient, (n_in, n_out). x: the layer's inputs, (n, n_in). d: errors, (n,
+        n_out).
+        """
+        ...
+
+
+@runtime_checkable
 class TransferRule(UpdateRule, Protocol):
     """A rule with a second matrix of cells, the fast one, that collects gradients and moves them to the weights.
 
@@ -144,60 +150,57 @@ class TransferRule(UpdateRule, Protocol):
         ...
 
 
-class Stateless:
-    """A rule with the true gradient that remembers nothing from step to step."""
+class RuleModel(BaseModel):
+    """The keys of one rule in an experiment file, and what others need to know of that rule.
+
+    name: as it stands in the file, which is also how the rule was found. Unknown keys are refused.
+    trains_on: `array`: the weights are on the array from the start, and `make` gives the rule that changes them.
+        `host`: they never are, no bench is opened. `host_then_array`: they are written to it once, after the share
+        `host_share` of the run; if any of it is left, `make` gives the rule that goes on with the last layer.
+    verified: whether its writes are verified (`Proposal`) or not (`BlindPulses`).
+    second_matrix: whether it is a `TransferRule`, which takes twice the cells.
+    error_aware: whether its threshold can follow the measured write error; see `threshold_follows_error`.
+    colour: in figures, as `#rrggbb`; relatives may share one. None: whichever is free.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    trains_on: ClassVar[Literal["array", "host", "host_then_array"]] = "array"
+    verified: ClassVar[bool] = True
+    second_matrix: ClassVar[bool] = False
+    error_aware: ClassVar[bool] = False
+    colour: ClassVar[str | None] = None
 
     name: str
 
-    def gradient(self, x: StepArray, d: StepArray) -> StepArray:
-        """See `UpdateRule.gradient`."""
-        return true_gradient(x, d)
+    def make(self, shape: tuple[int, int], recipe: Recipe | None) -> UpdateRule:  # noqa: ARG002
+        """A fresh rule for one layer of `shape` (n_in, n_out).
 
-    def state(self) -> State:
-        return {}
+        recipe: of the bench; rules that pulse without verify take their pulses from it. Raises ConfigError if it lacks
+        them, ValueError for a rule that never changes weights on the array.
+        """
+        raise ValueError(f"rule {self.name!r} trains on the host; it chooses no writes")
 
-    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        if state:
-            raise HilError(
-                f"the checkpoint holds {sorted(state)} for rule {self.name!r}, which keeps no state"
-            )
+    @property
+    def label(self) -> str:
+        """What tables, figures and directories call it: the name, of `module:Class` the class."""
+        return self.name.rpartition(":")[2]
 
-    def forget(self, index: IntArray, step_s: FloatArray) -> None:
-        """Nothing to do: a lost step is not owed to anybody."""
+    @property
+    def threshold_follows_error(self) -> bool:
+        """Whether the threshold is the measured write error of each cell, with the keys as they are."""
+        return self.error_aware
 
+    @property
+    def host_share(self) -> float:
+        """Share of the run, 0 to 1, that is trained on the host before the weights are mapped to the array."""
+        return 0.0 if self.trains_on == "array" else 1.0
 
-def require_finite(largest_s: float) -> None:
-    """Raises DivergedError if the largest magnitude of the wanted changes says that training has diverged."""
-    if not np.isfinite(largest_s):
-        raise DivergedError("the optimizer asks for a change that is not finite")
+    @property
+    def host_noise(self) -> float:
+        """Noise on the weights while they are on the host, over the layer's largest weight."""
+        return 0.0
 
-
-class Owing(Stateless):
-    """A rule with one digital number per weight: the change in S that is still owed to it."""
-
-    def __init__(self, n_weights: int) -> None:
-        self._acc = np.zeros(n_weights, np.float32)
-
-    def state(self) -> State:
-        """`acc`: shape (n_weights,), float32, the change in S that is still owed to each weight."""
-        return {"acc": self._acc.copy()}
-
-    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """See `UpdateRule.restore`."""
-        require_state(self.name, state, {"acc": self._acc})
-
-    def forget(self, index: IntArray, step_s: FloatArray) -> None:
-        """Subtracts changes asked for after the checkpoint, so that they are not asked for again."""
-        np.subtract.at(self._acc, index, step_s.astype(np.float32))
-
-
-def require_state(name: str, state: Mapping[str, NDArray[Any]], into: Mapping[str, NDArray[Any]]) -> None:
-    """Copies a checkpoint's `state` of rule `name` into the arrays of `into`. Raises HilError if it is of
-    another shape.
-    """
-    held = {key: value.shape for key, value in state.items()}
-    expected = {key: value.shape for key, value in into.items()}
-    if held != expected:
-        raise HilError(f"the checkpoint holds {held} for rule {name!r}; expected {expected}")
-    for key, value in state.items():
-        into[key][...] = value
+    def band_s(self, progress: float) -> float | None:  # noqa: ARG002
+        """Band of write-verify, S, at the share `progress` of the run; None: the recipe's."""
+        return None

@@ -8,28 +8,31 @@ Shi, Liu et al., Nat. Commun. (2025), doi 10.1038/s41467-025-66240-7, keeps besi
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import PositiveFloat
 
+from eapu_hil.base.colours import VERMILLION
 from eapu_hil.hal.recipe import Recipe
-from eapu_hil.rules.configuration import RuleModel
-from eapu_hil.rules.contract import Proposal, Stateless, StepArray, WriteErrors, require_finite
+from eapu_hil.rules.base import BaseRule, require_finite
+from eapu_hil.rules.contract import Proposal, RuleModel, StepArray, WriteErrors
 
 
 class DeadZoneConfig(RuleModel):
     """threshold_us: the smallest change that is written, uS."""
 
+    colour: ClassVar[str | None] = VERMILLION
+
     name: Literal["dead_zone"] = "dead_zone"
     threshold_us: PositiveFloat = 0.5
 
     def make(self, shape: tuple[int, int], recipe: Recipe | None) -> DeadZone:  # noqa: ARG002
-        """See `MakesRule.make`."""
+        """See `RuleModel.make`."""
         return DeadZone(self.threshold_us * 1e-6)
 
 
-class DeadZone(Stateless):
+class DeadZone(BaseRule):
     """threshold_s: the smallest change that is written, S."""
 
     name = "dead_zone"

@@ -17,15 +17,16 @@ unclipped, and cells are written with verify.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, PositiveFloat, model_validator
 
+from eapu_hil.base.colours import BLUE
 from eapu_hil.hal import FloatArray, IntArray
 from eapu_hil.hal.recipe import Recipe
-from eapu_hil.rules.configuration import RuleModel
-from eapu_hil.rules.contract import Proposal, Stateless, StepArray, WriteErrors, require_finite
+from eapu_hil.rules.base import BaseRule, require_finite
+from eapu_hil.rules.contract import Proposal, RuleModel, StepArray, WriteErrors
 
 # Weights that share one candidate rate: few enough to stay in the cache and to confine the effect of one
 # large step, enough to hide the cost of a numpy call.
@@ -45,6 +46,9 @@ class EapuConfig(RuleModel):
         steps have become small. None: the recipe's band to the end.
     """
 
+    error_aware: ClassVar[bool] = True
+    colour: ClassVar[str | None] = BLUE
+
     name: Literal["eapu"] = "eapu"
     threshold_us: PositiveFloat | None = None
     threshold_scale: PositiveFloat = 1.0
@@ -60,18 +64,23 @@ class EapuConfig(RuleModel):
         return self
 
     def make(self, shape: tuple[int, int], recipe: Recipe | None) -> Eapu:  # noqa: ARG002
-        """See `MakesRule.make`."""
+        """See `RuleModel.make`."""
         threshold_s = None if self.threshold_us is None else self.threshold_us * 1e-6
         return Eapu(shape[0] * shape[1], threshold_scale=self.threshold_scale, threshold_s=threshold_s)
 
+    @property
+    def threshold_follows_error(self) -> bool:
+        """See `RuleModel.threshold_follows_error`: unless it is fixed."""
+        return self.threshold_us is None
+
     def band_s(self, progress: float) -> float | None:
-        """Band of write-verify, S, at the share `progress` of the run; None: the recipe's."""
+        """See `RuleModel.band_s`."""
         return (
             self.late_band_us * 1e-6 if self.late_band_us is not None and progress > self.late_from else None
         )
 
 
-class Eapu(Stateless):
+class Eapu(BaseRule):
     """The EaPU rule for one layer.
 
     threshold_scale: threshold over measured write error.

@@ -10,28 +10,32 @@ one digital number per weight. Sigma-delta modulation does the same to signals.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import PositiveFloat
 
+from eapu_hil.base.colours import GREEN
 from eapu_hil.hal.recipe import Recipe
-from eapu_hil.rules.configuration import RuleModel
-from eapu_hil.rules.contract import Owing, Proposal, StepArray, WriteErrors, require_finite
+from eapu_hil.rules.base import AccumulatingRule, require_finite
+from eapu_hil.rules.contract import Proposal, RuleModel, StepArray, WriteErrors
 
 
 class EapuDeterministicConfig(RuleModel):
     """threshold_scale: threshold over measured write error."""
 
+    error_aware: ClassVar[bool] = True
+    colour: ClassVar[str | None] = GREEN
+
     name: Literal["eapu_deterministic"] = "eapu_deterministic"
     threshold_scale: PositiveFloat = 1.0
 
     def make(self, shape: tuple[int, int], recipe: Recipe | None) -> EapuDeterministic:  # noqa: ARG002
-        """See `MakesRule.make`."""
+        """See `RuleModel.make`."""
         return EapuDeterministic(shape[0] * shape[1], self.threshold_scale)
 
 
-class EapuDeterministic(Owing):
+class EapuDeterministic(AccumulatingRule):
     """The rule for one layer. threshold_scale: threshold over measured write error."""
 
     name = "eapu_deterministic"

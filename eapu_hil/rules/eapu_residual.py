@@ -12,62 +12,31 @@ measured one, so the rule does not chase write noise.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-import numpy as np
 from pydantic import PositiveFloat
 
+from eapu_hil.base.colours import GREEN
 from eapu_hil.hal.recipe import Recipe
-from eapu_hil.rules.configuration import RuleModel
-from eapu_hil.rules.contract import Owing, Proposal, StepArray, WriteErrors, require_finite
-
-_CHUNK = 32_768  # weights worked on at a time, so that the scratch arrays stay in the cache
+from eapu_hil.rules.contract import RuleModel
+from eapu_hil.rules.residual import ResidualRule
 
 
 class EapuResidualConfig(RuleModel):
     """Residual accumulation. kappa: threshold over measured write error."""
 
+    error_aware: ClassVar[bool] = True
+    colour: ClassVar[str | None] = GREEN
+
     name: Literal["eapu_residual"] = "eapu_residual"
     kappa: PositiveFloat = 3.0
 
     def make(self, shape: tuple[int, int], recipe: Recipe | None) -> EapuResidual:  # noqa: ARG002
-        """See `MakesRule.make`."""
+        """See `RuleModel.make`."""
         return EapuResidual(shape[0] * shape[1], kappa=self.kappa)
 
 
-class EapuResidual(Owing):
-    """The rule for one layer. kappa: threshold over measured write error."""
+class EapuResidual(ResidualRule):
+    """The rule for one layer."""
 
     name = "eapu_residual"
-
-    def __init__(self, n_weights: int, *, kappa: float = 3.0) -> None:
-        super().__init__(n_weights)
-        self._kappa = np.float32(kappa)
-        self._scratch = np.empty(min(n_weights, _CHUNK), np.float32)
-
-    def propose(self, dg_s: StepArray, errors: WriteErrors, rng: np.random.Generator) -> Proposal:  # noqa: ARG002
-        """Adds `dg_s` to the accumulator and proposes what has grown large; see `UpdateRule.propose`.
-
-        Deterministic. The accumulator counts the proposal as done.
-        """
-        if not dg_s.shape == errors.up_s.shape == self._acc.shape:
-            raise ValueError(
-                f"dg_s has {dg_s.shape} weights, errors {errors.up_s.shape}, rule {self._acc.shape}"
-            )
-        kappa = self._kappa
-        found = []
-        for start in range(0, dg_s.size, _CHUNK):
-            part = slice(start, start + _CHUNK)
-            acc = self._acc[part]
-            acc += dg_s[part]
-            scratch = self._scratch[: acc.size]
-            require_finite(float(np.abs(acc, out=scratch).max()))
-            hit = acc >= np.multiply(errors.up_s[part], kappa, out=scratch, casting="same_kind")
-            hit |= acc <= np.multiply(errors.down_s[part], -kappa, out=scratch, casting="same_kind")
-            found.append(np.flatnonzero(hit) + start)
-        index = np.concatenate(found) if found else np.empty(0, np.int64)
-        step_s = self._acc[index].astype(np.float64)
-        # Without any write error the threshold is 0, and an accumulator of 0 has nothing to write.
-        index, step_s = index[step_s != 0], step_s[step_s != 0]
-        self._acc[index] = 0
-        return Proposal(index, step_s)

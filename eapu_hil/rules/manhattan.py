@@ -9,27 +9,31 @@ for memristive crossbar circuit pattern classifiers", WISP 2015; sign backpropag
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
+from eapu_hil.base.colours import ORANGE
 from eapu_hil.hal.recipe import IncrementRecipe, Recipe
-from eapu_hil.rules.configuration import RuleModel
-from eapu_hil.rules.contract import BlindPulses, Stateless, StepArray, WriteErrors, require_finite
+from eapu_hil.rules.base import BaseRule, require_finite
+from eapu_hil.rules.contract import BlindPulses, RuleModel, StepArray, WriteErrors
 from eapu_hil.rules.pulses import increment_of, push_pull
 
 
 class ManhattanConfig(RuleModel):
     """The size of a step is that of the recipe's increment."""
 
+    verified: ClassVar[bool] = False
+    colour: ClassVar[str | None] = ORANGE
+
     name: Literal["manhattan"] = "manhattan"
 
     def make(self, shape: tuple[int, int], recipe: Recipe | None) -> Manhattan:  # noqa: ARG002
-        """See `MakesRule.make`."""
+        """See `RuleModel.make`."""
         return Manhattan(increment_of(recipe, self.name))
 
 
-class Manhattan(Stateless):
+class Manhattan(BaseRule):
     """One increment of each weight, by sign. Draws nothing at random."""
 
     name = "manhattan"

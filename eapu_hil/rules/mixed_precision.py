@@ -8,29 +8,33 @@ Neurosci. 14:406 (2020), doi 10.3389/fnins.2020.00406.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import PositiveInt
 
+from eapu_hil.base.colours import ORANGE
 from eapu_hil.hal.recipe import IncrementRecipe, Recipe
-from eapu_hil.rules.configuration import RuleModel
-from eapu_hil.rules.contract import BlindPulses, Owing, StepArray, WriteErrors
+from eapu_hil.rules.base import AccumulatingRule
+from eapu_hil.rules.contract import BlindPulses, RuleModel, StepArray, WriteErrors
 from eapu_hil.rules.pulses import increment_of, push_pull, steps_of
 
 
 class MixedPrecisionConfig(RuleModel):
     """pulses_max: most pulses to one cell in a step; the rest stays owed."""
 
+    verified: ClassVar[bool] = False
+    colour: ClassVar[str | None] = ORANGE
+
     name: Literal["mixed_precision"] = "mixed_precision"
     pulses_max: PositiveInt = 31
 
     def make(self, shape: tuple[int, int], recipe: Recipe | None) -> MixedPrecision:
-        """See `MakesRule.make`."""
+        """See `RuleModel.make`."""
         return MixedPrecision(shape[0] * shape[1], increment_of(recipe, self.name), self.pulses_max)
 
 
-class MixedPrecision(Owing):
+class MixedPrecision(AccumulatingRule):
     """The rule for one layer. Draws nothing at random."""
 
     name = "mixed_precision"

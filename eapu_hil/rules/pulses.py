@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from eapu_hil.hal import ConfigError, FloatArray, IntArray, Polarity
 from eapu_hil.hal.recipe import IncrementRecipe, Recipe
-from eapu_hil.rules.contract import MINUS, PLUS, BlindPulses, PulseTrain, StepArray, require_finite
+from eapu_hil.rules.base import require_finite
+from eapu_hil.rules.contract import MINUS, PLUS, BlindPulses, PulseTrain, StepArray
 
 
 def increment_of(recipe: Recipe | None, rule: str) -> IncrementRecipe:

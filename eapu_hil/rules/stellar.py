@@ -13,40 +13,36 @@ errors.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat
 
+from eapu_hil.base.colours import ORANGE
 from eapu_hil.hal import IntArray, Polarity
 from eapu_hil.hal.recipe import IncrementRecipe, Recipe
-from eapu_hil.rules.configuration import RuleModel
-from eapu_hil.rules.contract import (
-    BlindPulses,
-    State,
-    Stateless,
-    StepArray,
-    WriteErrors,
-    require_finite,
-    require_state,
-)
+from eapu_hil.rules.base import BaseRule, require_finite, require_state
+from eapu_hil.rules.contract import BlindPulses, RuleModel, State, StepArray, WriteErrors
 from eapu_hil.rules.pulses import increment_of, one_way
 
 
 class StellarConfig(RuleModel):
     """theta: errors below this many root mean squares count as none. agreement: share of the samples, 0 to 1."""
 
+    verified: ClassVar[bool] = False
+    colour: ClassVar[str | None] = ORANGE
+
     name: Literal["stellar"] = "stellar"
     theta: NonNegativeFloat = 1.0
     agreement: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     def make(self, shape: tuple[int, int], recipe: Recipe | None) -> Stellar:  # noqa: ARG002
-        """See `MakesRule.make`."""
+        """See `RuleModel.make`."""
         return Stellar(increment_of(recipe, self.name), self.theta, self.agreement)
 
 
-class Stellar(Stateless):
+class Stellar(BaseRule):
     """The rule for one layer. Draws nothing at random."""
 
     name = "stellar"

@@ -10,27 +10,31 @@ momentum (the optimizer's); the formula is our reading of its abstract.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
+from eapu_hil.base.colours import ORANGE
 from eapu_hil.hal.recipe import IncrementRecipe, Recipe
-from eapu_hil.rules.configuration import RuleModel
-from eapu_hil.rules.contract import BlindPulses, Stateless, StepArray, WriteErrors
+from eapu_hil.rules.base import BaseRule
+from eapu_hil.rules.contract import BlindPulses, RuleModel, StepArray, WriteErrors
 from eapu_hil.rules.pulses import increment_of, push_pull, steps_of
 
 
 class StochasticSparseMomentumConfig(RuleModel):
     """The size of a step is that of the recipe's increment, the momentum the optimizer's."""
 
+    verified: ClassVar[bool] = False
+    colour: ClassVar[str | None] = ORANGE
+
     name: Literal["stochastic_sparse_momentum"] = "stochastic_sparse_momentum"
 
     def make(self, shape: tuple[int, int], recipe: Recipe | None) -> StochasticSparseMomentum:  # noqa: ARG002
-        """See `MakesRule.make`."""
+        """See `RuleModel.make`."""
         return StochasticSparseMomentum(increment_of(recipe, self.name))
 
 
-class StochasticSparseMomentum(Stateless):
+class StochasticSparseMomentum(BaseRule):
     """One increment of some weights, at random."""
 
     name = "stochastic_sparse_momentum"

@@ -9,29 +9,31 @@ error of the cell. The accumulator is that of mixed-precision training (Nandakum
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import PositiveFloat
 
+from eapu_hil.base.colours import GREEN
 from eapu_hil.hal.recipe import Recipe
-from eapu_hil.rules.configuration import RuleModel
-from eapu_hil.rules.contract import Proposal, StepArray, WriteErrors
-from eapu_hil.rules.eapu_residual import EapuResidual
+from eapu_hil.rules.contract import Proposal, RuleModel, StepArray, WriteErrors
+from eapu_hil.rules.residual import ResidualRule
 
 
 class ThresholdAccumulateConfig(RuleModel):
     """threshold_us: what has to be owed before it is written, uS."""
 
+    colour: ClassVar[str | None] = GREEN
+
     name: Literal["threshold_accumulate"] = "threshold_accumulate"
     threshold_us: PositiveFloat = 4.0
 
     def make(self, shape: tuple[int, int], recipe: Recipe | None) -> ThresholdAccumulate:  # noqa: ARG002
-        """See `MakesRule.make`."""
+        """See `RuleModel.make`."""
         return ThresholdAccumulate(shape[0] * shape[1], self.threshold_us * 1e-6)
 
 
-class ThresholdAccumulate(EapuResidual):
+class ThresholdAccumulate(ResidualRule):
     """The rule for one layer. threshold_s: the same for all weights, S. Draws nothing at random."""
 
     name = "threshold_accumulate"

@@ -11,41 +11,44 @@ doi 10.1038/s41467-018-04484-2.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import NonNegativeFloat
 
+from eapu_hil.base.colours import ORANGE
 from eapu_hil.hal import ConfigError, FloatArray, IntArray, Polarity
 from eapu_hil.hal.recipe import Recipe
-from eapu_hil.rules.configuration import RuleModel
+from eapu_hil.rules.base import BaseRule, require_finite
 from eapu_hil.rules.contract import (
     GATE_OF_TARGET,
     MINUS,
     PLUS,
     BlindPulses,
     PulseTrain,
-    Stateless,
+    RuleModel,
     StepArray,
     WriteErrors,
-    require_finite,
 )
 
 
 class TwoPulseConfig(RuleModel):
     """threshold_us: largest change of a weight that is skipped, uS."""
 
+    verified: ClassVar[bool] = False
+    colour: ClassVar[str | None] = ORANGE
+
     name: Literal["two_pulse"] = "two_pulse"
     threshold_us: NonNegativeFloat = 0.0
 
     def make(self, shape: tuple[int, int], recipe: Recipe | None) -> TwoPulse:  # noqa: ARG002
-        """See `MakesRule.make`."""
+        """See `RuleModel.make`."""
         if recipe is None:
             raise ConfigError(f"rule {self.name!r} needs a recipe: the gate voltages are its")
         return TwoPulse(recipe, self.threshold_us * 1e-6)
 
 
-class TwoPulse(Stateless):
+class TwoPulse(BaseRule):
     """threshold_s: largest change of a weight that is skipped, S. Draws nothing at random."""
 
     name = "two_pulse"

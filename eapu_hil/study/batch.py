@@ -18,13 +18,13 @@ from typing import Any
 import yaml
 
 from eapu_hil.base.stopping import raise_if_stopped
-from eapu_hil.base.storage import read_json, storage_errors, write_json
-from eapu_hil.hal import DivergedError, HilError
+from eapu_hil.base.storage import read_json, storage_errors
+from eapu_hil.hal import HilError
 from eapu_hil.study.compare import same_experiment
 from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.runs import read_summary
 
-FAILED = "failed.json"  # in a run directory: what the last try said, for one that would only fail again
+_DIVERGED = "failed.json"  # in a run directory that an earlier version made: what a run that diverged said
 _POLL_S = 0.2
 
 
@@ -80,11 +80,17 @@ def ended(run_dir: Path, experiment: ExperimentConfig) -> Ended | None:
     if not run_dir.exists():
         return None
     same_experiment(run_dir, experiment)
-    failure = read_json(run_dir / FAILED)
-    if failure is not None:
-        return Ended(None, str(failure["error"]))
-    summary = read_summary(run_dir)
-    return Ended(summary) if summary is not None and summary.get("exit_status") == "success" else None
+    before = read_json(run_dir / _DIVERGED)
+    if before is not None:
+        return Ended(None, str(before["error"]))
+    summary = read_summary(run_dir) or {}
+    match summary.get("exit_status"):
+        case "success":
+            return Ended(summary)
+        case "diverged":
+            return Ended(None, str(summary["error"]))
+        case _:
+            return None
 
 
 def _start(experiment: ExperimentConfig, run_dir: Path, alone: bool) -> subprocess.Popen[bytes]:
@@ -99,11 +105,15 @@ def _start(experiment: ExperimentConfig, run_dir: Path, alone: bool) -> subproce
                 yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False), encoding="utf-8"
             )
         command = ["train", file, "--out", run_dir]
+    allowed = [text for module in experiment.modules for text in ("--allow-module", module)]
     # Several processes with several threads each would only stand in each other's way.
     environment = os.environ if alone else {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     with storage_errors(run_dir), _beside(run_dir, ".log").open("wb") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "eapu_hil.cli.parser", *command], stdout=log, stderr=log, env=environment
+            [sys.executable, "-m", "eapu_hil.cli", *command, *allowed],
+            stdout=log,
+            stderr=log,
+            env=environment,
         )
 
 
@@ -115,12 +125,9 @@ def _beside(run_dir: Path, suffix: str) -> Path:
 def _judge(run_dir: Path, experiment: ExperimentConfig, code: int) -> Ended:
     """What a process left behind. Training that diverged is a result; anything else that fails stops the batch."""
     its = ended(run_dir, experiment)
-    if code == 0 and its is not None:
+    if its is not None and (code == 0 or its.summary is None):
         return its
-    lines = _beside(run_dir, ".log").read_text(encoding="utf-8", errors="replace").splitlines()
+    log = _beside(run_dir, ".log")
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     error = next((line for line in reversed(lines) if "error:" in line), f"ended with code {code}")
-    error = error.partition("error: ")[2] or error
-    if DivergedError.SAID not in error:
-        raise HilError(f"{run_dir}: {error} (see {_beside(run_dir, '.log')})")
-    write_json(run_dir / FAILED, {"error": error})
-    return Ended(None, error)
+    raise HilError(f"{run_dir}: {error.partition('error: ')[2] or error} (see {log})")

@@ -2,36 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from eapu_hil.base.loading import load_model
 from eapu_hil.base.storage import write_json
 from eapu_hil.hal import ConfigError
-from eapu_hil.tasks import make_task
-from eapu_hil.training.array_model import require_fit
+from eapu_hil.training import resume, train
 from eapu_hil.training.config import ExperimentConfig
+from eapu_hil.training.matrices import require_fit
+from eapu_hil.training.progress import Progress
 from eapu_hil.training.runs import read_start, read_summary
-from eapu_hil.training.trainer import Progress, resume, train
 
 _OWN_FILES = {"comparison.json", "report.html", "figures"}
 
 
-def with_rules(experiment: ExperimentConfig, rules: Sequence[str]) -> dict[str, ExperimentConfig]:
-    """The experiment once for each rule. The experiment's own rule keeps its parameters, others have defaults.
+def with_rules(
+    experiment: ExperimentConfig, rules: Sequence[str], allow_modules: Collection[str] = ()
+) -> dict[str, ExperimentConfig]:
+    """The experiment once for each rule, by its label. The experiment's own rule keeps its parameters, others have
+    defaults.
 
-    Raises ConfigError for an unknown rule or one that is named twice.
+    allow_modules: modules that `rules` may name, besides those of the experiment. Raises ConfigError for an unknown
+    rule or one that is named twice.
     """
-    if not rules or len(set(rules)) != len(rules):
-        raise ConfigError(f"--rules {','.join(rules)}: name each rule once")
-    content = experiment.model_dump(mode="json")
-    return {
-        name: experiment
-        if name == experiment.rule.name
-        else load_model(ExperimentConfig, {**content, "rule": {"name": name}}, (), "experiments")
-        for name in rules
-    }
+    content, allowed = experiment.model_dump(mode="json"), {*experiment.modules, *allow_modules}
+    if not rules:
+        raise ConfigError("--rules: name at least one rule")
+    found: dict[str, ExperimentConfig] = {}
+    for name in rules:
+        one = experiment
+        if name != experiment.rule.name:
+            changed = {**content, "rule": {"name": name}}
+            one = load_model(ExperimentConfig, changed, (), "experiments", allow_modules=allowed)
+        if one.rule.label in found:
+            raise ConfigError(f"--rules {','.join(rules)}: name each rule once")
+        found[one.rule.label] = one
+    return found
 
 
 def compare(
@@ -47,14 +55,16 @@ def compare(
     if directory.exists():
         _require_comparison(directory)
     for experiment in experiments.values():
-        if experiment.rule.name != "digital":
-            require_fit(make_task(experiment.task), experiment)
+        if experiment.rule.trains_on != "host":
+            require_fit(experiment.task.make(), experiment)
     for name, experiment in experiments.items():
         if summaries[name] is None:
             started = (directory / name).exists()
             bar = progress(name)
             summaries[name] = (
-                resume(directory / name, bar) if started else train(experiment, directory / name, bar)
+                resume(directory / name, bar, experiment.modules)
+                if started
+                else train(experiment, directory / name, bar)
             )
     rules = {name: summary for name, summary in summaries.items() if summary is not None}
     comparison = {"rules": rules, "ratios": ratios(rules)}
@@ -83,9 +93,17 @@ def ratios(summaries: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, fl
 
 def same_experiment(run_dir: Path, experiment: ExperimentConfig) -> None:
     """Raises ConfigError when the run in `run_dir` is not one of `experiment`."""
-    there = load_model(ExperimentConfig, read_start(run_dir).get("experiment", {}), (), "experiments")
-    if there != experiment:
-        raise ConfigError(f"{run_dir}: holds a run of another configuration; name a new directory with --out")
+    content, another = read_start(run_dir).get("experiment", {}), "holds a run of another configuration"
+    if (_name(content, "rule"), _name(content, "task")) != (experiment.rule.name, experiment.task.name):
+        raise ConfigError(f"{run_dir}: {another}; name a new directory with --out")
+    allowed = experiment.modules
+    if load_model(ExperimentConfig, content, (), "experiments", allow_modules=allowed) != experiment:
+        raise ConfigError(f"{run_dir}: {another}; name a new directory with --out")
+
+
+def _name(content: Mapping[str, Any], key: str) -> Any:
+    section = content.get(key)
+    return section.get("name") if isinstance(section, Mapping) else section
 
 
 def _finished(experiment: ExperimentConfig, directory: Path, name: str) -> dict[str, Any] | None:

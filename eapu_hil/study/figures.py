@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
@@ -10,25 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.report.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILLION, new_figure
+from eapu_hil.base.colours import BLUE, GREY, INK, SKY, VERMILLION
+from eapu_hil.report.figures import new_figure
 
-# One colour a family of rules, so that twenty curves can be told apart: EaPU blue, its deterministic relatives
-# green, others # with verify red, without verify orange, two matrices purple, mapped from the host sky.
-_FAMILIES = {
-    BLUE: ("eapu", "eapu_fixed", "eapu_tight"),
-    GREEN: ("eapu_residual", "eapu_deterministic", "threshold_accumulate"),
-    VERMILLION: ("bp", "dead_zone"),
-    ORANGE: (
-        "bp_open_loop",
-        "two_pulse",
-        "manhattan",
-        "stellar",
-        "mixed_precision",
-        "stochastic_sparse_momentum",
-    ),
-    PURPLE: ("tiki_taka_v2", "c_ttv2", "agad"),
-    SKY: ("offline_then_map", "hybrid"),
-}
 _MARKERS = "osD^v<"
 
 
@@ -43,18 +28,22 @@ class Point:
 
 @dataclass(frozen=True)
 class RuleCurve:
-    """The settings of one rule, by pulses."""
+    """The settings of one rule, by pulses. colour: of the rule; relatives share one and differ by their marker."""
 
     rule: str
     points: list[Point]
+    colour: str | None = None
 
 
 def draw_quality(path: Path, curves: Sequence[RuleCurve], title: str, digital: float | None) -> None:
     """Quality over pulses, one curve a rule; digital: a dashed line."""
     with new_figure(path, 5.2) as figure:
         axes = figure.subplots()
+        drawn: Counter[str] = Counter()
         for curve in curves:
-            colour, marker = _look(curve.rule)
+            colour = curve.colour or GREY
+            marker = _MARKERS[drawn[colour] % len(_MARKERS)]
+            drawn[colour] += 1
             x, y = [p.pulses for p in curve.points], [p.quality for p in curve.points]
             axes.plot(x, y, color=colour, linewidth=1.2, marker=marker, markersize=4, label=curve.rule,
                       markerfacecolor="white")  # fmt: skip
@@ -87,10 +76,3 @@ def draw_ratio(path: Path, reuse: NDArray[np.float64], curves: Mapping[str, NDAr
         axes.set_xlabel("products per weight and step", color=GREY)
         axes.set_title("Training energy, bp over eapu (dashed: 50)")
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.02), handlelength=1.6)
-
-
-def _look(rule: str) -> tuple[str, str]:
-    for colour, rules in _FAMILIES.items():
-        if rule in rules:
-            return colour, _MARKERS[rules.index(rule)]
-    return GREY, "o"

@@ -12,7 +12,7 @@ rules:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from eapu_hil.base.loading import FileModel, load_model
 from eapu_hil.hal import ConfigError
 from eapu_hil.training.config import ExperimentConfig
+from eapu_hil.training.matrices import require_fit
 
 Overrides = dict[str, Any]
 
@@ -115,6 +116,16 @@ class TablePlan(FileModel):
         tasks = {name: its for name, its in self.tasks.items() if its.repeats is None}
         return self.model_copy(update={"tasks": tasks})
 
+    def with_seed(self, seed: int) -> TablePlan:
+        """The same with one seed for every task, and for its curves where it has any."""
+        tasks = {
+            name: its.model_copy(
+                update={"seeds": [seed], "curve_seed": None if its.curve_seed is None else seed}
+            )
+            for name, its in self.tasks.items()
+        }
+        return self.model_copy(update={"tasks": tasks})
+
     def with_rules(self, names: Sequence[str]) -> TablePlan:
         """The same with some of the rules only. Raises ConfigError for unknown ones."""
         for name in names:
@@ -140,15 +151,22 @@ class PlannedRun:
         return f"{self.task}/{self.rule}/point{self.point}_seed{self.experiment.seed}"
 
 
-def planned_runs(plan: TablePlan, bench: str | None = None, common: Sequence[str] = ()) -> list[PlannedRun]:
+def planned_runs(
+    plan: TablePlan,
+    bench: str | None = None,
+    common: Sequence[str] = (),
+    allow_modules: Collection[str] = (),
+) -> list[PlannedRun]:
     """Every run of the table, those with the chosen parameters first; seed by seed, so that a part is a whole table.
 
     bench: path or packaged name, in place of the experiments'. Its own recipe then says what is pulsed: what the plan
     chose for its chip is left out, and so are points of a curve that differ in nothing else. common: changes to all of
-    them, as `--set` has them. Raises ConfigError.
+    them, as `--set` has them. allow_modules: modules that the plan may name rules and tasks from. Raises ConfigError.
     """
     bases = {
-        (task, rule): _base(plan, task, rule, bench) for task in plan.tasks for rule in plan.rules_of(task)
+        (task, rule): _base(plan, task, rule, bench, allow_modules)
+        for task in plan.tasks
+        for rule in plan.rules_of(task)
     }
 
     def planned(task: str, rule: str, point: int, seed: int) -> PlannedRun:
@@ -175,20 +193,42 @@ def planned_runs(plan: TablePlan, bench: str | None = None, common: Sequence[str
     return runs + curves
 
 
+def require_runnable(planned: Sequence[PlannedRun]) -> None:
+    """Raises ConfigError, before anything is trained, when a rule cannot be on its bench; says how to go on."""
+    on_array = {(run.task, run.rule): run for run in planned if run.experiment.rule.trains_on != "host"}
+    configs = {run.task: run.experiment.task for run in on_array.values()}
+    tasks = {name: config.make() for name, config in configs.items()}
+    said: dict[str, str] = {}
+    for (task, rule), run in on_array.items():
+        try:
+            require_fit(tasks[task], run.experiment)
+        except ConfigError as error:
+            said.setdefault(rule, str(error))
+    if said:
+        others = ",".join(dict.fromkeys(run.rule for run in planned if run.rule not in said))
+        hint = f"; --rules {others} leaves them out" if others else ""
+        raise ConfigError(f"{next(iter(said.values()))}: {', '.join(said)} cannot be trained here{hint}")
+
+
 def experiment_of(plan: TablePlan, task: str, rule: str, changes: Mapping[str, Any]) -> ExperimentConfig:
     """The experiment of `task` under `rule` with `changes` by dotted key. Raises ConfigError."""
     return _changed(_base(plan, task, rule, None), changes)
 
 
-def _base(plan: TablePlan, task: str, rule: str, bench: str | None) -> ExperimentConfig:
+def _base(
+    plan: TablePlan, task: str, rule: str, bench: str | None, allow_modules: Collection[str] = ()
+) -> ExperimentConfig:
     of_task, of_rule = plan.tasks[task], plan.rules[rule]
     other = {} if bench is None else {"bench": bench}
     changes = {**other, **of_task.set, **of_rule.set, **of_task.set_last, "name": f"{task} {rule}"}
-    return load_model(ExperimentConfig, of_task.experiment, changes, "experiments")
+    return load_model(
+        ExperimentConfig, of_task.experiment, changes, "experiments", allow_modules=allow_modules
+    )
 
 
 def _changed(experiment: ExperimentConfig, changes: Mapping[str, Any] | Sequence[str]) -> ExperimentConfig:
-    return load_model(ExperimentConfig, experiment.model_dump(mode="json"), changes, "experiments")
+    content, allowed = experiment.model_dump(mode="json"), experiment.modules
+    return load_model(ExperimentConfig, content, changes, "experiments", allow_modules=allowed)
 
 
 def _for_bench(changes: Overrides, bench: str | None) -> Overrides:

@@ -11,12 +11,12 @@ import numpy as np
 
 from eapu_hil.base.quantities import MISSING, count, metric_style
 from eapu_hil.report.page import Finding, Section, Table
+from eapu_hil.rules import DIGITAL
 from eapu_hil.study.figures import Point, RuleCurve, draw_quality
 from eapu_hil.study.results import Results
 
 OWN = "rule, window"
-HOST_FIRST = ("offline_then_map", "hybrid")
-ARRAY_ONLY = "Of those that train on the array. "
+ARRAY_ONLY = "Among the rules that train on the array. "
 FAR = 20.0
 SHORT = 1.1  # end of a stretch over its beginning
 
@@ -38,7 +38,7 @@ def losses(results: Results, task: str, rule: str) -> Losses | None:
     steps = [task, *worlds.values()]
     reached = [
         {run.seed: value for run in results.at(*at) if (value := run.values.get("metric")) is not None}
-        for at in [*((name, rule) for name in steps), (task, "digital")]
+        for at in [*((name, rule) for name in steps), (task, DIGITAL)]
     ]
     seeds = [seed for seed in reached[0] if all(seed in those for those in reached)]
     if not worlds or not seeds:
@@ -102,7 +102,7 @@ def quality_sections(directory: Path, results: Results) -> list[Section]:
         curves = [c for rule in results.rules if (c := _curve(results, task, rule, style.factor)).points]
         if not curves:
             continue  # every run diverged
-        digital = results.spread(task, "digital", "metric")
+        digital = results.spread(task, DIGITAL, "metric")
         name = f"quality_{task}.png"
         reference = style.factor * digital.mean if digital else None
         draw_quality(directory / "figures" / name, curves, f"{style.label} ({style.unit}), {task}", reference)
@@ -113,7 +113,7 @@ def quality_sections(directory: Path, results: Results) -> list[Section]:
             f"budget on at which it is better by more than what the seed does, {noise:.2f} {style.unit} (median over "
             "the rules of the standard deviation)."
         )
-        on_array = [curve for curve in curves if curve.rule not in HOST_FIRST]
+        on_array = [curve for curve in curves if results.model(curve.rule).trains_on == "array"]
         of_all = winners(curves, noise)
         others = [winner for winner in winners(on_array, noise) if winner not in of_all]
         findings = [_why(results, task, winner, "") for winner in of_all]
@@ -130,7 +130,7 @@ def _curve(results: Results, task: str, rule: str, factor: float) -> RuleCurve:
         metric, pulses = (results.spread(task, rule, column, number) for column in ("metric", "pulses"))
         if metric is not None and pulses is not None:
             points.append(Point(pulses.mean, factor * metric.mean, number))
-    return RuleCurve(rule, sorted(points, key=lambda point: point.pulses))
+    return RuleCurve(rule, sorted(points, key=lambda point: point.pulses), results.model(rule).colour)
 
 
 def _why(results: Results, task: str, winner: Winner, among: str) -> Finding:
@@ -138,7 +138,7 @@ def _why(results: Results, task: str, winner: Winner, among: str) -> Finding:
     lines = [f"{point.quality:.2f} {style.unit} with {count(point.pulses)} pulses"]
     effort = _effort(results, task, winner.rule, point.number)
     if effort is not None:
-        lines[0] += f": {effort[0]:.3g} writes a weight, {effort[1]:.2g} pulses each"
+        lines[0] += f": {effort[0]:.3g} writes per weight, {effort[1]:.2g} pulses each"
     if winner.best != point:
         lines.append(
             f"the best here, {winner.best.quality:.2f} {style.unit} by {winner.best_rule} with "
@@ -173,20 +173,20 @@ def _losses(results: Results, task: str) -> list[Section]:
     if not rows:
         return []
     text = (
-        f"How far each rule is behind digital ({style.unit}), and to what it loses that. Each was trained again with "
-        "the same seeds and settings on arrays without the first thing, then also without the next (errors: of writes, "
-        "of reads and between cells); what it gains each time it had lost to that. What remains is the rule's own, and "
-        "that of the window, into which all weights must fit. Negative is a gain, or chance; \u00b1 is the standard "
-        "deviation over the seeds. Rules whose threshold is the measured write error have a smaller one on the better "
-        "arrays, and write more there. "
+        f"Distance of each rule to digital ({style.unit}), and its causes. Each rule was trained again with the same "
+        "seeds and settings on arrays without the first cause, then also without the next (errors of writes, of reads "
+        "and between cells). Its gain is the loss that this cause had made. The rest is due to the rule itself and to "
+        "the window, into which all weights must fit. A negative number is a gain, or chance; \u00b1 is the standard "
+        "deviation over the seeds. Rules whose threshold is the measured write error have a lower threshold on the "
+        "better arrays, and write more there. "
     )
     most = max(means, key=lambda blamed: float(np.std(means[blamed])))
     text += (
-        f"What sets the rules apart most is what they lose to {most}: "
+        f"The rules differ most in their loss to {most}: "
         f"{min(means[most]):.2f} to {max(means[most]):.2f} {style.unit}."
     )
-    head = ["rule", "writes a weight", "pulses a write", "behind", *means]
-    return [Section(f"What quality is lost to: {task}", text, tables=[Table(rows, head)])]
+    head = ["rule", "writes per weight", "pulses per write", "behind digital", *means]
+    return [Section(f"Causes of lost quality: {task}", text, tables=[Table(rows, head)])]
 
 
 def _effort(results: Results, task: str, rule: str, point: int) -> tuple[float, float] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from eapu_hil.base.quantities import MISSING, count, duration, metric_style, sha
 from eapu_hil.base.storage import storage_errors, write_json
 from eapu_hil.bench.energy import ASSUMPTIONS, CORNERS, EnergyModel, digital_j
 from eapu_hil.hal import ConfigError
-from eapu_hil.report.page import Finding, Section, Table, Tile, render
+from eapu_hil.report.page import Finding, Section, Table, Tile, heading, render
+from eapu_hil.rules import BP, DIGITAL, EAPU
 from eapu_hil.study.claims import ENERGY_CLAIM, REUSES, judge
 from eapu_hil.study.figures import draw_ratio
 from eapu_hil.study.quality import quality_sections
@@ -18,12 +20,12 @@ from eapu_hil.study.results import Results, Spread, read_results
 from eapu_hil.study.scenarios import as_run, other_arrays
 
 
-def write_table_report(directory: Path) -> Path:
+def write_table_report(directory: Path, allow_modules: Collection[str] = ()) -> Path:
     """Writes claims.json, figures/*.png and report.html from table.json; returns the path of the page.
 
-    Raises ConfigError when `directory` holds no table.
+    allow_modules: where rules may come from. Raises ConfigError when `directory` holds no table.
     """
-    results = read_results(directory)
+    results = read_results(directory, allow_modules)
     if not results.runs:
         raise ConfigError(f"{directory}: the table has no runs")
     write_json(directory / "claims.json", {"claims": [vars(claim) for claim in judge(results)]})
@@ -45,7 +47,7 @@ def _tiles(results: Results) -> list[Tile]:
     tiles = []
     for task, metric in results.tasks.items():
         style = metric_style(metric)
-        for rule in ("digital", "eapu", "bp"):
+        for rule in (DIGITAL, EAPU, BP):
             spread = results.spread(task, rule, "metric")
             if spread is not None:
                 tiles.append(Tile(f"{task}, {rule}", style.text(spread.mean)))
@@ -58,7 +60,7 @@ def _claims(results: Results) -> Section:
         for claim in judge(results)
     ]
     text = (
-        "Each claim against what this table measured. Verdicts come from unrounded numbers, and from the worst seed; "
+        "Each claim is compared with the results of this table. Verdicts use unrounded numbers and the worst seed; "
         "\u00b1 is the standard deviation over the seeds."
     )
     return Section("Claims", text, findings=findings)
@@ -74,6 +76,7 @@ def _task(results: Results, task: str) -> Section:
         if not runs:
             continue
         metric = results.spread(task, rule, "metric")
+        on_array = results.model(rule).trains_on != "host"
         failed = sum(1 for run in runs if run.error)
         name = f"{rule} ({failed} of {len(runs)} diverged)" if failed else rule
         joules = {corner: _joules(results, task, rule, corner) for corner in CORNERS}
@@ -88,7 +91,7 @@ def _task(results: Results, task: str) -> Section:
                 count(_mean(results.spread(task, rule, "pulses_p999_cell"))),
                 count(_mean(results.spread(task, rule, "pulses_hottest_cell"))),
                 f"{typical} ({low} to {high})" if joules["typical"] else MISSING,
-                duration(_mean(results.spread(task, rule, "bench_time_s"))) if rule != "digital" else MISSING,
+                duration(_mean(results.spread(task, rule, "bench_time_s"))) if on_array else MISSING,
             ]
         )
     here = [run for run in results.runs if run.task == task and run.point == 0]
@@ -96,10 +99,10 @@ def _task(results: Results, task: str) -> Section:
     seeds = len({run.seed for run in here})
     over = f"mean and standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
     text = (
-        f"{count(steps)} steps, {over}; the same "
-        "data, initial weights and chips for every rule. Pulses per cell count the initial writing."
+        f"{count(steps)} steps, {over}. All rules see the same data, initial weights and chips. "
+        "Pulses per cell include the initial writing."
     )
-    return Section(task.replace("_", " ").capitalize(), text, tables=[Table(rows, head)])
+    return Section(heading(task), text, tables=[Table(rows, head)])
 
 
 def _reuse(directory: Path, results: Results) -> list[Section]:
@@ -107,7 +110,7 @@ def _reuse(directory: Path, results: Results) -> list[Section]:
     found = [
         (bp, eapu)
         for task in results.tasks
-        for bp, eapu in zip(results.at(task, "bp")[:1], results.at(task, "eapu")[:1], strict=False)
+        for bp, eapu in zip(results.at(task, BP)[:1], results.at(task, EAPU)[:1], strict=False)
         if bp.values.get("writes") and eapu.values.get("writes")
     ]
     if not found:
@@ -122,10 +125,11 @@ def _reuse(directory: Path, results: Results) -> list[Section]:
     )
     draw_ratio(directory / "figures" / "energy_ratio.png", x, curves)
     text = (
-        f"Training energy of bp over that of eapu, from the counts of the runs on {bp.task}, first seed. Products take "
-        "the same under every rule, so the ratio falls with the number of products that a weight makes between two "
-        "updates: above 1 it is at most what writes under bp take over what these products take. With all cells in use "
-        "the products are computed; in the last rows all but how often is written."
+        f"Training energy of bp divided by that of eapu, from the counts of the runs on {bp.task}, first seed. "
+        "Products need the same energy under every rule. So the ratio falls with the reuse, which is the number of "
+        "products of a weight between two updates: it is at most 1 plus the energy of the writes under bp divided by "
+        "the energy of these products. For arrays with all cells in use, the energy of products is computed, not "
+        "measured. In the last rows only the number of writes is measured."
     )
     rows = [
         [
@@ -137,7 +141,16 @@ def _reuse(directory: Path, results: Results) -> list[Section]:
         ]
         for its in [*corners.values(), *other_arrays(bp, eapu)]
     ]
-    head = ["array", "a write under bp", "a product", "ratio at 1", "at 8", "at 32", "at 128", "50 up to"]
+    head = [
+        "array",
+        "one write under bp",
+        "one product",
+        "ratio at reuse 1",
+        "at 8",
+        "at 32",
+        "at 128",
+        "largest reuse with 50",
+    ]
     return [Section("Energy ratio by weight reuse", text, "energy_ratio.png", tables=[Table(rows, head)])]
 
 
@@ -152,7 +165,7 @@ def _assumptions() -> Section:
     for key, assumed in ASSUMPTIONS.items():
         name, values = key.rpartition("_")[0].replace("_", " "), (assumed.low, assumed.typical, assumed.high)
         rows.append([name, assumed.source, *(with_prefix(value, assumed.unit) for value in values)])
-    head = ["parameter", "what and from where", "low", "typical", "high"]
+    head = ["parameter", "meaning and source", "low", "typical", "high"]
     return Section("Assumed energies", tables=[Table(rows, head, text_columns=2)])
 
 

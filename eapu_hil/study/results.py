@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 
 from eapu_hil.base.storage import read_json, storage_errors, write_aside, write_json
 from eapu_hil.hal import ConfigError, HilError
+from eapu_hil.rules import RuleModel, known_rule
 from eapu_hil.study.batch import Ended, run_all
 from eapu_hil.study.plan import PlannedRun
 
@@ -87,10 +89,17 @@ class Results:
     rules: dict[str, str]
     runs: list[Run]
     worlds: dict[str, World] = field(default_factory=dict)  # by the name that stands as task in their runs
+    models: dict[str, type[RuleModel]] = field(
+        default_factory=dict
+    )  # of a line of `rules`, where it is known
 
     def at(self, task: str, rule: str, point: int = 0) -> list[Run]:
         """The runs of one line and point, seed by seed."""
         return [run for run in self.runs if (run.task, run.rule, run.point) == (task, rule, point)]
+
+    def model(self, rule: str) -> type[RuleModel]:
+        """What is to be known of the rule of a line; lines are called as their rules, unless a table says otherwise."""
+        return self.models.get(rule) or known_rule(rule)
 
     def spread(self, task: str, rule: str, column: str, point: int = 0) -> Spread | None:
         """Over the runs that have this value; None if there is none."""
@@ -128,23 +137,47 @@ def make_table(
     metrics = {run.task: _metric_of(run, ended[run.name]) for run in planned if ended[run.name].summary}
     tasks = {run.task: metrics.get(run.task, "") for run in planned if run.task not in worlds}
     rules = {rule: text for rule, text in texts.items() if any(run.rule == rule for run in planned)}
-    results = Results(tasks, rules, runs, dict(worlds))
+    models = {run.rule: type(run.experiment.rule) for run in planned}
+    results = Results(tasks, rules, runs, dict(worlds), models)
     plain = {name: vars(world) for name, world in worlds.items()}
-    write_json(
-        directory / "table.json",
-        {"tasks": tasks, "rules": rules, "worlds": plain, "runs": [vars(run) for run in runs]},
-    )
+    content = {
+        "tasks": tasks,
+        "rules": rules,
+        "rule_names": {run.rule: run.experiment.rule.name for run in planned},
+        "worlds": plain,
+        "runs": [vars(run) for run in runs],
+    }
+    write_json(directory / "table.json", content)
     _write_csv(directory / "table.csv", runs)
     return results
 
 
-def read_results(directory: Path) -> Results:
-    """What `make_table` wrote. Raises ConfigError when there is none."""
+def runs_at_a_time(asked: int | None, planned: Sequence[PlannedRun]) -> int:
+    """How many runs may go side by side: on a real bench or a chip that they share, one.
+
+    asked: None takes as many as there are cores where each run has a chip of its own. Raises ConfigError for more than
+    one on what they share.
+    """
+    simulated = all(run.experiment.bench.simulated and run.experiment.bench.chip is None for run in planned)
+    if asked is None:
+        return (os.cpu_count() or 1) if simulated else 1
+    if asked < 1 or (asked > 1 and not simulated):
+        raise ConfigError(
+            f"--jobs {asked}: must be at least 1, and 1 on a real bench or on a chip that the runs share"
+        )
+    return asked
+
+
+def read_results(directory: Path, allow_modules: Collection[str] = ()) -> Results:
+    """What `make_table` wrote. allow_modules: where rules may come from. Raises ConfigError when there is none."""
     content = read_json(directory / "table.json")
     if content is None:
         raise ConfigError(f"{directory}: holds no table.json")
     worlds = {name: World(**world) for name, world in content.get("worlds", {}).items()}
-    return Results(content["tasks"], content["rules"], [Run(**run) for run in content["runs"]], worlds)
+    models = {rule: known_rule(name, allow_modules) for rule, name in content.get("rule_names", {}).items()}
+    return Results(
+        content["tasks"], content["rules"], [Run(**run) for run in content["runs"]], worlds, models
+    )
 
 
 def _require_table(directory: Path) -> None:
@@ -156,7 +189,7 @@ def _require_table(directory: Path) -> None:
 
 def _extract(run: PlannedRun, ended: Ended) -> Run:
     values = {column: _value(ended.summary, path) for column, path in _COLUMNS.items()}
-    if run.experiment.rule.name == "digital":
+    if run.experiment.rule.trains_on == "host":
         # Every weight changes in every step, but nothing is written.
         values["update_ratio"] = values["update_ratio_last"] = None
     return Run(run.task, run.rule, run.point, run.experiment.seed, values, ended.error)

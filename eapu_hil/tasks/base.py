@@ -18,6 +18,24 @@ from eapu_hil.tasks.images import Image, read_folder
 Forward = Callable[[Float32Array], Float32Array]
 
 
+class TaskModel(BaseModel):
+    """The keys of one task in an experiment file; unknown ones are refused.
+
+    name: as it stands in the file, which is also how the task was found.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+
+    def make(self) -> Task:
+        """The task with its data loaded.
+
+        Raises ConfigError for data that cannot be used, or a package that is missing.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no method `make`")
+
+
 class DataConfig(BaseModel):
     """The user's own images. folder: a directory of image files, relative to the working directory."""
 

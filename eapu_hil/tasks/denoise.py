@@ -7,11 +7,20 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from eapu_hil.network.layers import Conv2d, Float32Array, LayerSpec, ReLU
 from eapu_hil.tasks import photographs
-from eapu_hil.tasks.base import DataConfig, Evaluation, Forward, Item, Triplet, load_split, squared_error
+from eapu_hil.tasks.base import (
+    DataConfig,
+    Evaluation,
+    Forward,
+    Item,
+    TaskModel,
+    Triplet,
+    load_split,
+    squared_error,
+)
 from eapu_hil.tasks.images import (
     Image,
     centre_crop,
@@ -29,7 +38,7 @@ _QUICK_PIXELS = 96
 _GALLERY_PIXELS = 192
 
 
-class DenoiseConfig(BaseModel):
+class DenoiseConfig(TaskModel):
     """The `task` section of an experiment.
 
     channels: between the layers; 14 with a 3 x 3 kernel make 126 inputs, which fit the 128 rows of an array.
@@ -39,8 +48,6 @@ class DenoiseConfig(BaseModel):
     data: train and evaluate on the images of a folder instead of the bundled photographs.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     name: Literal["denoise"] = "denoise"
     channels: PositiveInt = 14
     depth: Annotated[int, Field(ge=2)] = 3
@@ -48,6 +55,10 @@ class DenoiseConfig(BaseModel):
     noise_sigma: PositiveFloat = 25 / 255
     patch: Annotated[int, Field(ge=8)] = 32
     data: DataConfig | None = None
+
+    def make(self) -> Denoise:
+        """See `TaskModel.make`."""
+        return Denoise(self)
 
 
 class Denoise:

@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, PositiveInt
+from pydantic import PositiveInt
 
 from eapu_hil.hal import ConfigError
 from eapu_hil.network.layers import Dense, Float32Array, LayerSpec, ReLU
-from eapu_hil.tasks.base import Evaluation, Forward, Item, Triplet
+from eapu_hil.tasks.base import Evaluation, Forward, Item, TaskModel, Triplet
 from eapu_hil.tasks.images import Image, missing_extra
 
 _PIXELS, _CLASSES = 64, 10
@@ -20,13 +20,15 @@ _SPLIT_SEED = 0
 _MEAN_INK = np.float32(0.3)  # subtracted from the input, so that both signs of the drivers' range are used
 
 
-class DigitsConfig(BaseModel):
+class DigitsConfig(TaskModel):
     """The `task` section of an experiment. hidden: units between the two layers."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Literal["digits"] = "digits"
     hidden: PositiveInt = 32
+
+    def make(self) -> Digits:
+        """See `TaskModel.make`."""
+        return Digits(self)
 
 
 class Digits:

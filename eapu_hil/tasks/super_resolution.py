@@ -7,11 +7,20 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import Field, PositiveInt
 
 from eapu_hil.network.layers import Conv2d, Float32Array, LayerSpec, PixelShuffle, ReLU
 from eapu_hil.tasks import photographs
-from eapu_hil.tasks.base import DataConfig, Evaluation, Forward, Item, Triplet, load_split, squared_error
+from eapu_hil.tasks.base import (
+    DataConfig,
+    Evaluation,
+    Forward,
+    Item,
+    TaskModel,
+    Triplet,
+    load_split,
+    squared_error,
+)
 from eapu_hil.tasks.images import (
     Image,
     centre_crop,
@@ -35,7 +44,7 @@ _QUICK_PIXELS = 128
 _GALLERY_PIXELS = 192
 
 
-class SuperResolutionConfig(BaseModel):
+class SuperResolutionConfig(TaskModel):
     """The `task` section of an experiment.
 
     channels: between the layers; 14 with a 3 x 3 kernel make 126 inputs, which fit the 128 rows of an array.
@@ -44,13 +53,15 @@ class SuperResolutionConfig(BaseModel):
     data: train and evaluate on the images of a folder instead of the bundled photographs.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     name: Literal["super_resolution"] = "super_resolution"
     channels: PositiveInt = 14
     kernel_first: Literal[3, 5, 7] = 3
     patch: Annotated[int, Field(ge=8)] = 24
     data: DataConfig | None = None
+
+    def make(self) -> SuperResolution:
+        """See `TaskModel.make`."""
+        return SuperResolution(self)
 
 
 class SuperResolution:

@@ -16,10 +16,9 @@ from torch import Tensor, nn
 
 from eapu_hil.bench import Bench
 from eapu_hil.hal import CellStatus, ConfigError, FloatArray, HilError
-from eapu_hil.placement.mapping import ArrayWeights, cell_indices, place
-from eapu_hil.placement.pairs import ConductancePairs, Written
+from eapu_hil.placement.mapping import ArrayWeights, cell_cost, cell_indices, place
+from eapu_hil.placement.pairs import ConductancePairs, WriteBatch
 from eapu_hil.torch.layers import CrossbarLayer
-from eapu_hil.training.array_model import cell_badness
 
 US = 1e-6
 
@@ -111,7 +110,7 @@ class BenchCells:
         shapes = {name: layer.matrix_shape for name, layer in layers.items()}
         status = [chip.bad_cells(number) for number in range(len(arrays))]
         tiles = place(
-            shapes, [cell_badness(array, bad, recipe) for array, bad in zip(arrays, status, strict=True)]
+            shapes, [cell_cost(array, bad, recipe) for array, bad in zip(arrays, status, strict=True)]
         )
         window_s = recipe.g_max_s - recipe.g_min_s
         r_wg = {
@@ -133,7 +132,7 @@ class BenchCells:
             self.pairs[layer.weight].program(layer.weight, 0)
             layer.weights = ArrayWeights(shapes[name], arrays, tiles[name], r_wg[name], recipe.v_read_v)
 
-    def _count(self, batch: Written) -> None:
+    def _count(self, batch: WriteBatch) -> None:
         cells = batch.targets.cells
         minus = cells.row * self._columns + cells.col != self._plus[batch.weights]
         np.add.at(self.writes, (minus.astype(np.int64), batch.weights), 1)

@@ -40,7 +40,7 @@ class TorchTask(Protocol):
 
 
 @dataclass(frozen=True)
-class Adam:
+class AdamW:
     """AdamW: a linear rise over `warmup_steps`, under a cosine from `lr` down to `final_fraction * lr` at the end."""
 
     lr: float
@@ -72,7 +72,7 @@ class Outcome:
     """One training. metrics: at the end, by `TorchTask.evaluate`."""
 
     rule: RuleName
-    optimizer: Adam
+    optimizer: AdamW
     metrics: dict[str, float]
     report: Report
     wall_s: float
@@ -81,7 +81,7 @@ class Outcome:
 def compare_rules(
     task: TorchTask,
     rules: Sequence[RuleName],
-    optimizers: Mapping[RuleName, Adam],
+    optimizers: Mapping[RuleName, AdamW],
     writing: Writing,
     *,
     steps: int,
@@ -105,7 +105,7 @@ def compare_rules(
 def train_rule(
     task: TorchTask,
     rule: RuleName,
-    adam: Adam,
+    adam: AdamW,
     writing: Writing,
     *,
     steps: int,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """A pre-norm transformer block: attention, then two layers with GELU, each added to its input."""
 
     def __init__(self, width: int, heads: int, causal: bool) -> None:
@@ -41,7 +41,7 @@ class CharModel(nn.Module):
         super().__init__()
         self.context = context
         self.characters, self.positions = nn.Embedding(characters, width), nn.Embedding(context, width)
-        self.blocks = nn.Sequential(*(Block(width, heads, causal=True) for _ in range(blocks)))
+        self.blocks = nn.Sequential(*(TransformerBlock(width, heads, causal=True) for _ in range(blocks)))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, characters)
         for table in (self.characters, self.positions):
@@ -118,7 +118,7 @@ class VisionTransformer(nn.Module):
             raise ValueError(f"images of {size} pixels do not divide into patches of {patch}")
         self.patches = nn.Conv2d(channels, width, patch, stride=patch)
         self.positions = nn.Parameter(torch.randn((size // patch) ** 2, width) / math.sqrt(width))
-        self.blocks = nn.Sequential(*(Block(width, heads, causal=False) for _ in range(blocks)))
+        self.blocks = nn.Sequential(*(TransformerBlock(width, heads, causal=False) for _ in range(blocks)))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, classes)
 

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from eapu_hil.hal import ConfigError, DivergedError, HilError
+from eapu_hil.hal import ConfigError, HilError
+from eapu_hil.rules import DIGITAL, EAPU
 from eapu_hil.torch.device import PairCells, PairDevice, Pairs
 from eapu_hil.torch.report import CellWrites, LayerReport, Report
 from eapu_hil.torch.rule import RULES, RuleName, eapu_step
+from eapu_hil.training.errors import DivergedError
 
 
 class EaPU(Optimizer):
@@ -44,7 +46,7 @@ class EaPU(Optimizer):
         sigma_us: float = 2.0,
         r_wg: float = 1 / 80,
         threshold_us: float | None = None,
-        rule: RuleName = "eapu",
+        rule: RuleName = EAPU,
         device: PairDevice | None = None,
         cells: Mapping[Tensor, PairCells] | None = None,
         generator: torch.Generator | None = None,
@@ -64,7 +66,7 @@ class EaPU(Optimizer):
         super().__init__(inner.param_groups, inner.defaults)
         self.state = inner.state
         self._pairs: dict[Tensor, PairCells] = {}
-        if rule != "digital":
+        if rule != DIGITAL:
             for group in self.param_groups:
                 scale = _checked_r_wg(group.get("r_wg", r_wg))
                 for parameter, name in zip(group["params"], _names(group), strict=True):
@@ -108,7 +110,7 @@ class EaPU(Optimizer):
         if not bool(torch.isfinite(dg_us).all()):
             raise DivergedError(f"{pairs.name}: a change that is not finite")
         change_us = dg_us
-        if self._rule == "eapu":
+        if self._rule == EAPU:
             change_us = eapu_step(dg_us, pairs.threshold_us(dg_us, self._threshold_us), self._generator)
         written = pairs.write(change_us, self._sigma_us, self._steps, self._generator)
         self._written[parameter] += written

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
 
-RuleName = Literal["eapu", "bp", "digital"]
+from eapu_hil.rules.registry import SpokenOf
+
+RuleName = SpokenOf
 RULES: tuple[RuleName, ...] = get_args(RuleName)
 
 

@@ -12,17 +12,8 @@ from eapu_hil.bench.config import AnyBench, BenchConfig
 from eapu_hil.hal.recipe import Recipe
 from eapu_hil.network.optimizer import OptimizerConfig
 from eapu_hil.placement.wear_levelling import WearLevelling
-from eapu_hil.rules import RuleConfig
+from eapu_hil.rules import RuleConfig, RuleModel, installed_rules
 from eapu_hil.tasks import TaskConfig
-
-_WITH_VERIFY = (
-    "bp",
-    "dead_zone",
-    "threshold_accumulate",
-    "eapu",
-    "eapu_deterministic",
-    "eapu_residual",
-)
 
 
 class ExperimentConfig(FileModel):
@@ -61,28 +52,33 @@ class ExperimentConfig(FileModel):
     refresh_every: PositiveInt | None = None
     wear_levelling: WearLevelling | None = None
 
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Modules whose code this experiment names, which a caller must have allowed for it to be loaded."""
+        dotted = [name for name in (self.rule.name, self.task.name) if ":" in name]
+        return tuple(dict.fromkeys(name.partition(":")[0] for name in dotted))
+
     @model_validator(mode="after")
     def _levelling_fits_rule(self) -> ExperimentConfig:
-        follows = self.rule.name in ("eapu", "eapu_deterministic", "eapu_residual")
-        levelling = self.wear_levelling
+        levelling, rule = self.wear_levelling, self.rule
         if levelling is None:
             return self
-        if levelling.threshold_growth > 0 and (
-            not follows or getattr(self.rule, "threshold_us", None) is not None
-        ):
+        if levelling.threshold_growth > 0 and not rule.threshold_follows_error:
+            aware = ", ".join(name for name, one in installed_rules().items() if one.error_aware)
             raise ValueError(
-                f"wear_levelling: raises thresholds that follow the write error; that of rule {self.rule.name!r} "
-                "as it stands does not. Take eapu (without threshold_us), eapu_deterministic or eapu_residual, or "
+                f"wear_levelling: raises thresholds that follow the write error; that of rule {rule.name!r} "
+                f"as it stands does not. Take one of {aware}, without a threshold of its own, or "
                 "threshold_growth: 0 with share_pairs or move_rows: true"
             )
-        if levelling.share_pairs and self.rule.name not in _WITH_VERIFY:
+        if levelling.share_pairs and not _shares_pairs(rule):
+            allowed = ", ".join(name for name, one in installed_rules().items() if _shares_pairs(one))
             raise ValueError(
-                f"wear_levelling.share_pairs: rule {self.rule.name!r} chooses the cells that it pulses itself, or "
-                f"writes none; allowed with {', '.join(_WITH_VERIFY)}"
+                f"wear_levelling.share_pairs: rule {rule.name!r} chooses the cells that it pulses itself, or "
+                f"writes none; allowed with {allowed}"
             )
-        if levelling.move_rows and self.rule.name in ("digital", "offline_then_map", "hybrid"):
+        if levelling.move_rows and rule.trains_on != "array":
             raise ValueError(
-                f"wear_levelling.move_rows: with rule {self.rule.name!r} no row is written often enough to be moved; "
+                f"wear_levelling.move_rows: with rule {rule.name!r} no row is written often enough to be moved; "
                 "leave it out"
             )
         return self
@@ -95,3 +91,8 @@ class ExperimentConfig(FileModel):
         return data, {
             f"bench.{key}" if key.startswith("recipe.") else key: value for key, value in nested.items()
         }
+
+
+def _shares_pairs(rule: RuleModel | type[RuleModel]) -> bool:
+    """Whether either cell of a pair may take a change that the rule asks for."""
+    return rule.trains_on == "array" and rule.verified

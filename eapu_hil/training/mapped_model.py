@@ -1,7 +1,7 @@
-"""A network that is trained on the host first and mapped to the arrays once: `offline_then_map` and `hybrid`.
+"""A network that is trained on the host first and mapped to the arrays once, for rules that ask for it.
 
-Until the mapping nothing of the array is used and nothing is written; after it the products run on the array. Of
-`hybrid` the last layer goes on being trained there. See `eapu_hil.rules.offline` for the method and its sources.
+Until the mapping nothing of the array is used and nothing is written; after it the products run on the array, and the
+last layer goes on being trained there. See `eapu_hil.rules.host_first` for the method, and its rules for the sources.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.bench.ledger import LedgerCounts
 from eapu_hil.network.layers import Float32Array, Weights, WeightSpec
 from eapu_hil.network.network import Network
-from eapu_hil.rules.offline import HybridConfig, OfflineThenMapConfig
+from eapu_hil.rules.contract import State
 from eapu_hil.tasks import Task
 from eapu_hil.training.array_model import ArrayModel
 from eapu_hil.training.config import ExperimentConfig
-from eapu_hil.training.model import Applied, State, initial_matrices
+from eapu_hil.training.matrices import initial_matrices
+from eapu_hil.training.write_log import WriteCounts
 
 NOISE_STREAM = 4
 
@@ -57,13 +57,11 @@ class MappedModel:
 
     def __init__(self, task: Task, config: ExperimentConfig, array: ArrayModel) -> None:
         rule = config.rule
-        if not isinstance(rule, OfflineThenMapConfig | HybridConfig):
+        if rule.trains_on != "host_then_array":
             raise TypeError(f"rule {rule.name!r} trains on the array from the start")
         self._array = array
-        self._seed, self._noise = config.seed, rule.noise
-        self._map_step = (
-            round(config.steps * rule.mapped_after) if isinstance(rule, HybridConfig) else config.steps
-        )
+        self._seed, self._noise = config.seed, rule.host_noise
+        self._map_step = round(config.steps * rule.host_share)
         on_array = {layer.name: layer.weights for layer in array.network.weighted}
         self._weights = {
             name: _HostFirst(matrix.copy(), on_array[name])
@@ -76,8 +74,10 @@ class MappedModel:
 
         self.network = Network(task.layers(), make)
 
-    def begin(self) -> None:
-        """Nothing is written before the mapping."""
+    @property
+    def array(self) -> ArrayModel | None:
+        """See `Model.array`: nothing is on the arrays before the mapping."""
+        return self._array if self._mapped else None
 
     def before_step(self, step: int) -> None:
         """Draws this step's noise on the weights that are still on the host."""
@@ -86,40 +86,29 @@ class MappedModel:
             sd = np.float32(self._noise) * np.abs(weights.matrix).max()
             weights.noise = sd * rng.standard_normal(weights.shape, dtype=np.float32)
 
-    def update(self, step: int, wanted: Mapping[str, Float32Array], rng: np.random.Generator) -> Applied:
+    def update(self, step: int, wanted: Mapping[str, Float32Array], rng: np.random.Generator) -> WriteCounts:
         """On the host until the mapping, which is the end of its step; then the last layer on the array."""
         for weights in self._weights.values():
             weights.noise = None
-        if self._on_array():
+        if self._mapped:
             return self._array.update(step, {self._last: wanted[self._last]}, rng)
         for name, change in wanted.items():
             matrix, largest = self._weights[name].matrix, self._array.largest_weight(name)
             np.clip(matrix + change, -largest, largest, out=matrix)
         if step < self._map_step:
-            return Applied(dict.fromkeys(self._weights, 0.0))
-        applied = self._array.map_weights(step, {name: w.matrix for name, w in self._weights.items()})
+            return WriteCounts(dict.fromkeys(self._weights, 0.0))
+        counts = self._array.map_weights(step, {name: w.matrix for name, w in self._weights.items()})
         self._switch(True)
-        return applied
+        return counts
 
     def saves_after(self, step: int) -> bool:
         """After the mapping: what is trained in place from then on must not be repeated by a run that goes on."""
         return step == self._map_step
 
-    def refresh(self, step: int) -> Applied:
-        """See `Model.refresh`."""
-        return self._array.refresh(step) if self._on_array() else Applied(dict.fromkeys(self._weights, 0.0))
-
-    def level(self, step: int) -> Applied:
-        """See `Model.level`."""
-        return self._array.level(step)
-
-    def clock_s(self) -> float:
-        return self._array.clock_s()
-
     def state(self) -> State:
         """The host's weights, whether they were mapped, and the account of the rule on the array."""
         host = {f"host.{name}": weights.matrix.copy() for name, weights in self._weights.items()}
-        return {**host, "mapped": np.array(self._on_array()), **self._array.state()}
+        return {**host, "mapped": np.array(self._mapped), **self._array.state()}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         for name, weights in self._weights.items():
@@ -128,25 +117,8 @@ class MappedModel:
         own = {"mapped", *(f"host.{name}" for name in self._weights)}
         self._array.restore({key: value for key, value in state.items() if key not in own})
 
-    def reconcile(self, saved_step: int) -> tuple[int, dict[int, Applied]]:
-        """Steps on the host are repeated, and come out the same. A mapping that was cut short is then completed."""
-        if self._on_array():
-            return self._array.reconcile(saved_step)
-        return saved_step, {}
-
-    def maps(self, moment: str) -> State:
-        return self._array.maps(moment)
-
-    def counts(self) -> LedgerCounts | None:
-        return self._array.counts()
-
-    def used(self) -> NDArray[np.bool_] | None:
-        return self._array.used()
-
-    def flush(self) -> None:
-        self._array.flush()
-
-    def _on_array(self) -> bool:
+    @property
+    def _mapped(self) -> bool:
         return self._weights[self._last].on_array
 
     def _switch(self, on_array: bool) -> None:

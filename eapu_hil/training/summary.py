@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from eapu_hil.bench.energy import CORNERS, EnergyModel, energy_j, pulses_per_cell, split_j, writes_per_cell
 from eapu_hil.bench.ledger import LedgerCounts
+from eapu_hil.network.network import Network
 from eapu_hil.tasks import Task
+from eapu_hil.training.bench_account import BenchAccount
 from eapu_hil.training.config import ExperimentConfig
-from eapu_hil.training.model import Model
-from eapu_hil.training.runs import MOVED, REFRESHED, read_metrics, read_writes
+from eapu_hil.training.records import WriteCause
+from eapu_hil.training.runs import read_metrics, read_writes
 
 _OF_THE_BENCH = (
     "cells",
@@ -56,45 +58,57 @@ class Origin:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run ended. status: success, stopped or failed.
+    """How a run ended. status: success, stopped, diverged or failed.
 
     clock_s: bench clock when it was last asked. wall_s: time at work, without the pauses before a resume.
+    error: one line, of a run that diverged or failed.
     """
 
     status: str
     clock_s: float
     wall_s: float
+    error: str = ""
 
 
 def summarize(
-    config: ExperimentConfig, task: Task, model: Model, origin: Origin, ending: Ending, run_dir: Path
+    config: ExperimentConfig,
+    task: Task,
+    network: Network,
+    account: BenchAccount | None,
+    origin: Origin,
+    ending: Ending,
+    run_dir: Path,
 ) -> dict[str, Any]:
-    """The summary of a run, without asking the bench: it may be what failed. Null: what a run without one lacks."""
+    """The summary of a run, without asking the bench: it may be what failed. Null: what a run without one lacks.
+
+    account: of the bench; None without one.
+    """
     steps = read_metrics(run_dir, "step")
     summary: dict[str, Any] = {
         "task": config.task.name,
         "rule": config.rule.name,
-        "backend": "digital" if config.rule.name == "digital" else config.bench.backend,
+        "backend": config.rule.name if config.rule.trains_on == "host" else config.bench.backend,
         "seed": config.seed,
         "steps": len(steps),
         "exit_status": ending.status,
-        "weights": sum(int(np.prod(layer.weights.shape)) for layer in model.network.weighted),
+        "error": ending.error or None,
+        "weights": sum(int(np.prod(layer.weights.shape)) for layer in network.weighted),
         "metric": _metric(task.metric_name, read_metrics(run_dir, "evaluation")),
         **_update_ratios(steps),
         "products_per_weight": _mean_reuse(steps),
         "bench_time_s": ending.clock_s - origin.clock_s,
         "wall_s": ending.wall_s,
     }
-    now, used = model.counts(), model.used()
-    if now is None or used is None or origin.counts is None:
+    if account is None or origin.counts is None:
         return {**summary, **dict.fromkeys(_OF_THE_BENCH)}
-    counts, assumptions = now - origin.counts, EnergyModel()
+    used, cause = account.used(), read_writes(run_dir)["cause"]
+    counts, assumptions = account.counts() - origin.counts, EnergyModel()
     return {
         **summary,
         "cells": int(used.sum()),
         "writes_total": int(counts.writes.sum()),
-        "refresh_writes_total": int(np.count_nonzero(read_writes(run_dir)["refresh"] == REFRESHED)),
-        "moved_writes_total": int(np.count_nonzero(read_writes(run_dir)["refresh"] == MOVED)),
+        "refresh_writes_total": int(np.count_nonzero(cause == WriteCause.REFRESH)),
+        "moved_writes_total": int(np.count_nonzero(cause == WriteCause.MOVE)),
         "pulses_total": int(counts.pulses.sum()),
         "verify_reads_total": int(counts.verify_reads.sum()),
         "vmm_total": int(counts.vmm_vectors),

@@ -11,7 +11,8 @@ from eapu_drivers.controller.config import ControllerConfig
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eapu_hil.base.loading import load_model, packaged_names
+from eapu_hil.base.loading import load_model
+from eapu_hil.base.packaged import packaged_names
 from eapu_hil.bench.config import TwinBenchConfig
 from eapu_hil.hal import ConfigError, Limits
 from eapu_hil.hal.recipe import Recipe

@@ -19,9 +19,9 @@ import pytest
 import yaml
 from pytest_mock import MockerFixture
 
+from eapu_hil.bench.array import BenchArray
 from eapu_hil.bench.cellcsv import read_targets
 from eapu_hil.bench.check import check
-from eapu_hil.bench.array import BenchArray
 from eapu_hil.bench.interlock import Interlock
 from eapu_hil.bench.passport import Chip
 from eapu_hil.cli.parser import main
@@ -267,8 +267,8 @@ def test_a_bad_line_of_a_csv_file_is_named(tmp_path: Path, content: str, said: s
     ("arguments", "said"),
     [
         ((), r"required: COMMAND; see eapu-hil --help"),
-        (("trian",), r"invalid choice: 'trian'"),
-        (("train",), r"required: experiment; see eapu-hil train --help"),
+        (("trian",), r"unknown command 'trian', did you mean 'train'"),
+        (("train",), r"required: EXPERIMENT; see eapu-hil train --help"),
         (("train", "nowhere"), r"nowhere.*not packaged.*denoise"),
         (("train", "tiny.yaml", "--set", "steps=x"), r"tiny\.yaml: steps"),
         (("train", "tiny.yaml", "--set", "stepz=3"), r"stepz.*did you mean 'steps'"),
@@ -341,7 +341,7 @@ def test_a_stopped_run_is_finished_and_can_be_resumed(
     command = [
         sys.executable,
         "-m",
-        "eapu_hil.cli.parser",
+        "eapu_hil.cli",
         "train",
         "tiny.yaml",
         "--out",
@@ -354,7 +354,7 @@ def test_a_stopped_run_is_finished_and_can_be_resumed(
         child.send_signal(number)
         _, err = child.communicate(timeout=30)
     assert child.returncode == code, err
-    assert err.splitlines()[-1] == "eapu-hil: stopped; eapu-hil resume a goes on"
+    assert err.splitlines()[-1] == "eapu-hil: stopped; to continue: eapu-hil resume a"
     summary = read_summary(files / "a")
     assert summary is not None
     assert summary["exit_status"] == "stopped"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from eapu_hil.bench import Bench, open_bench
 from eapu_hil.hal import Cells, ConfigError, FloatArray, Limits, Targets
 from eapu_hil.network.layers import Float32Array
-from eapu_hil.placement.mapping import ArrayWeights, HostBackward, Tile, cell_indices, place
+from eapu_hil.placement.mapping import ArrayWeights, HostBackward, WeightTile, cell_indices, place
 
 Layers = Mapping[str, tuple[int, int]]
 OpenIdeal = Callable[..., Bench]
@@ -25,7 +25,9 @@ def good(shape: tuple[int, int], arrays: int = 1) -> list[FloatArray]:
     return [np.zeros(shape) for _ in range(arrays)]
 
 
-def used_cells(layers: Layers, placed: Mapping[str, Sequence[Tile]], columns: int) -> list[tuple[int, int]]:
+def used_cells(
+    layers: Layers, placed: Mapping[str, Sequence[WeightTile]], columns: int
+) -> list[tuple[int, int]]:
     """(array, flat index) of both cells of every weight; fails if a weight has none."""
     cells: list[tuple[int, int]] = []
     for name, shape in layers.items():
@@ -52,9 +54,9 @@ def test_every_weight_has_two_cells_of_its_own(
 ) -> None:
     layers = {f"layer{number}": size for number, size in enumerate(sizes)}
     rng = np.random.default_rng(seed)
-    badness = [np.where(rng.random(shape) < 0.1, rng.random(shape), 0.0) for _ in range(12)]
+    costs = [np.where(rng.random(shape) < 0.1, rng.random(shape), 0.0) for _ in range(12)]
     try:
-        placed = place(layers, badness)
+        placed = place(layers, costs)
     except ConfigError:
         needed = sum(2 * n_in * n_out for n_in, n_out in sizes)
         assert needed > shape[0] * shape[1]  # one array's worth of cells always fits on twelve
@@ -87,18 +89,18 @@ def test_an_array_without_a_pair_of_columns() -> None:
 
 
 def test_bad_columns_are_avoided_while_there_are_spares() -> None:
-    badness = good((16, 12))
-    badness[0][:, [1, 4, 5]] = 1.0
-    badness[0][3, 7] = 0.5
-    [tile] = place({"layer": (16, 4)}, badness)["layer"]
+    costs = good((16, 12))
+    costs[0][:, [1, 4, 5]] = 1.0
+    costs[0][3, 7] = 0.5
+    [tile] = place({"layer": (16, 4)}, costs)["layer"]
     columns = set(np.concatenate([tile.plus, tile.minus]).tolist())
     assert columns == {0, 2, 3, 6, 8, 9, 10, 11}
 
 
 def test_bad_rows_are_avoided_while_there_are_spares() -> None:
-    badness = good((16, 8))
-    badness[0][[2, 9]] = 1.0
-    [tile] = place({"layer": (14, 4)}, badness)["layer"]
+    costs = good((16, 8))
+    costs[0][[2, 9]] = 1.0
+    [tile] = place({"layer": (14, 4)}, costs)["layer"]
     assert not np.intersect1d(tile.rows, [2, 9]).size
 
 
@@ -113,7 +115,7 @@ def test_tiles_over_arrays() -> None:
 
 def test_a_tile_survives_json() -> None:
     [tile] = place({"layer": (14, 4)}, good((16, 8)))["layer"]
-    again = Tile.from_plain(json.loads(json.dumps(tile.to_plain())))
+    again = WeightTile.from_plain(json.loads(json.dumps(tile.to_plain())))
     for name, value in vars(tile).items():
         np.testing.assert_array_equal(getattr(again, name), value)
     assert again.rows.dtype == np.int64
@@ -216,7 +218,7 @@ def test_line_offsets_do_not_reach_the_sums_over_a_batch(limits: Limits) -> None
         "shape": (16, 16),
         "limits": vars(limits),
     }
-    tile = Tile(0, np.arange(16), np.arange(0, 16, 2), np.arange(1, 16, 2), 0, 0)
+    tile = WeightTile(0, np.arange(16), np.arange(0, 16, 2), np.arange(1, 16, 2), 0, 0)
     rng = np.random.default_rng(5)
     with open_bench(source, commission=False) as bench:
         weights = ArrayWeights((16, 8), bench.arrays, [tile], 1.0, 0.2)  # all cells alike: every weight is 0
@@ -261,7 +263,7 @@ def test_calibrated_line_gains_correct_the_products(limits: Limits) -> None:
         cells = Cells.all((32, 24))
         array.program(Targets(cells, rng.uniform(1e-6, 40e-6, len(cells))))
         g_s = array.read(cells, 0.2).g_s.reshape(32, 24)
-        tile = Tile(0, np.arange(32), np.arange(0, 24, 2), np.arange(1, 24, 2), 0, 0)
+        tile = WeightTile(0, np.arange(32), np.arange(0, 24, 2), np.arange(1, 24, 2), 0, 0)
         matrix = 1e5 * (g_s[:, tile.plus] - g_s[:, tile.minus])
         x, d = (rng.uniform(-1, 1, (200, n)).astype(np.float32) for n in (32, 12))
         weights = ArrayWeights((32, 12), [array], [tile], 1e5, 0.2)

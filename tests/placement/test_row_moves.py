@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eapu_hil.hal import ConfigError, HilError
-from eapu_hil.placement.mapping import Tile
+from eapu_hil.placement import layout
+from eapu_hil.placement.mapping import WeightTile
 from eapu_hil.placement.row_moves import (
     WEAR_MARGIN,
     RowMove,
@@ -25,18 +26,18 @@ from eapu_hil.placement.row_moves import (
     read_moves,
     save_moves,
 )
-from eapu_hil.training import array_model
 from eapu_hil.training.config import ExperimentConfig
-from eapu_hil.training.runs import MOVED, WRITE_DTYPE, read_metrics, read_snapshots, read_writes
+from eapu_hil.training.records import WRITE_DTYPE, WriteCause
+from eapu_hil.training.runs import read_metrics, read_snapshots, read_writes
 from eapu_hil.training.trainer import resume, train, trained_network
 
 Make = Callable[..., ExperimentConfig]
 SHAPE = (1, 6, 4)
 
 
-def _tile(rows: list[int], columns: tuple[int, int] = (0, 1)) -> Tile:
+def _tile(rows: list[int], columns: tuple[int, int] = (0, 1)) -> WeightTile:
     plus, minus = columns
-    return Tile(0, np.array(rows), np.array([plus]), np.array([minus]), 0, 0)
+    return WeightTile(0, np.array(rows), np.array([plus]), np.array([minus]), 0, 0)
 
 
 def test_the_most_worn_row_goes_to_the_least_worn_free_one() -> None:
@@ -110,7 +111,7 @@ def _experiment(make_experiment: Make, **values: Any) -> ExperimentConfig:
 def _hottest(run: Path, layer: str) -> int:
     """Most pulses of any cell that ever held a weight of `layer`."""
     placement = json.loads((run / "placement.json").read_text())
-    tiles = {layer: [Tile.from_plain(tile) for tile in placement[layer]]}
+    tiles = {layer: [WeightTile.from_plain(tile) for tile in placement[layer]]}
     snapshots = read_snapshots(run)
     pulses = np.stack(
         [snapshots[f"pulses_{n}"] for n in range(sum(key.startswith("pulses_") for key in snapshots))]
@@ -134,7 +135,7 @@ def test_in_training_rows_take_turns_and_the_network_stays(
     lines = read_metrics(tmp_path / "on", "level")
     assert sum(line["writes"] for line in lines) == on["moved_writes_total"]
     records = read_writes(tmp_path / "on")
-    assert set(records["step"][records["refresh"] == MOVED]) == {line["step"] for line in lines}
+    assert set(records["step"][records["cause"] == WriteCause.MOVE]) == {line["step"] for line in lines}
     assert on["metric"]["final"] > off["metric"]["final"] - 0.1
     with trained_network(tmp_path / "on") as (task, network):
         assert task.evaluate(network.infer, quick=False).value > on["metric"]["final"] - 0.1
@@ -151,11 +152,11 @@ def test_a_run_that_was_killed_in_a_move_goes_on(
         raise SystemExit("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(array_model, "save_moves", killed)
+        patch.setattr(layout, "save_moves", killed)
         with pytest.raises(SystemExit):
             train(experiment, tmp_path / "run", silent())
     assert read_moves(tmp_path / "run") == []
-    assert (read_writes(tmp_path / "run")["refresh"] == MOVED).any()
+    assert (read_writes(tmp_path / "run")["cause"] == WriteCause.MOVE).any()
     summary = resume(tmp_path / "run", silent())
     assert summary["exit_status"] == "success"
     assert read_moves(tmp_path / "run")

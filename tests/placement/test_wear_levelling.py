@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from eapu_hil.hal import ConfigError
-from eapu_hil.placement.mapping import Tile
+from eapu_hil.placement.mapping import WeightTile
 from eapu_hil.placement.wear_levelling import FACTOR_MAX, WearLevelling
-from eapu_hil.rules import Proposal, WriteErrors, make_rule
+from eapu_hil.rules import Proposal, WriteErrors
 from eapu_hil.rules.contract import MINUS, NEITHER, PLUS
 from eapu_hil.rules.eapu import EapuConfig
 from eapu_hil.training.config import ExperimentConfig
@@ -72,7 +72,7 @@ def test_a_worn_weight_is_written_more_rarely_and_its_mean_change_stays() -> Non
     pulses = np.full((n, 2), 10)
     pulses[: n // 100] = 100
     raised = WearLevelling().raised(WriteErrors.uniform(2 * US, n), pulses)
-    rule, rng = make_rule(EapuConfig(), (n, 1)), np.random.default_rng(0)
+    rule, rng = EapuConfig().make((n, 1), None), np.random.default_rng(0)
     writes, change_s = np.zeros((2, n))
     for _ in range(200):
         proposal = rule.propose(np.full(n, 0.1 * US, np.float32), raised, rng)
@@ -111,7 +111,7 @@ def test_pairs_that_share_their_wear(tmp_path: Path, trained: Trained) -> None:
         pairs = [
             pulses[tile.array][tile.rows[:, None], np.stack([tile.plus, tile.minus])[:, None, :]]
             for plain in json.loads((tmp_path / name / "placement.json").read_text()).values()
-            for tile in map(Tile.from_plain, plain)
+            for tile in map(WeightTile.from_plain, plain)
         ]
         plus, minus = (np.concatenate([both[side].ravel() for both in pairs]) for side in (PLUS, MINUS))
         apart[name], worn[name] = np.abs(plus - minus).mean(), np.maximum(plus, minus).mean()

@@ -15,7 +15,8 @@ from eapu_hil.base.storage import write_json
 from eapu_hil.hal import CellStatus, ConfigError
 from eapu_hil.report.comparison_report import write_comparison_report
 from eapu_hil.report.run_report import write_report
-from eapu_hil.training.runs import WRITE_DTYPE, RunStore
+from eapu_hil.training.records import WRITE_DTYPE
+from eapu_hil.training.run_store import RunStore
 
 BENCH = {"backend": "twin", "preset": "rram_180nm", "arrays": 2, "shape": [128, 64]}
 SUMMARY: dict[str, Any] = {

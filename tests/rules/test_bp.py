@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from eapu_hil.hal import HilError
-from eapu_hil.rules import WriteErrors, make_rule
+from eapu_hil.rules import WriteErrors
 from eapu_hil.rules.bp import BpConfig
 
 ERRORS = WriteErrors.uniform(2e-6, 5)
@@ -16,7 +16,7 @@ def test_proposes_every_change_in_full() -> None:
     dg_s = np.array([1e-9, 0, -5e-6, -0.0, 3e-12], np.float32)
     rng = np.random.default_rng(0)
     before = rng.bit_generator.state
-    proposal = make_rule(BpConfig(), (5, 1)).propose(dg_s, ERRORS, rng)
+    proposal = BpConfig().make((5, 1), None).propose(dg_s, ERRORS, rng)
     assert proposal.index.tolist() == [0, 2, 4]
     assert proposal.index.dtype == np.int64
     assert np.array_equal(proposal.step_s, dg_s[[0, 2, 4]].astype(np.float64))
@@ -24,8 +24,8 @@ def test_proposes_every_change_in_full() -> None:
 
 
 def test_no_change_no_write() -> None:
-    proposal = make_rule(BpConfig(), (5, 1)).propose(
-        np.zeros(5, np.float32), ERRORS, np.random.default_rng(0)
+    proposal = (
+        BpConfig().make((5, 1), None).propose(np.zeros(5, np.float32), ERRORS, np.random.default_rng(0))
     )
     assert proposal.index.size == proposal.step_s.size == 0
 
@@ -34,11 +34,11 @@ def test_no_change_no_write() -> None:
 def test_a_diverged_step_is_refused(bad: float) -> None:
     dg_s = np.array([0, 0, bad, 0, 0], np.float32)
     with pytest.raises(HilError, match="diverged"):
-        make_rule(BpConfig(), (5, 1)).propose(dg_s, ERRORS, np.random.default_rng(0))
+        BpConfig().make((5, 1), None).propose(dg_s, ERRORS, np.random.default_rng(0))
 
 
 def test_nothing_to_remember() -> None:
-    rule = make_rule(BpConfig(), (5, 1))
+    rule = BpConfig().make((5, 1), None)
     assert rule.name == "bp"
     assert rule.state() == {}
     with pytest.raises(HilError, match="'bp'"):

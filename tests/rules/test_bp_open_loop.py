@@ -7,7 +7,7 @@ from rule_steps import RESET, SET, errors, pulses, steps_us
 from eapu_hil.base.loading import load_model
 from eapu_hil.hal import ConfigError, HilError
 from eapu_hil.hal.recipe import Recipe
-from eapu_hil.rules import BlindPulses, make_rule
+from eapu_hil.rules import BlindPulses
 from eapu_hil.rules.bp_open_loop import BpOpenLoopConfig
 
 RNG = np.random.default_rng(0)
@@ -15,7 +15,7 @@ RNG = np.random.default_rng(0)
 
 def test_a_step_by_hand(recipe: Recipe) -> None:
     # An increment of a pair is 1 uS: 2.4 rounds to 2, -0.6 to -1, 0.4 to none, 9 is cut to 3.
-    rule = make_rule(BpOpenLoopConfig(pulses_max=3), (4, 1), recipe)
+    rule = BpOpenLoopConfig(pulses_max=3).make((4, 1), recipe)
     answer = rule.propose(steps_us(2.4, -0.6, 0.4, 9.0), errors(4), RNG)
     assert pulses(answer) == [
         [(0, "+", SET, 2), (1, "+", RESET, 1), (3, "+", SET, 3)],
@@ -31,12 +31,12 @@ def test_a_step_by_hand(recipe: Recipe) -> None:
 
 
 def test_nothing_to_do_sends_nothing(recipe: Recipe) -> None:
-    rule = make_rule(BpOpenLoopConfig(), (2, 1), recipe)
+    rule = BpOpenLoopConfig().make((2, 1), recipe)
     assert pulses(rule.propose(steps_us(0.0, 0.4), errors(2), RNG)) == []
 
 
 def test_a_step_that_is_not_finite_is_an_error(recipe: Recipe) -> None:
-    rule = make_rule(BpOpenLoopConfig(), (1, 1), recipe)
+    rule = BpOpenLoopConfig().make((1, 1), recipe)
     with pytest.raises(HilError, match="diverged"):
         rule.propose(steps_us(np.nan), errors(1), RNG)
 
@@ -44,4 +44,4 @@ def test_a_step_that_is_not_finite_is_an_error(recipe: Recipe) -> None:
 def test_a_recipe_without_increments_is_refused() -> None:
     for recipe in (None, load_model(Recipe, "pcm", (), "recipes")):
         with pytest.raises(ConfigError, match=r"no `increment`.*pulse_response"):
-            make_rule(BpOpenLoopConfig(), (1, 1), recipe)
+            BpOpenLoopConfig().make((1, 1), recipe)

@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 from rule_steps import US, errors, steps_us
 
-from eapu_hil.rules import Proposal, make_rule
+from eapu_hil.rules import Proposal
 from eapu_hil.rules.dead_zone import DeadZoneConfig
 
 
 def test_a_step_by_hand() -> None:
-    rule = make_rule(DeadZoneConfig(threshold_us=1.0), (4, 1))
+    rule = DeadZoneConfig(threshold_us=1.0).make((4, 1), None)
     answer = rule.propose(steps_us(0.9, -1.5, 0.0, 3.0), errors(4), np.random.default_rng(0))
     assert isinstance(answer, Proposal)
     assert answer.index.tolist() == [1, 3]

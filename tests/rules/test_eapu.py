@@ -10,12 +10,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from eapu_hil.hal import HilError
 from eapu_hil.rules import (
-    DigitalConfig,
     Proposal,
     RuleConfig,
     WriteErrors,
-    make_rule,
 )
+from eapu_hil.rules.digital import DigitalConfig
 from eapu_hil.rules.eapu import EapuConfig
 from eapu_hil.rules.eapu_residual import EapuResidualConfig
 
@@ -26,7 +25,7 @@ N = 400_000  # several chunks, and not a whole number of them
 def draw(dg_s: np.ndarray, errors: WriteErrors, seed: int = 1, **keys: float) -> np.ndarray:
     """The change asked for, 0 where nothing is written, shape of `dg_s`."""
     dg_s = np.asarray(dg_s, np.float32)
-    rule = make_rule(EapuConfig(**keys), (dg_s.size, 1))
+    rule = EapuConfig(**keys).make((dg_s.size, 1), None)
     proposal = rule.propose(dg_s, errors, np.random.default_rng(seed))
     return dense(proposal, dg_s.size)
 
@@ -133,7 +132,7 @@ def test_agrees_with_the_textbook_form_in_distribution(size_us: float) -> None:
     up_s, down_s = rng.uniform(1.5 * US, 3 * US, (2, n))
     errors = WriteErrors(up_s, down_s, 1.5 * US)
     threshold_s = np.where(dg_s > 0, up_s, down_s)
-    rule = make_rule(EapuConfig(), (n, 1))
+    rule = EapuConfig().make((n, 1), None)
     thinned, plain = np.zeros((2, n))
     totals = np.zeros((2, draws))
     for k in range(draws):
@@ -203,7 +202,7 @@ def test_a_proposal_is_well_formed(
     dg_s = np.repeat([size * sign * US for size, sign in sizes], repeat).astype(np.float32)
     up_s, down_s = rng.uniform(1.0 * US, 3 * US, (2, dg_s.size)).astype(dtype)
     before = dg_s.copy()
-    rule = make_rule(EapuConfig(), (dg_s.size, 1))
+    rule = EapuConfig().make((dg_s.size, 1), None)
     proposal = rule.propose(dg_s, WriteErrors(up_s, down_s, 1.0 * US), rng)
     assert np.array_equal(dg_s, before)
     assert proposal.index.dtype == np.int64
@@ -246,7 +245,7 @@ def test_a_wrong_number_of_weights_is_refused() -> None:
 
 
 def test_nothing_to_remember() -> None:
-    rule = make_rule(EapuConfig(), (3, 1))
+    rule = EapuConfig().make((3, 1), None)
     assert rule.state() == {}
     rule.restore({})
     rule.forget(np.array([1]), np.array([1e-6]))
@@ -275,4 +274,4 @@ def test_configuration_takes_only_the_keys_of_its_rule() -> None:
 
 def test_digital_is_not_an_update_rule() -> None:
     with pytest.raises(ValueError, match="digital"):
-        make_rule(DigitalConfig(), (4, 1))
+        DigitalConfig().make((4, 1), None)

@@ -5,12 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rule_steps import US, errors, steps_us
 
-from eapu_hil.rules import Proposal, WriteErrors, make_rule
+from eapu_hil.rules import Proposal, WriteErrors
 from eapu_hil.rules.eapu_deterministic import EapuDeterministicConfig
 
 
 def test_steps_by_hand() -> None:
-    rule, rng = make_rule(EapuDeterministicConfig(), (3, 1)), np.random.default_rng(0)
+    rule, rng = EapuDeterministicConfig().make((3, 1), None), np.random.default_rng(0)
     # The write error, and so the threshold, is 2 uS. 5 uS is written whole; 0.9 uS is due after the third time.
     asked = []
     for _ in range(3):
@@ -28,7 +28,7 @@ def test_steps_by_hand() -> None:
 def test_asked_and_owed_add_up_to_what_was_wanted(seed: int, size_us: float, scale: float) -> None:
     rng, n = np.random.default_rng(seed), 60
     up_s, down_s = rng.uniform(1 * US, 3 * US, (2, n))
-    rule = make_rule(EapuDeterministicConfig(threshold_scale=scale), (n, 1))
+    rule = EapuDeterministicConfig(threshold_scale=scale).make((n, 1), None)
     wanted, asked = np.zeros((2, n))
     for _ in range(10):
         dg_s = (size_us * US * rng.standard_normal(n)).astype(np.float32)

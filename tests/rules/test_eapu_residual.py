@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eapu_hil.hal import HilError
-from eapu_hil.rules import UpdateRule, WriteErrors, make_rule
+from eapu_hil.rules import UpdateRule, WriteErrors
 from eapu_hil.rules.eapu_residual import EapuResidualConfig
 
 US = 1e-6
@@ -16,7 +16,7 @@ N = 70_000  # more than one chunk
 
 
 def rule_for(n_weights: int, kappa: float = 3.0) -> UpdateRule:
-    return make_rule(EapuResidualConfig(kappa=kappa), (n_weights, 1))
+    return EapuResidualConfig(kappa=kappa).make((n_weights, 1), None)
 
 
 @settings(max_examples=40, deadline=None)

@@ -7,14 +7,14 @@ from rule_steps import RESET, SET, errors, pulses, steps_us
 
 from eapu_hil.base.loading import load_model
 from eapu_hil.hal.recipe import Recipe
-from eapu_hil.rules import BlindPulses, make_rule
+from eapu_hil.rules import BlindPulses
 from eapu_hil.rules.mixed_precision import MixedPrecisionConfig
 
 RNG = np.random.default_rng(0)
 
 
 def test_two_steps_by_hand(recipe: Recipe) -> None:
-    rule = make_rule(MixedPrecisionConfig(), (3, 1), recipe)
+    rule = MixedPrecisionConfig().make((3, 1), recipe)
     assert pulses(rule.propose(steps_us(0.7, -2.5, 0.2), errors(3), RNG)) == [
         [(1, "+", RESET, 2)],
         [(1, "-", SET, 2)],
@@ -31,7 +31,7 @@ def test_two_steps_by_hand(recipe: Recipe) -> None:
 def test_sent_and_owed_add_up_to_what_was_wanted(seed: int, pulses_max: int, size_us: float) -> None:
     recipe = load_model(Recipe, "rram_180nm", (), "recipes")
     rng, n = np.random.default_rng(seed), 50
-    rule = make_rule(MixedPrecisionConfig(pulses_max=pulses_max), (n, 1), recipe)
+    rule = MixedPrecisionConfig(pulses_max=pulses_max).make((n, 1), recipe)
     wanted, sent = np.zeros((2, n))
     for _ in range(6):
         dg_s = (size_us * 1e-6 * rng.standard_normal(n)).astype(np.float32)
@@ -45,11 +45,11 @@ def test_sent_and_owed_add_up_to_what_was_wanted(seed: int, pulses_max: int, siz
 
 
 def test_what_was_asked_for_after_a_checkpoint_is_not_asked_for_again(recipe: Recipe) -> None:
-    rule = make_rule(MixedPrecisionConfig(), (2, 1), recipe)
+    rule = MixedPrecisionConfig().make((2, 1), recipe)
     rule.propose(steps_us(0.8, 0.0), errors(2), RNG)
     saved = rule.state()
     rule.propose(steps_us(0.4, 0.0), errors(2), RNG)
-    again = make_rule(MixedPrecisionConfig(), (2, 1), recipe)
+    again = MixedPrecisionConfig().make((2, 1), recipe)
     again.restore(saved)
     # Both cells of the pair are on record, half an increment each.
     again.forget(np.array([0, 0]), np.array([0.5e-6, 0.5e-6]))

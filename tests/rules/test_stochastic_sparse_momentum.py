@@ -4,13 +4,13 @@ import numpy as np
 from rule_steps import RESET, SET, errors, pulses, steps_us
 
 from eapu_hil.hal.recipe import Recipe
-from eapu_hil.rules import BlindPulses, make_rule
+from eapu_hil.rules import BlindPulses
 from eapu_hil.rules.stochastic_sparse_momentum import StochasticSparseMomentumConfig
 
 
 def test_a_step_by_hand(recipe: Recipe) -> None:
     # delta is 1 uS: what is larger is one step for certain, 0.3 uS one in three tenths of the cases.
-    rule = make_rule(StochasticSparseMomentumConfig(), (4, 1), recipe)
+    rule = StochasticSparseMomentumConfig().make((4, 1), recipe)
     u = np.random.default_rng(5).random(4)
     written = [0, 1] + ([2] if u[2] < 0.3 else []) + ([3] if u[3] < 0.9 else [])
     answer = rule.propose(steps_us(2.0, -1.0, 0.3, 0.9), errors(4), np.random.default_rng(5))
@@ -20,7 +20,7 @@ def test_a_step_by_hand(recipe: Recipe) -> None:
 
 def test_the_mean_of_many_draws_is_the_wanted_change(recipe: Recipe) -> None:
     n = 40_000
-    rule = make_rule(StochasticSparseMomentumConfig(), (n, 1), recipe)
+    rule = StochasticSparseMomentumConfig().make((n, 1), recipe)
     answer = rule.propose(np.full(n, -0.25e-6, np.float32), errors(n), np.random.default_rng(1))
     assert isinstance(answer, BlindPulses)
     applied_s = sum(np.abs(train.change_s).sum() for train in answer.trains) / n

@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 from rule_steps import US, errors, steps_us
 
-from eapu_hil.rules import Proposal, make_rule
+from eapu_hil.rules import Proposal
 from eapu_hil.rules.threshold_accumulate import ThresholdAccumulateConfig
 
 
 def test_three_steps_by_hand() -> None:
-    rule, rng = make_rule(ThresholdAccumulateConfig(threshold_us=2.0), (2, 1)), np.random.default_rng(0)
+    rule, rng = ThresholdAccumulateConfig(threshold_us=2.0).make((2, 1), None), np.random.default_rng(0)
     for expected in ([], [], [0]):
         # 0.7 uS three times; the other weight's 0.3 uS stay owed.
         answer = rule.propose(steps_us(-0.7, 0.3), errors(2), rng)

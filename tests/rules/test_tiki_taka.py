@@ -7,7 +7,7 @@ import pytest
 from rule_steps import RESET, SET, US, errors, pulses, steps_us
 
 from eapu_hil.hal.recipe import Recipe
-from eapu_hil.rules import TransferRule, make_rule
+from eapu_hil.rules import TransferRule
 from eapu_hil.rules.agad import AgadConfig
 from eapu_hil.rules.c_ttv2 import CTtv2Config
 from eapu_hil.rules.tiki_taka_v2 import TikiTakaV2Config
@@ -17,7 +17,7 @@ SHAPE = (3, 2)
 
 
 def transferring(config: TikiTakaV2Config | CTtv2Config | AgadConfig, recipe: Recipe) -> TransferRule:
-    rule = make_rule(config, SHAPE, recipe)
+    rule = config.make(SHAPE, recipe)
     assert isinstance(rule, TransferRule)
     return rule
 
@@ -28,7 +28,7 @@ def test_the_fast_matrix_gets_whole_increments_at_random(recipe: Recipe) -> None
         [(0, "+", SET, 2), (1, "+", RESET, 1)],
         [(0, "-", RESET, 2), (1, "-", SET, 1)],
     ]
-    many = make_rule(TikiTakaV2Config(), (5000, 1), recipe)
+    many = TikiTakaV2Config().make((5000, 1), recipe)
     answer = pulses(many.propose(np.full(5000, -0.3e-6, np.float32), errors(5000), RNG))
     assert {one[2:] for one in answer[0]} == {(RESET, 1)}
     assert len(answer[0]) / 5000 == pytest.approx(0.3, abs=5 * 0.0065)

@@ -6,12 +6,12 @@ from rule_steps import RESET, SET, US, errors, pulses, steps_us
 
 from eapu_hil.hal import ConfigError
 from eapu_hil.hal.recipe import Recipe
-from eapu_hil.rules import BlindPulses, make_rule
+from eapu_hil.rules import BlindPulses
 from eapu_hil.rules.two_pulse import TwoPulseConfig
 
 
 def test_a_step_by_hand(recipe: Recipe) -> None:
-    rule = make_rule(TwoPulseConfig(threshold_us=0.5), (3, 1), recipe)
+    rule = TwoPulseConfig(threshold_us=0.5).make((3, 1), recipe)
     answer = rule.propose(steps_us(4.0, -1.0, 0.5), errors(3), np.random.default_rng(0))
     # First a full RESET of the cell of each pair that falls, then a SET of both; 0.5 uS is skipped.
     assert pulses(answer) == [
@@ -28,4 +28,4 @@ def test_a_step_by_hand(recipe: Recipe) -> None:
 
 def test_it_needs_a_recipe() -> None:
     with pytest.raises(ConfigError, match="gate voltages"):
-        make_rule(TwoPulseConfig(), (1, 1))
+        TwoPulseConfig().make((1, 1), None)

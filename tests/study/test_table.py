@@ -301,8 +301,8 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("arguments", "said"),
         [
-            (["compare", "digits", "--quick"], "only for `compare table`"),
-            (["compare", "table", "--jobs", "0"], "--jobs 0: at least 1"),
+            (["compare", "digits", "--quick"], "only for `table`"),
+            (["compare", "table", "--jobs", "0"], "--jobs 0: must be at least 1"),
             (["compare", "table", "--rules", "eapu,magic"], "'magic'"),
         ],
     )

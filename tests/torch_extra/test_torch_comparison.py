@@ -11,7 +11,7 @@ from eapu_hil.hal import ConfigError
 
 torch = pytest.importorskip("torch", reason="needs the extra torch: pip install 'eapu-hil[torch]'")
 from eapu_hil.torch.comparison import (
-    Adam,
+    AdamW,
     Writing,
     compare_rules,
     save,
@@ -64,7 +64,7 @@ def test_image_models_classify_and_all_their_weights_get_gradients() -> None:
 
 def test_rules_are_compared_from_the_same_start_and_reported(tmp_path: Path) -> None:
     heard: list[tuple[str, int]] = []
-    optimizers = {"digital": Adam(0.05), "bp": Adam(0.05), "eapu": Adam(0.05, warmup_steps=0)}
+    optimizers = {"digital": AdamW(0.05), "bp": AdamW(0.05), "eapu": AdamW(0.05, warmup_steps=0)}
     outcomes = compare_rules(
         Parity(),
         ["digital", "bp", "eapu"],
@@ -91,7 +91,7 @@ def test_rules_are_compared_from_the_same_start_and_reported(tmp_path: Path) -> 
 
 def test_the_seed_decides_everything() -> None:
     def loss(seed: int) -> float:
-        return train_rule(Parity(), "eapu", Adam(0.05), Writing(), steps=30, seed=seed).metrics["loss"]
+        return train_rule(Parity(), "eapu", AdamW(0.05), Writing(), steps=30, seed=seed).metrics["loss"]
 
     state = torch.random.get_rng_state()
     assert loss(1) == loss(1) != loss(2)
@@ -99,13 +99,13 @@ def test_the_seed_decides_everything() -> None:
 
 
 def test_the_rate_rises_then_falls_to_nothing() -> None:
-    adam = Adam(1.0, warmup_steps=10)
+    adam = AdamW(1.0, warmup_steps=10)
     rates = [adam.rate(step, 100) for step in range(101)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == rates[9] > 0.97
     assert rates[100] == pytest.approx(0.0, abs=1e-12)
-    assert Adam(1.0, final_fraction=0.2).rate(100, 100) == pytest.approx(0.2)
-    assert Adam(1.0, final_fraction=1.0).rate(250, 1000) == 1.0
+    assert AdamW(1.0, final_fraction=0.2).rate(100, 100) == pytest.approx(0.2)
+    assert AdamW(1.0, final_fraction=1.0).rate(250, 1000) == 1.0
 
 
 def test_what_is_not_there_is_refused() -> None:

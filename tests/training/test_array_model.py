@@ -16,11 +16,16 @@ from eapu_hil.base.storage import StorageError
 from eapu_hil.bench import Bench, open_bench
 from eapu_hil.hal import Cells, CellStatus, ConfigError, HilError, Targets
 from eapu_hil.network.layers import Float32Array
+from eapu_hil.placement.layout import Layout
 from eapu_hil.tasks import Task, make_task
-from eapu_hil.training.array_model import ArrayModel, choose_tiles, require_fit
+from eapu_hil.training.array_model import ArrayModel
+from eapu_hil.training.bench_account import BenchAccount
 from eapu_hil.training.config import ExperimentConfig
-from eapu_hil.training.model import Applied, initial_matrices
-from eapu_hil.training.runs import RunStore, read_writes
+from eapu_hil.training.matrices import choose_layout, initial_matrices, require_fit
+from eapu_hil.training.records import WriteCause
+from eapu_hil.training.run_store import RunStore
+from eapu_hil.training.runs import read_writes
+from eapu_hil.training.write_log import WriteCounts
 
 Make = Callable[..., ExperimentConfig]
 BAND_S = 1.0e-6
@@ -63,7 +68,10 @@ def open_model(ready: Path, tmp_path: Path, task: Task, make_experiment: Make) -
         if not chip.exists():
             shutil.copytree(ready, chip)
         with open_bench(config.bench, chip_dir=chip) as bench:
-            yield ArrayModel(task, config, bench, choose_tiles(task, bench), store), bench
+            layout = choose_layout(task, bench)
+            if store is not None:
+                layout.save(store.path)
+            yield ArrayModel(task, config, bench, layout, store), bench
 
     return opened
 
@@ -247,8 +255,7 @@ def test_a_refresh_writes_again_what_drifted_and_only_that(
         off_s = np.array([2.5e-6] * 3 + [5e-6] * 4)  # the write error is 1 uS
         bench.arrays[1].program(Targets(cells, held_s + np.where(held_s < 20e-6, off_s, -off_s)))
         # Somebody else's cell, as far as this run knows.
-        used = model.used()
-        assert used is not None
+        used = BenchAccount(bench, Layout.read(store.path)).used()
         spare = Cells(*np.argwhere(~used[1])[:1].T)
         bench.arrays[1].program(Targets(spare, np.array([30e-6])))
         kept = model.state()
@@ -258,8 +265,8 @@ def test_a_refresh_writes_again_what_drifted_and_only_that(
         assert (applied.writes, applied.not_converged) == (4, 0)
         records = read_writes(store.path)[first.size :]
         assert set(records["step"]) == {1}
-        assert (records["refresh"] == 1).all()
-        assert not first["refresh"].any()
+        assert (records["cause"] == WriteCause.REFRESH).all()
+        assert not first["cause"].any()
         found = {(row, col) for row, col in zip(records["row"], records["col"], strict=True)}
         assert found == set(zip(cells.row[3:], cells.col[3:], strict=True))
         now_s = bench.arrays[1].read(cells, 0.2).g_s
@@ -267,7 +274,7 @@ def test_a_refresh_writes_again_what_drifted_and_only_that(
         assert (np.abs(now_s[:3] - held_s[:3]) > 1.5 * BAND_S).all()
         assert model.refresh(1).writes == 0
         # No rule asked for that, so none is told of it after a crash.
-        assert model.reconcile(0) == (1, {1: Applied({"dense1": 0.0, "dense2": 0.0})})
+        assert model.reconcile(0) == (1, {1: WriteCounts({"dense1": 0.0, "dense2": 0.0})})
         np.testing.assert_array_equal(model.state()["dense1.acc"], kept["dense1.acc"])
 
 
@@ -287,19 +294,18 @@ def test_a_cell_whose_write_failed_is_not_refreshed(open_model: OpenModel, store
 def test_the_cells_in_use_are_told_apart_from_the_rest(open_model: OpenModel, store: RunStore) -> None:
     with open_model(store) as (model, bench):
         model.begin()
-        used = model.used()
-        assert used is not None
+        account = BenchAccount(bench, Layout.read(store.path))
+        used = account.used()
         assert used.shape == (3, 64, 16)
         assert used.sum() == CELLS
         writes = read_writes(store.path)
         assert used[writes["array"], writes["row"], writes["col"]].all()
-        maps, counts = model.maps("after"), model.counts()
-        assert counts is not None
+        maps, counts = account.maps("after"), account.counts()
         for array in range(3):
             reading = bench.arrays[array].read(Cells.all((64, 16)), 0.2)
             np.testing.assert_allclose(maps[f"g_after_s_{array}"].ravel(), reading.g_s)
             np.testing.assert_array_equal(maps[f"pulses_{array}"], counts.pulses[array])
-        assert model.clock_s() == bench.arrays[0].clock_s() > 0
+        assert account.clock_s() == bench.arrays[0].clock_s() > 0
 
 
 def test_weights_keep_away_from_bad_cells(open_model: OpenModel, task: Task) -> None:
@@ -307,7 +313,7 @@ def test_weights_keep_away_from_bad_cells(open_model: OpenModel, task: Task) -> 
     with open_model() as (_, bench):
         bad = {"row": np.array([5, 9]), "col": np.array([0, 3]), "status": np.full(2, 16, np.uint8)}
         bench.chip.record("bad_cells", {"array": 0}, bad, bench.arrays[0].clock_s())
-        for tiles in choose_tiles(task, bench).values():
+        for tiles in choose_layout(task, bench).tiles.values():
             for tile in tiles:
                 columns = set(tile.plus) | set(tile.minus)
                 assert tile.array != 0 or not columns & {0, 3}

@@ -50,7 +50,7 @@ EXPERIMENT: dict[str, Any] = {
     "evaluate_every": 50_000,
     "checkpoint_every": 5,
 }
-COMMAND = [sys.executable, "-m", "eapu_hil.cli.parser"]
+COMMAND = [sys.executable, "-m", "eapu_hil.cli"]
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_control_c_ends_in_good_order(files: Path, training: subprocess.Popen[st
     training.send_signal(signal.SIGINT)
     _, err = training.communicate(timeout=30)
     assert training.returncode == 130, err
-    assert re.search(r"^eapu-hil: stopped; eapu-hil resume run goes on$", err, re.MULTILINE), err
+    assert re.search(r"^eapu-hil: stopped; to continue: eapu-hil resume run$", err, re.MULTILINE), err
     assert LineRecord.read(files / "chip").grounded
     finish(files)
 

@@ -24,17 +24,12 @@ from eapu_hil.base.storage import GrowingFile
 from eapu_hil.bench import open_bench
 from eapu_hil.bench.ledger import Ledger, LedgerCounts
 from eapu_hil.hal import ConfigError, HilError, Pulses
-from eapu_hil.placement.mapping import Tile, cell_indices
+from eapu_hil.placement.mapping import WeightTile, cell_indices
 from eapu_hil.placement.pairs import ConductancePairs
 from eapu_hil.training.config import ExperimentConfig
-from eapu_hil.training.runs import (
-    WRITE_DTYPE,
-    RunStore,
-    load_checkpoint,
-    read_metrics,
-    read_summary,
-    read_writes,
-)
+from eapu_hil.training.records import WRITE_DTYPE, WriteCause
+from eapu_hil.training.run_store import RunStore
+from eapu_hil.training.runs import load_checkpoint, read_metrics, read_summary, read_writes
 from eapu_hil.training.trainer import resume, train, trained_network
 from eapu_hil.twin.crossbar import TwinCrossbar
 
@@ -236,7 +231,7 @@ def test_killed_in_a_refresh_a_run_goes_on_with_it(
     _killed(run, experiment, moment, _train_until_refresh)
     before = read_writes(run)
     step = 3 * int(moment.split()[2])
-    assert ((before["refresh"] == 1) & (before["step"] == step)).any() == ("after" in moment)
+    assert ((before["cause"] == WriteCause.REFRESH) & (before["step"] == step)).any() == ("after" in moment)
     assert before["step"].max() == step  # the step itself was taken
     monkeypatch.setattr(eapu_hil.training.array_model, "REFRESH_ERRORS", 0.2)
 
@@ -246,8 +241,8 @@ def test_killed_in_a_refresh_a_run_goes_on_with_it(
     np.testing.assert_array_equal(after[: len(before)], before)
     assert _step_lines(run) == list(range(1, STEPS + 1))
     assert [line["step"] for line in read_metrics(run, "refresh")] == [3, 6, 9]
-    assert summary["refresh_writes_total"] == np.count_nonzero(after["refresh"]) > 0
-    asked = after[after["refresh"] == 0]
+    assert summary["refresh_writes_total"] == np.count_nonzero(after["cause"]) > 0
+    asked = after[after["cause"] == WriteCause.UPDATE]
     assert len(set(_cells(asked))) == len(asked)
     written = np.bincount(asked["step"], minlength=STEPS + 1)[1:]
     assert [line["writes"] for line in read_metrics(run, "step")] == written.tolist()
@@ -266,7 +261,7 @@ def test_a_run_that_goes_on_after_a_pause_is_refreshed_first(
     before = read_writes(run)
     summary = resume(run, silent())
     fresh = read_writes(run)[len(before) :]
-    again = fresh["refresh"] == 1
+    again = fresh["cause"] == WriteCause.REFRESH
     assert again.any()
     assert again[: again.sum()].all()
     assert set(fresh["step"][again]) == {last}
@@ -300,7 +295,7 @@ def _asked_s(run: Path, writes: NDArray[np.void], columns: int) -> NDArray[np.fl
     shapes = {"dense1": (64, 6), "dense2": (6, 10)}
     asked = []
     for layer, shape in shapes.items():
-        tiles = [Tile.from_plain(tile) for tile in placement[layer]]
+        tiles = [WeightTile.from_plain(tile) for tile in placement[layer]]
         array, plus, minus = cell_indices(shape, tiles, columns)
         change_s = np.zeros((TILES, 64 * columns))
         at = writes["array"], writes["row"].astype(int) * columns + writes["col"]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
 
 from eapu_hil.hal import ConfigError
-from eapu_hil.rules import RuleConfig
+from eapu_hil.rules import installed_rules
 from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.runs import read_metrics, read_snapshots, read_writes
 from eapu_hil.training.trainer import resume, train, trained_network
@@ -18,7 +18,7 @@ from eapu_hil.training.trainer import resume, train, trained_network
 Make = Callable[..., ExperimentConfig]
 Silent = Callable[..., Any]
 
-NAMES = sorted(one.model_fields["name"].default for one in get_args(get_args(RuleConfig)[0]))
+NAMES = sorted(installed_rules())
 BLIND = {"bp_open_loop", "two_pulse", "manhattan", "stellar", "mixed_precision", "stochastic_sparse_momentum"}
 TWO_MATRICES = {"tiki_taka_v2", "c_ttv2", "agad"}
 HOST_FIRST = {"offline_then_map", "hybrid"}

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eapu_hil.tasks import make_task
 from eapu_hil.training.config import ExperimentConfig
-from eapu_hil.training.model import DigitalModel
-from eapu_hil.training.runs import RunStore, read_metrics, read_summary, read_writes
+from eapu_hil.training.digital_model import DigitalModel
+from eapu_hil.training.run_store import RunStore
+from eapu_hil.training.runs import read_metrics, read_summary, read_writes
 from eapu_hil.training.summary import Ending, Origin, summarize
 from eapu_hil.training.trainer import train
 
@@ -136,9 +136,10 @@ class TestMetric:
 
     def _metric(self, store: RunStore, make_experiment: Make) -> dict[str, Any]:
         config = make_experiment(rule={"name": "digital"})
-        task = make_task(config.task)
+        task = config.task.make()
         ending = Ending("stopped", 2.5, 1.0)
-        summary = summarize(config, task, DigitalModel(task, 0), Origin(None, 2.0), ending, store.path)
+        network = DigitalModel(task, 0).network
+        summary = summarize(config, task, network, None, Origin(None, 2.0), ending, store.path)
         assert (summary["exit_status"], summary["bench_time_s"], summary["wall_s"]) == ("stopped", 0.5, 1.0)
         found: dict[str, Any] = summary["metric"]
         return found

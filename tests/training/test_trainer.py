@@ -17,17 +17,22 @@ import pytest
 import yaml
 from pytest_mock import MockerFixture
 
+import eapu_hil
 import eapu_hil.training.array_model
+from eapu_hil.base.loading import read_mapping
 from eapu_hil.bench import open_bench
-from eapu_hil.bench.config import TwinBenchConfig
 from eapu_hil.bench.array import BenchArray
+from eapu_hil.bench.config import TwinBenchConfig
 from eapu_hil.bench.driver import Driver
 from eapu_hil.bench.interlock import Interlock
 from eapu_hil.bench.passport import Chip
 from eapu_hil.cli.parser import main
-from eapu_hil.hal import CellStatus, Crossbar, HilError, TransportError
+from eapu_hil.hal import CellStatus, ConfigError, Crossbar, HilError, TransportError
 from eapu_hil.training.config import ExperimentConfig
-from eapu_hil.training.runs import RunStore, read_metrics, read_start, read_summary, read_writes
+from eapu_hil.training.errors import DivergedError
+from eapu_hil.training.records import WriteCause
+from eapu_hil.training.run_store import RunStore
+from eapu_hil.training.runs import load_checkpoint, read_metrics, read_start, read_summary, read_writes
 from eapu_hil.training.trainer import resume, train, trained_network
 from eapu_hil.twin.crossbar import TwinCrossbar
 from eapu_hil.twin.driver import open_arrays
@@ -50,6 +55,64 @@ def test_the_same_seed_gives_the_same_run_bit_by_bit(
     assert writes[0] == writes[1]
     assert _metrics(tmp_path / "a") != _metrics(tmp_path / "c")
     assert writes[0] != writes[2]
+
+
+def test_a_script_names_an_experiment_and_watches_nothing(tmp_path: Path) -> None:
+    tiny = {"rule": {"name": "digital"}, "steps": 2, "evaluate_every": 5}
+    content = {**read_mapping("digits", "experiments"), **tiny}
+    summary = eapu_hil.train(content, str(tmp_path / "a"))
+    assert (summary["steps"], summary["exit_status"]) == (2, "success")
+    assert summary == read_summary(tmp_path / "a")
+    assert eapu_hil.resume(str(tmp_path / "a"), steps=3)["steps"] == 3
+    with pytest.raises(ConfigError, match="digit"):
+        eapu_hil.train("digit", tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+
+
+class TestBeyondTheEnd:
+    def test_a_longer_run_is_what_it_would_have_been(
+        self, tmp_path: Path, make_experiment: Make, silent: Silent
+    ) -> None:
+        digital = {"rule": {"name": "digital"}}
+        train(make_experiment(**digital, steps=6), tmp_path / "a", silent())
+        resume(tmp_path / "a", silent(), steps=10)
+        train(make_experiment(**digital, steps=10), tmp_path / "whole", silent())
+        found, whole = load_checkpoint(tmp_path / "a"), load_checkpoint(tmp_path / "whole")
+        assert found is not None
+        assert whole is not None
+        assert found.step == whole.step == 10
+        np.testing.assert_array_equal(found.arrays["model.dense1"], whole.arrays["model.dense1"])
+        assert read_start(tmp_path / "a")["experiment"]["steps"] == 10
+
+    def test_on_an_array_no_step_is_taken_twice(
+        self, tmp_path: Path, make_experiment: Make, silent: Silent
+    ) -> None:
+        train(make_experiment(steps=4), tmp_path / "a", silent())
+        before = read_writes(tmp_path / "a")
+        summary = resume(tmp_path / "a", silent(), steps=7)
+        assert (summary["steps"], summary["exit_status"]) == (7, "success")
+        after = read_writes(tmp_path / "a")
+        np.testing.assert_array_equal(after[: before.size], before)
+        assert after["step"][before.size :].min() > 4
+        assert resume(tmp_path / "a", silent(), steps=8)["steps"] == 8
+
+    def test_fewer_steps_than_were_taken_are_refused(
+        self, tmp_path: Path, make_experiment: Make, silent: Silent
+    ) -> None:
+        train(make_experiment(rule={"name": "digital"}, steps=4), tmp_path / "a", silent())
+        with pytest.raises(ConfigError, match="a new total of 3 steps, where 4 were taken already"):
+            resume(tmp_path / "a", silent(), steps=3)
+        with pytest.raises(ConfigError, match="this run has finished; there is nothing to resume"):
+            resume(tmp_path / "a", silent(), steps=4)
+        assert read_summary(tmp_path / "a") is not None
+
+    def test_a_mapping_at_a_share_of_the_run_stays_where_it_was(
+        self, tmp_path: Path, make_experiment: Make, silent: Silent
+    ) -> None:
+        train(make_experiment(rule={"name": "offline_then_map"}, steps=3), tmp_path / "a", silent())
+        with pytest.raises(ConfigError, match=r"'offline_then_map' maps its weights .* train anew"):
+            resume(tmp_path / "a", silent(), steps=5)
+        assert read_summary(tmp_path / "a") is not None
 
 
 class _Contract:
@@ -138,7 +201,7 @@ def test_refreshes_come_when_scheduled_and_are_counted_apart(
     summary = train(make_experiment(bench=bench, steps=9, refresh_every=3), run, silent())
     lines, writes = read_metrics(run, "refresh"), read_writes(run)
     assert [line["step"] for line in lines] == [3, 6]  # nothing is trained after the last step
-    again = writes["refresh"] == 1
+    again = writes["cause"] == WriteCause.REFRESH
     by_step = np.bincount(writes["step"][again], minlength=10)
     assert [line["writes"] for line in lines] == by_step[[3, 6]].tolist()
     assert min(line["writes"] for line in lines) > 0
@@ -245,23 +308,24 @@ class TestEndings:
         summary = read_summary(tmp_path / "a")
         assert summary is not None
         assert (summary["exit_status"], summary["steps"]) == ("failed", 3)
+        assert summary["error"] == "the link is lost"
         assert summary["bench_time_s"] > 0
         assert ground.call_count >= 3
         mocker.stopall()
         assert resume(tmp_path / "a", silent())["exit_status"] == "success"
 
     @pytest.mark.parametrize("rule", ["eapu", "digital"])
-    def test_divergence_is_a_failed_run(
+    def test_divergence_is_an_ending_of_its_own(
         self, tmp_path: Path, make_experiment: Make, silent: Silent, rule: str
     ) -> None:
         diverging = make_experiment(
             bench={"preset": "ideal"}, rule={"name": rule}, optimizer={"name": "sgd", "lr": 1e38}
         )
-        with pytest.raises(HilError, match="lower the learning rate"), np.errstate(all="ignore"):
+        with pytest.raises(DivergedError, match="lower the learning rate") as info, np.errstate(all="ignore"):
             train(diverging, tmp_path / "a", silent())
         summary = read_summary(tmp_path / "a")
         assert summary is not None
-        assert summary["exit_status"] == "failed"
+        assert (summary["exit_status"], summary["error"]) == ("diverged", str(info.value))
 
     @pytest.mark.skipif(sys.platform == "win32", reason="no such signals there")
     @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -300,7 +364,7 @@ class TestEndings:
         for array in ("array 0", "array 1", "array 2"):
             of_array = [event for event in events if event.startswith(array)]
             assert of_array[-1] == f"{array} grounded"
-        assert capsys.readouterr().err.splitlines()[-1] == "eapu-hil: stopped; eapu-hil resume a goes on"
+        assert capsys.readouterr().err.splitlines()[-1] == "eapu-hil: stopped; to continue: eapu-hil resume a"
         summary = read_summary(place / "a")
         assert summary is not None
         assert summary["exit_status"] == "stopped"

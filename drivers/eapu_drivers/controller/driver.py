@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from socket import socket
+from typing import Protocol
 
 from eapu_drivers.controller.board import Board
 from eapu_drivers.controller.config import ControllerConfig
@@ -13,7 +15,7 @@ from eapu_drivers.controller.crossbar import ControllerCrossbar
 from eapu_drivers.controller.link import Link, Timing
 from eapu_drivers.controller.ports import Port, SerialPort, SocketPort
 from eapu_drivers.controller.units import load_calibrations
-from eapu_drivers.simulated.board import rig
+from eapu_drivers.simulators import find_simulator
 from eapu_hil.bench.driver import Driver
 from eapu_hil.hal import ConfigError, Crossbar, TransportError
 
@@ -23,6 +25,23 @@ _TIMING = {
     # An emulated controller answers within a second or so, whatever the machine is busy with.
     "qemu": Timing(resend_floor_s=0.25, silence_s=5.0, reconnect_s=1.0, hello_s=10.0, dead_man_s=5.0),
 }
+
+
+class SimulatedBoard(Protocol):
+    """A running simulated board, as a simulator `controller` gives it.
+
+    host: the host's end of the board's serial line.
+    """
+
+    host: socket
+
+    def ending(self) -> str:
+        """How the board ended, or that it has not; for messages."""
+        ...
+
+
+# kind (after `sim:`), bench and chip's directory; leaving the context ends the board
+Simulator = Callable[[str, ControllerConfig, Path], AbstractContextManager[SimulatedBoard]]
 
 
 @contextmanager
@@ -37,9 +56,9 @@ def open_arrays(config: ControllerConfig, chip_dir: Path) -> Iterator[list[Cross
         if config.simulated:
             kind = port.removeprefix(_SIMULATED)
             timing = _TIMING[kind]
-            open_port: Callable[[], Port] = _once(
-                stack.enter_context(rig.start(kind, config, chip_dir)), port
-            )
+            start: Simulator = find_simulator("controller")
+            simulated = stack.enter_context(start(kind, config, chip_dir))
+            open_port: Callable[[], Port] = _once(simulated, port)
         else:
             timing = Timing()
             open_port = partial(SerialPort, port)
@@ -59,7 +78,7 @@ def open_arrays(config: ControllerConfig, chip_dir: Path) -> Iterator[list[Cross
         ]
 
 
-def _once(simulated: rig.Rig, name: str) -> Callable[[], Port]:
+def _once(simulated: SimulatedBoard, name: str) -> Callable[[], Port]:
     """A simulated board is plugged in once; when its line is lost it is gone."""
     lines = [simulated.host]
 

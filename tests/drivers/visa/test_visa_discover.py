@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from eapu_drivers.simulated.instruments.keithley707b import Keithley707B
-from eapu_drivers.simulated.instruments.keithley2400 import Keithley2400
 from eapu_drivers.simulated.instruments.server import Mishap
+from eapu_drivers.simulated.instruments.sim_keithley707b import SimulatedKeithley707B
+from eapu_drivers.simulated.instruments.sim_keithley2400 import SimulatedKeithley2400
 from eapu_drivers.visa.discover import find_instruments, visible
 from stations import SmallStation
 
@@ -28,8 +28,8 @@ class Recorder:
 def test_each_is_asked_who_it_is_and_nothing_else(tmp_path: Path) -> None:
     station, other = SmallStation(tmp_path), Recorder()
     with (
-        station.serving(Keithley2400(station.probe, "source")) as meter,
-        station.serving(Keithley707B(station.probe)) as switch,
+        station.serving(SimulatedKeithley2400(station.probe, ["source"])) as meter,
+        station.serving(SimulatedKeithley707B(station.probe)) as switch,
         station.serving(other) as scope,
     ):
         found = find_instruments([meter.resource, switch.resource, scope.resource])
@@ -44,7 +44,7 @@ def test_each_is_asked_who_it_is_and_nothing_else(tmp_path: Path) -> None:
 
 def test_what_does_not_answer_is_said_to(tmp_path: Path) -> None:
     station = SmallStation(tmp_path)
-    with station.serving(Keithley2400(station.probe, "source")) as meter:
+    with station.serving(SimulatedKeithley2400(station.probe, ["source"])) as meter:
         meter.mishaps.append(Mishap("drop"))
         [silent] = find_instruments([meter.resource])
         meter.mishaps.append(Mishap("garble"))

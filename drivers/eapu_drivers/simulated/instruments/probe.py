@@ -37,7 +37,7 @@ class Source:
 
 
 @dataclass
-class Faults:
+class StationFaults:
     """What is wrong with the station. shorts: (row, column) -> ohm, past the transistor. gate_shorts: rows whose gate
     leaks into the row line, ohm. open_lines: names of lines without contact, `row3`, `column0`, `gate2`.
     """
@@ -74,7 +74,7 @@ class Probe:
         real_time: bool = False,
     ) -> None:
         """real_time: the clock also goes on by itself, as for clients that wait by sleeping."""
-        self.faults = Faults()
+        self.faults = StationFaults()
         self.clock = clock
         self._array = array
         self._lines = dict(lines)

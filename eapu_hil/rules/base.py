@@ -1,0 +1,68 @@
+"""What rules are built from: a base without state, one that keeps what is still owed to each weight, and checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eapu_hil.hal import FloatArray, HilError, IntArray
+from eapu_hil.network.finite import NotFiniteError
+from eapu_hil.rules.contract import State
+
+
+class BaseRule:
+    """What a rule does that keeps no account of its steps; derive from it and add `propose`."""
+
+    name: str
+
+    def state(self) -> State:
+        return {}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        if state:
+            raise HilError(
+                f"the checkpoint holds {sorted(state)} for rule {self.name!r}, which keeps no state"
+            )
+
+    def forget(self, index: IntArray, step_s: FloatArray) -> None:
+        """Nothing to do: a lost step is not owed to anybody."""
+
+
+def require_finite(largest_s: float) -> None:
+    """Raises NotFiniteError if the largest magnitude of the wanted changes is not finite."""
+    if not np.isfinite(largest_s):
+        raise NotFiniteError("the optimizer asks for a change that is not finite")
+
+
+class AccumulatingRule(BaseRule):
+    """A rule with one digital number per weight: the change in S that is still owed to it."""
+
+    def __init__(self, n_weights: int) -> None:
+        self._acc = np.zeros(n_weights, np.float32)
+
+    def state(self) -> State:
+        """`acc`: shape (n_weights,), float32, the change in S that is still owed to each weight."""
+        return {"acc": self._acc.copy()}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """See `UpdateRule.restore`."""
+        require_state(self.name, state, {"acc": self._acc})
+
+    def forget(self, index: IntArray, step_s: FloatArray) -> None:
+        """Subtracts changes asked for after the checkpoint, so that they are not asked for again."""
+        np.subtract.at(self._acc, index, step_s.astype(np.float32))
+
+
+def require_state(name: str, state: Mapping[str, NDArray[Any]], into: Mapping[str, NDArray[Any]]) -> None:
+    """Copies a checkpoint's `state` of rule `name` into the arrays of `into`. Raises HilError if it is of
+    another shape.
+    """
+    held = {key: value.shape for key, value in state.items()}
+    expected = {key: value.shape for key, value in into.items()}
+    if held != expected:
+        raise HilError(f"the checkpoint holds {held} for rule {name!r}; expected {expected}")
+    for key, value in state.items():
+        into[key][...] = value

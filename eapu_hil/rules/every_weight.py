@@ -1,0 +1,18 @@
+"""Every weight is written with verify at every step, whatever the write error."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eapu_hil.rules.base import BaseRule, require_finite
+from eapu_hil.rules.contract import Proposal, StepArray, WriteErrors
+
+
+class EveryWeightRule(BaseRule):
+    """Proposes the full wanted change of every weight whose step is not 0. Draws nothing at random."""
+
+    def propose(self, dg_s: StepArray, errors: WriteErrors, rng: np.random.Generator) -> Proposal:  # noqa: ARG002
+        """See `UpdateRule.propose`."""
+        require_finite(float(np.abs(dg_s).max(initial=0.0)))
+        index = np.flatnonzero(dg_s)
+        return Proposal(index, dg_s[index].astype(np.float64))

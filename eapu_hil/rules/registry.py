@@ -1,0 +1,43 @@
+"""Update rules by name: ours and those of other packages, entry points of the group `eapu_hil.rules`.
+
+An entry point leads to the configuration of a rule, a `RuleModel`: `bp = "eapu_hil.rules.bp:BpConfig"`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Annotated, Final, Literal
+
+from eapu_hil.base.errors import ConfigError
+from eapu_hil.base.named import ByName
+from eapu_hil.base.plugins import listing
+from eapu_hil.rules.contract import RuleModel
+
+GROUP = "eapu_hil.rules"
+# The rules that others speak of by name: the one that claims are made for, what it is measured against, the reference.
+EAPU: Final = "eapu"
+BP: Final = "bp"
+DIGITAL: Final = "digital"
+SpokenOf = Literal["eapu", "bp", "digital"]
+# What is compared where nobody asks for anything else.
+COMPARED = (DIGITAL, BP, EAPU, "eapu_residual")
+
+_BY_NAME = ByName(GROUP, "rule", RuleModel)
+
+RuleConfig = Annotated[RuleModel, _BY_NAME]
+
+
+def installed_rules() -> dict[str, type[RuleModel]]:
+    """Every rule that is installed, by name, without those that cannot be loaded. Imports all of them."""
+    return {line.name: line.found for line in listing(GROUP, "rule") if line.found is not None}
+
+
+def known_rule(name: str, allow_modules: Collection[str] = ()) -> type[RuleModel]:
+    """The rule `name`; of one that is not installed here or not allowed, what is usual for a rule.
+
+    For reports, which show runs of other people too.
+    """
+    try:
+        return _BY_NAME.model_for({"name": name}, allow_modules)
+    except ConfigError:
+        return RuleModel

@@ -1,0 +1,47 @@
+"""What a run tells of its bench: time, counts of the ledger, conductance maps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eapu_hil.bench import Bench
+from eapu_hil.bench.ledger import LedgerCounts
+from eapu_hil.hal import Cells
+from eapu_hil.placement.layout import Layout
+
+
+class BenchAccount:
+    """bench: where the run is. layout: where its weights lie."""
+
+    def __init__(self, bench: Bench, layout: Layout) -> None:
+        self._bench = bench
+        self._layout = layout
+
+    def clock_s(self) -> float:
+        """Bench time, s."""
+        return self._bench.arrays[0].clock_s()
+
+    def counts(self) -> LedgerCounts:
+        """The chip's ledger as it stands."""
+        return self._bench.ledger.snapshot()
+
+    def used(self) -> NDArray[np.bool_]:
+        """Which cells hold weights or did so earlier, shape (arrays, rows, columns)."""
+        return self._layout.ever_occupied((len(self._bench.arrays), *self._bench.arrays[0].shape))
+
+    def maps(self, moment: str) -> dict[str, NDArray[Any]]:
+        """For the report: `g_<moment>_s_<array>`, read now, and `pulses_<array>`, of each cell so far."""
+        maps: dict[str, NDArray[Any]] = {}
+        pulses = self._bench.ledger.snapshot().pulses
+        for number, array in enumerate(self._bench.arrays):
+            reading = array.read(Cells.all(array.shape), self._bench.recipe.v_read_v)
+            maps[f"g_{moment}_s_{number}"] = reading.g_s.reshape(array.shape)
+            maps[f"pulses_{number}"] = pulses[number]
+        return maps
+
+    def flush(self) -> None:
+        """Makes the ledger durable."""
+        self._bench.ledger.flush()

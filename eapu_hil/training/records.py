@@ -1,0 +1,110 @@
+"""writes.bin: one fixed-size record per cell write, and how those of older runs are read.
+
+start.yaml describes the records of its run below `writes_format`, so that other programs can read them too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eapu_hil.hal import ConfigError, Targets, WriteOutcome
+
+
+class WriteCause(IntEnum):
+    """Why a cell was written."""
+
+    UPDATE = 0  # an initial weight, or a rule asked for it
+    REFRESH = 1  # the cell had drifted
+    MOVE = 2  # its weight came from another row
+
+
+WRITES_FORMAT = 2
+WRITE_DTYPE = np.dtype(
+    [
+        ("step", "<i4"),  # training step that asked for the write
+        ("time_s", "<f8"),  # bench clock, s
+        ("array", "<i2"),
+        ("row", "<i2"),
+        ("col", "<i2"),
+        ("target_s", "<f4"),  # wanted conductance, S
+        ("before_s", "<f4"),  # first and last verify reading, S
+        ("after_s", "<f4"),  # NaN: pulses without verify, and before_s is what the host believed
+        ("pulses", "<i4"),
+        ("status", "u1"),  # CellStatus
+        ("cause", "u1"),  # WriteCause
+    ]
+)
+# Runs of format 1 do not describe their records. The names are those of then and stay as they are.
+_FORMAT_1 = [
+    ("step", "<i4"),
+    ("time_s", "<f8"),
+    ("array", "<i2"),
+    ("row", "<i2"),
+    ("col", "<i2"),
+    ("target_s", "<f4"),
+    ("before_s", "<f4"),
+    ("after_s", "<f4"),
+    ("pulses", "<i4"),
+    ("status", "u1"),
+    ("refresh", "u1"),
+]
+_RENAMED = {"refresh": "cause"}  # names of fields in older runs, and what they are called now
+
+
+def write_records(
+    step: int,
+    time_s: float,
+    array: int,
+    targets: Targets,
+    outcome: WriteOutcome,
+    *,
+    cause: WriteCause = WriteCause.UPDATE,
+) -> NDArray[np.void]:
+    """The `WRITE_DTYPE` records of one `program` request, in its order."""
+    records = np.zeros(len(targets), dtype=WRITE_DTYPE)
+    records["step"], records["time_s"], records["array"] = step, time_s, array
+    records["row"], records["col"] = targets.cells.row, targets.cells.col
+    records["target_s"] = targets.g_target_s
+    records["before_s"], records["after_s"] = outcome.g_before_s, outcome.g_after_s
+    records["pulses"], records["status"] = outcome.pulses, outcome.status
+    records["cause"] = cause
+    return records
+
+
+def writes_format() -> dict[str, Any]:
+    """What start.yaml says of the records that are written now."""
+    fields = [[name, WRITE_DTYPE[name].str] for name in WRITE_DTYPE.names or ()]
+    return {"version": WRITES_FORMAT, "fields": fields}
+
+
+def dtype_of_run(start: Mapping[str, Any]) -> np.dtype[np.void]:
+    """The records of the run with this start.yaml, under the names of today.
+
+    Raises ConfigError for a run of a newer version of this program.
+    """
+    described = start.get("writes_format") or {"version": 1, "fields": _FORMAT_1}
+    if described["version"] > WRITES_FORMAT:
+        raise ConfigError(
+            f"writes.bin has format {described['version']}, and this eapu_hil reads formats up to "
+            f"{WRITES_FORMAT}: take a newer one"
+        )
+    return np.dtype([(_RENAMED.get(name, name), kind) for name, kind in described["fields"]])
+
+
+def read_records(path: Path, dtype: np.dtype[np.void]) -> NDArray[np.void]:
+    """The whole records of a file, as `WRITE_DTYPE`. dtype: as they lie in it."""
+    if not path.exists():
+        return np.zeros(0, dtype=WRITE_DTYPE)
+    stored = np.fromfile(path, dtype=dtype, count=path.stat().st_size // dtype.itemsize)
+    if dtype == WRITE_DTYPE:
+        return stored
+    records = np.zeros(stored.size, dtype=WRITE_DTYPE)
+    for name in set(dtype.names or ()) & set(WRITE_DTYPE.names or ()):
+        records[name] = stored[name]
+    return records
