@@ -16,7 +16,10 @@ def folder_of(package: str) -> Path | None:
 
 
 def first_line_of(reference: str) -> str:
-    """The first line of the docstring of `package.module:function`, read from its source; "" where there is none."""
+    """The first line of the docstring of `package.module:function`, or of `package.module`, read from its source.
+
+    "" where there is none.
+    """
     module, _, function = reference.partition(":")
     spec = _spec(module)
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
@@ -25,10 +28,10 @@ def first_line_of(reference: str) -> str:
         tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
     except (OSError, SyntaxError, ValueError):
         return ""
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == function:
-            return (ast.get_docstring(node) or "").partition("\n")[0].strip()
-    return ""
+    found: list[ast.Module | ast.FunctionDef] = [tree]
+    if function:
+        found = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function]
+    return (ast.get_docstring(found[0]) or "").partition("\n")[0].strip() if found else ""
 
 
 def _spec(module: str) -> ModuleSpec | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from pydantic import BaseModel
 from eapu_hil.base import plugins
 from eapu_hil.base.errors import ConfigError, did_you_mean
 from eapu_hil.base.packaged import packaged_files
+from eapu_hil.base.unimported import first_line_of
 from eapu_hil.cli.parser import full_parser
 from eapu_hil.cli.terminal import Terminal
 
@@ -96,20 +96,21 @@ def _comment(path: Path) -> str:
 
 
 def _installed(group: str, what: str) -> list[dict[str, str]]:
-    """What packages offer in a group. about: its docstring, or why it cannot be used, which `fault` says as well."""
+    """What packages offer in a group. about: what it is, or why it cannot be used, which `fault` says as well."""
+    sources = {
+        point.name: point.value if what == "command" else point.module for point in plugins.offers(group)
+    }
     return [
         {
             "name": one.name,
             "package": one.package,
-            "about": f"cannot be used: {one.fault}" if one.fault else _docstring(one.found),
+            "about": f"cannot be used: {one.fault}"
+            if one.fault
+            else first_line_of(sources[one.name]).rstrip("."),
             "fault": one.fault,
         }
         for one in plugins.listing(group, what)
     ]
-
-
-def _docstring(found: Any) -> str:
-    return (inspect.getdoc(found) or "").partition("\n")[0].rstrip(".")
 
 
 def _schema(args: Namespace, terminal: Terminal) -> dict[str, Any]:

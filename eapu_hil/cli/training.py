@@ -36,8 +36,14 @@ def train(parser: ArgumentParser) -> None:
 
 
 def resume(parser: ArgumentParser) -> None:
-    """Continue a run after a stop or a crash."""
+    """Continue a run after a stop or a crash, or beyond its end."""
     options.run(parser)
+    parser.add_argument(
+        "--steps",
+        type=int,
+        metavar="N",
+        help="new total number of steps; default: that of the experiment",
+    )
     parser.set_defaults(command=_resume)
 
 
@@ -84,7 +90,7 @@ def _resume(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
     name = str(read_start(args.run).get("name", args.run.name))
     with _resumable(args.run, terminal):
-        summary = trainer.resume(args.run, TrainingBar(terminal, name), args.allow_module)
+        summary = trainer.resume(args.run, TrainingBar(terminal, name), args.allow_module, steps=args.steps)
     _say_summary(summary, terminal)
     terminal.say(f"run: {args.run}   (eapu-hil report {args.run})")
     return {"run": args.run, "summary": summary}
