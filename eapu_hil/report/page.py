@@ -56,7 +56,7 @@ class Section:
 
 
 def heading(name: str) -> str:
-    """A name as a heading: blanks for underscores, a capital in front, the rest as written; of `module:Class` the class."""
+    """A name as a heading: blanks for underscores and a capital in front; of `module:Class` the class."""
     text = name.rpartition(":")[2].replace("_", " ")
     return text[:1].upper() + text[1:]
 
