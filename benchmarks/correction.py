@@ -25,7 +25,8 @@ from eapu_hil.base.loading import load_model
 from eapu_hil.bench import open_bench
 from eapu_hil.bench.forming import exercise, form
 from eapu_hil.bench.opening import prepare_for_training
-from eapu_hil.cli.terminal import Terminal, TrainingBar
+from eapu_hil.cli.bars import TrainingBar
+from eapu_hil.cli.terminal import Terminal
 from eapu_hil.hal import Cells, CellStatus
 from eapu_hil.network.network import Network, named_weight_specs
 from eapu_hil.placement.mapping import ArrayWeights
@@ -69,8 +70,8 @@ def make_chip(case: str, config: ExperimentConfig) -> None:
         prepare_for_training(bench)
         if case == "corrected":
             plan, names = load_plan("quick"), ["product_accuracy"]
-            for number, array in enumerate(bench.arrays):
-                calibrate(array, number, bench.chip, bench.recipe, plan, names, 0, lambda _: lambda _: None)
+            for number in range(len(bench.arrays)):
+                calibrate(bench, number, plan, names, seed=0, progress_of=lambda _: lambda _: None)
 
 
 def mapped_db(case: str, config: ExperimentConfig, host_run: Path) -> float:
@@ -90,14 +91,14 @@ def mapped_db(case: str, config: ExperimentConfig, host_run: Path) -> float:
         numbers = range(len(bench.arrays))
         bad = [bench.chip.bad_cells(number) != CellStatus.OK for number in numbers]
         sigma_of = bench.chip.write_error().sigma_s
-        pairs = ConductancePairs(bench.arrays, tiles, shapes, r_wg, recipe, sigma_of, bad, lambda _: None)
+        arrays = [array.without_record() for array in bench.arrays]
+        pairs = ConductancePairs(arrays, tiles, shapes, r_wg, recipe, sigma_of, bad, lambda _: None)
         for name in shapes:
             pairs.program_matrix(name, checkpoint.arrays[f"model.{name}"])
-        gains = [bench.chip.line_gains(number) for number in numbers]
         network = Network(
             task.layers(),
             lambda name, spec: ArrayWeights(
-                spec.matrix_shape, bench.arrays, tiles[name], r_wg[name], recipe.v_read_v, gains
+                spec.matrix_shape, bench.arrays, tiles[name], r_wg[name], recipe.v_read_v
             ),
         )
         for layer in network.weighted:

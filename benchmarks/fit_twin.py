@@ -111,9 +111,7 @@ def main() -> None:
             with open_bench(through, {**config, **overrides}, commission=False) as bench:
                 plan = load_plan("quick")
                 names = ["forming", *plan.names]
-                calibrate(
-                    bench.arrays[0], 0, bench.chip, bench.recipe, plan, names, seed, lambda _: lambda _: None
-                )
+                calibrate(bench, 0, plan, names, seed=seed, progress_of=lambda _: lambda _: None)
                 began_s = time.perf_counter()
                 fit = fit_twin(bench.chip, 0, base, rng)
                 fit_s = time.perf_counter() - began_s

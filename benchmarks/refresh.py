@@ -18,7 +18,8 @@ import numpy as np
 
 from eapu_hil.base.loading import load_model
 from eapu_hil.bench import open_bench
-from eapu_hil.cli.terminal import Terminal, TrainingBar
+from eapu_hil.cli.bars import TrainingBar
+from eapu_hil.cli.terminal import Terminal
 from eapu_hil.placement.layout import Layout
 from eapu_hil.study.compare import compare
 from eapu_hil.training.array_model import ArrayModel

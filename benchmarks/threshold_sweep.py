@@ -18,7 +18,8 @@ from matplotlib.axes import Axes
 
 from eapu_hil.base.colours import BLUE, GREY, VERMILLION
 from eapu_hil.base.loading import load_model
-from eapu_hil.cli.terminal import Terminal, TrainingBar
+from eapu_hil.cli.bars import TrainingBar
+from eapu_hil.cli.terminal import Terminal
 from eapu_hil.report.figures import new_figure
 from eapu_hil.study.compare import compare
 from eapu_hil.training.config import ExperimentConfig

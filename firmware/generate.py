@@ -46,11 +46,6 @@ class Field:
     def size(self) -> int:
         return SCALARS[self.scalar][0] * (self.length or 1)
 
-    @property
-    def values(self) -> int:
-        """How many values Python's struct makes of it."""
-        return 1 if self.scalar == "char" else self.length or 1
-
 
 @dataclass(frozen=True)
 class Message:
@@ -60,6 +55,7 @@ class Message:
     sequenced: bool
     fields: tuple[Field, ...]
     tail: tuple[Field, ...]
+    places: bool  # C gets an enum of the places of the fields
 
     @property
     def lower(self) -> str:
@@ -90,9 +86,8 @@ def messages_of(table: dict[str, Any]) -> list[Message]:
     result = []
     for name, entry in {**table["messages"], **table["afe"]}.items():
         fields, tail = fields_of(entry["fields"]), fields_of(entry.get("tail", {}))
-        result.append(
-            Message(name, entry["number"], entry["to"], entry.get("sequenced", False), fields, tail)
-        )
+        sequenced, places = entry.get("sequenced", False), entry.get("places", False)
+        result.append(Message(name, entry["number"], entry["to"], sequenced, fields, tail, places))
         room = table["payload_max"] if name in table["messages"] else table["afe_payload_max"]
         if result[-1].size + result[-1].record_size > room:
             raise SystemExit(f"{TABLE}: {name} is longer than {room} bytes")
@@ -175,6 +170,10 @@ def c_message(message: Message, payload_max: int) -> Iterator[str]:
     low, up = message.lower, message.name
     yield f"/* {up}, to {message.to}{', sequenced' if message.sequenced else ''} */"
     yield f"#define {up}_SIZE {message.size}u"
+    if message.places:
+        yield "enum {"
+        yield from (f"    {up}_PLACE_{field.name.upper()} = {n}," for n, field in enumerate(message.fields))
+        yield "};"
     if message.fields:
         yield from c_struct(f"{low}_msg_t", message.fields)
         yield f"static inline size_t {low}_pack(const {low}_msg_t *m, uint8_t *p)"
@@ -227,7 +226,7 @@ def c_header(table: dict[str, Any], messages: list[Message]) -> str:
         *(f"#define {name} {value}u" for name, value in table["constants"].items()),
         "",
     ]
-    for name, values in table["enums"].items():
+    for name, values in {**table["enums"], **table["hal_enums"]}.items():
         members = [f"    {name.upper()}_{key} = {value}," for key, value in values.items()]
         lines += ["typedef enum {", *members, f"}} {name}_t;", ""]
     lines += [
@@ -257,86 +256,52 @@ def py_list(before: str, items: list[str], after: str) -> str:
     return "\n".join([before, *(f"{indent}    {item}," for item in items), f"{indent}{after}"])
 
 
-def py_struct(message: Message) -> str:
+def py_form(message: Message) -> str:
     form = "".join(f"{field.length or ''}{SCALARS[field.scalar][2]}" for field in message.fields)
     return f'"<{form}"'
 
 
-def py_dtype(message: Message) -> str:
+def py_tail(message: Message) -> str:
     if len(message.tail) == 1:
         return f'    TAIL: ClassVar[np.dtype[Any]] = np.dtype("{SCALARS[message.tail[0].scalar][3]}")'
     items = [f'("{field.name}", "{SCALARS[field.scalar][3]}")' for field in message.tail]
     return py_list("    TAIL: ClassVar[np.dtype[Any]] = records(", items, ")")
 
 
-def py_packed(field: Field) -> str:
-    if field.scalar == "char":
-        return f'self.{field.name}.encode("ascii", "replace")'
-    return f"*self.{field.name}" if field.length else f"self.{field.name}"
-
-
-def py_unpacked(message: Message) -> list[str]:
-    items, at = [], 0
-    for field in message.fields:
-        if field.scalar == "char":
-            items.append(f"text(values[{at}])")
-        elif field.length:
-            items.append(f"values[{at}:{at + field.length}]")
-        else:
-            items.append(f"values[{at}]")
-        at += field.values
-    return items
-
-
 def py_message(message: Message) -> Iterator[str]:
     has_id = bool(message.fields) and message.fields[0].name == "id"
+    sequenced = ", sequenced=True" if message.sequenced else ""
     yield f"@dataclass(frozen=True{', eq=False' if message.tail else ''})"
-    yield f"class {camel(message.name)}({'Exchange' if has_id else 'Message'}):"
+    yield (
+        f"class {camel(message.name)}({'Exchange' if has_id else 'Message'}, "
+        f"number=0x{message.number:02X}, form={py_form(message)}{sequenced}):"
+    )
+    body = []
     for field in message.fields[has_id:]:
         kind = SCALARS[field.scalar][4]
-        yield f"    {field.name}: {f'tuple[{kind}, ...]' if field.length and kind != 'str' else kind}"
+        body.append(f"    {field.name}: {f'tuple[{kind}, ...]' if field.length and kind != 'str' else kind}")
     if message.tail:
-        yield f"    tail: {'NDArray[Any]' if len(message.tail) > 1 else 'NDArray[np.generic]'}"
-    yield f"    NUMBER: ClassVar[int] = 0x{message.number:02X}"
-    yield f"    SEQUENCED: ClassVar[bool] = {message.sequenced}"
-    yield f"    STRUCT: ClassVar[struct.Struct] = struct.Struct({py_struct(message)})"
-    if message.tail:
-        yield py_dtype(message)
-    yield "\n    def pack(self) -> bytes:"
-    packed = [py_packed(field) for field in message.fields]
-    if message.tail:
-        yield py_list("        head = self.STRUCT.pack(", packed, ")")
-        yield "        return head + self.tail.astype(self.TAIL, copy=False).tobytes()"
-    else:
-        yield py_list("        return self.STRUCT.pack(", packed, ")")
-    yield "\n    @classmethod\n    def unpack(cls, payload: bytes) -> Self:"
-    if message.tail or any(field.length for field in message.fields):
-        yield "        values = cls._values(payload)"
-        tail = ["np.frombuffer(payload, cls.TAIL, offset=cls.STRUCT.size)"] if message.tail else []
-        items = [*py_unpacked(message), *tail]
-    else:
-        items = ["*cls._values(payload)"]
-    yield py_list("        return cls(", items, ")")
+        body.append(f"    tail: {'NDArray[Any]' if len(message.tail) > 1 else 'NDArray[np.generic]'}")
+        body.append(py_tail(message))
+    yield from body or ["    pass"]
     yield "\n"
 
 
 PYTHON_START = '''\
 """Made from firmware/protocol.yaml by firmware/generate.py: change that and run `python firmware/generate.py`.
 
-Every message packs itself into the payload of its frame and unpacks from it; `unpack` raises ProtocolError for a
-payload of a wrong length. A tail is an array of dtype TAIL, one element a record.
+form: of the fields before the tail, as Python's struct has it. A tail is an array of dtype TAIL, one element a record.
 """
 
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_drivers.controller.message import Exchange, Message, records, text
+from eapu_drivers.controller.message import Exchange, Message, records
 '''
 
 

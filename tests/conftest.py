@@ -200,3 +200,30 @@ class Silent:
 def silent() -> Callable[..., Silent]:
     """Makes a `Silent` progress."""
     return Silent
+
+
+@pytest.fixture
+def install_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """What `pip install` leaves behind, in a folder of its own on the search path; returns that folder.
+
+    Called with the name of the package, its files by path, and its entry points by group.
+    """
+
+    def install(name: str, files: Mapping[str, str], entry_points: Mapping[str, Mapping[str, str]]) -> Path:
+        place = tmp_path / f"site_{name}"
+        info = place / f"{name}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        lines = [
+            line
+            for group, offered in entry_points.items()
+            for line in (f"[{group}]", *(f"{key} = {value}" for key, value in offered.items()))
+        ]
+        (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
+        for path, text in files.items():
+            (place / path).parent.mkdir(parents=True, exist_ok=True)
+            (place / path).write_text(text)
+        monkeypatch.syspath_prepend(place)
+        return place
+
+    return install

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from eapu_calibration.gate_curve import GateCurveSettings, measure_gate_curve
 from eapu_calibration.iv import IvSettings, measure_iv
 from eapu_calibration.line_resistance import LineResistanceSettings, measure_line_resistance
 from eapu_calibration.linearity import LinearitySettings, measure_linearity
-from eapu_calibration.measurement import Found, Progress, Settings, StoppedError
+from eapu_calibration.measurement import Progress, Result, Settings, StoppedError
 from eapu_calibration.product_accuracy import ProductSettings, measure_products
 from eapu_calibration.pulse_response import PulseResponseSettings, measure_pulse_response
 from eapu_calibration.read_noise import ReadNoiseSettings, measure_read_noise
@@ -27,13 +28,15 @@ from eapu_calibration.relaxation import RelaxationSettings, measure_relaxation
 from eapu_calibration.write_error import LEVELS, WriteErrorSettings, write_error
 from eapu_calibration.write_verify import WriteVerifySettings, measure_write_verify
 from eapu_hil.base.loading import FileModel, Source, load_model
-from eapu_hil.bench.interlock import InterlockedCrossbar
+from eapu_hil.bench import Bench
+from eapu_hil.bench.array import BenchArray
+from eapu_hil.bench.corrections import line_gains
 from eapu_hil.bench.passport import Chip, Measurement
 from eapu_hil.hal import Cells, CellStatus, ConfigError, Crossbar, HilError, Targets
 from eapu_hil.hal.recipe import Recipe
 
 FORMING = "forming"
-_MEASURE: dict[str, Callable[..., Found]] = {  # each with settings of its own
+_MEASURE: dict[str, Callable[..., Result]] = {  # each with settings of its own
     "iv": measure_iv,
     "gate_curve": measure_gate_curve,
     "pulse_response": measure_pulse_response,
@@ -102,44 +105,65 @@ def chosen_names(plan: Plan, names: Sequence[str]) -> list[str]:
     return [name for name in known if name in names] if names else plan.names
 
 
+@dataclass(frozen=True, eq=False)
+class _Calibration:
+    """What is measured on which array. number: of `array` on the bench."""
+
+    array: BenchArray
+    number: int
+    chip: Chip
+    recipe: Recipe
+    plan: Plan
+    names: Sequence[str]
+    seed: int
+
+
+def with_forming(names: Sequence[str], chip: Chip, number: int) -> list[str]:
+    """The measurements with `forming` before them where array `number` was never formed: costs a twin nothing."""
+    return list(names) if FORMING in names or is_formed(chip, number) else [FORMING, *names]
+
+
 def calibrate(
-    array: InterlockedCrossbar,
-    number: int,
-    chip: Chip,
-    recipe: Recipe,
-    plan: Plan,
-    names: Sequence[str],
-    seed: int,
-    progress_of: ProgressOf,
-    temperature_c: float | None = None,
+    bench: Bench, number: int, plan: Plan, names: Sequence[str], *, seed: int, progress_of: ProgressOf
 ) -> list[Measurement]:
     """Makes the measurements `names` (of `chosen_names`) on array `number`; returns their entries.
 
     Overwrites cells; at the end all that can be written are in the lowest state. Goes on with a calibration of the
-    same plan and names that was stopped. progress_of: gives what a measurement tells its progress. temperature_c: of
-    the chip, noted in each entry but that of forming; None: not known.
+    same plan and names that was stopped. progress_of: gives what a measurement tells its progress. The temperature that
+    the bench file gives is noted in each entry but that of forming.
     Raises HilError for an array that was never formed, unless `forming` is asked.
     """
+    array, chip = bench.arrays[number].without_record(), bench.chip
     if FORMING not in names and not is_formed(chip, number):
         raise HilError(
             f"array {number}: was never formed under this passport; to form every cell of it, name the measurement "
             f"{FORMING!r} (a fresh chip is not formed unasked)"
         )
-    begun = _begun(array, number, chip, recipe, plan, names, seed)
+    array.corrections.gains = None  # products are measured as they are
+    try:
+        work = _Calibration(array, number, chip, bench.recipe, plan, names, seed)
+        return _entries(work, progress_of, bench.config.temperature_c)
+    finally:
+        array.corrections.gains = line_gains(chip, number)
+
+
+def _entries(work: _Calibration, progress_of: ProgressOf, temperature_c: float | None) -> list[Measurement]:
+    array, chip, number = work.array, work.chip, work.number
+    begun = _begun(work)
     done = _done(chip, number, begun)
-    for name in names:
+    for name in work.names:
         if name in done:
             _LOG.info("%s: measured already, entry %d", name, done[name].number)
             continue
         progress = progress_of(name)
         if name == FORMING:
-            done[name] = record_forming(number, array, chip, recipe)
+            done[name] = record_forming(number, array, chip, work.recipe)
             progress(1.0)
             continue
         rng = np.random.default_rng([begun.values["seed"], MEASUREMENTS.index(name)])
         began_s = array.clock_s()
         try:
-            found, stop = _measured(name, array, number, chip, recipe, plan, rng, progress), None
+            found, stop = _measured(work, name, rng, progress), None
         except StoppedError as stopped:
             found, stop = stopped.found, stopped.__cause__
         values = {
@@ -147,7 +171,7 @@ def calibrate(
             "array": number,
             "calibration": begun.number,
             "interrupted": stop is not None,
-            "recipe": recipe.model_dump(mode="json"),
+            "recipe": work.recipe.model_dump(mode="json"),
             "bench_time_s": array.clock_s() - began_s,
         }
         if temperature_c is not None:
@@ -160,8 +184,8 @@ def calibrate(
             _retire(found, number, chip, array.clock_s())
         array.ground()
         progress(1.0)
-    _lower(array, number, chip, recipe)
-    return [done[name] for name in names]
+    _lower(array, number, chip, work.recipe)
+    return [done[name] for name in work.names]
 
 
 def _done(chip: Chip, number: int, begun: Measurement) -> dict[str, Measurement]:
@@ -186,26 +210,21 @@ def is_formed(chip: Chip, number: int) -> bool:
     return any(entry.kind == FORMING and entry.values["array"] == number for entry in chip.history())
 
 
-def _begun(
-    array: Crossbar,
-    number: int,
-    chip: Chip,
-    recipe: Recipe,
-    plan: Plan,
-    names: Sequence[str],
-    seed: int,
-) -> Measurement:
+def _begun(work: _Calibration) -> Measurement:
     """The entry of this calibration: that of the last one if it is the same and was not finished."""
     wanted: dict[str, Any] = {
-        "array": number,
-        "names": [name for name in names if name != FORMING],  # it is not asked for again when this goes on
-        "plan": plan.model_dump(mode="json"),
-        "recipe": recipe.model_dump(mode="json"),
-        "seed": seed,
+        "array": work.number,
+        "names": [
+            name for name in work.names if name != FORMING
+        ],  # it is not asked for again when this goes on
+        "plan": work.plan.model_dump(mode="json"),
+        "recipe": work.recipe.model_dump(mode="json"),
+        "seed": work.seed,
     }
-    last = chip.latest("calibration")
-    if last is None or dict(last.values) != wanted or not set(names) - _done(chip, number, last).keys():
-        return chip.record("calibration", wanted, {}, array.clock_s())
+    last = work.chip.latest("calibration")
+    same = last is not None and dict(last.values) == wanted
+    if last is None or not same or not set(work.names) - _done(work.chip, work.number, last).keys():
+        return work.chip.record("calibration", wanted, {}, work.array.clock_s())
     _LOG.info("going on with calibration %d", last.number)
     return last
 
@@ -227,7 +246,7 @@ def _set_aside(settings: EnduranceSettings, array: Crossbar, number: int, chip: 
     return cells
 
 
-def _retire(found: Found, number: int, chip: Chip, clock_s: float) -> None:
+def _retire(found: Result, number: int, chip: Chip, clock_s: float) -> None:
     """Cells that wore out hold no weights from now on."""
     failed = np.asarray(found.arrays["failed"], dtype=bool)
     if failed.any():
@@ -238,20 +257,12 @@ def _retire(found: Found, number: int, chip: Chip, clock_s: float) -> None:
         )
 
 
-def _measured(
-    name: str,
-    array: Crossbar,
-    number: int,
-    chip: Chip,
-    recipe: Recipe,
-    plan: Plan,
-    rng: np.random.Generator,
-    progress: Progress,
-) -> Found:
-    settings = getattr(plan.measurements, name)
+def _measured(work: _Calibration, name: str, rng: np.random.Generator, progress: Progress) -> Result:
+    array, number, chip = work.array, work.number, work.chip
+    settings = getattr(work.plan.measurements, name)
     if isinstance(settings, EnduranceSettings):
         cells = _set_aside(settings, array, number, chip)
     else:
         count = getattr(settings, "cells", array.shape[0] * array.shape[1])
         cells = good_cells(array, chip, number, count, rng, _LEAST_CELLS)
-    return _MEASURE[name](array, cells, recipe, settings, rng, progress)
+    return _MEASURE[name](array, cells, work.recipe, settings, rng, progress)

@@ -1,9 +1,9 @@
-"""The commands `calibrate`, `drift`, `import`, `fit-twin` and `passport`. Each returns what --json prints."""
+"""The commands of the calibration: calibrate, drift, import, fit-twin, passport."""
 
 from __future__ import annotations
 
 import time
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
@@ -15,41 +15,144 @@ from eapu_hil.base.quantities import MISSING, duration
 from eapu_hil.base.storage import plain, storage_errors
 from eapu_hil.bench.cellcsv import write_targets
 from eapu_hil.bench.passport import Chip, Measurement
-from eapu_hil.cli.array_commands import chosen_array, open_as_it_is, require_free
-from eapu_hil.cli.terminal import Terminal, measurement_bars
+from eapu_hil.cli import options
+from eapu_hil.cli.arrays import chosen_array, open_as_it_is, require_free
+from eapu_hil.cli.bars import measurement_bars
+from eapu_hil.cli.terminal import Terminal
 from eapu_hil.hal import ConfigError
 
 
-def calibrate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    """Makes the measurements of a plan; each goes into the passport, with a figure where matplotlib is installed."""
-    from eapu_calibration.calibrate import FORMING, chosen_names, is_formed, load_plan
+def calibrate(parser: ArgumentParser) -> None:
+    """Measure an array; overwrites cells.
+
+    Each result becomes an entry in the passport of the chip, with a figure if matplotlib is installed. A calibration
+    that was stopped continues when the command is given again.
+    """
+    options.bench(parser)
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="measurement of the plan, or `forming`; default: all measurements of the plan",
+    )
+    parser.add_argument(
+        "--plan",
+        default="quick",
+        metavar="PLAN",
+        help="path of a plan file, or the name of a packaged one; default: %(default)s",
+    )
+    options.array(parser)
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="random seed that picks the cells; default: %(default)s",
+    )
+    parser.set_defaults(command=_calibrate)
+
+
+def drift(parser: ArgumentParser) -> None:
+    """Read programmed cells again: which have left their band, and since when."""
+    options.bench(parser)
+    options.array(parser)
+    options.after(parser)
+    parser.add_argument(
+        "--band",
+        type=options.amount,
+        metavar="uS",
+        help="half width of the band in uS; default: that of the recipe",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="write the cells to reprogram to this new CSV file"
+    )
+    parser.set_defaults(command=_drift)
+
+
+def import_file(parser: ArgumentParser) -> None:
+    """Add a measurement from a file to a passport."""
+    parser.add_argument(
+        "mapping",
+        type=Path,
+        metavar="IMPORT.yaml",
+        help="file that names the data file and says what its columns hold",
+    )
+    parser.add_argument(
+        "--chip",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="directory of the passport; a new passport is made if there is none",
+    )
+    _bootstrap_seed(parser)
+    parser.set_defaults(command=_import)
+
+
+def fit_twin(parser: ArgumentParser) -> None:
+    """Fit a preset of the twin to the measurements of a chip."""
+    _chip(parser)
+    parser.add_argument(
+        "-o", "--out", type=Path, required=True, metavar="PRESET.yaml", help="preset file to write"
+    )
+    options.array(parser)
+    parser.add_argument(
+        "--base",
+        default="rram_180nm",
+        metavar="PRESET",
+        help="path or packaged name of the preset that supplies all values that were not measured; "
+        "default: %(default)s",
+    )
+    _bootstrap_seed(parser)
+    parser.set_defaults(command=_fit_twin)
+
+
+def passport(parser: ArgumentParser) -> None:
+    """Show the measurements of a chip, or compare two of them."""
+    views = parser.add_subparsers(title="views", required=True, metavar="VIEW")
+    text = "Show all measurements of a chip in one line each, or one of them in full"
+    show = views.add_parser("show", help=text, description=f"{text}.")
+    _chip(show)
+    show.add_argument("entry", type=int, nargs="?", metavar="ENTRY", help="number of the measurement")
+    show.set_defaults(command=_show)
+    text = "Show the differences between two measurements of one kind"
+    diff = views.add_parser("diff", help=text, description=f"{text}.")
+    _chip(diff)
+    diff.add_argument("first", type=int, metavar="ENTRY", help="number of the first measurement")
+    diff.add_argument("second", type=int, metavar="ENTRY", help="number of the second measurement")
+    diff.set_defaults(command=_diff)
+
+
+def _chip(parser: ArgumentParser) -> None:
+    parser.add_argument("chip", type=Path, metavar="CHIP", help="directory of the chip's passport")
+
+
+def _bootstrap_seed(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="random seed of the bootstrap; default: %(default)s"
+    )
+
+
+def _calibrate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_calibration.calibrate import calibrate as measure
+    from eapu_calibration.calibrate import chosen_names, load_plan, with_forming
 
     plan = load_plan(args.plan)
     names = chosen_names(plan, args.names)
     began = time.monotonic()
     with open_as_it_is(args.bench, terminal) as bench:
         array = chosen_array(bench, args.array)
-        if bench.config.simulated and FORMING not in names and not is_formed(bench.chip, args.array):
-            names = [FORMING, *names]  # a twin's fresh chip costs nothing
+        if bench.config.simulated:
+            names = with_forming(names, bench.chip, args.array)
         began_s = array.clock_s()
         with measurement_bars(terminal) as progress_of:
-            found = measure(
-                array,
-                args.array,
-                bench.chip,
-                bench.recipe,
-                plan,
-                names,
-                args.seed,
-                progress_of,
-                bench.config.temperature_c,
-            )
+            found = measure(bench, args.array, plan, names, seed=args.seed, progress_of=progress_of)
         bench_time_s = array.clock_s() - began_s
     figures = _drawn(bench.chip, found, terminal)
     _list(found, terminal)
     wall_s = time.monotonic() - began
-    terminal.say(f"in the passport {bench.chip.directory}; it took {duration(bench_time_s)} of bench time")
+    terminal.say(
+        f"written to the passport {bench.chip.directory}; took {duration(bench_time_s)} of bench time"
+    )
     entries = [_as_json(entry) for entry in found]
     return {
         "passport": bench.chip.directory,
@@ -60,8 +163,7 @@ def calibrate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     }
 
 
-def drift(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    """Reads again what `program` wrote: which cells left their band, since when, and what to write again."""
+def _drift(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_calibration.drift import look
 
     require_free(args.out)
@@ -78,13 +180,11 @@ def drift(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     _list([entry], terminal)
     if len(refresh):
         longest = duration(now_s - float(found.since_s[found.out].min()))
-        terminal.say(
-            f"{len(refresh)} cells are out of their band, the first since {longest} (as far as was looked)"
-        )
+        terminal.say(f"{len(refresh)} cells are out of their band; the longest for at least {longest}")
     if args.out is not None and len(refresh):
         with storage_errors(args.out), args.out.open("x", encoding="utf-8", newline="") as file:
             write_targets(file, refresh)
-        terminal.say(f"to write them again: eapu-hil program {args.bench} {args.out} --array {args.array}")
+        terminal.say(f"to program them again: eapu-hil program {args.bench} {args.out} --array {args.array}")
     return {
         **_as_json(entry),
         "refresh": {
@@ -98,26 +198,26 @@ def drift(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     }
 
 
-def import_(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    """Makes an entry of a passport of a measurement that is in a file."""
-    from eapu_calibration.importing import import_file, load_import
+def _import(args: Namespace, terminal: Terminal) -> dict[str, Any]:
+    from eapu_calibration.importing import import_file as read_file
+    from eapu_calibration.importing import load_import
 
-    entry = import_file(load_import(args.mapping), args.chip, np.random.default_rng(args.seed))
+    entry = read_file(load_import(args.mapping), args.chip, np.random.default_rng(args.seed))
     figures = _drawn(Chip.open(args.chip), [entry], terminal)
     _list([entry], terminal)
-    terminal.say(f"in the passport {args.chip}")
+    terminal.say(f"written to the passport {args.chip}")
     return {"passport": args.chip, **_as_json(entry), "figures": figures}
 
 
-def fit(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    """Makes a twin preset of what was measured on a chip."""
-    from eapu_calibration.fit_twin import estimate_words, fit_twin
+def _fit_twin(args: Namespace, terminal: Terminal) -> dict[str, Any]:
+    from eapu_calibration.fit_twin import estimate_words
+    from eapu_calibration.fit_twin import fit_twin as fit
     from eapu_hil.twin.preset import TwinPreset
 
     require_free(args.out)
     chip = Chip.open(args.chip)
     base = load_model(TwinPreset, args.base, [], "presets")
-    found = fit_twin(chip, args.array, base, np.random.default_rng(args.seed))
+    found = fit(chip, args.array, base, np.random.default_rng(args.seed))
     passport = chip.passport
     description = f"fitted to array {args.array} of {passport.model}, {passport.serial}"
     text = found.text(args.out.stem, description)
@@ -128,8 +228,10 @@ def fit(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     terminal.table([f"as in {base.name}", "because"], [[one.keys, one.reason] for one in found.kept])
     if found.relaxation_ks:
         worst = max(found.relaxation_ks.values())
-        terminal.say(f"changes of conductance lie within {worst:.3f} of the fitted law (Kolmogorov-Smirnov)")
-    terminal.say(f"{args.out}: name it as `preset` of a bench file")
+        terminal.say(
+            f"Kolmogorov-Smirnov distance of the conductance changes from the fitted law: at most {worst:.3f}"
+        )
+    terminal.say(f"to use it, write in a bench file:  preset: {args.out}")
     return {
         "preset": args.out,
         "fitted": {one.key: {**one.estimate.plain(), "entry": one.entry} for one in found.fitted},
@@ -138,8 +240,7 @@ def fit(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     }
 
 
-def show(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    """All measurements of a chip in a line each, or one of them in full."""
+def _show(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     chip = Chip.open(args.chip)
     if args.entry is not None:
         entry = _entry(chip, args.entry)
@@ -149,14 +250,13 @@ def show(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     passport = chip.passport
     terminal.say(
         f"{passport.model}, {passport.serial}: {passport.arrays} arrays of {passport.shape[0]} x "
-        f"{passport.shape[1]} cells, known since {passport.created}"
+        f"{passport.shape[1]} cells, first seen {passport.created}"
     )
     _list(entries, terminal)
     return {**passport.model_dump(mode="json"), "entries": [_as_json(entry) for entry in entries]}
 
 
-def diff(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    """What differs between two measurements of one kind."""
+def _diff(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_calibration.summary import changes
 
     chip = Chip.open(args.chip)
@@ -164,7 +264,7 @@ def diff(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     if first.kind != second.kind:
         raise ConfigError(
             f"{args.chip}: entry {first.number} is {first.kind}, entry {second.number} is {second.kind}; "
-            "two of one kind can be compared"
+            "only two of the same kind can be compared"
         )
     found = changes(first, second)
     words = {True: "yes", False: "no", None: MISSING}
@@ -187,7 +287,7 @@ def _drawn(chip: Chip, entries: list[Measurement], terminal: Terminal) -> list[P
     try:
         from eapu_calibration.figures import draw
     except ConfigError as error:
-        terminal.errors.print(f"eapu-hil: no figures: {error}", markup=False, soft_wrap=True)
+        terminal.note(f"no figures: {error}")
         return []
     folder = chip.directory / "figures"
     paths = {entry.number: folder / f"{entry.number:04d}_{entry.kind}.png" for entry in entries}
@@ -200,7 +300,7 @@ def _entry(chip: Chip, number: int) -> Measurement:
     found = {entry.number: entry for entry in chip.history()}
     if number not in found:
         known = ", ".join(map(str, found)) or "none"
-        raise ConfigError(f"{chip.directory}: there is no entry {number}; there are {known}")
+        raise ConfigError(f"{chip.directory}: there is no entry {number}; the entries are {known}")
     return found[number]
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from eapu_calibration.cell_faults import classify
 from eapu_calibration.read_offset import measure_read_offset
 from eapu_calibration.write_error import LEVELS, WriteErrorSettings, write_error
+from eapu_hil.bench.array import BenchArray
 from eapu_hil.bench.forming import exercise, form
-from eapu_hil.bench.interlock import InterlockedCrossbar
 from eapu_hil.bench.passport import Chip, Measurement
 from eapu_hil.hal import Cells, CellStatus, Crossbar, HilError, Targets
 from eapu_hil.hal.recipe import Recipe
@@ -19,17 +19,12 @@ CELLS_MEASURED = 2000
 SEED_STREAM = 7
 
 
-def is_commissioned(chip: Chip, recipe: Recipe) -> bool:
-    """Whether all arrays are formed and the write error is known for writes with `recipe`."""
-    known = chip.latest("write_error")
-    return known is not None and known.values.get("recipe") == recipe.model_dump(mode="json")
-
-
-def commission(arrays: Sequence[InterlockedCrossbar], chip: Chip, recipe: Recipe, seed: int) -> None:
+def commission(arrays: Sequence[BenchArray], chip: Chip, recipe: Recipe, seed: int) -> None:
     """Forms and exercises the arrays if that was never done, then measures the write error of `recipe` on the first.
 
     Both go into the passport. Raises HilError when too few cells of the first array work.
     """
+    arrays = [array.without_record() for array in arrays]
     formed = {entry.values["array"] for entry in chip.history() if entry.kind == "forming"}
     for number, array in enumerate(arrays):
         if number not in formed:
@@ -62,15 +57,15 @@ def good_cells(
     return Cells(chosen // array.shape[1], chosen % array.shape[1])
 
 
-def record_forming(number: int, array: InterlockedCrossbar, chip: Chip, recipe: Recipe) -> Measurement:
+def record_forming(number: int, array: BenchArray, chip: Chip, recipe: Recipe) -> Measurement:
     """Forms and exercises every cell of array `number`; returns the entry of the passport that says what came of it.
 
     Readings decide which cells are good, so the offset of the reads of each column is measured first; the array allows
     for it from then on.
     """
-    array.read_offset_a = np.zeros(array.shape[1])
+    array.corrections.read_offset_a = np.zeros(array.shape[1])
     offset = measure_read_offset(array, recipe.v_read_v)
-    array.read_offset_a = offset.value
+    array.corrections.read_offset_a = offset.value
     cells = Cells.all(array.shape)
     forming = form(array, cells, recipe)
     status = exercise(array, cells, recipe)

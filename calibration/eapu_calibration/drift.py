@@ -1,23 +1,23 @@
 """Drift monitor: which cells have left the band around what was written to them, and since when.
 
-`eapu-hil program` leaves an entry `programmed` in the passport: targets, and how often each cell had been pulsed by
-then. A cell that was pulsed since, by a training run or a calibration, no longer holds its target and is left out. Each
-look is an entry `drift`; a cell is out since the first of the looks in a row that found it out.
+What was written is in the entries `programmed` of the passport (`eapu_hil.bench.programmed`). A cell that was pulsed
+since then, by a training run or a calibration, no longer holds its target and is left out. Each look is an entry
+`drift`; a cell is out since the first of the looks in a row that found it out.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eapu_calibration.statistics import bootstrap
 from eapu_hil.bench.passport import Chip, Measurement
-from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, HilError, IntArray, Targets, WriteOutcome
+from eapu_hil.bench.programmed import PROGRAMMED
+from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, HilError, IntArray, Targets
 
-PROGRAMMED, DRIFT = "programmed", "drift"
+DRIFT = "drift"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,23 +41,6 @@ class Drift:
         return Targets(self.targets.cells[self.out], self.targets.g_target_s[self.out])
 
 
-def record_programmed(
-    chip: Chip, number: int, targets: Targets, outcome: WriteOutcome, pulses: IntArray, clock_s: float
-) -> Measurement:
-    """Remembers what was written to array `number`. pulses: of each cell of the array so far, (rows, columns)."""
-    cells = targets.cells
-    good = outcome.status == CellStatus.OK
-    values = {"array": number, "cells": len(targets), "in_band": int(good.sum())}
-    arrays: dict[str, NDArray[Any]] = {
-        "row": cells.row,
-        "col": cells.col,
-        "g_target_s": targets.g_target_s,
-        "status": outcome.status,
-        "pulses": pulses[cells.row, cells.col],
-    }
-    return chip.record(PROGRAMMED, values, arrays, clock_s)
-
-
 def look(
     array: Crossbar, number: int, chip: Chip, v_read_v: float, band_s: float, pulses: IntArray
 ) -> tuple[Drift, Measurement]:
@@ -70,7 +53,9 @@ def look(
     target_s, written_at_s, pulsed = _written(history, array.shape)
     known = np.isfinite(target_s)
     if not known.any():
-        raise HilError(f"array {number}: nothing was written to it with eapu-hil program: there is no target")
+        raise HilError(
+            f"array {number}: nothing was written to it (eapu-hil program, or a program request): no target"
+        )
     holds = known & (pulsed == pulses)
     if not holds.any():
         raise HilError(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from eapu_calibration.measurement import Found, Progress, Settings
+from eapu_calibration.measurement import Progress, Result, Settings
 from eapu_calibration.statistics import bootstrap, share
 from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, IntArray, Polarity, Pulses
 from eapu_hil.hal.recipe import Recipe
@@ -39,7 +39,7 @@ def measure_endurance(
     settings: EnduranceSettings,
     rng: np.random.Generator,
     progress: Progress,
-) -> Found:
+) -> Result:
     """Cycles `cells` with the recipe's strongest pulses and reads both states on a logarithmic schedule.
 
     Values, by `cycles`: `g_high_s` and `g_low_s`, medians over the cells, with intervals; `failed`, the share of cells
@@ -91,7 +91,7 @@ def measure_endurance(
         "low_s": low_s,
         "failed": ~alive,
     }
-    return Found(values, arrays)
+    return Result(values, arrays)
 
 
 def _schedule(cycles: int, per_decade: int) -> IntArray:

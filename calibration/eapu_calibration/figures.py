@@ -52,7 +52,7 @@ def _forming(entry: Measurement, axes: Sequence[Axes]) -> None:
     axes[1].set_xlim(-0.5, fault.shape[1] - 0.5)
     axes[1].set_ylim(fault.shape[0] - 0.5, -0.5)
     axes[1].set_title(f"The {np.count_nonzero(fault)} cells that cannot be written")
-    axes[1].set_xlabel("column, by row", color=GREY)
+    axes[1].set_xlabel("column (vertical axis: row)", color=GREY)
 
 
 def _drift(entry: Measurement, axes: Sequence[Axes]) -> None:
@@ -65,10 +65,10 @@ def _drift(entry: Measurement, axes: Sequence[Axes]) -> None:
     for edge in (-band, band):
         axes[0].axhline(edge, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
         axes[1].axvline(edge, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
-    axes[0].set_title("Reading less target (µS)")
+    axes[0].set_title("Reading minus target (µS)")
     axes[0].set_xlabel("target (µS)", color=GREY)
     axes[1].set_title("Cells")
-    axes[1].set_xlabel("reading less target (µS)", color=GREY)
+    axes[1].set_xlabel("reading minus target (µS)", color=GREY)
 
 
 def _gate_curve(entry: Measurement, axes: Sequence[Axes]) -> None:
@@ -84,7 +84,7 @@ def _gate_curve(entry: Measurement, axes: Sequence[Axes]) -> None:
     for axis in axes:
         axis.legend()
         axis.set_ylim(bottom=0)
-    _titles(axes, "Conductance after a SET (µS)", "Its spread, sd (µS)", "gate (V)")
+    _titles(axes, "Conductance after a SET (µS)", "Standard deviation (µS)", "gate (V)")
 
 
 def _iv(entry: Measurement, axes: Sequence[Axes]) -> None:
@@ -98,7 +98,7 @@ def _iv(entry: Measurement, axes: Sequence[Axes]) -> None:
     axes[0].legend()
     axes[0].set_title("Conductance after a pulse (µS)")
     axes[0].set_xlabel("amplitude (V)", color=GREY)
-    axes[1].set_title("Non-linearity of a reading (% a V²)")
+    axes[1].set_title("Non-linearity of a reading (%/V²)")
     axes[1].set_xlabel("conductance (µS)", color=GREY)
 
 
@@ -140,7 +140,7 @@ def _write_verify(entry: Measurement, axes: Sequence[Axes]) -> None:
     for axis in axes:
         axis.set_ylim(bottom=0)
     axes[0].legend()
-    _titles(axes, "Pulses of a write", "Error of those in the band, sd (µS)", "conductance written (µS)")
+    _titles(axes, "Pulses of a write", "Error of cells in the band, sd (µS)", "conductance written (µS)")
 
 
 def _linearity(entry: Measurement, axes: Sequence[Axes]) -> None:
@@ -155,14 +155,14 @@ def _linearity(entry: Measurement, axes: Sequence[Axes]) -> None:
     for axis in axes:
         axis.set_ylim(bottom=0)
         axis.legend()
-    _titles(axes, "Off the straight line (% of the span)", "Noise at 0 V, sd (nA)", "line")
+    _titles(axes, "Deviation from the straight line (% of the span)", "Noise at 0 V, sd (nA)", "line")
 
 
 def _line_resistance(entry: Measurement, axes: Sequence[Axes]) -> None:
     values = entry.values
     falloff = 100 * np.asarray(values["falloff"])
     axes[0].plot(falloff, color=BLUE, marker="o", markersize=2.5, linestyle="none")
-    axes[0].set_title("Current of a row, of the last row's (%)")
+    axes[0].set_title("Current of a row, relative to the last row (%)")
     axes[0].set_xlabel("row", color=GREY)
     ohm = values["ohm"]
     reach = [[ohm["value"] - ohm["low"]], [ohm["high"] - ohm["value"]]]
@@ -227,7 +227,12 @@ def _read_noise(entry: Measurement, axes: Sequence[Axes]) -> None:
     axes[0].legend()
     for axis in axes:
         axis.set_ylim(bottom=0)
-    _titles(axes, "Noise of a reading, sd (µS)", "The same, % of the conductance", "conductance (µS)")
+    _titles(
+        axes,
+        "Noise of a reading, sd (µS)",
+        "Noise of a reading, sd (% of the conductance)",
+        "conductance (µS)",
+    )
 
 
 def _product_accuracy(entry: Measurement, axes: Sequence[Axes]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
-from eapu_calibration.measurement import Found, Progress, Settings
+from eapu_calibration.measurement import Progress, Result, Settings
 from eapu_calibration.statistics import bootstrap
 from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, HilError, Polarity, Pulses
 from eapu_hil.hal.recipe import Recipe
@@ -37,7 +37,7 @@ def measure_gate_curve(
     settings: GateCurveSettings,
     rng: np.random.Generator,
     progress: Progress,
-) -> Found:
+) -> Result:
     """RESETs and SETs `cells` with the recipe's strongest pulses at each gate voltage. Overwrites them.
 
     Values, by gate voltage: `g_s`, mean over the cells; `cell_sd_s`, sd of the cells' means (cycle-to-cycle part taken
@@ -103,7 +103,7 @@ def measure_gate_curve(
         "g_s": g_s,
         "lowest_s": lowest_s,
     }
-    return Found(values, arrays)
+    return Result(values, arrays)
 
 
 def _root_mean(squares: FloatArray, axis: int = -1) -> FloatArray:

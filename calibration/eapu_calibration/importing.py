@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
 
-from eapu_calibration.measurement import Found, Settings
+from eapu_calibration.measurement import Result, Settings
 from eapu_calibration.relaxation import CELLS_A_LEVEL_MIN, evaluate
 from eapu_hil.base.loading import FileModel, Source, load_model
 from eapu_hil.bench.passport import Chip, Measurement
@@ -40,7 +40,7 @@ class ImportedChip(Settings):
     serial: str
 
 
-class Window(Settings):
+class UsedWindow(Settings):
     """Lowest and highest conductance that the cells were used at, S."""
 
     g_min_s: PositiveFloat
@@ -89,7 +89,7 @@ class Import(FileModel):
     delimiter: Literal["tab", "comma", "space"]
     skip_lines: NonNegativeInt = 0
     conductance_unit_s: PositiveFloat
-    window: Window
+    window: UsedWindow
     relaxation: RelaxationImport | None = None
     gate_curve: GateImport | None = None
 
@@ -170,7 +170,7 @@ def _named(columns: Mapping[str, int]) -> str:
 
 def _relaxation(
     wanted: Import, settings: RelaxationImport, data: FloatArray, rng: np.random.Generator
-) -> Found:
+) -> Result:
     numbers, cell = np.unique(data[:, 0], return_inverse=True)
     times_s = np.asarray(settings.times_s)
     first_s = np.full((1, numbers.size), np.nan)
@@ -200,11 +200,11 @@ def _relaxation(
         "times_s": times_s,
         **evaluate(first_s, g_s, median_s, members, rng),
     }
-    return Found(values, {**_places(numbers.size), "level": level, "usable": usable, "first_s": first_s,
+    return Result(values, {**_places(numbers.size), "level": level, "usable": usable, "first_s": first_s,
                           "age_s": age_s, "g_s": g_s})  # fmt: skip
 
 
-def _gate_curve(wanted: Import, settings: GateImport, data: FloatArray) -> Found:
+def _gate_curve(wanted: Import, settings: GateImport, data: FloatArray) -> Result:
     numbers, cell = np.unique(data[:, 0], return_inverse=True)
     gate_v, step = np.unique(data[:, 1], return_inverse=True)
     counts = np.zeros((gate_v.size, numbers.size), np.int64)
@@ -222,7 +222,7 @@ def _gate_curve(wanted: Import, settings: GateImport, data: FloatArray) -> Found
     )
     values = {"gate_v": gate_v, "cells": numbers.size, "repeats": repeats}
     usable = np.ones(numbers.size, np.bool_)
-    return Found(values, {**_places(numbers.size), "usable": usable, "g_s": g_s, "lowest_s": lowest_s})
+    return Result(values, {**_places(numbers.size), "usable": usable, "g_s": g_s, "lowest_s": lowest_s})
 
 
 def _places(cells: int) -> dict[str, NDArray[Any]]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
 
-from eapu_calibration.measurement import Found, Levels, Progress, Settings
+from eapu_calibration.measurement import Levels, Progress, Result, Settings
 from eapu_calibration.statistics import bootstrap, share
 from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, Polarity, Pulses, Targets
 from eapu_hil.hal.recipe import Recipe
@@ -42,7 +42,7 @@ def measure_iv(
     settings: IvSettings,
     rng: np.random.Generator,
     progress: Progress,
-) -> Found:
+) -> Result:
     """Reads written cells at several voltages; then sweeps pulses up from the lowest state and down from the highest.
 
     Overwrites them. Values, by level: `nonlinearity_per_v2`, k of I = I0 + G V (1 + k V^2), with interval;
@@ -98,7 +98,7 @@ def measure_iv(
             progress(0.5 + (number + (step + 1) / amplitude_v.size) / 4)
         values[name] = _swept(amplitude_v, after_s, limited, polarity, recipe, rng)
         arrays |= {f"{name}_g_s": after_s}
-    return Found(values, arrays)
+    return Result(values, arrays)
 
 
 class _Nonlinearity:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat
 from scipy import linalg, optimize
 
-from eapu_calibration.measurement import Found, Progress, Settings
+from eapu_calibration.measurement import Progress, Result, Settings
 from eapu_calibration.statistics import bootstrap
 from eapu_hil.hal import Cells, CellStatus, Crossbar, Direction, FloatArray, HilError, Targets
 from eapu_hil.hal.recipe import Recipe
@@ -42,7 +42,7 @@ def measure_line_resistance(
     settings: LineResistanceSettings,
     rng: np.random.Generator,
     progress: Progress,
-) -> Found:
+) -> Result:
     """Writes all of `cells` to one level, reads them and measures products of single rows. Overwrites them.
 
     Values: `ohm`, resistance of one segment, median over the columns, with interval; `falloff`, by row, the median over
@@ -83,7 +83,7 @@ def measure_line_resistance(
         "read_s": read_s,
         "product_s": product_s,
     }
-    return Found(values, arrays)
+    return Result(values, arrays)
 
 
 def _segment_ohm(read_s: FloatArray, log_ratio: FloatArray) -> float:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat
 from scipy import stats
 
-from eapu_calibration.measurement import Found, Progress, Settings
+from eapu_calibration.measurement import Progress, Result, Settings
 from eapu_calibration.statistics import CONFIDENCE, Estimate
 from eapu_hil.hal import Cells, Crossbar, Direction, FloatArray, Targets
 from eapu_hil.hal.recipe import Recipe
@@ -38,7 +38,7 @@ def measure_linearity(
     settings: LinearitySettings,
     rng: np.random.Generator,
     progress: Progress,
-) -> Found:
+) -> Result:
     """Writes `cells` to one level and measures ramps in both directions. Overwrites them.
 
     Values, for each direction: of each measured line `offset_a` and `noise_sd_a` in the range that nothing but 0 V is
@@ -75,7 +75,7 @@ def measure_linearity(
             f"{direction.value}_alone_a": alone_a,
             f"{direction.value}_residual_a": residual_a,
         }
-    return Found(values, arrays)
+    return Result(values, arrays)
 
 
 def _at_rest(zero_a: FloatArray) -> dict[str, Any]:

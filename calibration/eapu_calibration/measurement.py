@@ -23,7 +23,7 @@ class Settings(BaseModel):
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class Result:
     """A result. values: what YAML can hold, units in the names. arrays: what was measured, cell by cell."""
 
     values: Mapping[str, Any]
@@ -33,7 +33,7 @@ class Found:
 class StoppedError(BaseException):
     """A measurement was stopped by a signal, its cause, after it had found something. No failure: not an Exception."""
 
-    def __init__(self, found: Found) -> None:
+    def __init__(self, found: Result) -> None:
         super().__init__("stopped")
         self.found = found
 

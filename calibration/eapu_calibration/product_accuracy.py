@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from eapu_calibration.line_gains import LineGainFit, fill_unread, fit_line_gains
-from eapu_calibration.measurement import Found, Progress, Settings
+from eapu_calibration.measurement import Progress, Result, Settings
 from eapu_calibration.statistics import Estimate
 from eapu_hil.hal import Cells, CellStatus, Crossbar, Direction, FloatArray, HilError, IntArray, Targets
 from eapu_hil.hal.recipe import Recipe
@@ -42,7 +42,7 @@ def measure_products(
     settings: ProductSettings,
     rng: np.random.Generator,
     progress: Progress,
-) -> Found:
+) -> Result:
     """Writes `cells` at random, reads the whole array, and measures products in both directions. Overwrites `cells`.
 
     A cell that reads nothing, or beyond the converter's range, is taken from the forward products. A column with more
@@ -95,7 +95,7 @@ def measure_products(
             f"{direction.value}_computed_a": fit.computed_a,
             f"{direction.value}_measured_a": fit.measured_a,
         }
-    return Found(values, arrays)
+    return Result(values, arrays)
 
 
 def _like_weights_s(count: int, recipe: Recipe, rng: np.random.Generator) -> FloatArray:

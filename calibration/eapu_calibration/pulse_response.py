@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from eapu_calibration.measurement import Found, Progress, Settings
+from eapu_calibration.measurement import Progress, Result, Settings
 from eapu_calibration.statistics import bootstrap
 from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, HilError, Polarity, Pulses, Targets
 from eapu_hil.hal.recipe import Recipe
@@ -38,7 +38,7 @@ def measure_pulse_response(
     settings: PulseResponseSettings,
     rng: np.random.Generator,
     progress: Progress,
-) -> Found:
+) -> Result:
     """Writes `cells` low and pulses them up, writes them high and pulses them down, reading after each pulse.
 
     Overwrites them. Values, for `up` and `down`: `amplitude_v`, `gate_v`, `width_s`; `g_s`, mean over the cells by
@@ -82,7 +82,7 @@ def measure_pulse_response(
         }
         arrays |= {f"{name}_g_s": g_s, f"{name}_usable": usable}
     values["asymmetry"] = _asymmetry(values)
-    return Found(values, arrays)
+    return Result(values, arrays)
 
 
 def _gate_v(recipe: Recipe) -> float:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, PositiveInt
 from scipy import signal
 
-from eapu_calibration.measurement import Found, Levels, Progress, Settings
+from eapu_calibration.measurement import Levels, Progress, Result, Settings
 from eapu_calibration.statistics import bootstrap, share
 from eapu_calibration.telegraph import SWITCHES_MIN, switches, two_levels
 from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, HilError
@@ -45,7 +45,7 @@ def measure_read_noise(
     settings: ReadNoiseSettings,
     rng: np.random.Generator,
     progress: Progress,
-) -> Found:
+) -> Result:
     """Reads written cells again and again. Overwrites them.
 
     Values, by level: `white_sd_s` and `total_sd_s`, root mean squares over the cells with their intervals; over all
@@ -101,7 +101,7 @@ def measure_read_noise(
         "frequency_hz": frequency_hz,
         "density_per_hz": density.mean(axis=1),
     }
-    return Found(values, arrays)
+    return Result(values, arrays)
 
 
 def _telegraph(

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
 
-from eapu_calibration.measurement import Found, Levels, Progress, Settings, StoppedError
+from eapu_calibration.measurement import Levels, Progress, Result, Settings, StoppedError
 from eapu_calibration.statistics import bootstrap, share
 from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, HilError
 from eapu_hil.hal.recipe import Recipe
@@ -83,7 +83,7 @@ def measure_relaxation(
     settings: RelaxationSettings,
     rng: np.random.Generator,
     progress: Progress,
-) -> Found:
+) -> Result:
     """Writes `cells` to levels of the window and follows them. Overwrites them.
 
     Values, by level and time: `sd_s` and `mean_s` of the change since the first reading, each with its interval; by
@@ -124,7 +124,7 @@ def _evaluated(
     settings: RelaxationSettings,
     rng: np.random.Generator,
     times: int,
-) -> Found:
+) -> Result:
     """times: how many of them all cells were read at."""
     usable, g_s = record.usable(times), record.g_s[:times]
     members = levels.members(usable, CELLS_A_LEVEL_MIN, array)
@@ -148,7 +148,7 @@ def _evaluated(
         "age_s": record.age_s[:times],
         "g_s": g_s,
     }
-    return Found(values, arrays)
+    return Result(values, arrays)
 
 
 def evaluate(

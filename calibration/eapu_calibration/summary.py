@@ -13,19 +13,19 @@ from eapu_hil.bench.passport import Measurement
 
 
 def in_words(entry: Measurement) -> str:
-    """What came of a measurement; a kind that is not known here is named by its values."""
+    """The result of a measurement in one line; of a kind that is not known here, the names of its values."""
     words = _WORDS.get(entry.kind)
     return words(entry.values) if words else ", ".join(entry.values)
 
 
 def _forming(values: Mapping[str, Any]) -> str:
     median_v = values["v_form_median_v"]
-    at = "" if median_v is None else f", half of them by {median_v:.2f} V"
+    at = "" if median_v is None else f", median forming voltage {median_v:.2f} V"
     return f"{values['formed']} of {values['cells']} cells formed{at}; {values['bad']} bad{_faults(values)}"
 
 
 def _faults(values: Mapping[str, Any]) -> str:
-    """Which cells and lines are bad; nothing of entries that were made before faults were told apart."""
+    """Which cells and lines are bad; empty for old entries, which do not tell the kinds of faults apart."""
     cells = [f"{count} {name.replace('_', ' ')}" for name, count in values.get("faults", {}).items() if count]
     lines = [
         f"{name.replace('_', ' ')} {', '.join(map(str, found))}"
@@ -45,14 +45,14 @@ def _gate_curve(values: Mapping[str, Any]) -> str:
 
 
 def _iv(values: Mapping[str, Any]) -> str:
-    bends = [f"{one['value']:+.2g}" for one in values["nonlinearity_per_v2"]]
+    bends = [100 * one["value"] for one in values["nonlinearity_per_v2"]]
     at = [
         f"{name.upper()} at {one['switched_v']['value']:.2f} V"
         if one["switched_v"]
-        else f"{name.upper()} not met"
+        else f"{name.upper()} did not occur"
         for name, one in ((name, values[name]) for name in ("set", "reset"))
     ]
-    return f"{', '.join(at)}; conductance bends by {min(bends, key=float)} to {max(bends, key=float)} a V^2"
+    return f"{', '.join(at)}; non-linearity {min(bends):+.2g} to {max(bends):+.2g} %/V^2"
 
 
 def _pulse_response(values: Mapping[str, Any]) -> str:
@@ -61,7 +61,7 @@ def _pulse_response(values: Mapping[str, Any]) -> str:
         g_s = values[name]["g_s"]["value"]
         parts.append(f"{len(g_s) - 1} pulses {name}: {1e6 * g_s[0]:.1f} to {1e6 * g_s[-1]:.1f} uS")
     ratio = values["asymmetry"]
-    return "; ".join(parts) + ("" if ratio is None else f"; steps down {ratio:.2g} times those up")
+    return "; ".join(parts) + ("" if ratio is None else f"; steps down are {ratio:.2g} times the steps up")
 
 
 def _write_verify(values: Mapping[str, Any]) -> str:
@@ -80,18 +80,21 @@ def _linearity(values: Mapping[str, Any]) -> str:
         one = values[name]
         bend, driven = (100 * float(np.median(one[key])) for key in ("bend", "driven_bend"))
         parts.append(f"{name}: {bend:.2g} % measured, {driven:.2g} % driven")
-    return "off the straight line, median of the lines: " + "; ".join(parts)
+    return "deviation from the straight line, median over the lines: " + "; ".join(parts)
 
 
 def _line_resistance(values: Mapping[str, Any]) -> str:
     ohm = values["ohm"]
     lost = 100 * (1 - min(values["falloff"]))
-    return f"{ohm['value']:.2f} ohm a cell ({ohm['low']:.2f}-{ohm['high']:.2f}); the farthest row loses {lost:.1f} %"
+    return (
+        f"{ohm['value']:.2f} ohm per cell ({ohm['low']:.2f}-{ohm['high']:.2f}); the current of the farthest row is "
+        f"{lost:.1f} % lower"
+    )
 
 
 def _endurance(values: Mapping[str, Any]) -> str:
     lost = [cycles for cycles in values["cycles_to_failure"] if cycles is not None]
-    ends = f"; the first had lasted {min(lost):,}" if lost else ""
+    ends = f"; the first after {min(lost):,}" if lost else ""
     cells, cycles = len(values["cycles_to_failure"]), values["cycles"][-1]
     return f"{len(lost)} of {cells} cells failed within {cycles:,} cycles{ends}"
 
@@ -100,7 +103,7 @@ def _write_error(values: Mapping[str, Any]) -> str:
     sigma_s = np.hypot(values["sigma_write_s"], values["sigma_relax_s"])
     return (
         f"sd {_range(values['sigma_write_s'])} uS at once, {_range(sigma_s)} uS after "
-        f"{values['relax_time_s']:g} s, by level"
+        f"{values['relax_time_s']:g} s (range over the levels)"
     )
 
 
@@ -109,8 +112,8 @@ def _relaxation(values: Mapping[str, Any]) -> str:
     first, last = ([level["value"][k] for level in values["sd_s"]] for k in (0, -1))
     tails = 100 * values["tail_share"][-1]["value"]
     return (
-        f"sd {_range(first)} uS after {duration(age_s[0])}, {_range(last)} uS after {duration(age_s[-1])}, by "
-        f"level; {tails:.1f} % beyond 3 robust sd"
+        f"sd {_range(first)} uS after {duration(age_s[0])}, {_range(last)} uS after {duration(age_s[-1])} "
+        f"(range over the levels); {tails:.1f} % of the cells beyond 3 robust sd"
     )
 
 
@@ -123,8 +126,8 @@ def _read_noise(values: Mapping[str, Any]) -> str:
     jumps = values.get("telegraph")
     levels = f", by {100 * jumps['amplitude_relative']['value']:.2g} %" if jumps else ""
     return (
-        f"white {min(white):.2g}-{max(white):.2g} %, in all {min(total):.2g}-{max(total):.2g} % of the "
-        f"conductance; {100 * values['restless_share']['value']:.1f} % of the cells restless{levels}"
+        f"white noise {min(white):.2g}-{max(white):.2g} %, all noise {min(total):.2g}-{max(total):.2g} % of the "
+        f"conductance; {100 * values['restless_share']['value']:.1f} % of the cells jump{levels}"
     )
 
 
@@ -140,20 +143,20 @@ def _product_accuracy(values: Mapping[str, Any]) -> str:
 
 
 def _programmed(values: Mapping[str, Any]) -> str:
-    return f"{values['in_band']} of {values['cells']} cells of array {values['array']} in band"
+    return f"{values['in_band']} of {values['cells']} cells of array {values['array']} are in band"
 
 
 def _drift(values: Mapping[str, Any]) -> str:
     sd = values["error_sd_s"]
     error = "" if sd is None else f"; error sd {1e6 * sd['value']:.2f} uS"
-    again = f"; {values['overwritten']} pulsed since, left out" if values["overwritten"] else ""
-    return (
-        f"{values['out']} of {values['cells']} cells outside +-{1e6 * values['band_s']:.3g} uS{error}{again}"
+    again = (
+        f"; {values['overwritten']} cells were pulsed since and are left out" if values["overwritten"] else ""
     )
+    return f"{values['out']} of {values['cells']} cells are outside +-{1e6 * values['band_s']:.3g} uS{error}{again}"
 
 
 def _calibration(values: Mapping[str, Any]) -> str:
-    return f"begun on array {values['array']}: {', '.join(values['names']) or 'forming'}"
+    return f"started on array {values['array']}: {', '.join(values['names']) or 'forming'}"
 
 
 _WORDS = {

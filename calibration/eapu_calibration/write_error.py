@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import PositiveFloat, PositiveInt
 
-from eapu_calibration.measurement import Found, Progress, Settings
+from eapu_calibration.measurement import Progress, Result, Settings
 from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, HilError, IntArray, Targets
 from eapu_hil.hal.recipe import Recipe
 
@@ -48,9 +48,9 @@ def write_error(
     settings: WriteErrorSettings,
     rng: np.random.Generator,
     progress: Progress,
-) -> Found:
+) -> Result:
     """`measure_write_error` as an entry of the passport."""
-    found = Found(vars(measure_write_error(array, cells, recipe, settings.relax_time_s, rng)), {})
+    found = Result(vars(measure_write_error(array, cells, recipe, settings.relax_time_s, rng)), {})
     progress(1.0)
     return found
 

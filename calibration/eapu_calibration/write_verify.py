@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
-from eapu_calibration.measurement import Found, Levels, Progress, Settings
+from eapu_calibration.measurement import Levels, Progress, Result, Settings
 from eapu_calibration.statistics import bootstrap, share
 from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, Targets
 from eapu_hil.hal.recipe import Recipe
@@ -31,7 +31,7 @@ def measure_write_verify(
     settings: WriteVerifySettings,
     rng: np.random.Generator,
     progress: Progress,
-) -> Found:
+) -> Result:
     """Writes `cells` to levels of the window with the recipe. Overwrites them.
 
     Values, by direction and level: `ok`, the share that ended in the band, with its interval; `pulses`, mean with
@@ -74,7 +74,7 @@ def measure_write_verify(
             f"{direction}_error_s": error_s,
         }
         progress((number + 1) / len(DIRECTIONS))
-    return Found(values, arrays)
+    return Result(values, arrays)
 
 
 def _sd(sample: FloatArray, axis: int = -1) -> FloatArray:

@@ -1,10 +1,10 @@
-"""The commands for devices: find what is there, simulate what is not. Each returns what --json prints."""
+"""The commands of the drivers: discover, sim."""
 
 from __future__ import annotations
 
 import tempfile
 import threading
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eapu_drivers.simulated.board import simulator
+from eapu_drivers.visa.families import SOURCE_METER_GROUP, simulated_models
 from eapu_hil.base.loading import load_model
-from eapu_hil.bench.config import BenchConfig
+from eapu_hil.bench.config import TwinBenchConfig
 from eapu_hil.bench.passport import own_chip
 from eapu_hil.cli.terminal import Terminal
 from eapu_hil.hal import ConfigError
@@ -24,8 +25,59 @@ if TYPE_CHECKING:
 _VISA = "::"  # in the names of VISA resources
 
 
-def discover(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    """Asks serial ports for controllers, and VISA resources for instruments."""
+def discover(parser: ArgumentParser) -> None:
+    """Find controllers on serial ports and instruments on VISA resources."""
+    parser.add_argument(
+        "ports",
+        nargs="*",
+        metavar="PORT|RESOURCE",
+        help="device, pyserial URL or VISA name; default: all serial ports and VISA resources of this machine",
+    )
+    parser.add_argument(
+        "--visa",
+        default="@py",
+        metavar="LIBRARY",
+        help="VISA library as PyVISA names it: @py, @ivi or a path; default: %(default)s",
+    )
+    parser.set_defaults(command=_discover)
+
+
+def sim(parser: ArgumentParser) -> None:
+    """Serve a simulated device, for any client, until Ctrl-C."""
+    devices = parser.add_subparsers(title="devices", required=True, metavar="DEVICE")
+    text = "Serve a controller: its real firmware, with the twin in place of the arrays"
+    controller = devices.add_parser("controller", help=text, description=f"{text}.")
+    controller.add_argument(
+        "--listen",
+        required=True,
+        metavar="HOST:PORT|pty",
+        help="address to answer on; port 0 takes a free one",
+    )
+    controller.add_argument(
+        "--qemu", action="store_true", help="run the Cortex-M3 image in QEMU, not a program of this machine"
+    )
+    controller.set_defaults(command=_sim_controller)
+    meters = {}
+    for kind, model in simulated_models(SOURCE_METER_GROUP).items():
+        text = f"Serve a {model}, wired to the cell (0, 0) of the twin"
+        meters[kind] = devices.add_parser(kind, help=text, description=f"{text}.")
+        meters[kind].add_argument(
+            "--listen",
+            required=True,
+            metavar="HOST:PORT",
+            help="address to answer on; port 0 takes a free one",
+        )
+        meters[kind].set_defaults(command=_sim_source_meter, kind=kind)
+    for device in (controller, *meters.values()):
+        device.add_argument(
+            "--bench",
+            default="twin",
+            metavar="BENCH",
+            help="path or packaged name of the bench whose arrays are simulated; default: %(default)s",
+        )
+
+
+def _discover(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_drivers.controller.discover import find_controllers
     from eapu_drivers.visa.discover import find_instruments
 
@@ -35,8 +87,7 @@ def discover(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     instruments = [] if ports and not resources else find_instruments(resources or None, args.visa)
     rows = []
     for one in found:
-        cells = f"{one.arrays} x {one.rows} x {one.columns}"
-        what = ["", "", "", ""] if one.problem else [one.board, one.serial, one.git_hash, cells]
+        what = ["", "", "", ""] if one.problem else [one.board, one.serial, one.git_hash, one.geometry]
         rows.append([one.port, *what, one.problem or one.state])
     if rows:
         terminal.table(["port", "controller", "serial", "firmware", "cells", "state"], rows)
@@ -62,15 +113,12 @@ def _show_instruments(
         )
 
 
-def sim_controller(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    """Serves a simulated controller until Ctrl-C."""
+def _sim_controller(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_drivers.simulated.board import rig
 
-    config = load_model(BenchConfig, args.bench, (), "benches")
+    config = load_model(TwinBenchConfig, args.bench, (), "benches")
     if not config.simulated:
-        raise ConfigError(
-            f"--bench {args.bench}: its arrays are not simulated; allowed is a bench of the twin"
-        )
+        raise ConfigError(f"--bench {args.bench}: its arrays are not simulated; give a bench of the twin")
     with (
         _chip(config) as chip_dir,
         simulator.listening(args.listen) as line,
@@ -80,33 +128,30 @@ def sim_controller(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         terminal.say(
             f"a controller with {config.arrays} x {rows} x {columns} cells answers on {line.address}"
         )
-        terminal.say(f"in a bench file:  backend: controller, port: {line.address}   (Ctrl-C ends it)")
+        terminal.say(f"keys for a bench file:  backend: controller, port: {line.address}   (Ctrl-C ends it)")
         firmware, parent = board.pids
         terminal.result({"port": line.address, "firmware_pid": firmware, "rig_pid": parent})
         simulator.serve(board, line)
     return {}
 
 
-def sim_source_meter(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    """Serves one simulated source-measure unit, wired to the cell (0, 0), until Ctrl-C."""
+def _sim_source_meter(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_drivers.simulated.instruments.station import open_source_meter
 
-    config = load_model(BenchConfig, args.bench, (), "benches")
+    config = load_model(TwinBenchConfig, args.bench, (), "benches")
     if not config.simulated:
-        raise ConfigError(
-            f"--bench {args.bench}: its arrays are not simulated; allowed is a bench of the twin"
-        )
+        raise ConfigError(f"--bench {args.bench}: its arrays are not simulated; give a bench of the twin")
     host, port = simulator.host_and_port(args.listen)
     with _chip(config) as chip_dir, open_source_meter(args.kind, config, chip_dir, host, port) as server:
         terminal.say(f"a {args.kind} answers on {server.resource}, wired to the cell (0, 0) of {args.bench}")
-        terminal.say("in real time: what it is told to hold, the cell suffers   (Ctrl-C ends it)")
+        terminal.say("voltages act on the simulated cell in real time   (Ctrl-C ends it)")
         terminal.result({"resource": server.resource, "host": host, "port": server.port})
         threading.Event().wait()
     return {}
 
 
 @contextmanager
-def _chip(config: BenchConfig) -> Iterator[Path]:
+def _chip(config: TwinBenchConfig) -> Iterator[Path]:
     """The bench's chip, or one that lives as long as the simulation."""
     if config.chip is not None:
         with own_chip(config.chip):

@@ -8,16 +8,15 @@ A file never imports code by itself: `module:attribute` is loaded only from modu
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from eapu_hil.base.errors import ConfigError
+from eapu_hil.base.errors import ConfigError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,23 @@ class Listed:
 
 def names(group: str) -> list[str]:
     """The names that installed packages offer in `group`, sorted, each once. Imports none of them."""
-    return sorted({point.name for point in _points(group)})
+    return sorted({point.name for point in offers(group)})
+
+
+def offers(group: str) -> tuple[EntryPoint, ...]:
+    """The entry points of `group`, none of them imported; a name that two packages offer stands there twice."""
+    return _installed(group, tuple(sys.path))
+
+
+def package_of(point: EntryPoint) -> str:
+    """The distribution that an entry point comes from."""
+    return point.dist.name if point.dist is not None else "an unknown package"
+
+
+def modules() -> list[str]:
+    """The top-level modules that bring anything to the project, its own among them; none is imported."""
+    groups = [group for group in entry_points().groups if group.startswith("eapu_hil.")]
+    return sorted({point.module.partition(".")[0] for group in groups for point in offers(group)})
 
 
 def load(group: str, name: str, what: str) -> Any:
@@ -40,18 +55,19 @@ def load(group: str, name: str, what: str) -> Any:
 
     Raises ConfigError if no package offers it, if two do, or if it cannot be imported.
     """
-    offered = [point for point in _points(group) if point.name == name]
+    offered = [point for point in offers(group) if point.name == name]
     if not offered:
         known = names(group)
-        allowed = ", ".join(known) or "none"
-        raise ConfigError(f"unknown {name!r}{did_you_mean(name, known)}; allowed are {allowed}")
+        raise ConfigError(
+            f"unknown {what} {name!r}{did_you_mean(name, known)}; allowed are {', '.join(known) or 'none'}"
+        )
     if len(offered) > 1:
-        packages = " and ".join(sorted(map(_package, offered)))
+        packages = " and ".join(sorted(map(package_of, offered)))
         raise ConfigError(
             f"two packages offer a {what} {name!r}: {packages}; uninstall one, or rename its entry point"
         )
     point = offered[0]
-    return _imported(point.module, point.attr, f"the {what} {name!r} of {_package(point)}")
+    return _imported(point.module, point.attr, f"the {what} {name!r} of {package_of(point)}")
 
 
 def load_dotted(dotted: str, what: str, allow_modules: Collection[str]) -> Any:
@@ -71,7 +87,7 @@ def listing(group: str, what: str) -> list[Listed]:
     """Every name of `group` with what it stands for or what is wrong with it; imports all of them."""
     lines = []
     for name in names(group):
-        package = ", ".join(sorted({_package(point) for point in _points(group) if point.name == name}))
+        package = ", ".join(sorted({package_of(point) for point in offers(group) if point.name == name}))
         try:
             lines.append(Listed(name, package, load(group, name, what)))
         except ConfigError as error:
@@ -79,24 +95,10 @@ def listing(group: str, what: str) -> list[Listed]:
     return lines
 
 
-def did_you_mean(given: str, allowed: Sequence[str]) -> str:
-    """`, did you mean 'x'?` if one of `allowed` is close to what was given."""
-    close = difflib.get_close_matches(given, allowed, n=1)
-    return f", did you mean {close[0]!r}?" if close else ""
-
-
-def _points(group: str) -> tuple[EntryPoint, ...]:
-    return _installed(group, tuple(sys.path))
-
-
 @lru_cache
 def _installed(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:  # noqa: ARG001
     """path: where Python looks for packages now, and so does the search, which takes some 20 ms."""
     return tuple(entry_points(group=group))
-
-
-def _package(point: EntryPoint) -> str:
-    return point.dist.name if point.dist is not None else "an unknown package"
 
 
 def _imported(module: str, attribute: str, called: str) -> Any:

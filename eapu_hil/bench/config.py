@@ -1,10 +1,11 @@
-"""Bench files: what their keys mean and which values are allowed."""
+"""Bench files: the keys that every bench has, and those of the twin. Each driver names a model that adds its own."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
     BaseModel,
@@ -13,39 +14,27 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    SerializeAsAny,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     model_validator,
 )
 
 from eapu_hil.base.loading import Data, FileModel, read_mapping
-from eapu_hil.bench.wiring import Instruments, simulated_instruments
-from eapu_hil.hal import Limits
+from eapu_hil.bench.driver import backends_with, find_driver
+from eapu_hil.hal import ConfigError, Limits
 from eapu_hil.hal.recipe import Recipe
 
-# Keys that only one of the project's own backends understands; a lab's backend may use any of them.
-_KEYS_OF_BACKEND = {"port": "controller", "resource": "smu", "instruments": "smu"}
-# Keys that say what is simulated.
-_KEYS_OF_TWIN = ("preset", "overrides", "seed")
-_BACKENDS = ("twin", "controller", "smu")
-_SIMULATED = {
-    "controller": ("port", ("sim:posix", "sim:qemu")),
-    "smu": ("resource", ("sim:2400", "sim:2450", "sim:2600b", "sim:b2900")),
-}
 _DEFAULT_PRESET = "rram_180nm"
-_DEFAULT_RECIPE = {"smu": "rram_180nm_ms"}  # instruments pulse for milliseconds
-
-
-def _by_dotted_key(value: Any) -> Any:
-    """{circuit: {x: 1}} means the same as {circuit.x: 1}; of two values for one key the later wins."""
-    if not isinstance(value, Mapping):
-        return value
-    flat: dict[str, Any] = {}
-    for key, item in value.items():
-        if isinstance(item, Mapping):
-            inner = {f"{key}.{name}": content for name, content in _by_dotted_key(item).items()}
-        else:
-            inner = {key: item}
-        flat = {**{name: content for name, content in flat.items() if name not in inner}, **inner}
-    return flat
+# Runs of version 0.1 hold these keys for every backend, with these values where they are not used.
+_KEYS_OF_0_1: Mapping[str, Any] = {
+    "port": None,
+    "resource": None,
+    "instruments": None,
+    "preset": None,
+    "overrides": {},
+    "seed": 0,
+}
 
 
 class LimitsConfig(FileModel):
@@ -64,114 +53,152 @@ class LimitsConfig(FileModel):
 
 
 class BenchConfig(FileModel):
-    """A bench file.
+    """A bench file: the keys that every bench has. Reading one gives the class of its backend.
 
     backend: name of the driver (entry point group `eapu_hil.drivers`).
-    preset, overrides, seed: the twin's parameters, single values of them by dotted key, its cells' seed. Also of
-        the twin behind a simulated controller (`port: sim:posix` or `sim:qemu`) or instruments (`resource:
-        sim:2400`).
     arrays, shape: how many arrays, and rows and columns of each.
     chip: directory of the chip's passport; None means a chip that lives as long as the session.
-    port, resource: where the controller or the source-measure unit at the columns answers.
-    instruments: the rest of a bench of instruments; its own file, or in place.
     limits: what the interlock refuses.
     recipe: write-verify parameters used when a request names none.
     temperature_c: of the chip, as far as the operator knows it; goes into what a calibration measures, and changes
         nothing else.
+
+    default_recipe: the packaged recipe of a file that names none.
     """
 
     path_keys: ClassVar[tuple[str, ...]] = ("chip",)
-    name_or_path_keys: ClassVar[tuple[str, ...]] = ("preset",)
-    references: ClassVar[Mapping[str, tuple[type[BaseModel], str]]] = {
-        "recipe": (Recipe, "recipes"),
-        "instruments": (Instruments, "instruments"),
-    }
+    references: ClassVar[Mapping[str, tuple[type[BaseModel], str]]] = {"recipe": (Recipe, "recipes")}
+    filled: ClassVar[tuple[str, ...]] = ("recipe",)
+    default_recipe: ClassVar[str] = "rram_180nm"
 
     backend: str = Field(min_length=1)
-    preset: str | None = None
-    overrides: Annotated[dict[str, Any], BeforeValidator(_by_dotted_key)] = Field(default_factory=dict)
-    seed: NonNegativeInt = 0
     arrays: PositiveInt = 1
     shape: tuple[PositiveInt, PositiveInt]
     chip: Path | None = None
-    port: str | None = None
-    resource: str | None = None
-    instruments: Instruments | None = None
     limits: LimitsConfig
     recipe: Recipe
     temperature_c: Annotated[float, Field(ge=-273.15, allow_inf_nan=False)] | None = None
 
+    @property
+    def simulated(self) -> bool:
+        """Whether the cells are simulated: such a chip may be formed and measured unasked."""
+        return False
+
+    @classmethod
+    def model_for(cls, data: Mapping[str, Any]) -> type[Self]:
+        """The model that the driver of `backend` names. Raises ConfigError where there is none, or another kind."""
+        backend = data.get("backend")
+        if not isinstance(backend, str) or not backend:
+            return cls  # which says so
+        try:
+            keys = find_driver(backend).keys
+        except ConfigError as error:
+            raise ConfigError(f"backend: {error}") from error
+        if not issubclass(keys, BenchConfig):
+            raise ConfigError(
+                f"backend: the driver {backend!r} names {keys.__name__}, no kind of BenchConfig"
+            )
+        if not issubclass(keys, cls):
+            missing = [key for key in cls.model_fields if key not in BenchConfig.model_fields]
+            raise ConfigError(
+                f"backend: {backend!r} asked; allowed here is one with the keys {', '.join(missing)}"
+            )
+        return keys
+
     @classmethod
     def prepare(cls, data: Data, nested: Data) -> tuple[Data, Data]:
-        """The twin's preset and recipe have defaults: a preset names the recipe that fits it."""
-        data = dict(data)
-        backend = str(data.get("backend"))
-        twin = _on_the_twin(backend, data.get("port"), data.get("resource"))
-        if twin and data.get("preset") is None:
-            data["preset"] = _DEFAULT_PRESET
+        """Names the default recipe, and leaves out unused keys of other backends that old runs hold."""
+        data = {
+            key: value
+            for key, value in data.items()
+            if key in cls.model_fields or key not in _KEYS_OF_0_1 or value != _KEYS_OF_0_1[key]
+        }
         if data.get("recipe") is None:
-            data["recipe"] = _DEFAULT_RECIPE.get(backend, _DEFAULT_PRESET)
-            if twin and backend != "smu" and isinstance(data["preset"], str):
-                data["recipe"] = read_mapping(data["preset"], "presets").get("recipe", data["recipe"])
-        if twin and backend == "smu" and isinstance(data.get("instruments", {}), Mapping):
-            shape = data.get("shape")
-            if isinstance(shape, list | tuple) and len(shape) == 2 and all(isinstance(n, int) for n in shape):
-                data["instruments"] = simulated_instruments((shape[0], shape[1]), data.get("instruments", {}))
+            data["recipe"] = cls.default_recipe
         return data, nested
 
-    @model_validator(mode="after")
-    def _keys_fit_backend(self) -> BenchConfig:
-        if self.backend not in _BACKENDS:
-            return self
-        for key, backend in _KEYS_OF_BACKEND.items():
-            if backend != self.backend and getattr(self, key) is not None:
-                raise ValueError(f"{key}: only for backend {backend!r}; given with backend {self.backend!r}")
-        for key in _KEYS_OF_TWIN:
-            if not self.simulated and getattr(self, key) not in (None, {}, 0):
-                at = {"port": self.port, "resource": self.resource}
-                where = "".join(f", {name} {value!r}" for name, value in at.items() if value)
-                raise ValueError(
-                    f"{key}: only for backend 'twin', ports sim:... and resources sim:...; "
-                    f"given with backend {self.backend!r}{where}"
-                )
-        for key, backend in _KEYS_OF_BACKEND.items():
-            if backend == self.backend and not getattr(self, key):
-                raise ValueError(f"{key}: missing; backend {backend!r} needs it")
-        key, allowed = _SIMULATED.get(self.backend, ("", ()))
-        if key and self.simulated and getattr(self, key) not in allowed:
-            where = "a real port" if key == "port" else "the VISA name of a real instrument"
-            raise ValueError(
-                f"{key}: {getattr(self, key)!r}: no such simulation; allowed are {', '.join(allowed)}, or {where}"
-            )
-        self._instruments_fit()
-        return self
+    @classmethod
+    def about_unknown_key(cls, key: str) -> str:
+        """Which other backends have it."""
+        backends = backends_with(key)
+        return f"; only backend {' and '.join(map(repr, backends))} can have it" if backends else ""
 
-    def _instruments_fit(self) -> None:
-        if self.instruments is None:
-            return
-        rows, columns = self.instruments.map.shape
-        if (rows, columns) != self.shape or self.arrays != 1:
-            raise ValueError(
-                f"instruments.map: leads to one array of {rows} x {columns}; arrays and shape ask for "
-                f"{self.arrays} of {self.shape[0]} x {self.shape[1]}"
-            )
-        names = (
-            self.instruments.gate.resource,
-            self.instruments.switch,
-            *(b.resource for b in self.instruments.bias),
-        )
-        for name in names:
-            if name is not None and name.startswith("sim:") != self.simulated:
-                raise ValueError(
-                    f"instruments: {name!r} with resource {self.resource!r}: all are simulated, or none is"
-                )
+
+def _of_its_backend(data: Any, handler: ValidatorFunctionWrapHandler) -> BenchConfig:
+    if isinstance(data, Mapping):
+        return BenchConfig.model_for(data).model_validate_json(json.dumps(data), strict=True)
+    bench: BenchConfig = handler(data)
+    return bench
+
+
+# A bench in another file: one of its backend's class, read and written with all of its keys.
+AnyBench = Annotated[SerializeAsAny[BenchConfig], WrapValidator(_of_its_backend)]
+
+
+def _by_dotted_key(value: Any) -> Any:
+    """{circuit: {x: 1}} means the same as {circuit.x: 1}; of two values for one key the later wins."""
+    if not isinstance(value, Mapping):
+        return value
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        if isinstance(item, Mapping):
+            inner = {f"{key}.{name}": content for name, content in _by_dotted_key(item).items()}
+        else:
+            inner = {key: item}
+        flat = {**{name: content for name, content in flat.items() if name not in inner}, **inner}
+    return flat
+
+
+class TwinBenchConfig(BenchConfig):
+    """A bench whose cells are those of the twin: always (backend `twin`), or where its device is a simulated one.
+
+    preset, overrides, seed: the twin's parameters, single values of them by dotted key, its cells' seed.
+
+    address_key: the key whose value says where the device is, `sim:...` for a simulated one; None: it always is.
+    preset_names_recipe: whether the recipe of a file that names none is that of the preset.
+    """
+
+    name_or_path_keys: ClassVar[tuple[str, ...]] = ("preset",)
+    address_key: ClassVar[str | None] = None
+    preset_names_recipe: ClassVar[bool] = True
+
+    preset: str | None = None
+    overrides: Annotated[dict[str, Any], BeforeValidator(_by_dotted_key)] = Field(default_factory=dict)
+    seed: NonNegativeInt = 0
 
     @property
     def simulated(self) -> bool:
-        """Whether the cells are those of the twin: directly, or behind a simulated controller or instruments."""
-        return _on_the_twin(self.backend, self.port, self.resource)
+        return self.address_key is None or is_simulation(getattr(self, self.address_key))
+
+    @classmethod
+    def asks_for_twin(cls, data: Mapping[str, Any]) -> bool:
+        """`simulated` of a file that is not validated yet."""
+        return cls.address_key is None or is_simulation(data.get(cls.address_key))
+
+    @classmethod
+    def prepare(cls, data: Data, nested: Data) -> tuple[Data, Data]:
+        """The twin's preset has a default, and names the recipe that fits it."""
+        data = dict(data)
+        if cls.asks_for_twin(data):
+            if data.get("preset") is None:
+                data["preset"] = _DEFAULT_PRESET
+            if data.get("recipe") is None and cls.preset_names_recipe and isinstance(data["preset"], str):
+                data["recipe"] = read_mapping(data["preset"], "presets").get("recipe")
+        return super().prepare(data, nested)
+
+    @model_validator(mode="after")
+    def _simulates_or_says_nothing_of_it(self) -> Self:
+        if self.simulated or self.address_key is None:
+            return self
+        for key, unused in (("preset", None), ("overrides", {}), ("seed", 0)):
+            if getattr(self, key) != unused:
+                raise ValueError(
+                    f"{key}: only where the cells are simulated ({self.address_key}: sim:...); given with "
+                    f"{self.address_key} {getattr(self, self.address_key)!r}"
+                )
+        return self
 
 
-def _on_the_twin(backend: str, port: Any, resource: Any) -> bool:
-    where = {"controller": port, "smu": resource}.get(backend)
-    return backend == "twin" or str(where).startswith("sim:")
+def is_simulation(address: object) -> bool:
+    """Whether a port or a resource is a simulated one."""
+    return isinstance(address, str) and address.startswith("sim:")

@@ -159,6 +159,11 @@ class ArrayLedger:
         found: FloatArray = self._cells["g_last_s"][cells.row, cells.col]
         return found
 
+    def pulses(self, cells: Cells) -> IntArray:
+        """Pulses of each of `cells` so far."""
+        found: IntArray = self._cells["pulses"][cells.row, cells.col]
+        return found
+
     def snapshot(self) -> dict[str, NDArray[Any]]:
         """A copy of all counters, by name; scalars have shape ()."""
         totals = {name: self._totals[name][0] for name in _TOTALS.names or ()}

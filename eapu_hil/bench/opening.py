@@ -4,26 +4,38 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
-from importlib.metadata import entry_points
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
+from eapu_hil.base import plugins
 from eapu_hil.base.loading import load_model
-from eapu_hil.bench.config import BenchConfig
-from eapu_hil.bench.interlock import InterlockedCrossbar, close_all
+from eapu_hil.bench.array import BenchArray
+from eapu_hil.bench.config import BenchConfig, TwinBenchConfig
+from eapu_hil.bench.corrections import Corrections
+from eapu_hil.bench.driver import find_driver
+from eapu_hil.bench.interlock import Interlock, close_all
 from eapu_hil.bench.ledger import Ledger
 from eapu_hil.bench.passport import Chip, own_chip
-from eapu_hil.hal import ConfigError, Crossbar, HilError
+from eapu_hil.bench.programmed import record_programmed
+from eapu_hil.hal import ConfigError, Crossbar
 from eapu_hil.hal.recipe import Recipe
 
-DRIVERS = "eapu_hil.drivers"
-Driver = Callable[[BenchConfig, Path], AbstractContextManager[list[Crossbar]]]
+COMMISSIONING = "eapu_hil.commissioning"
 
 _LOG = logging.getLogger(__name__)
+
+
+class Commission(Protocol):
+    """What an entry point of `COMMISSIONING` names."""
+
+    def __call__(self, arrays: Sequence[BenchArray], chip: Chip, recipe: Recipe, seed: int) -> None:
+        """Forms what was never formed and measures the write error of `recipe`; both go into the passport."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +43,7 @@ class Bench:
     """An open bench. recipe: what a program request uses when it names none."""
 
     config: BenchConfig
-    arrays: list[InterlockedCrossbar]
+    arrays: list[BenchArray]
     chip: Chip
     ledger: Ledger
     recipe: Recipe
@@ -55,7 +67,7 @@ def open_bench(
     HilError when the devices do not answer or an array cannot be grounded at the end.
     """
     config = load_model(BenchConfig, source, overrides, "benches")
-    driver = _find_driver(config.backend)
+    driver = find_driver(config.backend)
     with ExitStack() as stack:
         directory = chip_dir or config.chip
         if directory is None:
@@ -66,7 +78,7 @@ def open_bench(
         chip = Chip.open(directory) if (directory / "passport.yaml").exists() else None
         if chip is not None:
             chip.require(config.shape, config.arrays)
-        inner = stack.enter_context(driver(config, directory))
+        inner = stack.enter_context(driver.open(config, directory))
         _require_as_configured(inner, config)
         if chip is None:
             identity = inner[0].identity
@@ -75,22 +87,30 @@ def open_bench(
         stack.callback(ledger.close)
         limits = config.limits.as_limits()
         closing = stack.enter_context(_Closing())
+        arrays = []
         for number, (array, counters) in enumerate(zip(inner, ledger.arrays, strict=True)):
-            closing.arrays.append(
-                InterlockedCrossbar(array, limits, config.recipe, counters, f"array {number}")
+            closing.interlocks.append(Interlock(array, limits, f"array {number}"))
+            arrays.append(
+                BenchArray(
+                    array,
+                    closing.interlocks[number],
+                    config.recipe,
+                    counters,
+                    Corrections.of(chip, number),
+                    partial(record_programmed, chip, number),
+                )
             )
-            closing.arrays[number].read_offset_a = chip.read_offset_a(number)
-        bench = Bench(config, closing.arrays, chip, ledger, config.recipe)
+        bench = Bench(config, arrays, chip, ledger, config.recipe)
         if commission and chip.latest("write_error") is None:
             prepare_for_training(bench)
         yield bench
 
 
 class _Closing:
-    """Grounds and closes the arrays that were added, on every way out."""
+    """Grounds and closes the arrays whose interlocks were added, on every way out."""
 
     def __init__(self) -> None:
-        self.arrays: list[InterlockedCrossbar] = []
+        self.interlocks: list[Interlock] = []
 
     def __enter__(self) -> _Closing:
         return self
@@ -98,19 +118,7 @@ class _Closing:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        close_all(self.arrays, error)
-
-
-def _find_driver(backend: str) -> Driver:
-    installed = entry_points(group=DRIVERS)
-    if backend not in installed.names:
-        names = ", ".join(sorted(installed.names)) or "none"
-        raise ConfigError(f"bench: backend: no driver named {backend!r}; installed are {names}")
-    try:
-        driver: Driver = installed[backend].load()
-    except (ImportError, AttributeError) as error:
-        raise HilError(f"bench: backend: the driver {backend!r} cannot be loaded: {error}") from error
-    return driver
+        close_all(self.interlocks, error)
 
 
 def _require_as_configured(arrays: Sequence[Crossbar], config: BenchConfig) -> None:
@@ -135,15 +143,32 @@ def prepare_for_training(bench: Bench) -> None:
     """Forms a twin's fresh chip, and measures its write error where that is not known for the bench's recipe.
 
     The measurement overwrites cells, so this is for a chip that is about to be programmed anew. A real chip is
-    left alone: the log says what to do.
+    left alone: the log says what to do. Raises ConfigError where no installed package, or more than one, does that.
     """
-    from eapu_calibration import commission, is_commissioned
-
-    if is_commissioned(bench.chip, bench.recipe):
+    known = bench.chip.latest("write_error")
+    if known is not None and known.values.get("recipe") == bench.recipe.model_dump(mode="json"):
         return
     directory = bench.chip.directory
     if not bench.config.simulated:
         _LOG.warning("%s: not calibrated for this recipe: form the cells, measure the write error", directory)
         return
+    commission = _find_commission()
     _LOG.info("%s: forming what is fresh and measuring the write error", directory)
-    commission(bench.arrays, bench.chip, bench.recipe, bench.config.seed)
+    seed = bench.config.seed if isinstance(bench.config, TwinBenchConfig) else 0
+    commission(bench.arrays, bench.chip, bench.recipe, seed)
+
+
+def _find_commission() -> Commission:
+    names = plugins.names(COMMISSIONING)
+    if not names:
+        raise ConfigError(
+            "bench: chip: the cells are to be formed and their write error measured, and no installed package does "
+            f"that (entry point {COMMISSIONING}); install eapu-hil whole, or open the bench with commission=False"
+        )
+    if len(names) > 1:
+        raise ConfigError(
+            f"bench: chip: {' and '.join(map(repr, names))} all form and measure a chip (entry point "
+            f"{COMMISSIONING}); leave one of them installed"
+        )
+    found: Commission = plugins.load(COMMISSIONING, names[0], "commissioning")
+    return found

@@ -81,28 +81,6 @@ class WriteError:
         return found
 
 
-@dataclass(frozen=True, eq=False)
-class LineGains:
-    """Gains of the products of one array against those computed from read conductances; 1 where they are not known.
-
-    columns, rows: of each line where it is measured, in forward and in transposed products; shapes (columns,), (rows,).
-    rows_driven, columns_driven: of each line where it is driven. read_offset_s: of the reads of each column, S; 0 where
-    it is not known.
-    """
-
-    columns: FloatArray
-    rows: FloatArray
-    rows_driven: FloatArray
-    columns_driven: FloatArray
-    read_offset_s: FloatArray
-
-    @classmethod
-    def unknown(cls, shape: tuple[int, int]) -> LineGains:
-        """1 for every line of an array of `shape`."""
-        rows, columns = shape
-        return cls(np.ones(columns), np.ones(rows), np.ones(rows), np.ones(columns), np.zeros(columns))
-
-
 class Chip:
     """The passport in `directory`. Whoever changes it has to own the chip (`own_chip`)."""
 
@@ -167,10 +145,15 @@ class Chip:
         """All measurements, oldest first. Raises HilError when one is damaged."""
         return [self._load(name) for name in self._entry_names()]
 
+    def newest_first(self, kind: str) -> Iterator[Measurement]:
+        """The measurements of a kind, the last one first. Raises HilError when it comes to one that is damaged."""
+        for name in reversed(self._entry_names()):
+            if name.partition("_")[2] == f"{kind}.yaml":
+                yield self._load(name)
+
     def latest(self, kind: str) -> Measurement | None:
         """The last measurement of a kind, or None. Raises HilError when it is damaged."""
-        names = [name for name in self._entry_names() if name.partition("_")[2] == f"{kind}.yaml"]
-        return self._load(names[-1]) if names else None
+        return next(self.newest_first(kind), None)
 
     def bad_cells(self, array: int) -> StatusArray:
         """A `CellStatus` for each cell of one array, shape (rows, columns); all OK before forming.
@@ -204,65 +187,16 @@ class Chip:
             levels_s, write_s, relax_s = (np.asarray(entry.values[name], dtype=np.float64) for name in names)
             relax_time_s = float(entry.values["relax_time_s"])
         except (KeyError, TypeError, ValueError) as error:
-            raise HilError(f"{self._path(entry)}: damaged: {error!r}") from error
+            raise HilError(f"{self.path_of(entry)}: damaged: {error!r}") from error
         same = levels_s.shape == write_s.shape == relax_s.shape and levels_s.size > 0
         if not same or not np.isfinite([levels_s, write_s, relax_s]).all() or (np.diff(levels_s) <= 0).any():
             raise HilError(
-                f"{self._path(entry)}: damaged: {', '.join(names)} must be finite, levels_s rising"
+                f"{self.path_of(entry)}: damaged: {', '.join(names)} must be finite, levels_s rising"
             )
         return WriteError(levels_s, write_s, relax_s, relax_time_s)
 
-    def read_offset_a(self, array: int) -> FloatArray:
-        """Offset of the reads of each column, A, shape (columns,), from the last `forming` entry of one array.
-
-        0 where it was not measured. Raises HilError when the entry is damaged.
-        """
-        columns = self.passport.shape[1]
-        names = [name for name in self._entry_names() if name.partition("_")[2] == "forming.yaml"]
-        for name in reversed(names):
-            entry = self._load(name)
-            if entry.values.get("array") != array or "read_offset_a" not in entry.values:
-                continue
-            try:
-                found = np.asarray(entry.values["read_offset_a"]["value"], dtype=np.float64)
-            except (KeyError, TypeError, ValueError) as error:
-                raise HilError(f"{self._path(entry)}: damaged: {error!r}") from error
-            if found.shape != (columns,) or not np.isfinite(found).all():
-                raise HilError(
-                    f"{self._path(entry)}: damaged: a finite read_offset_a is needed for each column"
-                )
-            return found
-        return np.zeros(columns)
-
-    def line_gains(self, array: int) -> LineGains:
-        """From the last `product_accuracy` entry of one array; all 1 without. Raises HilError when it is damaged."""
-        rows, columns = self.passport.shape
-        names = [name for name in self._entry_names() if name.partition("_")[2] == "product_accuracy.yaml"]
-        for name in reversed(names):
-            entry = self._load(name)
-            if entry.values.get("array") != array:
-                continue
-            wanted = (("forward", "gain", columns), ("transposed", "gain", rows),
-                      ("forward", "driven_gain", rows), ("transposed", "driven_gain", columns))  # fmt: skip
-            try:
-                found = [
-                    np.asarray(entry.values[direction][key]["value"], dtype=np.float64)
-                    for direction, key, _ in wanted
-                ]
-                offset_s = np.asarray(entry.values["read_offset_s"]["value"], dtype=np.float64)
-            except (KeyError, TypeError, ValueError) as error:
-                raise HilError(f"{self._path(entry)}: damaged: {error!r}") from error
-            sizes = [gain.shape for gain in (*found, offset_s)]
-            fit = sizes == [*((lines,) for _, _, lines in wanted), (columns,)]
-            if not fit or not all((gain > 0).all() for gain in found) or not np.isfinite(offset_s).all():
-                raise HilError(
-                    f"{self._path(entry)}: damaged: a gain above 0 for each line and a read_offset_s for each column "
-                    "are needed"
-                )
-            return LineGains(found[0], found[1], found[2], found[3], offset_s)
-        return LineGains.unknown(self.passport.shape)
-
-    def _path(self, entry: Measurement) -> Path:
+    def path_of(self, entry: Measurement) -> Path:
+        """Its file, for messages."""
         return self._measurements / f"{entry.number:04d}_{entry.kind}.yaml"
 
     def _entries(self) -> Iterator[re.Match[str]]:

@@ -70,14 +70,11 @@ class ChannelMap(FileModel):
         """Rows, columns."""
         return len(self.lines("row")), len(self.lines("column"))
 
-    def crosspoint(self, kind: Line, number: int, bus: str) -> str:
-        """The crosspoint of a line and a bus, in the instrument's words."""
-        return at_bus(self.lines(kind)[number], bus)
 
+class SourceChannel(FileModel):
+    """A further source: one channel of an instrument.
 
-class Terminal(FileModel):
-    """A further source. resource: its VISA name; None means the instrument of the bench's `resource`.
-
+    resource: its VISA name; None means the instrument of the bench's `resource`.
     channel: for an instrument that has several.
     """
 
@@ -104,8 +101,8 @@ class Instruments(FileModel):
 
     visa: str = "@py"
     channel: str | None = None
-    gate: Terminal
-    bias: list[Terminal] = Field(default_factory=list)
+    gate: SourceChannel
+    bias: list[SourceChannel] = Field(default_factory=list)
     switch: str
     map: ChannelMap
     unselected: Literal["grounded", "floating", "half", "third"]
@@ -128,30 +125,6 @@ class Instruments(FileModel):
                 f"reset: 'reversed' drives a whole row, so unselected must be 'floating'; it is {self.unselected!r}"
             )
         return self
-
-
-def simulated_instruments(shape: tuple[int, int], given: Mapping[str, object]) -> dict[str, object]:
-    """What a bench with `resource: sim:...` has where its file does not say otherwise: a 707B with one card a slot."""
-    matrix = given.get("switch", "sim:707b")
-    columns_a_slot, buses = (16, list("1234")) if matrix == "sim:34980a" else (12, list("ABCDE"))
-    rows, columns = shape
-    names = [
-        f"{1 + k // columns_a_slot}{_BUS}{1 + k % columns_a_slot:02d}" for k in range(2 * rows + columns)
-    ]
-    source, ground, gate, *bias = buses
-    return {
-        "gate": {},
-        "switch": matrix,
-        "map": {
-            "buses": {"source": source, "ground": ground, "gate": gate, "bias": bias},
-            "rows": names[:rows],
-            "columns": names[rows : rows + columns],
-            "gates": names[rows + columns :],
-        },
-        "unselected": "grounded",
-        "reset": "negative",
-        **given,
-    }
 
 
 def at_bus(line: str, bus: str) -> str:

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import inspect
+import logging
 import sys
-from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Sequence
+from argparse import SUPPRESS, ArgumentParser
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from eapu_calibration import commands as calibration_commands
-from eapu_drivers import commands as device_commands
-
+from eapu_hil.base.errors import ConfigError, HilError, LimitError
+from eapu_hil.base.plugins import load, names, offers, package_of
 from eapu_hil.base.stopping import grounding_signals
-from eapu_hil.cli import array_commands, commands
+from eapu_hil.base.unimported import first_line_of
 from eapu_hil.cli.terminal import Terminal
-from eapu_hil.hal import ConfigError, HilError, LimitError
 
-Command = Callable[[Namespace, Terminal], dict[str, Any]]
-
+GROUP = "eapu_hil.commands"
 FAILED, USAGE, REFUSED, INTERRUPTED = 1, 2, 3, 130
-_SOURCE_METERS = {
-    "2400": "Keithley 2400",
-    "2450": "Keithley 2450",
-    "2600b": "Keithley 2636B",
-    "b2900": "Keysight B2902B",
-}
+_LOG = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,8 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     terminal = Terminal(as_json="--json" in given)
     try:
-        args = make_parser().parse_args(given)
-        terminal.log_to_stderr()
+        chosen = next((text for text in given if not text.startswith("-")), None)
+        args = make_parser(chosen).parse_args(given)
+        terminal.log_to_stderr(getattr(args, "verbose", 0))
         if getattr(args, "allow_module", []):
             sys.path.append(str(Path.cwd()))  # where such a module may lie, as for `python -m`
         with grounding_signals():
@@ -54,235 +50,69 @@ def _failed(error: HilError, terminal: Terminal) -> int:
 
 
 class _Parser(ArgumentParser):
-    """Bad usage is an error like any other: one line, exit code 2."""
+    """Bad usage is an error like any other: one line, exit code 2. Every command takes --json and -v."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        # Without SUPPRESS the default of a command would overwrite what was given before its name.
+        self.add_argument(
+            "--json", action="store_true", default=SUPPRESS, help="print one JSON object last on stdout"
+        )
+        self.add_argument(
+            "-v",
+            "--verbose",
+            action="count",
+            default=SUPPRESS,
+            help="log more to stderr; -vv also logs the messages to and from instruments",
+        )
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message}; see {self.prog} --help")
 
 
-def make_parser() -> ArgumentParser:
-    """The parser; `command` of what it returns is the function to call."""
-    parser = _Parser("eapu-hil", description="Train neural networks on a memristor crossbar, or on its twin.")
-    found = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    add = _Adder(found)
+def help_of(name: str) -> str:
+    """The help line of a command, read from the docstring in its source: nothing is imported."""
+    offered = [point for point in offers(GROUP) if point.name == name]
+    if len(offered) > 1:
+        return f"(cannot be used: {' and '.join(sorted(map(package_of, offered)))} both offer it)"
+    return first_line_of(offered[0].value).rstrip(".") or f"(from {package_of(offered[0])})"
 
-    demo = add("demo", commands.demo, "train a denoiser on the twin and report it")
-    _run_options(demo)
 
-    train = add("train", commands.train, "train an experiment")
-    train.add_argument("experiment", help="path of an experiment file, or the name of a packaged one")
-    _run_options(train)
+def make_parser(chosen: str | None) -> ArgumentParser:
+    """The parser with the arguments of the command `chosen`; None: with all commands for the help, and no arguments.
 
-    resume = add("resume", commands.resume, "go on with a run after a stop or a crash")
-    resume.add_argument("run", type=Path, help="run directory")
-
-    evaluate = add("evaluate", commands.evaluate, "the trained network on other images")
-    evaluate.add_argument("run", type=Path, help="run directory")
-    evaluate.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of image files")
-
-    apply = add("apply", commands.apply, "denoise or enlarge images with the trained network")
-    apply.add_argument("run", type=Path, help="run directory")
-    apply.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="image file")
-    apply.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the results go")
-
-    _add_compare(add)
-
-    report = add("report", commands.report, "figures and an HTML page of a run or a comparison")
-    report.add_argument("run", type=Path, metavar="RUN|COMPARISON", help="directory of a run or a comparison")
-
-    for one in (resume, evaluate, apply, report):
-        _allow_module(one)
-
-    check = add("check", array_commands.check, "prove the limits of a bench, ground it, close it")
-    check.add_argument("bench", help="path of a bench file, or the name of a packaged one")
-
-    read = add("read", array_commands.read, "conductances of cells, as CSV")
-    program = add("program", array_commands.program, "write-verify of the cells in a CSV file")
-    form = add("form", array_commands.form, "form cells that do not conduct yet")
-    for one in (read, program, form):
-        one.add_argument("bench", help="path of a bench file, or the name of a packaged one")
-        one.add_argument("--array", type=int, default=0, metavar="INDEX", help="which array; default 0")
-        one.add_argument("--out", type=Path, metavar="FILE", help="the CSV file to write; default: stdout")
-    for one in (read, form):
-        one.add_argument(
-            "--block", type=array_commands.block, metavar="R0:R1,C0:C1", help="default: all cells"
-        )
-    read.add_argument(
-        "--after",
-        type=float,
-        default=0.0,
-        metavar="SECONDS",
-        help="bench time to let pass first; default: none",
-    )
-    program.add_argument("targets", type=Path, metavar="TARGETS.csv", help="columns row,col,g_target_uS")
-
-    _add_calibration(found, add)
-
-    discover = add(
-        "discover",
-        device_commands.discover,
-        "ask serial ports for controllers, VISA resources for instruments",
-    )
-    discover.add_argument(
-        "ports",
-        nargs="*",
-        metavar="PORT|RESOURCE",
-        help="device, pyserial URL or VISA name; default: every serial port and VISA resource there is",
-    )
-    discover.add_argument(
-        "--visa",
-        default="@py",
-        metavar="LIBRARY",
-        help="in PyVISA's words: @py, @ivi or a path; default: %(default)s",
-    )
-
-    sim = found.add_parser("sim", help="a simulated device, for any client")
-    add_device = _Adder(sim.add_subparsers(title="devices", required=True, metavar="DEVICE"))
-    text = "a controller: its real firmware, on the twin"
-    controller = add_device("controller", device_commands.sim_controller, text)
-    controller.add_argument(
-        "--listen", required=True, metavar="HOST:PORT|pty", help="where it answers; port 0: a free one"
-    )
-    controller.add_argument("--qemu", action="store_true", help="the Cortex-M3 image in QEMU")
-    controller.add_argument(
-        "--bench", default="twin", metavar="BENCH", help="whose arrays it has; default: %(default)s"
-    )
-    for kind, model in _SOURCE_METERS.items():
-        meter = add_device(kind, device_commands.sim_source_meter, f"a {model} at one cell of the twin")
-        meter.add_argument(
-            "--listen", required=True, metavar="HOST:PORT", help="where it answers; port 0: a free one"
-        )
-        meter.add_argument(
-            "--bench", default="twin", metavar="BENCH", help="whose array it has; default: %(default)s"
-        )
-        meter.set_defaults(kind=kind)
+    Raises ConfigError when there is no such command, or it cannot be imported.
+    """
+    parser, found = _empty_parser()
+    if chosen is not None:
+        _configure(found, chosen)
+        return parser
+    for name in names(GROUP):
+        found.add_parser(name, help=help_of(name).replace("%", "%%"))
     return parser
 
 
-class _Adder:
-    """Adds one command with what all of them have."""
-
-    def __init__(self, found: Any) -> None:
-        self._found = found
-
-    def __call__(self, name: str, command: Command, text: str) -> ArgumentParser:
-        parser: ArgumentParser = self._found.add_parser(name, help=text, description=f"{text.capitalize()}.")
-        parser.add_argument("--json", action="store_true", help="print one JSON object last on stdout")
-        parser.set_defaults(command=command)
-        return parser
+def full_parser() -> ArgumentParser:
+    """The parser with the arguments of every command; one that cannot be imported is logged and left out."""
+    parser, found = _empty_parser()
+    for name in names(GROUP):
+        try:
+            _configure(found, name)
+        except ConfigError as error:
+            _LOG.warning("%s", error)
+    return parser
 
 
-def _add_compare(add: _Adder) -> None:
-    compare = add("compare", commands.compare, "the same experiment under several rules")
-    compare.add_argument(
-        "experiment",
-        help="path of an experiment file, or the name of a packaged one; `table`: every rule on every task",
+def _empty_parser() -> tuple[ArgumentParser, Any]:
+    parser = _Parser(
+        "eapu-hil", description="Train neural networks on a memristor crossbar, or on a simulation of it."
     )
-    compare.add_argument(
-        "--rules", metavar="A,B,...", help=f"default: {commands.ALL_RULES}; of the table: all of its plan"
-    )
-    compare.add_argument("--quick", action="store_true", help="of the table: one task, one seed, short")
-    compare.add_argument(
-        "--jobs", type=int, metavar="N", help="of the table: runs at a time; default: as many as cores"
-    )
-    _run_options(compare)
+    parser.add_argument("--version", action="version", version=importlib.metadata.version("eapu-hil"))
+    return parser, parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
 
-def _add_calibration(found: Any, add: _Adder) -> None:
-    calibrate = add("calibrate", calibration_commands.calibrate, "measure an array; overwrites cells of it")
-    calibrate.add_argument("bench", help="path of a bench file, or the name of a packaged one")
-    calibrate.add_argument(
-        "names",
-        nargs="*",
-        metavar="NAME",
-        help="measurements of the plan, or forming; default: all of the plan",
-    )
-    calibrate.add_argument(
-        "--plan", default="quick", metavar="PLAN", help="path or packaged name; default: %(default)s"
-    )
-    calibrate.add_argument("--array", type=int, default=0, metavar="INDEX", help="which array; default 0")
-    calibrate.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="which cells; default: %(default)s"
-    )
-
-    drift = add("drift", calibration_commands.drift, "which programmed cells left their band, and since when")
-    drift.add_argument("bench", help="path of a bench file, or the name of a packaged one")
-    drift.add_argument("--array", type=int, default=0, metavar="INDEX", help="which array; default 0")
-    drift.add_argument(
-        "--after",
-        type=float,
-        default=0.0,
-        metavar="SECONDS",
-        help="bench time to let pass first",
-    )
-    drift.add_argument(
-        "--band", type=array_commands.amount, metavar="US", help="+- this many uS; default: the recipe's band"
-    )
-    drift.add_argument(
-        "--out", type=Path, metavar="FILE", help="the CSV file of what to write again, to make"
-    )
-
-    importing = add(
-        "import", calibration_commands.import_, "a measurement that is in a file, into a passport"
-    )
-    importing.add_argument(
-        "mapping", type=Path, metavar="IMPORT.yaml", help="which file, and which column is what"
-    )
-    importing.add_argument(
-        "--chip", type=Path, required=True, metavar="DIR", help="the passport; made where there is none"
-    )
-    importing.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of the resampling; default: %(default)s"
-    )
-
-    fit = add("fit-twin", calibration_commands.fit, "a twin preset from what was measured on a chip")
-    fit.add_argument("chip", type=Path, help="directory of the chip's passport")
-    fit.add_argument(
-        "-o", "--out", type=Path, required=True, metavar="PRESET.yaml", help="the preset, to make"
-    )
-    fit.add_argument("--array", type=int, default=0, metavar="INDEX", help="which array; default 0")
-    fit.add_argument(
-        "--base",
-        default="rram_180nm",
-        metavar="PRESET",
-        help="path or packaged name: where values come from that nothing was measured for; default: %(default)s",
-    )
-    fit.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of the resampling; default: %(default)s"
-    )
-
-    passport = found.add_parser("passport", help="what was measured on a chip")
-    add_view = _Adder(passport.add_subparsers(title="views", required=True, metavar="VIEW"))
-    show = add_view("show", calibration_commands.show, "the measurements of a chip, or one of them")
-    show.add_argument("chip", type=Path, help="directory of the chip's passport")
-    show.add_argument("entry", type=int, nargs="?", metavar="ENTRY", help="number of one measurement")
-    diff = add_view("diff", calibration_commands.diff, "what changed between two measurements of one kind")
-    diff.add_argument("chip", type=Path, help="directory of the chip's passport")
-    diff.add_argument("first", type=int, metavar="ENTRY", help="number of a measurement")
-    diff.add_argument("second", type=int, metavar="ENTRY", help="number of a later one")
-
-
-def _run_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--out", metavar="DIR", help="directory to make; default: runs/<date>-<name>-<6 hex>")
-    parser.add_argument(
-        "--bench", metavar="BENCH", help="path or packaged name, in place of the experiment's"
-    )
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change a value; repeatable"
-    )
-    parser.add_argument("--seed", type=int, metavar="N", help="in place of the experiment's")
-    _allow_module(parser)
-
-
-def _allow_module(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--allow-module",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="a module that files may name a rule or a task from, as NAME:Class; repeatable",
-    )
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _configure(found: Any, name: str) -> None:
+    configure = load(GROUP, name, "command")
+    text = (inspect.getdoc(configure) or "").replace("%", "%%")
+    summary = text.partition("\n")[0].rstrip(".")
+    configure(found.add_parser(name, help=summary, description=text))

@@ -7,6 +7,7 @@ from eapu_hil.base.errors import (
     LimitError,
     ProtocolError,
     TransportError,
+    UnsupportedError,
 )
 from eapu_hil.hal.crossbar import (
     Cells,
@@ -51,5 +52,6 @@ __all__ = [
     "StatusArray",
     "Targets",
     "TransportError",
+    "UnsupportedError",
     "WriteOutcome",
 ]

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.bench.passport import LineGains
 from eapu_hil.hal import (
     Cells,
     CellStatus,
@@ -162,8 +161,6 @@ class ArrayWeights:
 
     Each batch ends with a few vectors of 0 V, which measure the offset of every line in the range in use; it is
     subtracted. Small as it is, an offset is the same for every pixel of a gradient and adds up over all of them.
-    Currents are divided by the gain that calibration found for their line, voltages by that of the line they drive, and
-    what the offset of the reads of a column would add is added: a product is that with the cells as they read.
     """
 
     def __init__(
@@ -173,20 +170,12 @@ class ArrayWeights:
         tiles: Sequence[WeightTile],
         r_wg: float,
         v_read_v: float,
-        gains: Sequence[LineGains],
     ) -> None:
-        """gains: of the lines of each of `arrays`."""
         self._shape = shape
         self._arrays = arrays
-        self._gains = gains
         self.tiles = tiles
         self._r_wg = r_wg
         self._v_read_v = v_read_v
-        # The line that needs most gets what is asked, the others less: no line gets more than v_read_v.
-        self._rows_driven = [(one.rows_driven.min() / one.rows_driven).astype(np.float32) for one in gains]
-        self._columns_driven = [
-            (one.columns_driven.min() / one.columns_driven).astype(np.float32) for one in gains
-        ]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -203,14 +192,9 @@ class ArrayWeights:
         for tile in self.tiles:
             columns = np.concatenate([tile.plus, tile.minus])
             array, half = self._arrays[tile.array], tile.plus.size
-            gains = self._gains[tile.array]
-            driven_v = v_v[:, tile.inputs] * self._rows_driven[tile.array][tile.rows]
+            driven_v = np.ascontiguousarray(v_v[:, tile.inputs])
             current_a = array.vmm(driven_v, Direction.FORWARD, tile.rows, columns)
-            current_a /= gains.columns[columns] * gains.rows_driven.min()
             y[:, tile.outputs] += _without_offset(current_a[:, :half] - current_a[:, half:], len(x))
-            offset_s = self._read_offset_s(tile)
-            if offset_s.any():
-                y[:, tile.outputs] += np.outer(v_v[: len(x), tile.inputs].sum(axis=1), offset_s)
         y *= weight_per_a
         return y
 
@@ -221,21 +205,10 @@ class ArrayWeights:
         for tile in self.tiles:
             columns = np.concatenate([tile.plus, tile.minus])
             driven_v = np.concatenate([v_v[:, tile.outputs], -v_v[:, tile.outputs]], axis=1)
-            driven_v *= self._columns_driven[tile.array][columns]
-            gains = self._gains[tile.array]
             current_a = self._arrays[tile.array].vmm(driven_v, Direction.TRANSPOSED, columns, tile.rows)
-            current_a /= gains.rows[tile.rows] * gains.columns_driven.min()
             x[:, tile.inputs] += _without_offset(current_a, len(d))
-            offset_s = self._read_offset_s(tile)
-            if offset_s.any():
-                x[:, tile.inputs] += (v_v[: len(d), tile.outputs] @ offset_s)[:, None]
         x *= weight_per_a
         return x
-
-    def _read_offset_s(self, tile: WeightTile) -> Float32Array:
-        """What the reads of each pair have too much, S."""
-        offset_s = self._gains[tile.array].read_offset_s
-        return (offset_s[tile.plus] - offset_s[tile.minus]).astype(np.float32)
 
     def _volts(self, values: Float32Array) -> tuple[Float32Array, np.float32]:
         """Inputs as voltages with the vectors of 0 V behind them, and what a measured ampere stands for.

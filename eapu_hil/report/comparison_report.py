@@ -10,7 +10,7 @@ from eapu_hil.base.quantities import MISSING, MetricStyle, count, duration, shar
 from eapu_hil.base.storage import read_json, storage_errors
 from eapu_hil.hal import ConfigError
 from eapu_hil.report import figures
-from eapu_hil.report.page import Section, Table, Tile, render
+from eapu_hil.report.page import Section, Table, Tile, heading, render
 from eapu_hil.report.rundata import RunData, bench_text
 
 _RATIOS = {"writes_total": "cell writes", "pulses_total": "pulses", "energy_j": "energy"}
@@ -31,7 +31,7 @@ def write_comparison_report(directory: Path, allow_modules: Collection[str] = ()
         (directory / "figures").mkdir(exist_ok=True)
         sections = [_table(comparison, runs, style), *_curves(directory, runs, style)]
         sections += [_ratios(comparison, style)] if comparison.get("ratios") else []
-        title = f"{first.task.replace('_', ' ').capitalize()} under {len(runs)} rules"
+        title = f"{heading(first.task)} under {len(runs)} rules"
         steps, seed = count(first.experiment.get("steps")), first.experiment.get("seed")
         subtitle = f"on {bench_text(first)} · {steps} steps each · seed {seed}"
         return render(directory, title, subtitle, [], _tiles(comparison, style), sections)
@@ -68,7 +68,7 @@ def _table(comparison: Mapping[str, Any], runs: Mapping[str, RunData], style: Me
         "written a step",
         "cell writes",
         "pulses",
-        "most on a cell",
+        "most writes to one cell",
         "energy",
         "bench time",
     ]
@@ -78,10 +78,9 @@ def _table(comparison: Mapping[str, Any], runs: Mapping[str, RunData], style: Me
 
 def _curves(directory: Path, runs: Mapping[str, RunData], style: MetricStyle) -> list[Section]:
     folder, colours = directory / "figures", _colours(runs)
-    unit = f" ({style.unit})" if style.unit else ""
     metric = [run.metric_curve(name, colours.get(name)) for name, run in runs.items()]
-    figures.draw_curves(folder / "metric.png", metric, f"{style.label}{unit}", log=False, average=False)
-    text = "The metric on held-out data while training."
+    figures.draw_curves(folder / "metric.png", metric, style.axis, log=False, average=False)
+    text = "The metric on held-out data during training."
     sections = [Section(style.label, text, "metric.png")]
     written = {name: run for name, run in runs.items() if run.on_array}
     if written:
@@ -90,7 +89,7 @@ def _curves(directory: Path, runs: Mapping[str, RunData], style: MetricStyle) ->
             for name, run in written.items()
         ]
         figures.draw_curves(folder / "updates.png", curves, "Weights written (% a step)", log=True)
-        text = "Averaged over short stretches of steps."
+        text = "Share of the weights that are written in a step, averaged over short stretches of steps."
         sections.append(Section("Update ratio", text, "updates.png"))
     return sections
 

@@ -35,7 +35,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Finding:
-    """A statement, what is to be said of it in a word or two, and the lines that show it; `note` comes last."""
+    """A statement, a verdict in a word or two, and the lines that support it; `note` comes last."""
 
     statement: str
     verdict: str
@@ -53,6 +53,12 @@ class Section:
     tables: list[Table] = field(default_factory=list)
     details: dict[str, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+
+
+def heading(name: str) -> str:
+    """A name as a heading: blanks for underscores, a capital in front. Of `module:Class` the class."""
+    text = name.rpartition(":")[2].replace("_", " ")
+    return text[:1].upper() + text[1:]
 
 
 def render(

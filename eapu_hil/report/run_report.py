@@ -15,7 +15,7 @@ from eapu_hil.base.storage import storage_errors
 from eapu_hil.bench.cellcsv import status_text
 from eapu_hil.hal import CellStatus
 from eapu_hil.report import figures
-from eapu_hil.report.page import Section, Table, Tile, render
+from eapu_hil.report.page import Section, Table, Tile, heading, render
 from eapu_hil.report.rundata import RunData, bench_text, gallery, number
 
 _EXAMPLES_MAX = 4
@@ -40,7 +40,7 @@ def write_report(run_dir: Path, allow_modules: Collection[str] = ()) -> Path:
     with storage_errors(run_dir):
         (run_dir / "figures").mkdir(exist_ok=True)
         sections = [*_curves(run), *_examples(run), *_array(run), *_energy(run), _what_was_run(run)]
-        title = f"{run.task.replace('_', ' ').capitalize()} with {run.rule_label}"
+        title = f"{heading(run.task)} with {run.rule_label}"
         where = f"on {bench_text(run)}" if run.on_array else "on the host, no array"
         when = str(run.start.get("time", "")).replace("T", " ")[:16]
         subtitle = f"{where} · {run.start.get('id', run_dir.name)} · {when}"
@@ -53,12 +53,12 @@ def _notices(run: RunData) -> list[str]:
     if status == "success":
         return []
     done = f"step {last} of {run.experiment.get('steps', '?')}"
-    go_on = f"“eapu-hil resume {run.path}” goes on."
+    go_on = f"To continue: “eapu-hil resume {run.path}”."
     if run.summary:
         return [f"This run ended as “{status}” after {done}. {go_on}"]
     return [
-        f"This run has no summary: it crashed or is still running. It got to {done}; what follows is "
-        f"what was recorded until then. {go_on}"
+        f"This run has no summary: it crashed or is still running. It got to {done}; this page shows "
+        f"its record up to that point. {go_on}"
     ]
 
 
@@ -89,14 +89,14 @@ def _tiles(run: RunData) -> list[Tile]:
     tiles.append(Tile("Cell writes", count(total), f"{count(pulses)} pulses"))
     per_cell = summary.get("writes_per_cell") or {}
     if per_cell:
-        note = f"median {per_cell['p50']:.3g}, most {count(per_cell['max'])}"
+        note = f"median {per_cell['p50']:.3g}, maximum {count(per_cell['max'])}"
         tiles.append(Tile("Writes per cell", f"{per_cell['mean']:.3g}", note))
     if summary.get("energy_j"):
         tiles.append(
-            Tile("Energy", with_prefix(summary["energy_j"]["total"], "J"), "see the table for what it counts")
+            Tile("Energy", with_prefix(summary["energy_j"]["total"], "J"), "the table below lists the parts")
         )
     clock_s = summary.get("bench_time_s", number(run.steps[-1].get("clock_s")) if run.steps else None)
-    tiles.append(Tile("Bench time", duration(clock_s), "by the bench's clock"))
+    tiles.append(Tile("Bench time", duration(clock_s), "on the bench clock"))
     return tiles
 
 
@@ -105,7 +105,7 @@ def _curves(run: RunData) -> list[Section]:
     if run.steps:
         evaluated = run.curve_evaluations
         given = evaluated[-1].get("input") if evaluated else None
-        name = f"{style.label}{f' ({style.unit})' if style.unit else ''}, held-out data"
+        name = f"{style.axis}, held-out data"
         figures.draw_training(
             folder / "training.png",
             run.curve("loss"),
@@ -114,10 +114,8 @@ def _curves(run: RunData) -> list[Section]:
             given * style.factor if given is not None else None,
         )
         quick = any(line.get("quick") for line in evaluated)
-        text = "Loss of every batch and its moving average; " + (
-            "the metric on held-out data; tasks with images take small crops of them for it while they train."
-            if quick
-            else "the metric on held-out data."
+        text = "Left: the loss of every batch and its moving average. Right: the metric on held-out data" + (
+            ", measured on small crops of the images during training." if quick else "."
         )
         sections.append(Section("Training", text, "training.png", _items(run)))
     layers = list(dict.fromkeys(name for line in run.steps for name in line.get("update_ratio_layer") or {}))
@@ -126,7 +124,7 @@ def _curves(run: RunData) -> list[Section]:
         curves = [figures.Curve(name, steps, 100 * run.layer_column(name)) for name in layers]
         curves.append(figures.Curve("all layers", steps, 100 * run.column("update_ratio"), INK))
         figures.draw_curves(folder / "updates.png", curves, "Weights written (% of the layer)", log=True)
-        text = "Share of each layer's weights that were written, averaged over short stretches of steps."
+        text = "Share of the weights of each layer that are written in a step, averaged over short stretches of steps."
         sections.append(Section("Update ratio", text, "updates.png"))
     return sections
 
@@ -164,21 +162,22 @@ def _array(run: RunData) -> list[Section]:
         drawn += f" The first {figures.ARRAYS_DRAWN_MAX} are drawn."
     if before or after:
         figures.draw_conductance(folder / "conductance.png", before, after)
-        moments = ("before the first step" if before else "", "after the last one" if after else "")
-        text = f"As read from the arrays {' and '.join(filter(None, moments))}.{drawn}"
+        moments = ("before the first step" if before else "", "after the last step" if after else "")
+        text = f"The arrays were read {' and '.join(filter(None, moments))}.{drawn}"
         sections.append(Section("Conductance", text, "conductance.png"))
     if run.writes.size:
         verified = run.writes[np.isfinite(run.writes["after_s"])]
         error = verified["after_s"].astype(np.float64) - verified["target_s"]
         figures.draw_write_error(folder / "write_error.png", error, verified["status"] == CellStatus.OK)
-        text = "Where write-verify left the cells, by its last reading; relaxation and drift come on top."
+        text = "Last verify reading minus target. Relaxation and drift later add to this error."
         sections.append(Section("Write error", text, "write_error.png", [_status_table(run.writes)]))
     if wear:
         figures.draw_wear(folder / "wear.png", wear)
         taken = np.concatenate([pulses.ravel() for pulses in wear.values()])
         text = (
-            f"Pulses on each cell in the chip's life, this run included: median {count(float(np.median(taken)))}, "
-            f"99.9th percentile {count(float(np.percentile(taken, 99.9)))}, most {count(float(taken.max()))}."
+            f"Pulses on each cell over the life of the chip, including this run: median "
+            f"{count(float(np.median(taken)))}, "
+            f"99.9th percentile {count(float(np.percentile(taken, 99.9)))}, maximum {count(float(taken.max()))}."
         )
         sections.append(Section("Wear", text + drawn, "wear.png"))
     return sections
@@ -190,7 +189,7 @@ def _status_table(writes: NDArray[np.void]) -> Table:
         [status_text(int(value)).lower().replace("_", " "), count(int(n)), share(n / writes.size)]
         for value, n in zip(values, counts, strict=True)
     ]
-    return Table(rows, ["how the write ended", "cell writes", "share"])
+    return Table(rows, ["status after the write", "cell writes", "share"])
 
 
 def _energy(run: RunData) -> list[Section]:
@@ -209,7 +208,13 @@ def _energy(run: RunData) -> list[Section]:
     tables = [Table(rows, ["spent on", "energy", "share"], total=True)]
     if counted or assumed:
         tables.append(Table([*counted, *assumed], ["counted and assumed", ""]))
-    return [Section("Energy", "Of cells, lines and converters; the host is not counted.", tables=tables)]
+    return [
+        Section(
+            "Energy",
+            "Energy of the cells, lines and converters. The host computer is not counted.",
+            tables=tables,
+        )
+    ]
 
 
 def _assumption(key: str, value: float) -> list[str]:
@@ -219,7 +224,7 @@ def _assumption(key: str, value: float) -> list[str]:
 
 def _what_was_run(run: RunData) -> Section:
     experiment, commit = run.experiment, run.start.get("commit")
-    dirty = " with changes that are not committed" if run.start.get("dirty") else ""
+    dirty = " with uncommitted changes" if run.start.get("dirty") else ""
     optimizer = experiment.get("optimizer")
     rows = [
         ["task", run.task],
@@ -229,7 +234,7 @@ def _what_was_run(run: RunData) -> Section:
         ["seed", str(run.start.get("seed", experiment.get("seed", "?")))],
         ["bench", bench_text(run)],
         *[[f"array {k}", _inline(identity)] for k, identity in enumerate(run.start.get("identities") or [])],
-        ["commit", f"{commit}{dirty}" if commit else "not run from a checkout"],
+        ["commit", f"{commit}{dirty}" if commit else "unknown: the package does not run from a checkout"],
     ]
     details = {
         "Resolved experiment": yaml.safe_dump(dict(experiment), sort_keys=False, allow_unicode=True),

@@ -110,7 +110,7 @@ def _start(experiment: ExperimentConfig, run_dir: Path, alone: bool) -> subproce
     environment = os.environ if alone else {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     with storage_errors(run_dir), _beside(run_dir, ".log").open("wb") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "eapu_hil.cli.parser", *command, *allowed],
+            [sys.executable, "-m", "eapu_hil.cli", *command, *allowed],
             stdout=log,
             stderr=log,
             env=environment,

@@ -60,11 +60,11 @@ def _update_ratio(results: Results) -> Claim:
             )
             steps = f"{known_values(runs[0])['steps']:.0f} steps"
             measured.append(
-                f"{task}, {steps}: {_spread([1e3 * m for m in mean])} \u2030 a step, last tenth "
+                f"{task}, {steps}: {_spread([1e3 * m for m in mean])} \u2030 in a step, in the last tenth "
                 f"{_spread([1e3 * one for one in last])} \u2030"
             )
             holding[task] = max(mean) <= RATIO_CLAIM
-    text = "Share of the weights written, mean over all steps, rule eapu; small steps are written rarely."
+    text = "Mean share of the weights that eapu writes in a step, over all steps. Small steps are rarely written."
     return Claim("Under 0.1 % of the weights are written in a step", measured, text, _verdict(holding))
 
 
@@ -84,9 +84,9 @@ def _accuracy(results: Results) -> Claim:
             if style.unit == "%":
                 holding[task] = min(over_bp) * style.factor >= POINTS_CLAIM
     text = (
-        "Same seeds and steps; each rule with the settings that its search chose; in digits_long only bp, the others "
-        "with a slow rate, for rare writes. The claim's figures come from deep networks (ResNet-152, 100 classes), "
-        "where bp ends at chance."
+        "All rules have the same seeds and steps, and the settings that their search chose. In digits_long only bp has "
+        "these; the others have a low learning rate, so that they write rarely. The claim comes from deep networks "
+        "(ResNet-152, 100 classes), where bp ends at chance level."
     )
     return Claim("Accuracy some 60 points above bp, close to digital", measured, text, _verdict(holding))
 
@@ -102,9 +102,9 @@ def _energy(results: Results) -> Claim:
         for task, its in pairs.items()
     }
     text = (
-        "Cells, lines, converters and amplifiers of writes, verify reads and products, by reuse (products per "
-        "weight and step). Worst seed. Verdict: typical parameters, reuse 128. What the optimizer and the "
-        "gradients take on digital hardware is the same for both rules and is shown apart."
+        "Energy of cells, lines, converters and amplifiers for writes, verify reads and products, by reuse "
+        "(products per weight and step). The worst seed counts. The verdict uses typical parameters and reuse 128. "
+        "Optimizer and gradients need the same energy on digital hardware under both rules; they are shown separately."
     )
     return Claim("50 times less training energy than bp on memristors", measured, text, _verdict(holding))
 
@@ -118,20 +118,21 @@ def _energy_of(task: str, pairs: list[tuple[Run, Run]]) -> list[str]:
     typical, model = [as_run(*pair, "typical") for pair in pairs], EnergyModel()
     first = typical[0]
     lines.append(
-        f"{task}, typical: a write takes {with_prefix(first.write_j, 'J')}, {first.write_j / first.product_j:.3g} "
-        f"times a product forward and backward of its weight; 50 times less at a reuse of {FULLY_CONNECTED} takes "
-        f"more than {(ENERGY_CLAIM - 1) * FULLY_CONNECTED:.0f} times"
+        f"{task}, typical: one write needs {with_prefix(first.write_j, 'J')}, {first.write_j / first.product_j:.3g} "
+        f"times the energy of one product forward and backward of its weight; a ratio of 50 at reuse "
+        f"{FULLY_CONNECTED} needs more than {(ENERGY_CLAIM - 1) * FULLY_CONNECTED:.0f} times"
     )
     one, many = (
         min(its.ratio(reuse, digital_j(1, 1, reuse, model)) for its in typical)
         for reuse in (1, FULLY_CONNECTED)
     )
     lines.append(
-        f"{task}, typical, with optimizer and gradients: {one:.3g} at 1, {many:.3g} at {FULLY_CONNECTED}"
+        f"{task}, typical, with optimizer and gradients: ratio {one:.3g} at reuse 1, {many:.3g} at reuse "
+        f"{FULLY_CONNECTED}"
     )
     whole, reuse = [_joules(bp) / _joules(eapu) for bp, eapu in pairs], known_values(pairs[0][0])
     lines.append(
-        f"{task}, the whole run as it was, reuse {reuse['products_per_weight']:.0f}: {_spread(whole)}"
+        f"{task}, the whole run as measured, reuse {reuse['products_per_weight']:.0f}: ratio {_spread(whole)}"
     )
     return lines
 
@@ -144,12 +145,13 @@ def _on_other_arrays(task: str, pairs: list[tuple[Run, Run]]) -> list[str]:
 
 
 def _ratios(scenarios: Sequence[EnergyScenario], reuses: Sequence[int]) -> str:
-    return ", ".join(f"{min(one.ratio(reuse) for one in scenarios):.3g} at {reuse}" for reuse in reuses)
+    ratios = [f"{min(one.ratio(reuse) for one in scenarios):.3g} at reuse {reuse}" for reuse in reuses]
+    return f"ratio {', '.join(ratios)}"
 
 
 def _up_to(scenarios: Sequence[EnergyScenario]) -> str:
     most = min(one.largest_reuse(ENERGY_CLAIM) for one in scenarios)
-    return f"at least 50 up to a reuse of {most:.3g}" if most else "nowhere 50"
+    return f"50 is reached up to reuse {most:.3g}" if most else "50 is not reached"
 
 
 def _life(results: Results) -> Claim:
@@ -168,13 +170,13 @@ def _life(results: Results) -> Claim:
         measured.append(
             f"{task}: mean cell {_spread(ratio['pulses_mean_cell'])} times longer, 99.9th percentile "
             f"{_spread(ratio['pulses_p999_cell'])}, hottest {_spread(ratio['pulses_hottest_cell'])}; runs until "
-            f"the 99.9th percentile fails under eapu: {runs}"
+            f"the 99.9th percentile cell fails under eapu: {runs}"
         )
         holding[task] = min(ratio["pulses_p999_cell"]) >= LIFE_CLAIM
     text = (
-        "Pulses of bp over pulses of eapu in runs of equal length, the initial writing included. Runs to "
-        "failure: see lifetime.py; low counts each pulse as a full cycle, typical as a change of 2 \u00b5S, high "
-        "as the weakest known."
+        "Pulses of bp divided by pulses of eapu in runs of equal length, including the initial writing. Runs to "
+        "failure follow the model in lifetime.py: low counts each pulse as a full cycle, typical as a change of "
+        "2 \u00b5S, high as the weakest pulse known."
     )
     return Claim("1000 times the life (99.9th percentile cell)", measured, text, _verdict(holding))
 
@@ -194,19 +196,19 @@ def _gpu(results: Results) -> Claim:
                 best = max(best, ratio)
                 measured.append(
                     f"{task}: {name} at peak {with_prefix(peak_j, 'J')}, the array {with_prefix(_joules(run), 'J')}: "
-                    f"{ratio:.3g} times; a million at a utilisation of {share(ratio / GPU_CLAIM)}"
+                    f"{ratio:.3g} times; a million times if the GPU is used to {share(ratio / GPU_CLAIM)}"
                 )
     text = (
-        "6 operations per weight and product; peak efficiency from power limit and peak rate. The array's "
-        "typical parameters, without optimizer and gradients, which a GPU has in its figure. Nothing was run on "
-        "a GPU."
+        "6 operations per weight and product. Peak efficiency of a GPU is its power limit divided by its peak rate. "
+        "The figure of the array uses typical parameters and leaves out optimizer and gradients, which that of the GPU "
+        "includes. Nothing was run on a GPU."
     )
     verdict = (
         UNKNOWN
         if not measured
         else HOLDS
         if best >= GPU_CLAIM
-        else f"{UNDER} the utilisations named; at peak it does not"
+        else f"{UNDER} the utilisations named, not at peak"
     )
     return Claim("A million times less energy than a GPU", measured, text, verdict)
 

@@ -21,6 +21,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from eapu_hil.base.loading import FileModel, load_model
 from eapu_hil.hal import ConfigError
 from eapu_hil.training.config import ExperimentConfig
+from eapu_hil.training.matrices import require_fit
 
 Overrides = dict[str, Any]
 
@@ -115,6 +116,16 @@ class TablePlan(FileModel):
         tasks = {name: its for name, its in self.tasks.items() if its.repeats is None}
         return self.model_copy(update={"tasks": tasks})
 
+    def with_seed(self, seed: int) -> TablePlan:
+        """The same with one seed for every task, and for its curves where it has any."""
+        tasks = {
+            name: its.model_copy(
+                update={"seeds": [seed], "curve_seed": None if its.curve_seed is None else seed}
+            )
+            for name, its in self.tasks.items()
+        }
+        return self.model_copy(update={"tasks": tasks})
+
     def with_rules(self, names: Sequence[str]) -> TablePlan:
         """The same with some of the rules only. Raises ConfigError for unknown ones."""
         for name in names:
@@ -180,6 +191,23 @@ def planned_runs(
         if _for_bench(own, bench)
     ]
     return runs + curves
+
+
+def require_runnable(planned: Sequence[PlannedRun]) -> None:
+    """Raises ConfigError, before anything is trained, when a rule cannot be on its bench; says how to go on."""
+    on_array = {(run.task, run.rule): run for run in planned if run.experiment.rule.trains_on != "host"}
+    configs = {run.task: run.experiment.task for run in on_array.values()}
+    tasks = {name: config.make() for name, config in configs.items()}
+    said: dict[str, str] = {}
+    for (task, rule), run in on_array.items():
+        try:
+            require_fit(tasks[task], run.experiment)
+        except ConfigError as error:
+            said.setdefault(rule, str(error))
+    if said:
+        others = ",".join(dict.fromkeys(run.rule for run in planned if run.rule not in said))
+        hint = f"; --rules {others} leaves them out" if others else ""
+        raise ConfigError(f"{next(iter(said.values()))}: {', '.join(said)} cannot be trained here{hint}")
 
 
 def experiment_of(plan: TablePlan, task: str, rule: str, changes: Mapping[str, Any]) -> ExperimentConfig:

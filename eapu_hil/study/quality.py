@@ -16,7 +16,7 @@ from eapu_hil.study.figures import Point, RuleCurve, draw_quality
 from eapu_hil.study.results import Results
 
 OWN = "rule, window"
-ARRAY_ONLY = "Of those that train on the array. "
+ARRAY_ONLY = "Among the rules that train on the array. "
 FAR = 20.0
 SHORT = 1.1  # end of a stretch over its beginning
 
@@ -105,7 +105,7 @@ def quality_sections(directory: Path, results: Results) -> list[Section]:
         digital = results.spread(task, DIGITAL, "metric")
         name = f"quality_{task}.png"
         reference = style.factor * digital.mean if digital else None
-        draw_quality(directory / "figures" / name, curves, f"{style.label} ({style.unit}), {task}", reference)
+        draw_quality(directory / "figures" / name, curves, f"{style.axis}, {task}", reference)
         noise = style.factor * _noise(results, task)
         text = (
             "Each curve is one rule at several thresholds, rates or pulse strengths, the chosen one filled; "
@@ -138,7 +138,7 @@ def _why(results: Results, task: str, winner: Winner, among: str) -> Finding:
     lines = [f"{point.quality:.2f} {style.unit} with {count(point.pulses)} pulses"]
     effort = _effort(results, task, winner.rule, point.number)
     if effort is not None:
-        lines[0] += f": {effort[0]:.3g} writes a weight, {effort[1]:.2g} pulses each"
+        lines[0] += f": {effort[0]:.3g} writes per weight, {effort[1]:.2g} pulses each"
     if winner.best != point:
         lines.append(
             f"the best here, {winner.best.quality:.2f} {style.unit} by {winner.best_rule} with "
@@ -173,20 +173,20 @@ def _losses(results: Results, task: str) -> list[Section]:
     if not rows:
         return []
     text = (
-        f"How far each rule is behind digital ({style.unit}), and to what it loses that. Each was trained again with "
-        "the same seeds and settings on arrays without the first thing, then also without the next (errors: of writes, "
-        "of reads and between cells); what it gains each time it had lost to that. What remains is the rule's own, and "
-        "that of the window, into which all weights must fit. Negative is a gain, or chance; \u00b1 is the standard "
-        "deviation over the seeds. Rules whose threshold is the measured write error have a smaller one on the better "
-        "arrays, and write more there. "
+        f"Distance of each rule to digital ({style.unit}), and its causes. Each rule was trained again with the same "
+        "seeds and settings on arrays without the first cause, then also without the next (errors of writes, of reads "
+        "and between cells). Its gain is the loss that this cause had made. The rest is due to the rule itself and to "
+        "the window, into which all weights must fit. A negative number is a gain, or chance; \u00b1 is the standard "
+        "deviation over the seeds. Rules whose threshold is the measured write error have a lower threshold on the "
+        "better arrays, and write more there. "
     )
     most = max(means, key=lambda blamed: float(np.std(means[blamed])))
     text += (
-        f"What sets the rules apart most is what they lose to {most}: "
+        f"The rules differ most in their loss to {most}: "
         f"{min(means[most]):.2f} to {max(means[most]):.2f} {style.unit}."
     )
-    head = ["rule", "writes a weight", "pulses a write", "behind", *means]
-    return [Section(f"What quality is lost to: {task}", text, tables=[Table(rows, head)])]
+    head = ["rule", "writes per weight", "pulses per write", "behind digital", *means]
+    return [Section(f"Causes of lost quality: {task}", text, tables=[Table(rows, head)])]
 
 
 def _effort(results: Results, task: str, rule: str, point: int) -> tuple[float, float] | None:

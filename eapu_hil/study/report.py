@@ -11,7 +11,7 @@ from eapu_hil.base.quantities import MISSING, count, duration, metric_style, sha
 from eapu_hil.base.storage import storage_errors, write_json
 from eapu_hil.bench.energy import ASSUMPTIONS, CORNERS, EnergyModel, digital_j
 from eapu_hil.hal import ConfigError
-from eapu_hil.report.page import Finding, Section, Table, Tile, render
+from eapu_hil.report.page import Finding, Section, Table, Tile, heading, render
 from eapu_hil.rules import BP, DIGITAL, EAPU
 from eapu_hil.study.claims import ENERGY_CLAIM, REUSES, judge
 from eapu_hil.study.figures import draw_ratio
@@ -60,7 +60,7 @@ def _claims(results: Results) -> Section:
         for claim in judge(results)
     ]
     text = (
-        "Each claim against what this table measured. Verdicts come from unrounded numbers, and from the worst seed; "
+        "Each claim is compared with the results of this table. Verdicts use unrounded numbers and the worst seed; "
         "\u00b1 is the standard deviation over the seeds."
     )
     return Section("Claims", text, findings=findings)
@@ -99,10 +99,10 @@ def _task(results: Results, task: str) -> Section:
     seeds = len({run.seed for run in here})
     over = f"mean and standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
     text = (
-        f"{count(steps)} steps, {over}; the same "
-        "data, initial weights and chips for every rule. Pulses per cell count the initial writing."
+        f"{count(steps)} steps, {over}. All rules see the same data, initial weights and chips. "
+        "Pulses per cell include the initial writing."
     )
-    return Section(task.replace("_", " ").capitalize(), text, tables=[Table(rows, head)])
+    return Section(heading(task), text, tables=[Table(rows, head)])
 
 
 def _reuse(directory: Path, results: Results) -> list[Section]:
@@ -125,10 +125,11 @@ def _reuse(directory: Path, results: Results) -> list[Section]:
     )
     draw_ratio(directory / "figures" / "energy_ratio.png", x, curves)
     text = (
-        f"Training energy of bp over that of eapu, from the counts of the runs on {bp.task}, first seed. Products take "
-        "the same under every rule, so the ratio falls with the number of products that a weight makes between two "
-        "updates: above 1 it is at most what writes under bp take over what these products take. With all cells in use "
-        "the products are computed; in the last rows all but how often is written."
+        f"Training energy of bp divided by that of eapu, from the counts of the runs on {bp.task}, first seed. "
+        "Products need the same energy under every rule. So the ratio falls with the reuse, which is the number of "
+        "products of a weight between two updates: it is at most 1 plus the energy of the writes under bp divided by "
+        "the energy of these products. For arrays with all cells in use, the energy of products is computed, not "
+        "measured. In the last rows only the number of writes is measured."
     )
     rows = [
         [
@@ -140,7 +141,16 @@ def _reuse(directory: Path, results: Results) -> list[Section]:
         ]
         for its in [*corners.values(), *other_arrays(bp, eapu)]
     ]
-    head = ["array", "a write under bp", "a product", "ratio at 1", "at 8", "at 32", "at 128", "50 up to"]
+    head = [
+        "array",
+        "one write under bp",
+        "one product",
+        "ratio at reuse 1",
+        "at 8",
+        "at 32",
+        "at 128",
+        "largest reuse with 50",
+    ]
     return [Section("Energy ratio by weight reuse", text, "energy_ratio.png", tables=[Table(rows, head)])]
 
 
@@ -155,7 +165,7 @@ def _assumptions() -> Section:
     for key, assumed in ASSUMPTIONS.items():
         name, values = key.rpartition("_")[0].replace("_", " "), (assumed.low, assumed.typical, assumed.high)
         rows.append([name, assumed.source, *(with_prefix(value, assumed.unit) for value in values)])
-    head = ["parameter", "what and from where", "low", "typical", "high"]
+    head = ["parameter", "meaning and source", "low", "typical", "high"]
     return Section("Assumed energies", tables=[Table(rows, head, text_columns=2)])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -149,6 +150,22 @@ def make_table(
     write_json(directory / "table.json", content)
     _write_csv(directory / "table.csv", runs)
     return results
+
+
+def runs_at_a_time(asked: int | None, planned: Sequence[PlannedRun]) -> int:
+    """How many runs may go side by side: on a real bench or a chip that they share, one.
+
+    asked: None takes as many as there are cores where each run has a chip of its own. Raises ConfigError for more than
+    one on what they share.
+    """
+    simulated = all(run.experiment.bench.simulated and run.experiment.bench.chip is None for run in planned)
+    if asked is None:
+        return (os.cpu_count() or 1) if simulated else 1
+    if asked < 1 or (asked > 1 and not simulated):
+        raise ConfigError(
+            f"--jobs {asked}: must be at least 1, and 1 on a real bench or on a chip that the runs share"
+        )
+    return asked
 
 
 def read_results(directory: Path, allow_modules: Collection[str] = ()) -> Results:

@@ -89,7 +89,7 @@ def slow_pulses(costly: Run, frugal: Run, pulses_per_write: float | None = None)
         write_j.append(pulses * (112.5e-12 + 2e-12 + 2.7e-12))
         writing_j.append(value["update_ratio"] * write_j[-1])
     product_j = 2 * (2 * 20e-15 + 2.7e-12 / LINES)
-    many = f"{pulses_per_write:g} pulses a write" if pulses_per_write else "the runs' pulses a write"
+    many = f"{pulses_per_write:g} pulses per write" if pulses_per_write else "pulses per write as in the runs"
     name = f"computed: pulses of 1 \u00b5s, products of 10 ns, {many}"
     return EnergyScenario(name, write_j[0], writing_j[0], writing_j[1], product_j)
 

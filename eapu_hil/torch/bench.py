@@ -105,7 +105,8 @@ class BenchCells:
         layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, CrossbarLayer)}
         if not layers:
             raise ConfigError("the model has no CrossbarLinear or CrossbarConv2d to put on the bench")
-        recipe, chip, arrays = bench.recipe, bench.chip, bench.arrays
+        recipe, chip = bench.recipe, bench.chip
+        arrays = [array.without_record() for array in bench.arrays]  # it trains: thousands of writes
         shapes = {name: layer.matrix_shape for name, layer in layers.items()}
         status = [chip.bad_cells(number) for number in range(len(arrays))]
         tiles = place(
@@ -125,14 +126,11 @@ class BenchCells:
         bad = [one != CellStatus.OK for one in status]
         sigma_of = chip.write_error().sigma_s
         self.conductances = ConductancePairs(arrays, tiles, shapes, r_wg, recipe, sigma_of, bad, self._count)
-        gains = [chip.line_gains(number) for number in range(len(arrays))]
         self.pairs: dict[Tensor, BenchPairs] = {}
         for name, layer in layers.items():
             self.pairs[layer.weight] = BenchPairs(name, layer.weight.shape, self, r_wg[name])
             self.pairs[layer.weight].program(layer.weight, 0)
-            layer.weights = ArrayWeights(
-                shapes[name], arrays, tiles[name], r_wg[name], recipe.v_read_v, gains
-            )
+            layer.weights = ArrayWeights(shapes[name], arrays, tiles[name], r_wg[name], recipe.v_read_v)
 
     def _count(self, batch: WriteBatch) -> None:
         cells = batch.targets.cells

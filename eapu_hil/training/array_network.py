@@ -33,11 +33,10 @@ class ArrayNetwork:
         self._pairs = pairs
         self._on_array: dict[str, ArrayWeights] = {}
         self._on_host: dict[str, HostBackward] = {}
-        gains = [bench.chip.line_gains(number) for number in range(len(bench.arrays))]
 
         def make(name: str, spec: WeightSpec) -> Weights:
             weights = ArrayWeights(
-                spec.matrix_shape, bench.arrays, tiles[name], r_wg[name], bench.recipe.v_read_v, gains
+                spec.matrix_shape, bench.arrays, tiles[name], r_wg[name], bench.recipe.v_read_v
             )
             self._on_array[name] = weights
             if not host_backward:

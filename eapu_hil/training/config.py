@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from eapu_hil.base.loading import Data, FileModel
-from eapu_hil.bench.config import BenchConfig
+from eapu_hil.bench.config import AnyBench, BenchConfig
 from eapu_hil.hal.recipe import Recipe
 from eapu_hil.network.optimizer import OptimizerConfig
 from eapu_hil.placement.wear_levelling import WearLevelling
@@ -37,7 +37,7 @@ class ExperimentConfig(FileModel):
     }
 
     name: str = Field(min_length=1)
-    bench: BenchConfig
+    bench: AnyBench
     task: TaskConfig
     rule: RuleConfig
     optimizer: OptimizerConfig

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from eapu_hil.base.loading import load_model
 from eapu_hil.base.provenance import git_commit
-from eapu_hil.bench.config import BenchConfig
+from eapu_hil.bench.config import TwinBenchConfig
+from eapu_hil.bench.driver import Driver
 from eapu_hil.hal import Crossbar, Identity
 from eapu_hil.twin.array import TwinArray
 from eapu_hil.twin.crossbar import TwinCrossbar
@@ -17,7 +18,7 @@ from eapu_hil.twin.state import BenchClock, StateFiles
 
 
 @contextmanager
-def open_arrays(config: BenchConfig, chip_dir: Path) -> Iterator[list[Crossbar]]:
+def open_arrays(config: TwinBenchConfig, chip_dir: Path) -> Iterator[list[Crossbar]]:
     """The arrays of a twin bench; their state lives in `chip_dir`/twin and one clock serves all.
 
     Raises ConfigError for an unknown preset or a wrong override.
@@ -33,7 +34,7 @@ def open_arrays(config: BenchConfig, chip_dir: Path) -> Iterator[list[Crossbar]]
     yield opened
 
 
-def simulated_arrays(config: BenchConfig, chip_dir: Path) -> tuple[BenchClock, list[TwinArray]]:
+def simulated_arrays(config: TwinBenchConfig, chip_dir: Path) -> tuple[BenchClock, list[TwinArray]]:
     """The physics behind a bench, with its clock; the state lives in `chip_dir`/twin.
 
     Raises ConfigError for an unknown preset or a wrong override.
@@ -48,3 +49,6 @@ def simulated_arrays(config: BenchConfig, chip_dir: Path) -> tuple[BenchClock, l
         for number in range(config.arrays)
     ]
     return clock, arrays
+
+
+DRIVER = Driver(TwinBenchConfig, open_arrays)

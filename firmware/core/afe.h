@@ -11,6 +11,9 @@
 
 #include "protocol.h"
 
+/* Codes that fit into one transaction with a simulated front end: the payload less its other fields. */
+enum { PRODUCT_IN_MAX = (AFE_PAYLOAD_MAX - 2u) / 2u, PRODUCT_OUT_MAX = (AFE_PAYLOAD_MAX - 8u) / 2u };
+
 /* What the front end is. Line drivers give code/top of their full scale; converters likewise in their range. */
 typedef struct {
     uint8_t arrays;
@@ -32,7 +35,7 @@ typedef struct {
 
 typedef struct {
     uint16_t row, col;
-    int8_t polarity;    /* 1 SET and 2 FORM drive the column's line, -1 RESET the row's; the rest is at 0 V */
+    int8_t polarity;    /* polarity_t: SET and FORM drive the column's line, RESET the row's; the rest is at 0 V */
     uint16_t line_code, gate_code;
     uint32_t width_ns;
 } afe_pulse_t;

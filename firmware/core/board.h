@@ -1,16 +1,35 @@
-/* The board as the controller drives it: configuration, and one job at a time. Nothing here knows the link. */
+/* The board: what it is, what the host configured, and what the running job remembers. Nothing here knows the link. */
 #ifndef EAPU_BOARD_H
 #define EAPU_BOARD_H
 
 #include "afe.h"
-#include "job.h"
-#include "limits.h"
-#include "product_job.h"
-#include "pulse_job.h"
-#include "read_job.h"
-#include "write_job.h"
+#include "decide.h"
+#include "work.h"
 
-typedef enum { WORK_NONE, WORK_READ, WORK_PULSE, WORK_WRITE, WORK_PRODUCT } work_t;
+typedef struct {
+    bool set;
+    int32_t v_max_uv, v_gate_max_uv, v_read_max_uv;
+    uint32_t i_max_na, width_max_ns, pulses_per_cell_max;
+} limits_t;
+
+/* Of one line: volts = code * step * gain + offset; amperes = full scale * (code / top * gain + offset). */
+typedef struct {
+    float gain, offset;
+} line_calibration_t;
+
+enum { LINE_KINDS = LINE_KIND_COL_ADC + 1 };
+typedef line_calibration_t calibration_t[ARRAYS_MAX][LINE_KINDS][LINES_MAX];
+
+typedef struct {
+    bool set;
+    double v_read_v, time_max_s;
+    law_t law;
+} recipe_t;
+
+/* Codes from low to high; none where high < low. */
+typedef struct {
+    int16_t low, high;
+} span_t;
 
 /* The lines of a product, and what codes they may be driven with. */
 typedef struct {
@@ -19,7 +38,7 @@ typedef struct {
     span_t span[LINES_MAX];   /* of each of them */
 } selection_t;
 
-struct board {
+typedef struct {
     afe_info_t info;
     limits_t limits;
     calibration_t calibration;
@@ -34,7 +53,7 @@ struct board {
         write_job_t write;
         product_job_t product;
     } job;
-};
+} board_t;
 
 /* Opens the front end and starts as board_reset does. false: it failed, or says of itself what cannot be. */
 bool board_open(board_t *board);
@@ -42,16 +61,6 @@ bool board_open(board_t *board);
 void board_reset(board_t *board);
 /* All lines to 0 V. false: the front end failed. */
 bool board_ground(board_t *board);
-
-/* {read,pulse,write,product}_start begin a job (only when board->work is WORK_NONE); nothing reaches the front end
- * before the first board_step, and nothing ever when they refuse. */
-
-/* One transaction with the front end at most. */
-job_state_t board_step(board_t *board);
-/* The frame that JOB_OUTPUT or JOB_DONE announced: its message number and its payload of at most PAYLOAD_MAX bytes;
- * returns the payload's size. aborted: ends the job, wherever it is; returns 0 for a READ or a PRODUCT, which
- * then has no answer of its own. */
-size_t board_result(board_t *board, uint8_t *type, uint8_t *payload, bool aborted);
 /* Forgets the running job, without an answer. */
 void board_drop(board_t *board);
 

@@ -19,6 +19,7 @@ void controller_init(controller_t *c, const port_identity_t *identity)
     memset(c, 0, sizeof *c);
     c->identity = *identity;
     link_init(&c->link);
+    requests_init(&c->requests, &c->board, &c->link);
     open_front_end(c);
 }
 
@@ -34,7 +35,7 @@ static void enter_fault(controller_t *c, fault_t fault)
     if (c->fault == FAULT_NONE) {
         c->fault = (uint8_t)fault;
     }
-    requests_end(c, fault == FAULT_DEAD_MAN ? REASON_ABORTED : REASON_FRONT_END);
+    requests_end(&c->requests, fault == FAULT_DEAD_MAN ? REASON_ABORTED : REASON_FRONT_END);
 }
 
 void controller_fault(controller_t *c, fault_t fault)
@@ -58,7 +59,7 @@ static board_state_t state_of(const controller_t *c)
     if (!c->link.open) {
         return BOARD_STATE_NEW;
     }
-    if (requests_running(c) || link_head(&c->link) != NULL) {
+    if (requests_running(&c->requests) || link_head(&c->link) != NULL) {
         return BOARD_STATE_BUSY;
     }
     return c->board.limits.set ? BOARD_STATE_READY : BOARD_STATE_LINKED;
@@ -87,7 +88,7 @@ static void send_welcome(controller_t *c)
         .window = LINK_WINDOW,
         .rx_bytes = c->identity.rx_bytes,
         .tick_hz = 1000000, /* of port_now_us */
-        .last_op = c->last_op,
+        .last_op = c->requests.last_op,
         .simulated_time = info->simulated_time,
         .read_full_scale_uv = info->read_full_scale_uv,
         .read_top = info->read_top,
@@ -117,13 +118,13 @@ static void send_status(controller_t *c, uint32_t id)
         .grounded = !c->board.driven,
         .queued = c->link.queue_count,
         .time_ns = afe_time_ns(),
-        .last_op = c->last_op,
+        .last_op = c->requests.last_op,
         .rx_frames = counters->rx_frames,
         .rx_damaged = counters->rx_damaged,
         .rx_gaps = counters->rx_gaps,
         .tx_frames = counters->tx_frames,
         .tx_resent = counters->tx_resent,
-        .refused = c->refused,
+        .refused = c->requests.refused,
     };
     uint8_t payload[STATUS_IS_SIZE];
     link_send_unsequenced(&c->link, MSG_STATUS_IS, payload, status_is_pack(&m, payload));
@@ -133,8 +134,6 @@ static void send_status(controller_t *c, uint32_t id)
 static void drop_link(controller_t *c)
 {
     link_close(&c->link);
-    c->doomed = 0;
-    c->product_known = false;
     c->silent = false;
     if (!c->opened) {
         open_front_end(c);
@@ -142,7 +141,7 @@ static void drop_link(controller_t *c)
     if (c->opened) {
         ground(c);
     }
-    requests_end(c, REASON_ABORTED);
+    requests_forget(&c->requests);
     board_reset(&c->board);
 }
 
@@ -175,8 +174,8 @@ static void hello(controller_t *c, const uint8_t *payload, size_t n, uint64_t no
 
 static void abort_all(controller_t *c)
 {
-    requests_end(c, REASON_ABORTED);
-    c->doomed = c->link.queue_count;
+    requests_end(&c->requests, REASON_ABORTED);
+    requests_doom(&c->requests);
 }
 
 static void clear(controller_t *c)
@@ -184,7 +183,7 @@ static void clear(controller_t *c)
     if (c->fault == FAULT_NONE) {
         return;
     }
-    c->doomed = c->link.queue_count; /* they came for a board in FAULT */
+    requests_doom(&c->requests); /* they came for a board in FAULT */
     if (!c->opened) {
         open_front_end(c);
     }
@@ -249,13 +248,26 @@ static bool has_work(const controller_t *c)
     if (link_room(&c->link) < ROOM_TO_WORK) {
         return false;
     }
-    return link_head(&c->link) != NULL || (requests_running(c) && !c->starved);
+    return link_head(&c->link) != NULL || (requests_running(&c->requests) && !c->requests.starved);
 }
 
 /* Nothing runs or waits, yet lines may be at a voltage. */
 static bool has_to_ground(const controller_t *c)
 {
-    return c->board.driven && c->fault == FAULT_NONE && !requests_running(c) && link_head(&c->link) == NULL;
+    return c->board.driven && c->fault == FAULT_NONE && !requests_running(&c->requests) && link_head(&c->link) == NULL;
+}
+
+/* One step of the running request, or the start of the next. */
+static fault_t work(controller_t *c)
+{
+    if (requests_running(&c->requests)) {
+        return requests_step(&c->requests);
+    }
+    const link_item_t *item = link_head(&c->link);
+    const fault_t fault =
+        requests_start(&c->requests, c->fault != FAULT_NONE, item->type, item->payload, item->size);
+    link_pop(&c->link);
+    return fault;
 }
 
 void controller_poll(controller_t *c)
@@ -263,12 +275,9 @@ void controller_poll(controller_t *c)
     check_dead_man(c, port_now_us());
     check_ground(c, port_now_us());
     if (has_work(c)) {
-        if (requests_running(c)) {
-            requests_step(c);
-        } else {
-            const link_item_t *item = link_head(&c->link);
-            requests_start(c, item->type, item->payload, item->size);
-            link_pop(&c->link);
+        const fault_t fault = work(c);
+        if (fault != FAULT_NONE) {
+            controller_fault(c, fault);
         }
     } else if (has_to_ground(c)) {
         ground(c);
@@ -278,12 +287,12 @@ void controller_poll(controller_t *c)
 
 bool controller_idle(const controller_t *c)
 {
-    const bool time_passes = c->waiting && c->skipped; /* nothing else goes on meanwhile */
+    const bool time_passes = c->requests.waiting && c->requests.skipped; /* nothing else goes on meanwhile */
     return (!has_work(c) || time_passes) && !has_to_ground(c);
 }
 
 bool controller_resting(const controller_t *c)
 {
     const bool waits = c->fault == FAULT_NONE && link_head(&c->link) != NULL;
-    return !c->board.driven && !requests_running(c) && !waits;
+    return !c->board.driven && !requests_running(&c->requests) && !waits;
 }

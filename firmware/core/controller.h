@@ -13,26 +13,19 @@
 #include "board.h"
 #include "link.h"
 #include "port.h"
-#include "results.h"
+#include "requests.h"
 
+/* Not to be moved once it is initialised: its parts point at each other. */
 typedef struct {
     port_identity_t identity;
     link_t link;
     board_t board;
-    results_t results;
+    requests_t requests;
     bool opened; /* the front end answered */
     uint8_t fault;
     uint64_t ground_tried_us; /* when the last try to ground ended */
     uint32_t link_id, dead_man_us;
-    bool silent;               /* the host, for longer than the dead-man time */
-    uint32_t last_op, refused; /* as in STATUS_IS */
-    uint32_t job_id;           /* of the running request */
-    bool starved;              /* it waits for PRODUCT_DATA */
-    bool waiting, skipped;     /* a WAIT runs; the front end was told of it */
-    uint64_t wait_until_ns;
-    uint32_t product_id; /* of the last PRODUCT: what is left of its data, after a refusal, is dropped */
-    bool product_known;
-    uint8_t doomed; /* requests at the head of the queue that ABORT, GROUND or CLEAR ended */
+    bool silent; /* the host, for longer than the dead-man time */
 } controller_t;
 
 void controller_init(controller_t *c, const port_identity_t *identity);
@@ -46,15 +39,5 @@ bool controller_idle(const controller_t *c);
 bool controller_resting(const controller_t *c);
 /* Grounds, ends the running request and enters FAULT. A port calls it when its own guard fired. */
 void controller_fault(controller_t *c, fault_t fault);
-
-/* Between controller.c and requests.c. ------------------------------------------------------------------------ */
-
-/* Starts or answers one sequenced request; nothing else may be running. Reads `n` bytes of the payload at most. */
-void requests_start(controller_t *c, uint8_t type, const uint8_t *payload, size_t n);
-/* One transaction of the running request, at most, and the answers that came of it. */
-void requests_step(controller_t *c);
-/* Ends the running request: pulses and writes answer what they did so far, all else is REFUSED for `reason`. */
-void requests_end(controller_t *c, reason_t reason);
-bool requests_running(const controller_t *c);
 
 #endif

@@ -55,7 +55,7 @@ double convert_read_volts(const board_t *board, uint8_t array, uint8_t kind, uin
 /* SET and FORM drive the column, RESET the row. */
 int32_t convert_pulse_code(const board_t *board, uint8_t array, int32_t polarity, uint16_t row, uint16_t col, double uv)
 {
-    const bool down = polarity < 0;
+    const bool down = polarity == POLARITY_RESET;
     const line_calibration_t line =
         board->calibration[array][down ? LINE_KIND_ROW_DAC : LINE_KIND_COL_DAC][down ? row : col];
     return convert_code(uv / MICRO, step_v(board->info.pulse_full_scale_uv, board->info.pulse_top), line);

@@ -2,8 +2,6 @@
 
 #include <math.h>
 
-#include "job.h"
-
 /* The names and the order of the terms follow writeverify.py, so that both give the same bits: no fused
  * multiply-add (-ffp-contract=off), no reordering. */
 
@@ -89,15 +87,15 @@ static standing_t assess(const law_t *law, double error_s, double g_read_s, int3
     at.probe = !inside && spent && !at.moved && !history->probed && !over;
     const bool limit = !inside && spent && !at.probe && !stuck;
     const bool capped = !inside && over && !limit && !stuck;
-    at.status = CELL_OK;
+    at.status = CELL_STATUS_OK;
     if (stuck) {
-        at.status = CELL_STUCK;
+        at.status = CELL_STATUS_STUCK;
     } else if (limit) {
-        at.status = CELL_LIMIT;
+        at.status = CELL_STATUS_LIMIT;
     } else if (capped) {
-        at.status = CELL_NOT_CONVERGED;
+        at.status = CELL_STATUS_NOT_CONVERGED;
     }
-    at.stop = (inside && history->confirming) || at.status != CELL_OK;
+    at.stop = (inside && history->confirming) || at.status != CELL_STATUS_OK;
     at.confirm = inside && !history->confirming;
     at.flipped = turned && !inside;
     return at;

@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "protocol.h"
+
 typedef struct {
     double start_v, step_v, stop_v;
 } ramp_t;
@@ -31,7 +33,12 @@ typedef struct {
     bool confirming, moved, probed;
 } history_t;
 
-typedef enum { ACTION_RESET = -1, ACTION_CONFIRM = 0, ACTION_SET = 1, ACTION_STOP = 2 } action_t;
+typedef enum {
+    ACTION_RESET = POLARITY_RESET,
+    ACTION_CONFIRM = 0,
+    ACTION_SET = POLARITY_SET,
+    ACTION_STOP = 2
+} action_t;
 
 typedef struct {
     double amplitude_v, gate_v, width_s; /* of the pulse, where the action is one */

@@ -33,7 +33,8 @@ bool drive_read(board_t *board, uint8_t array, const afe_read_t *cells, uint8_t 
 
 static bool pulse_allowed(const board_t *board, uint8_t array, const afe_pulse_t *pulse)
 {
-    const bool known = pulse->polarity == -1 || pulse->polarity == 1 || pulse->polarity == 2;
+    const bool known = pulse->polarity == POLARITY_RESET || pulse->polarity == POLARITY_SET ||
+                       pulse->polarity == POLARITY_FORM;
     if (!known || !cell_exists(board, array, pulse->row, pulse->col)) {
         return false;
     }

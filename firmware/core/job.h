@@ -1,43 +1,18 @@
-/* What all jobs share: how a request is judged, and how far a job has come. */
+/* The running job, whichever it is: one at a time.
+ *
+ * {read,pulse,write,product}_start begin a job (only when board->work is WORK_NONE); nothing reaches the front end
+ * before the first job_step, and nothing ever when they refuse.
+ */
 #ifndef EAPU_JOB_H
 #define EAPU_JOB_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "board.h"
 
-#include "protocol.h"
-
-typedef struct board board_t;
-
-/* Why a request is refused, as REFUSED tells the host; reason 0 (NONE): it is accepted. SI units. */
-typedef struct {
-    uint8_t reason;
-    uint16_t index; /* of the record, field or line at fault */
-    double asked, allowed;
-} verdict_t;
-
-typedef enum {
-    JOB_MORE,    /* call board_step again */
-    JOB_OUTPUT,  /* a frame is ready for board_result, and there is more to come */
-    JOB_DONE,    /* the last frame is ready for board_result, which ends the job */
-    JOB_STARVED, /* a product waits for PRODUCT_DATA */
-    JOB_FAILED   /* board->fault says why; ground, and end the job with board_result(..., true) */
-} job_state_t;
-
-/* Bits of a cell's status, as in eapu_hil/hal.py (CellStatus). */
-enum { CELL_OK = 0, CELL_NOT_CONVERGED = 1, CELL_COMPLIANCE = 2, CELL_LIMIT = 4, CELL_STUCK = 16, CELL_ABORTED = 32 };
-
-static inline verdict_t verdict_accepted(void)
-{
-    const verdict_t verdict = {0, 0, 0.0, 0.0};
-    return verdict;
-}
-
-static inline verdict_t verdict_refused(uint8_t reason, size_t index, double asked, double allowed)
-{
-    const verdict_t verdict = {reason, (uint16_t)index, asked, allowed};
-    return verdict;
-}
+/* One transaction with the front end at most. */
+job_state_t job_step(board_t *board);
+/* The frame that JOB_OUTPUT or JOB_DONE announced: its message number and its payload of at most PAYLOAD_MAX bytes;
+ * returns the payload's size. aborted: ends the job, wherever it is; returns 0 for a READ or a PRODUCT, which
+ * then has no answer of its own. */
+size_t job_result(board_t *board, uint8_t *type, uint8_t *payload, bool aborted);
 
 #endif

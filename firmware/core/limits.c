@@ -2,8 +2,6 @@
 
 #include <math.h>
 
-#include "afe.h"
-#include "board.h"
 #include "convert.h"
 
 /* A calibration corrects what a converter is off by. One beyond these would be a way around the limits. */

@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "board.h"
 #include "convert.h"
 #include "drive.h"
 

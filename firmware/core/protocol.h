@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define PROTOCOL_VERSION 1u
-#define PROTOCOL_SCHEMA 0xC66C4E95u
+#define PROTOCOL_SCHEMA 0xC1BACA6Du
 #define PAYLOAD_MAX 240u
 #define AFE_PAYLOAD_MAX 1024u
 #define CELLS_MAX 12u
@@ -81,6 +81,22 @@ typedef enum {
     REASON_FRONT_END = 18,
     REASON_UNKNOWN_ID = 19,
 } reason_t;
+
+typedef enum {
+    CELL_STATUS_OK = 0,
+    CELL_STATUS_NOT_CONVERGED = 1,
+    CELL_STATUS_COMPLIANCE = 2,
+    CELL_STATUS_LIMIT = 4,
+    CELL_STATUS_SATURATED = 8,
+    CELL_STATUS_STUCK = 16,
+    CELL_STATUS_ABORTED = 32,
+} cell_status_t;
+
+typedef enum {
+    POLARITY_RESET = -1,
+    POLARITY_SET = 1,
+    POLARITY_FORM = 2,
+} polarity_t;
 
 typedef enum {
     MSG_HELLO = 0x01,
@@ -684,6 +700,33 @@ static inline void calibrate_record_unpack(calibrate_record_t *m, const uint8_t 
 
 /* RECIPE, to mcu, sequenced */
 #define RECIPE_SIZE 164u
+enum {
+    RECIPE_PLACE_ID = 0,
+    RECIPE_PLACE_SLOT = 1,
+    RECIPE_PLACE_REWRITE_IN_BAND = 2,
+    RECIPE_PLACE_PULSES_MAX = 3,
+    RECIPE_PLACE_FLIPS_MAX = 4,
+    RECIPE_PLACE_PULSES_AT_CAP_MAX = 5,
+    RECIPE_PLACE_G_MIN_S = 6,
+    RECIPE_PLACE_G_MAX_S = 7,
+    RECIPE_PLACE_BAND_S = 8,
+    RECIPE_PLACE_V_READ_V = 9,
+    RECIPE_PLACE_SET_GATE_START_V = 10,
+    RECIPE_PLACE_SET_GATE_STEP_V = 11,
+    RECIPE_PLACE_SET_GATE_STOP_V = 12,
+    RECIPE_PLACE_SET_GATE_OFFSET_V = 13,
+    RECIPE_PLACE_SET_GATE_SLOPE_S_PER_V = 14,
+    RECIPE_PLACE_SET_START_V = 15,
+    RECIPE_PLACE_SET_STEP_V = 16,
+    RECIPE_PLACE_SET_STOP_V = 17,
+    RECIPE_PLACE_SET_WIDTH_S = 18,
+    RECIPE_PLACE_RESET_GATE_V = 19,
+    RECIPE_PLACE_RESET_START_V = 20,
+    RECIPE_PLACE_RESET_STEP_V = 21,
+    RECIPE_PLACE_RESET_STOP_V = 22,
+    RECIPE_PLACE_RESET_WIDTH_S = 23,
+    RECIPE_PLACE_TIME_MAX_S = 24,
+};
 typedef struct {
     uint32_t id;
     uint8_t slot;

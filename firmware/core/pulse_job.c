@@ -1,11 +1,13 @@
-#include "board.h"
+#include "pulse_job.h"
+
 #include "convert.h"
 #include "drive.h"
+#include "limits.h"
 
 /* Whether one record is inside the limits. */
 static verdict_t check_limits(const limits_t *limits, const pulse_record_t *r, size_t index)
 {
-    if (r->polarity != -1 && r->polarity != 1 && r->polarity != 2) {
+    if (r->polarity != POLARITY_RESET && r->polarity != POLARITY_SET && r->polarity != POLARITY_FORM) {
         return verdict_refused(REASON_BAD_VALUE, index, r->polarity, 0.0);
     }
     if (r->amplitude_uv <= 0 || r->amplitude_uv > limits->v_max_uv) {
@@ -93,7 +95,7 @@ verdict_t pulse_start(board_t *board, const uint8_t *payload, size_t n)
 /* A cell that hit the current limit gets no further pulse. */
 static bool goes_on(const pulse_cell_t *cell)
 {
-    return cell->applied < cell->asked && cell->status == CELL_OK;
+    return cell->applied < cell->asked && cell->status == CELL_STATUS_OK;
 }
 
 job_state_t pulse_step(board_t *board)
@@ -113,7 +115,7 @@ job_state_t pulse_step(board_t *board)
         pulse_cell_t *cell = &job->cells[of[i]];
         /* Where the front end failed, the pulse may have been applied: better one too many in the books. */
         cell->applied = (uint16_t)(cell->applied + (driven || board->fault == FAULT_FRONT_END ? 1 : 0));
-        cell->status = driven ? (compliance[i] ? CELL_COMPLIANCE : CELL_OK) : CELL_ABORTED;
+        cell->status = driven ? (compliance[i] ? CELL_STATUS_COMPLIANCE : CELL_STATUS_OK) : CELL_STATUS_ABORTED;
         more = more || goes_on(cell);
     }
     return driven ? (more ? JOB_MORE : JOB_DONE) : JOB_FAILED;
@@ -125,7 +127,7 @@ size_t pulse_result(const pulse_job_t *job, uint8_t *payload)
     pulsed_pack(&m, payload);
     for (size_t i = 0; i < job->count; i++) {
         const pulse_cell_t *cell = &job->cells[i];
-        const pulsed_record_t record = {cell->applied, goes_on(cell) ? CELL_ABORTED : cell->status};
+        const pulsed_record_t record = {cell->applied, goes_on(cell) ? CELL_STATUS_ABORTED : cell->status};
         pulsed_record_pack(&record, payload, i);
     }
     return pulsed_size(job->count);

@@ -2,20 +2,8 @@
 #ifndef EAPU_PULSE_JOB_H
 #define EAPU_PULSE_JOB_H
 
-#include "afe.h"
-#include "job.h"
-
-typedef struct {
-    afe_pulse_t pulse;
-    uint16_t asked, applied;
-    uint8_t status;
-} pulse_cell_t;
-
-typedef struct {
-    uint32_t id;
-    uint8_t array, count;
-    pulse_cell_t cells[CELLS_MAX];
-} pulse_job_t;
+#include "board.h"
+#include "verdict.h"
 
 verdict_t pulse_start(board_t *board, const uint8_t *payload, size_t n);
 job_state_t pulse_step(board_t *board);

@@ -1,25 +1,8 @@
+#include "recipe.h"
+
 #include <math.h>
 
-#include "board.h"
 #include "convert.h"
-#include "limits.h"
-
-/* Places of the fields in the message, which a refusal names. */
-enum {
-    FIELD_SLOT = 1,
-    FIELD_REWRITE_IN_BAND = 2,
-    FIELD_PULSES_MAX = 3, /* flips_max and pulses_at_cap_max follow */
-    FIELD_G_MIN = 6,      /* the first of the real numbers */
-    FIELD_G_MAX = 7,
-    FIELD_V_READ = 9,
-    FIELD_GATE_STOP = 12,
-    FIELD_GATE_OFFSET = 13, /* the only one that may be 0 or below */
-    FIELD_SET_STOP = 17,
-    FIELD_SET_WIDTH = 18,
-    FIELD_RESET_GATE = 19,
-    FIELD_RESET_STOP = 22,
-    FIELD_RESET_WIDTH = 23
-};
 
 static const double MICRO = 1e6, NANO = 1e9;
 
@@ -34,19 +17,20 @@ static verdict_t check_fields(const recipe_msg_t *m)
         m->reset_stop_v,     m->reset_width_s,   m->time_max_s,
     };
     for (size_t i = 0; i < sizeof real / sizeof real[0]; i++) {
-        const size_t field = FIELD_G_MIN + i;
-        if (!isfinite(real[i]) || (field != FIELD_GATE_OFFSET && real[i] <= 0.0)) {
+        const size_t field = RECIPE_PLACE_G_MIN_S + i; /* the first of the real numbers */
+        const bool any_sign = field == RECIPE_PLACE_SET_GATE_OFFSET_V;
+        if (!isfinite(real[i]) || (!any_sign && real[i] <= 0.0)) {
             return verdict_refused(REASON_BAD_VALUE, field, real[i], 0.0);
         }
     }
     const uint16_t whole[] = {m->pulses_max, m->flips_max, m->pulses_at_cap_max};
     for (size_t i = 0; i < sizeof whole / sizeof whole[0]; i++) {
         if (whole[i] == 0) {
-            return verdict_refused(REASON_BAD_VALUE, FIELD_PULSES_MAX + i, 0.0, 1.0);
+            return verdict_refused(REASON_BAD_VALUE, RECIPE_PLACE_PULSES_MAX + i, 0.0, 1.0);
         }
     }
     if (m->rewrite_in_band > 1) {
-        return verdict_refused(REASON_BAD_VALUE, FIELD_REWRITE_IN_BAND, m->rewrite_in_band, 1.0);
+        return verdict_refused(REASON_BAD_VALUE, RECIPE_PLACE_REWRITE_IN_BAND, m->rewrite_in_band, 1.0);
     }
     return verdict_accepted();
 }
@@ -58,11 +42,11 @@ static verdict_t check_order(const recipe_msg_t *m)
         double value, least;
         size_t field;
     } ordered[] = {
-        {m->set_gate_stop_v, m->set_gate_start_v, FIELD_GATE_STOP},
-        {m->set_stop_v, m->set_start_v, FIELD_SET_STOP},
-        {m->reset_stop_v, m->reset_start_v, FIELD_RESET_STOP},
-        {convert_scaled(m->set_width_s, NANO), 1.0, FIELD_SET_WIDTH},
-        {convert_scaled(m->reset_width_s, NANO), 1.0, FIELD_RESET_WIDTH},
+        {m->set_gate_stop_v, m->set_gate_start_v, RECIPE_PLACE_SET_GATE_STOP_V},
+        {m->set_stop_v, m->set_start_v, RECIPE_PLACE_SET_STOP_V},
+        {m->reset_stop_v, m->reset_start_v, RECIPE_PLACE_RESET_STOP_V},
+        {convert_scaled(m->set_width_s, NANO), 1.0, RECIPE_PLACE_SET_WIDTH_S},
+        {convert_scaled(m->reset_width_s, NANO), 1.0, RECIPE_PLACE_RESET_WIDTH_S},
     };
     for (size_t i = 0; i < sizeof ordered / sizeof ordered[0]; i++) {
         if (ordered[i].value < ordered[i].least) {
@@ -70,26 +54,26 @@ static verdict_t check_order(const recipe_msg_t *m)
         }
     }
     if (m->g_max_s <= m->g_min_s) {
-        return verdict_refused(REASON_BAD_VALUE, FIELD_G_MAX, m->g_max_s, m->g_min_s);
+        return verdict_refused(REASON_BAD_VALUE, RECIPE_PLACE_G_MAX_S, m->g_max_s, m->g_min_s);
     }
     return verdict_accepted();
 }
 
-verdict_t limits_check_recipe(const limits_t *limits, const recipe_t *recipe)
+verdict_t recipe_check(const limits_t *limits, const recipe_t *recipe)
 {
     const law_t *law = &recipe->law;
     const struct {
         double asked, most, scale;
         uint8_t reason, field;
     } bounds[] = {
-        {recipe->v_read_v, limits->v_read_max_uv, MICRO, REASON_V_READ_MAX, FIELD_V_READ},
-        {law->set.stop_v, limits->v_max_uv, MICRO, REASON_V_MAX, FIELD_SET_STOP},
-        {law->reset.stop_v, limits->v_max_uv, MICRO, REASON_V_MAX, FIELD_RESET_STOP},
-        {law->gate.stop_v, limits->v_gate_max_uv, MICRO, REASON_V_GATE_MAX, FIELD_GATE_STOP},
-        {law->reset_gate_v, limits->v_gate_max_uv, MICRO, REASON_V_GATE_MAX, FIELD_RESET_GATE},
-        {law->set_width_s, limits->width_max_ns, NANO, REASON_WIDTH_MAX, FIELD_SET_WIDTH},
-        {law->reset_width_s, limits->width_max_ns, NANO, REASON_WIDTH_MAX, FIELD_RESET_WIDTH},
-        {law->pulses_max, limits->pulses_per_cell_max, 1.0, REASON_PULSES_MAX, FIELD_PULSES_MAX},
+        {recipe->v_read_v, limits->v_read_max_uv, MICRO, REASON_V_READ_MAX, RECIPE_PLACE_V_READ_V},
+        {law->set.stop_v, limits->v_max_uv, MICRO, REASON_V_MAX, RECIPE_PLACE_SET_STOP_V},
+        {law->reset.stop_v, limits->v_max_uv, MICRO, REASON_V_MAX, RECIPE_PLACE_RESET_STOP_V},
+        {law->gate.stop_v, limits->v_gate_max_uv, MICRO, REASON_V_GATE_MAX, RECIPE_PLACE_SET_GATE_STOP_V},
+        {law->reset_gate_v, limits->v_gate_max_uv, MICRO, REASON_V_GATE_MAX, RECIPE_PLACE_RESET_GATE_V},
+        {law->set_width_s, limits->width_max_ns, NANO, REASON_WIDTH_MAX, RECIPE_PLACE_SET_WIDTH_S},
+        {law->reset_width_s, limits->width_max_ns, NANO, REASON_WIDTH_MAX, RECIPE_PLACE_RESET_WIDTH_S},
+        {law->pulses_max, limits->pulses_per_cell_max, 1.0, REASON_PULSES_MAX, RECIPE_PLACE_PULSES_MAX},
     };
     for (size_t i = 0; i < sizeof bounds / sizeof bounds[0]; i++) {
         if (convert_scaled(bounds[i].asked, bounds[i].scale) > bounds[i].most) {
@@ -134,7 +118,7 @@ verdict_t recipe_set(board_t *board, const uint8_t *payload, size_t n)
         return verdict_refused(REASON_NOT_CONFIGURED, 0, 0.0, 0.0);
     }
     if (m.slot >= RECIPES) {
-        return verdict_refused(REASON_BAD_VALUE, FIELD_SLOT, m.slot, RECIPES - 1);
+        return verdict_refused(REASON_BAD_VALUE, RECIPE_PLACE_SLOT, m.slot, RECIPES - 1);
     }
     verdict_t verdict = check_fields(&m);
     if (verdict.reason == REASON_NONE) {
@@ -142,7 +126,7 @@ verdict_t recipe_set(board_t *board, const uint8_t *payload, size_t n)
     }
     const recipe_t recipe = made(&m);
     if (verdict.reason == REASON_NONE) {
-        verdict = limits_check_recipe(&board->limits, &recipe);
+        verdict = recipe_check(&board->limits, &recipe);
     }
     if (verdict.reason == REASON_NONE) {
         board->recipes[m.slot] = recipe;

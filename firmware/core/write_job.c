@@ -2,9 +2,10 @@
 
 #include <math.h>
 
-#include "board.h"
 #include "convert.h"
 #include "drive.h"
+#include "limits.h"
+#include "recipe.h"
 
 /* Every voltage that the recipe can come to lies between these of a cell: both ends of every ramp. */
 static verdict_t check_converters(const board_t *board, uint8_t array, const recipe_t *recipe, const write_cell_t *cell,
@@ -14,7 +15,10 @@ static verdict_t check_converters(const board_t *board, uint8_t array, const rec
     const struct {
         double volts;
         int32_t polarity;
-    } pulses[] = {{law->set.start_v, 1}, {law->set.stop_v, 1}, {law->reset.start_v, -1}, {law->reset.stop_v, -1}};
+    } pulses[] = {{law->set.start_v, POLARITY_SET},
+                {law->set.stop_v, POLARITY_SET},
+                {law->reset.start_v, POLARITY_RESET},
+                {law->reset.stop_v, POLARITY_RESET}};
     for (size_t i = 0; i < sizeof pulses / sizeof pulses[0]; i++) {
         const double uv = convert_scaled(pulses[i].volts, 1e6);
         const int32_t code = convert_pulse_code(board, array, pulses[i].polarity, cell->row, cell->col, uv);
@@ -79,7 +83,7 @@ static verdict_t take(const board_t *board, write_job_t *job, const write_record
         .g_target_s = r->g_target_s,
         .g_before_s = (double)NAN,
         .g_after_s = (double)NAN,
-        .status = CELL_NOT_CONVERGED,
+        .status = CELL_STATUS_NOT_CONVERGED,
         .active = true,
     };
     job->cells[job->count++] = cell;
@@ -100,7 +104,7 @@ verdict_t write_start(board_t *board, const uint8_t *payload, size_t n)
         return verdict_refused(REASON_NOT_CONFIGURED, 0, 0.0, 0.0);
     }
     /* The limits may have become tighter after the recipe was set. */
-    verdict_t verdict = limits_check_recipe(&board->limits, &board->recipes[m.slot]);
+    verdict_t verdict = recipe_check(&board->limits, &board->recipes[m.slot]);
     write_job_t *job = &board->job.write;
     job->id = m.id;
     job->array = m.array;
@@ -181,7 +185,7 @@ static job_state_t pulse_cells(board_t *board, write_job_t *job)
         /* Where the front end failed, the pulse may have been applied: better one too many in the books. */
         cell->pulses = (uint16_t)(cell->pulses + (driven || board->fault == FAULT_FRONT_END ? 1 : 0));
         if (driven && compliance[i]) {
-            cell->status = CELL_COMPLIANCE; /* read once more: what it holds now belongs to the outcome */
+            cell->status = CELL_STATUS_COMPLIANCE; /* read once more: what it holds now belongs to the outcome */
         }
     }
     job->phase = WRITE_READ;
@@ -201,7 +205,7 @@ static void see(write_cell_t *cell, double g_s, bool first)
         cell->energy_j += d->amplitude_v * d->amplitude_v * (0.5 * (was_s + is_s)) * d->width_s;
     }
     cell->g_after_s = g_s;
-    cell->active = cell->status != CELL_COMPLIANCE;
+    cell->active = cell->status != CELL_STATUS_COMPLIANCE;
 }
 
 /* Reads every active cell. */
@@ -256,14 +260,14 @@ size_t write_result(const write_job_t *job, uint8_t *payload, bool aborted)
     written_pack(&m, payload);
     for (size_t i = 0; i < job->count; i++) {
         const write_cell_t *cell = &job->cells[i];
-        const uint8_t hit = cell->status & CELL_COMPLIANCE;
+        const uint8_t hit = cell->status & CELL_STATUS_COMPLIANCE;
         const written_record_t record = {
             .g_before_s = (float)cell->g_before_s,
             .g_after_s = (float)cell->g_after_s,
             .energy_j = (float)cell->energy_j,
             .pulses = cell->pulses,
             .reads = cell->reads,
-            .status = aborted && cell->active ? (uint8_t)(hit | CELL_ABORTED) : cell->status,
+            .status = aborted && cell->active ? (uint8_t)(hit | CELL_STATUS_ABORTED) : cell->status,
         };
         written_record_pack(&record, payload, i);
     }

@@ -157,7 +157,7 @@ job_state_t bench_run(void)
     for (int steps = 0; state == JOB_MORE; steps++) {
         const uint32_t before = fake.count;
         assert_true(steps < 10000);
-        state = board_step(&bench);
+        state = job_step(&bench);
         assert_true(fake.count - before <= 1); /* urgent frames are handled between any two transactions */
     }
     assert_int_not_equal(state, JOB_OUTPUT);
@@ -168,7 +168,7 @@ const uint8_t *bench_result(uint8_t type, size_t size, bool aborted)
 {
     static uint8_t payload[PAYLOAD_MAX];
     uint8_t got = 0;
-    assert_int_equal(board_result(&bench, &got, payload, aborted), size);
+    assert_int_equal(job_result(&bench, &got, payload, aborted), size);
     assert_int_equal(got, type);
     assert_int_equal(bench.work, WORK_NONE);
     return payload;

@@ -9,8 +9,14 @@
 
 #include <cmocka.h>
 
-#include "board.h"
 #include "fake_afe.h"
+#include "job.h"
+#include "limits.h"
+#include "product_job.h"
+#include "pulse_job.h"
+#include "read_job.h"
+#include "recipe.h"
+#include "write_job.h"
 
 extern board_t bench;
 

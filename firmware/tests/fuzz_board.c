@@ -6,7 +6,13 @@
 #include <stdlib.h>
 
 #include "afe_free.h"
-#include "board.h"
+#include "job.h"
+#include "limits.h"
+#include "product_job.h"
+#include "pulse_job.h"
+#include "read_job.h"
+#include "recipe.h"
+#include "write_job.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -33,7 +39,7 @@ static void end(bool aborted)
 {
     uint8_t type, *payload = malloc(PAYLOAD_MAX);
     require(payload != NULL);
-    (void)board_result(&board, &type, payload, aborted);
+    (void)job_result(&board, &type, payload, aborted);
     free(payload);
 }
 
@@ -41,7 +47,7 @@ static void end(bool aborted)
 static void run(uint32_t steps)
 {
     while (steps-- > 0 && board.work != WORK_NONE) {
-        switch (board_step(&board)) {
+        switch (job_step(&board)) {
         case JOB_MORE:
             break;
         case JOB_OUTPUT:

@@ -83,8 +83,12 @@ static void request(uint8_t type, const uint8_t *payload, size_t n)
     require(copy != NULL || n == 0);
     if (n > 0)
         memcpy(copy, payload, n);
-    if (!requests_running(&controller))
-        requests_start(&controller, type, copy, n);
+    if (!requests_running(&controller.requests)) {
+        const fault_t fault =
+            requests_start(&controller.requests, controller.fault != FAULT_NONE, type, copy, n);
+        if (fault != FAULT_NONE)
+            controller_fault(&controller, fault);
+    }
     free(copy);
 }
 

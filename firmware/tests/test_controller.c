@@ -134,7 +134,7 @@ static void test_a_new_link_forgets_the_old_one(void **state)
     assert_int_equal(get_u32(sent->payload), 14);
     pulsed_record_unpack(&record, sent->payload, 0);
     assert_int_equal(record.pulses, 1);
-    assert_int_equal(record.status, CELL_ABORTED);
+    assert_int_equal(record.status, CELL_STATUS_ABORTED);
     assert_int_equal(fake_calls(CALL_PULSE), 0);
     assert_int_equal(fake.pulses[0][3][3], 0);
 }
@@ -206,7 +206,7 @@ static void test_abort_ends_what_runs_and_what_waits(void **state)
     pulsed_record_t record;
     pulsed_record_unpack(&record, host_answer(MSG_PULSED)->payload, 0);
     assert_int_equal(record.pulses, 2);
-    assert_int_equal(record.status, CELL_ABORTED);
+    assert_int_equal(record.status, CELL_STATUS_ABORTED);
     assert_int_equal(status.state, BOARD_STATE_BUSY); /* the rest is not answered yet */
     host_read(13);                                    /* came after */
     host_run();
@@ -231,7 +231,7 @@ static void test_ground_is_done_before_it_is_answered(void **state)
     assert_int_equal(status.grounded, 1);
     written_record_t record;
     written_record_unpack(&record, host_answer(MSG_WRITTEN)->payload, 0);
-    assert_int_equal(record.status, CELL_ABORTED);
+    assert_int_equal(record.status, CELL_STATUS_ABORTED);
     assert_true(record.reads > 0);
 }
 
@@ -342,7 +342,7 @@ static void test_front_end_failure(void **state)
     assert_int_equal(fake_last(CALL_GROUND), &fake.calls[fake.count - 1]);
     pulsed_record_t record;
     pulsed_record_unpack(&record, host_answer(MSG_PULSED)->payload, 0);
-    assert_int_equal(record.status, CELL_ABORTED);
+    assert_int_equal(record.status, CELL_STATUS_ABORTED);
     assert_int_equal(host_urgent(MSG_STATUS).fault, FAULT_FRONT_END);
     assert_int_equal(host_urgent(MSG_CLEAR).state, BOARD_STATE_READY);
     host_read(11);

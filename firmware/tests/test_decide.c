@@ -33,7 +33,7 @@ static void test_inside_is_read_again_and_done(void **state)
     assert_true(history.confirming);
     const decision_t last = decide(&LAW, TARGET, TARGET - 0.9e-6, &history);
     assert_int_equal(last.action, ACTION_STOP);
-    assert_int_equal(last.status, CELL_OK);
+    assert_int_equal(last.status, CELL_STATUS_OK);
     assert_int_equal(history.pulses, 0);
 }
 
@@ -93,8 +93,8 @@ static void test_what_does_not_move_either_way_is_stuck(void **state)
     law_t law = LAW;
     law.pulses_max = 1000;
     history_t low = history_start(1e-6), high = history_start(150e-6);
-    assert_int_equal(pulse_for_ever(&law, TARGET, 1e-6, &low).status, CELL_STUCK);
-    assert_int_equal(pulse_for_ever(&law, TARGET, 150e-6, &high).status, CELL_STUCK);
+    assert_int_equal(pulse_for_ever(&law, TARGET, 1e-6, &low).status, CELL_STATUS_STUCK);
+    assert_int_equal(pulse_for_ever(&law, TARGET, 150e-6, &high).status, CELL_STATUS_STUCK);
     assert_true(low.probed && high.probed);
 }
 
@@ -104,7 +104,7 @@ static void test_what_moved_and_then_stays_short_is_a_limit(void **state)
     law_t law = LAW;
     law.pulses_max = 1000;
     history_t history = history_start(1e-6);
-    assert_int_equal(pulse_for_ever(&law, TARGET, 10e-6, &history).status, CELL_LIMIT);
+    assert_int_equal(pulse_for_ever(&law, TARGET, 10e-6, &history).status, CELL_STATUS_LIMIT);
     assert_false(history.probed);
 }
 
@@ -114,7 +114,7 @@ static void test_caps_on_pulses_and_flips(void **state)
     history_t history = history_start(1e-6);
     law_t law = LAW;
     law.pulses_max = 7;
-    assert_int_equal(pulse_for_ever(&law, TARGET, 10e-6, &history).status, CELL_NOT_CONVERGED);
+    assert_int_equal(pulse_for_ever(&law, TARGET, 10e-6, &history).status, CELL_STATUS_NOT_CONVERGED);
     assert_int_equal(history.pulses, 7);
     law = LAW;
     law.flips_max = 3;
@@ -123,7 +123,7 @@ static void test_caps_on_pulses_and_flips(void **state)
     for (int i = 0; i < 1000 && next.action != ACTION_STOP; i++) {
         next = decide(&law, TARGET, i % 2 == 0 ? 1e-6 : 40e-6, &history);
     }
-    assert_int_equal(next.status, CELL_NOT_CONVERGED);
+    assert_int_equal(next.status, CELL_STATUS_NOT_CONVERGED);
     assert_int_equal(history.flips, 3);
 }
 

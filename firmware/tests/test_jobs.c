@@ -76,9 +76,9 @@ static void test_read_that_fails_or_is_aborted_has_no_answer(void **state)
     fake.fail_at = 1;
     assert_int_equal(bench_run(), JOB_FAILED);
     assert_int_equal(bench.fault, FAULT_FRONT_END);
-    assert_int_equal(board_result(&bench, &type, payload, true), 0);
+    assert_int_equal(job_result(&bench, &type, payload, true), 0);
     assert_int_equal(bench.work, WORK_NONE);
-    assert_int_equal(board_step(&bench), JOB_FAILED); /* nothing runs */
+    assert_int_equal(job_step(&bench), JOB_FAILED); /* nothing runs */
     assert_int_equal(bench.fault, FAULT_GUARD);
 }
 
@@ -115,7 +115,7 @@ static void test_pulses_go_in_rounds(void **state)
     assert_int_equal(get_u32(payload), 100);
     for (size_t i = 0; i < 3; i++) {
         assert_int_equal(pulsed(payload, i).pulses, cells[i].count);
-        assert_int_equal(pulsed(payload, i).status, CELL_OK);
+        assert_int_equal(pulsed(payload, i).status, CELL_STATUS_OK);
         assert_int_equal(fake.pulses[0][cells[i].row][cells[i].col], cells[i].count);
     }
 }
@@ -133,7 +133,7 @@ static void test_compliance_ends_a_cell(void **state)
     const uint8_t *payload = bench_result(MSG_PULSED, pulsed_size(2), false);
     assert_int_equal(pulsed(payload, 0).pulses, 4);
     assert_int_equal(pulsed(payload, 1).pulses, 1);
-    assert_int_equal(pulsed(payload, 1).status, CELL_COMPLIANCE);
+    assert_int_equal(pulsed(payload, 1).status, CELL_STATUS_COMPLIANCE);
     assert_int_equal(fake.pulses[0][5][3], 1);
 }
 
@@ -145,11 +145,11 @@ static void test_aborted_pulses_say_how_far_they_came(void **state)
     cells[1].row = 5;
     bench_ready(1, 16, 8);
     assert_accepted(bench_pulse(0, cells, 2));
-    assert_int_equal(board_step(&bench), JOB_MORE);
+    assert_int_equal(job_step(&bench), JOB_MORE);
     const uint8_t *payload = bench_result(MSG_PULSED, pulsed_size(2), true);
     assert_int_equal(pulsed(payload, 0).pulses, 1);
-    assert_int_equal(pulsed(payload, 0).status, CELL_ABORTED);
-    assert_int_equal(pulsed(payload, 1).status, CELL_OK);
+    assert_int_equal(pulsed(payload, 0).status, CELL_STATUS_ABORTED);
+    assert_int_equal(pulsed(payload, 1).status, CELL_STATUS_OK);
 }
 
 static void test_a_pulse_that_may_have_been_applied_counts(void **state)
@@ -161,7 +161,7 @@ static void test_a_pulse_that_may_have_been_applied_counts(void **state)
     assert_int_equal(bench_run(), JOB_FAILED);
     const uint8_t *payload = bench_result(MSG_PULSED, pulsed_size(1), true);
     assert_int_equal(pulsed(payload, 0).pulses, 1);
-    assert_int_equal(pulsed(payload, 0).status, CELL_ABORTED);
+    assert_int_equal(pulsed(payload, 0).status, CELL_STATUS_ABORTED);
 }
 
 /* One field beyond a limit, in the second of two cells. */
@@ -243,7 +243,7 @@ static void test_a_mistake_before_the_last_check_drives_nothing(void **state)
     assert_int_equal(bench.fault, FAULT_GUARD);
     const uint8_t *payload = bench_result(MSG_PULSED, pulsed_size(1), true);
     assert_int_equal(pulsed(payload, 0).pulses, 0);
-    assert_int_equal(pulsed(payload, 0).status, CELL_ABORTED);
+    assert_int_equal(pulsed(payload, 0).status, CELL_STATUS_ABORTED);
     assert_int_equal(fake.count, 0);
 }
 

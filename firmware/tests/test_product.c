@@ -76,7 +76,7 @@ static void feed(const product_case_t *c, uint64_t *sent, size_t most)
 static void check(const product_case_t *c, uint64_t *got, bool last)
 {
     uint8_t payload[PAYLOAD_MAX], type = 0;
-    const size_t size = board_result(&bench, &type, payload, false);
+    const size_t size = job_result(&bench, &type, payload, false);
     const size_t count = product_is_count(size);
     assert_int_equal(type, MSG_PRODUCT_IS);
     assert_int_equal(get_u32(payload), ID);
@@ -100,7 +100,7 @@ static void pass(const product_case_t *c, size_t most)
     assert_int_equal(fake.count, 0);
     while (state != JOB_DONE) {
         const uint32_t before = fake.count;
-        state = board_step(&bench);
+        state = job_step(&bench);
         assert_true(fake.count - before <= 1);
         assert_int_not_equal(state, JOB_FAILED);
         if (state == JOB_STARVED) {
@@ -243,7 +243,7 @@ static void test_front_end_fails(void **state)
         fake.fail_at = at;
         assert_int_equal(bench_run(), JOB_FAILED);
         assert_int_equal(bench.fault, FAULT_FRONT_END);
-        assert_int_equal(board_result(&bench, &type, payload, true), 0);
+        assert_int_equal(job_result(&bench, &type, payload, true), 0);
         assert_int_equal(bench.work, WORK_NONE);
     }
 }

@@ -29,7 +29,7 @@ static void test_cells_converge_side_by_side(void **state)
     assert_int_equal(get_u32(payload), 200);
     for (uint16_t i = 0; i < CELLS_MAX; i++) {
         const written_record_t w = written(payload, i);
-        assert_int_equal(w.status, CELL_OK);
+        assert_int_equal(w.status, CELL_STATUS_OK);
         assert_true(fabs((double)w.g_after_s - cells[i].g_target_s) <= 1e-6);
         assert_true(fabs((double)w.g_before_s - (i % 2 == 0 ? 1e-6 : 45e-6)) < 0.1e-6);
         assert_int_equal(w.pulses, fake.pulses[0][i][i % 8]);
@@ -49,7 +49,7 @@ static void test_a_cell_in_place_is_read_twice(void **state)
     assert_accepted(bench_write(0, 1, &cell, 1));
     assert_int_equal(bench_run(), JOB_DONE);
     const written_record_t w = written(bench_result(MSG_WRITTEN, written_size(1), false), 0);
-    assert_int_equal(w.status, CELL_OK);
+    assert_int_equal(w.status, CELL_STATUS_OK);
     assert_int_equal(w.reads, 2);
     assert_int_equal(w.pulses, 0);
     assert_true((double)w.energy_j == 0.0);
@@ -87,7 +87,7 @@ static void test_the_calibration_is_in_what_is_read(void **state)
     /* A row that gives 0.8 of its codes gets 1.25 of them: the cell sees more, and the sum is the same. */
     assert_accepted(bench_calibrate(0, LINE_KIND_ROW_DAC, 3, &dac, 1));
     assert_accepted(bench_write(0, 1, &cell, 1));
-    assert_int_equal(board_step(&bench), JOB_MORE);
+    assert_int_equal(job_step(&bench), JOB_MORE);
     assert_int_equal(fake_last(CALL_READ)->reads[0].code, 511);
 }
 
@@ -104,11 +104,11 @@ static void test_compliance_is_read_once_more(void **state)
     assert_accepted(bench_write(0, 1, cells, 2));
     assert_int_equal(bench_run(), JOB_DONE);
     const uint8_t *payload = bench_result(MSG_WRITTEN, written_size(2), false);
-    assert_int_equal(written(payload, 0).status, CELL_COMPLIANCE);
+    assert_int_equal(written(payload, 0).status, CELL_STATUS_COMPLIANCE);
     assert_int_equal(written(payload, 0).pulses, 1);
     assert_int_equal(written(payload, 0).reads, 2);
     assert_true((double)written(payload, 0).energy_j > 0.0);
-    assert_int_equal(written(payload, 1).status, CELL_OK);
+    assert_int_equal(written(payload, 1).status, CELL_STATUS_OK);
     assert_int_equal(fake.pulses[0][3][4], 1);
 }
 
@@ -125,8 +125,8 @@ static void test_stuck_cells(void **state)
     assert_accepted(bench_write(0, 1, cells, 2));
     assert_int_equal(bench_run(), JOB_DONE);
     const uint8_t *payload = bench_result(MSG_WRITTEN, written_size(2), false);
-    assert_int_equal(written(payload, 0).status, CELL_STUCK);
-    assert_int_equal(written(payload, 1).status, CELL_OK);
+    assert_int_equal(written(payload, 0).status, CELL_STATUS_STUCK);
+    assert_int_equal(written(payload, 1).status, CELL_STATUS_OK);
 }
 
 static void test_time_is_up(void **state)
@@ -141,7 +141,7 @@ static void test_time_is_up(void **state)
     assert_accepted(bench_write(0, 1, &cell, 1));
     assert_int_equal(bench_run(), JOB_DONE);
     const written_record_t w = written(bench_result(MSG_WRITTEN, written_size(1), false), 0);
-    assert_int_equal(w.status, CELL_NOT_CONVERGED);
+    assert_int_equal(w.status, CELL_STATUS_NOT_CONVERGED);
     assert_int_equal(w.pulses, 1);
     assert_int_equal(w.reads, 2);
 }
@@ -166,17 +166,17 @@ static void test_aborted_cells_say_how_far_they_came(void **state)
     bench_ready(1, 16, 8);
     assert_accepted(bench_write(0, 1, cells, 2));
     const uint8_t *payload = bench_result(MSG_WRITTEN, written_size(2), true);
-    assert_int_equal(written(payload, 0).status, CELL_ABORTED);
+    assert_int_equal(written(payload, 0).status, CELL_STATUS_ABORTED);
     assert_int_equal(written(payload, 0).reads, 0);
     assert_true(isnan(written(payload, 0).g_after_s)); /* never read */
     fake.stuck[0][5][6] = true;
     assert_accepted(bench_write(0, 1, cells, 2));
     for (int i = 0; i < 4; i++) {
-        assert_int_equal(board_step(&bench), JOB_MORE); /* read, pulse, read, pulse */
+        assert_int_equal(job_step(&bench), JOB_MORE); /* read, pulse, read, pulse */
     }
     payload = bench_result(MSG_WRITTEN, written_size(2), true);
-    assert_int_equal(written(payload, 0).status, CELL_OK); /* in place since the second read */
-    assert_int_equal(written(payload, 1).status, CELL_ABORTED);
+    assert_int_equal(written(payload, 0).status, CELL_STATUS_OK); /* in place since the second read */
+    assert_int_equal(written(payload, 1).status, CELL_STATUS_ABORTED);
     assert_int_equal(written(payload, 1).pulses, 2);
     assert_int_equal(written(payload, 1).reads, 2);
 }
@@ -194,7 +194,7 @@ static void test_front_end_fails_at_every_step(void **state)
         assert_int_equal(bench.fault, FAULT_FRONT_END);
         assert_int_equal(fake.count, at);
         const written_record_t w = written(bench_result(MSG_WRITTEN, written_size(1), true), 0);
-        assert_int_equal(w.status, CELL_ABORTED);
+        assert_int_equal(w.status, CELL_STATUS_ABORTED);
         assert_int_equal(w.pulses, at / 2); /* one that may have been applied counts */
     }
 }

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from eapu_hil.base.stopping import grounding_signals, raise_if_stopped
-from eapu_hil.bench.interlock import InterlockedCrossbar
+from eapu_hil.bench.array import BenchArray
+from eapu_hil.bench.corrections import Corrections
+from eapu_hil.bench.interlock import Interlock
 from eapu_hil.bench.ledger import ArrayLedger
 from eapu_hil.hal import Cells, Limits
 from eapu_hil.hal.recipe import Recipe
@@ -23,14 +25,16 @@ CELL = Cells(np.array([0]), np.array([1]))
 @pytest.fixture
 def guarded(
     make_crossbar: Callable[..., Any], limits: Limits, recipe: Recipe, tmp_path: Path
-) -> tuple[Any, InterlockedCrossbar]:
+) -> tuple[Any, BenchArray]:
     """A fake crossbar and its interlock."""
     inner = make_crossbar()
     ledger = ArrayLedger(tmp_path / "ledger", inner.shape)
-    return inner, InterlockedCrossbar(inner, limits, recipe, ledger, "array 0")
+    return inner, BenchArray(
+        inner, Interlock(inner, limits, "array 0"), recipe, ledger, Corrections.none(inner.shape)
+    )
 
 
-def test_sigterm_leaves_through_the_context(guarded: tuple[Any, InterlockedCrossbar]) -> None:
+def test_sigterm_leaves_through_the_context(guarded: tuple[Any, BenchArray]) -> None:
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     inner, array = guarded
     array.read(CELL, 0.2)
@@ -45,7 +49,7 @@ def test_sigterm_leaves_through_the_context(guarded: tuple[Any, InterlockedCross
     ("number", "expected"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
 )
 def test_a_dropped_signal_stops_the_next_request(
-    guarded: tuple[Any, InterlockedCrossbar], number: signal.Signals, expected: type[BaseException]
+    guarded: tuple[Any, BenchArray], number: signal.Signals, expected: type[BaseException]
 ) -> None:
     inner, array = guarded
 

@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from eapu_hil.base.loading import FileModel, load_model
 from eapu_hil.bench import open_bench
-from eapu_hil.bench.config import BenchConfig
-from eapu_hil.hal import Cells, ConfigError, Crossbar, Direction, HilError, LimitError, Limits, Targets
+from eapu_hil.bench.config import BenchConfig, TwinBenchConfig
+from eapu_hil.bench.driver import Driver
+from eapu_hil.hal import Cells, ConfigError, Crossbar, Direction, LimitError, Limits, Targets
+from eapu_hil.training.config import ExperimentConfig
 
 LIMITS = {
     "v_max_v": 3.5,
@@ -25,6 +28,16 @@ BENCH = {"backend": "lab", "arrays": 2, "shape": [6, 4], "limits": LIMITS}
 CELLS = Cells(np.array([1, 2]), np.array([0, 3]))
 
 
+class LabBench(BenchConfig):
+    """Bench files of the lab's backend. rack: where it stands."""
+
+    rack: int = 1
+
+
+class Limitless(FileModel):
+    """No bench: it has not the keys that every bench has."""
+
+
 class Lab:
     """A driver that a lab has installed; remembers what it opened."""
 
@@ -34,10 +47,12 @@ class Lab:
         self.opened: list[Any] = []
         self.events: list[str] = []
         self.directories: list[Path] = []
+        self.racks: list[int] = []
 
     @contextmanager
-    def open_arrays(self, config: BenchConfig, chip_dir: Path) -> Iterator[list[Crossbar]]:
+    def open_arrays(self, config: LabBench, chip_dir: Path) -> Iterator[list[Crossbar]]:
         self.directories.append(chip_dir)
+        self.racks.append(config.rack)
         names = [f"array{number} " for number in range(config.arrays)]
         self.opened = [
             self.make(self.shape, lambda request, name=name: self.events.append(name + request))
@@ -58,10 +73,13 @@ def lab(make_crossbar: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: lab-driver\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
-        "[eapu_hil.drivers]\nlab = lab_driver:open_arrays\nmissing = no_such_module:open_arrays\n"
+        "[eapu_hil.drivers]\nlab = lab_driver:DRIVER\nmissing = no_such_module:DRIVER\n"
+        "old = lab_driver:open_arrays\nplain = lab_driver:PLAIN\n"
     )
     module = types.ModuleType("lab_driver")
     module.open_arrays = lab.open_arrays  # type: ignore[attr-defined]
+    module.DRIVER = Driver(LabBench, lab.open_arrays)  # type: ignore[attr-defined]
+    module.PLAIN = Driver(Limitless, lab.open_arrays)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "lab_driver", module)
     monkeypatch.syspath_prepend(str(site))
     return lab
@@ -137,16 +155,96 @@ def test_a_chip_in_use_is_refused(lab: Lab, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("lab")
 def test_unknown_and_broken_backends_are_named(tmp_path: Path) -> None:
     with (
-        pytest.raises(ConfigError, match=r"no driver named 'labb'; installed are .*lab, missing"),
+        pytest.raises(ConfigError, match=r"^bench: backend: .*'labb', did you mean 'lab'\?; .*lab, missing"),
         open_bench({**BENCH, "backend": "labb"}, chip_dir=tmp_path / "chip"),
     ):
         pass
     with (
-        pytest.raises(HilError, match="the driver 'missing' cannot be loaded"),
+        pytest.raises(
+            ConfigError, match="the driver 'missing' of lab-driver cannot be loaded: ModuleNotFound"
+        ),
         open_bench({**BENCH, "backend": "missing"}, chip_dir=tmp_path / "chip"),
     ):
         pass
+    for backend, said in (("old", "names method"), ("plain", "names Limitless, no kind of BenchConfig")):
+        with (
+            pytest.raises(ConfigError, match=said),
+            open_bench({**BENCH, "backend": backend}, chip_dir=tmp_path / "chip"),
+        ):
+            pass
     assert not (tmp_path / "chip").exists()
+
+
+@pytest.mark.usefixtures("lab")
+def test_two_packages_with_one_driver_are_both_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = tmp_path / "other" / "other_lab-2.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: other-lab\nVersion: 2.0\n")
+    (info / "entry_points.txt").write_text("[eapu_hil.drivers]\nlab = other_lab:DRIVER\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "other"))
+    with pytest.raises(ConfigError, match="'lab': lab-driver and other-lab"):
+        load_model(BenchConfig, BENCH, (), "benches")
+    assert load_model(BenchConfig, "twin", (), "benches").simulated  # the others are not harmed
+
+
+def test_a_driver_has_keys_of_its_own_and_others_are_refused(lab: Lab, tmp_path: Path) -> None:
+    with open_bench({**BENCH, "rack": 3}, ["rack=4"], tmp_path / "chip"):
+        pass
+    assert lab.racks == [4]
+    for key, value, said in (
+        ("rack", "left", "bench: rack: must be a valid integer; given 'left'"),
+        ("rak", 3, "bench: rak: unknown key, did you mean 'rack'\\?; allowed are backend, .*rack"),
+        ("port", "COM3", "bench: port: unknown key; only backend 'controller' can have it"),
+        ("overrides", {"a": 1}, "bench: overrides: unknown key; only backend .*'twin' can have it"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            load_model(BenchConfig, {**BENCH, key: value}, (), "benches")
+    with pytest.raises(ConfigError, match=r"backend: 'lab' asked; .* keys preset, overrides, seed"):
+        load_model(TwinBenchConfig, BENCH, (), "benches")
+
+
+@pytest.mark.usefixtures("lab")
+def test_an_experiment_keeps_the_keys_of_its_bench() -> None:
+    content = {
+        "name": "short",
+        "bench": {**BENCH, "rack": 7},
+        "task": {"name": "digits"},
+        "rule": {"name": "eapu"},
+        "optimizer": {"name": "adam"},
+        "steps": 10,
+        "batch": 2,
+    }
+    first = load_model(ExperimentConfig, content, (), "experiments")
+    assert isinstance(first.bench, LabBench)
+    again = load_model(ExperimentConfig, first.model_dump(mode="json"), ["bench.arrays=3"], "experiments")
+    assert isinstance(again.bench, LabBench)
+    assert (again.bench.rack, again.bench.arrays) == (7, 3)
+
+
+def test_writes_from_python_are_in_the_passport(lab: Lab, tmp_path: Path) -> None:
+    """So that a drift monitor knows what the cells should hold, whoever wrote them."""
+    with open_bench(BENCH, chip_dir=tmp_path / "chip") as bench:
+        bench.arrays[1].program(Targets(CELLS, np.array([1e-5, 3e-5])))
+        bench.arrays[1].without_record().program(Targets(CELLS, np.array([3e-5, 3e-5])))
+        (entry,) = bench.chip.history()
+    assert (entry.kind, entry.values["array"], entry.values["in_band"]) == ("programmed", 1, 2)
+    assert entry.arrays["g_target_s"].tolist() == [1e-5, 3e-5]
+    assert entry.arrays["pulses"].tolist() == [2, 2]
+    assert lab.events[:2] == ["array1 program", "array1 program"]
+
+
+def test_without_a_package_that_forms_it_a_twin_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eapu_hil.bench.opening.COMMISSIONING", "eapu_hil.nobody")
+    twin = {**BENCH, "backend": "twin"}
+    with (
+        pytest.raises(
+            ConfigError, match=r"no installed package .* \(entry point eapu_hil\.nobody\); install"
+        ),
+        open_bench(twin, chip_dir=tmp_path / "chip"),
+    ):
+        pass
 
 
 def test_a_device_of_another_shape_is_refused_and_leaves_no_chip(lab: Lab, tmp_path: Path) -> None:

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from eapu_drivers.controller.config import ControllerConfig
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eapu_hil.base.loading import load_model, packaged_names
-from eapu_hil.bench.config import BenchConfig
+from eapu_hil.base.loading import load_model
+from eapu_hil.base.packaged import packaged_names
+from eapu_hil.bench.config import TwinBenchConfig
 from eapu_hil.hal import ConfigError, Limits
 from eapu_hil.hal.recipe import Recipe
 from eapu_hil.rules.eapu import EapuConfig
@@ -36,8 +38,9 @@ EXPERIMENT: dict[str, Any] = {
 }
 
 
-def bench(content: Any = BENCH, *overrides: str) -> BenchConfig:
-    return load_model(BenchConfig, content, overrides, "benches")
+def bench(content: Any = BENCH, *overrides: str) -> TwinBenchConfig:
+    """All benches here may have a twin behind them, and so its keys."""
+    return load_model(TwinBenchConfig, content, overrides, "benches")
 
 
 def experiment(content: Any = EXPERIMENT, *overrides: str) -> ExperimentConfig:
@@ -56,6 +59,7 @@ def test_packaged_benches_load(name: str) -> None:
     config = bench(name)
     size = (1, (16, 8)) if config.backend == "smu" else (4, (128, 64))
     assert (config.simulated, (config.arrays, config.shape)) == (True, size)
+    assert isinstance(config, TwinBenchConfig)
     assert config.preset in packaged_names("presets")
 
 
@@ -70,6 +74,8 @@ def test_a_simulated_controller_has_the_keys_and_the_defaults_of_the_twin() -> N
     assert (config.seed, config.overrides, config.simulated) == (3, {"dac.bits": 8}, True)
     real = bench({**simulated, "port": "socket://127.0.0.1:5000"})
     assert (real.preset, real.simulated) == (None, False)
+    assert isinstance(real, ControllerConfig)
+    assert real.port == "socket://127.0.0.1:5000"
 
 
 @pytest.mark.parametrize("name", packaged_names("experiments"))
@@ -108,7 +114,7 @@ def test_any_float_comes_through_a_file_and_an_override(value: float) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"limts": {}}, "bench: limts: unknown key, did you mean 'limits'?; allowed are backend, preset, "),
+        ({"limts": {}}, "bench: limts: unknown key, did you mean 'limits'?; allowed are backend, arrays, "),
         ({"shape": None}, "bench: shape: must be a list; given None"),
         ({"arrays": 0}, "bench: arrays: must be greater than 0; given 0"),
         ({"arrays": "4"}, "bench: arrays: must be a valid integer; given '4'"),
@@ -123,27 +129,29 @@ def test_any_float_comes_through_a_file_and_an_override(value: float) -> None:
         ),
         ({"limits": {**LIMITS, "i_max_a": np.inf}}, "bench: the number inf is not finite"),
         ({"limits": {}}, "bench: limits.v_max_v: missing, must be given"),
-        ({"port": "COM3"}, "bench: port: only for backend 'controller'; given with backend 'twin'"),
-        ({"resource": "sim:2400"}, "bench: resource: only for backend 'smu'; given with backend 'twin'"),
-        ({"backend": "controller"}, "bench: port: missing; backend 'controller' needs it"),
+        ({"port": "COM3"}, "bench: port: unknown key; only backend 'controller' can have it; allowed are "),
+        ({"resource": "sim:2400"}, "bench: resource: unknown key; only backend 'smu' can have it"),
+        ({"backend": "controller"}, "bench: port: missing, must be given"),
         (
-            {"backend": "smu", "resource": "x", "preset": "ideal"},
-            "bench: preset: only for backend 'twin', ports sim:... and resources sim:...; given with backend 'smu'",
+            {"backend": "controller", "port": "COM3", "preset": "ideal"},
+            "bench: preset: only where the cells are simulated (port: sim:...); given with port 'COM3'",
         ),
         (
-            {"backend": "smu", "resource": "x", "overrides": {"a": 1}},
-            "bench: overrides: only for backend 'twin'",
+            {"backend": "controller", "port": "COM3", "overrides": {"a": 1}},
+            "bench: overrides: only where the cells are simulated",
         ),
         (
             {"backend": "controller", "port": "/dev/ttyACM0", "seed": 1},
-            "bench: seed: only for backend 'twin', ports sim:... and resources sim:...; "
-            "given with backend 'controller', port '/dev/ttyACM0'",
+            "bench: seed: only where the cells are simulated (port: sim:...); given with port '/dev/ttyACM0'",
         ),
         (
             {"backend": "controller", "port": "sim:posx"},
-            "bench: port: 'sim:posx': no such simulation; allowed are sim:posix, sim:qemu, or a real port",
+            "bench: port: no such simulation; allowed are sim:posix, sim:qemu, or a real port; given 'sim:posx'",
         ),
-        ({"backend": "smu", "resource": "x", "port": "COM3"}, "bench: port: only for backend 'controller'"),
+        (
+            {"backend": "smu", "resource": "x", "port": "COM3"},
+            "bench: port: unknown key; only backend 'controller'",
+        ),
         ({"preset": "ideall"}, "did you mean 'ideal'?; packaged are fefet, ideal, mram"),
         (
             {"recipe": "none"},
@@ -165,9 +173,12 @@ def test_limits_are_mandatory() -> None:
         bench({key: value for key, value in BENCH.items() if key != "limits"})
 
 
-def test_a_backend_of_a_lab_may_use_any_key() -> None:
-    config = bench({**BENCH, "backend": "lab", "port": "COM3", "resource": "GPIB::1"})
-    assert (config.port, config.resource, config.preset) == ("COM3", "GPIB::1", None)
+def test_what_a_run_of_version_0_1_says_of_a_bench_is_still_read() -> None:
+    """It held the keys of all backends, with nothing in those of the others."""
+    unused = {"port": None, "resource": None, "instruments": None, "temperature_c": None}
+    assert bench({**BENCH, "preset": "rram_180nm", "overrides": {}, "seed": 0, **unused}) == bench()
+    board = {**BENCH, "backend": "controller", "port": "/dev/ttyACM0"}
+    assert bench({**unused, "preset": None, "overrides": {}, "seed": 0, **board}) == bench(board)
 
 
 @pytest.mark.parametrize(
@@ -255,6 +266,7 @@ def test_paths_are_relative_to_the_file_they_stand_in(
     monkeypatch.chdir(elsewhere)
     config = experiment(tmp_path / "run.yaml")
     assert config.bench.chip == lab / "chips" / "a"
+    assert isinstance(config.bench, TwinBenchConfig)
     assert config.bench.preset == str(lab / "presets" / "mine.yaml")
     assert config.bench.recipe.pulses_max == 7
     config = experiment(tmp_path / "run.yaml", "bench.chip=chips/b", "bench=../lab/bench.yaml")
@@ -285,6 +297,7 @@ def test_overrides_reach_into_references_and_inline_models() -> None:
     assert config.steps == 20
     assert config.bench.arrays == 2
     assert config.bench.limits.v_max_v == 3.4
+    assert isinstance(config.bench, TwinBenchConfig)
     assert config.bench.overrides == {"circuit.line_resistance_ohm": 2}
     assert isinstance(config.rule, EapuConfig)
     assert config.rule.threshold_us == 2.5

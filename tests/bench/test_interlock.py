@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eapu_hil.bench.interlock import InterlockedCrossbar, close_all
+from eapu_hil.bench.array import BenchArray
+from eapu_hil.bench.corrections import Corrections
+from eapu_hil.bench.interlock import Interlock, close_all
 from eapu_hil.bench.ledger import ArrayLedger
 from eapu_hil.bench.limits import LimitCheck
 from eapu_hil.hal import (
@@ -36,14 +38,15 @@ CELL = Cells(np.array([2]), np.array([3]))
 @pytest.fixture
 def guarded(
     make_crossbar: Callable[..., Any], limits: Limits, recipe: Recipe, tmp_path: Path
-) -> Callable[..., tuple[Any, InterlockedCrossbar]]:
+) -> Callable[..., tuple[Any, BenchArray]]:
     """Makes a fake crossbar and its interlock."""
-    made: list[InterlockedCrossbar] = []
+    made: list[BenchArray] = []
 
-    def make(on_request: Callable[[str], None] = lambda _: None) -> tuple[Any, InterlockedCrossbar]:
+    def make(on_request: Callable[[str], None] = lambda _: None) -> tuple[Any, BenchArray]:
         inner = make_crossbar(on_request=on_request)
         ledger = ArrayLedger(tmp_path / f"ledger{len(made)}", inner.shape)
-        made.append(InterlockedCrossbar(inner, limits, recipe, ledger, f"array {len(made)}"))
+        interlock = Interlock(inner, limits, f"array {len(made)}")
+        made.append(BenchArray(inner, interlock, recipe, ledger, Corrections.none(inner.shape)))
         return inner, made[-1]
 
     return make
@@ -76,19 +79,6 @@ def test_is_a_crossbar_and_passes_requests_on(guarded: Any) -> None:
     assert array.limits == inner.limits
     assert array.identity.serial == "serial-1"
     array.close()
-
-
-def test_the_offset_of_the_reads_is_taken_off_readings_and_added_to_targets(guarded: Any) -> None:
-    inner, array = guarded()
-    plain_s = array.read(CELL, 0.2).g_s
-    array.read_offset_a = np.full(array.shape[1], 1e-6)
-    array.read_offset_a[CELL.col] = -0.4e-6
-    np.testing.assert_allclose(array.read(CELL, 0.2).g_s, plain_s + 2e-6)
-    np.testing.assert_allclose(array.read(CELL, -0.1).g_s, plain_s - 4e-6)
-    outcome = array.program(Targets(CELL, np.array([1e-5])))
-    ((sent, _),) = [request for name, request in inner.sent if name == "program"]
-    np.testing.assert_allclose(sent.g_target_s, 1e-5 - 2e-6)
-    np.testing.assert_allclose(outcome.g_after_s, 1e-5)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +212,10 @@ def test_the_recipe_of_the_bench_is_checked_when_none_is_named(
 ) -> None:
     inner = make_crossbar()
     limits = Limits(2.0, 5.0, 2e-3, 1e-3, 100)
-    array = InterlockedCrossbar(inner, limits, recipe, ArrayLedger(tmp_path, inner.shape), "array 0")
+    ledger = ArrayLedger(tmp_path, inner.shape)
+    array = BenchArray(
+        inner, Interlock(inner, limits, "array 0"), recipe, ledger, Corrections.none(inner.shape)
+    )
     with array, pytest.raises(LimitError, match=r"set\.amplitude\.stop_v"):
         array.program(Targets(CELL, np.array([1e-5])))
     assert inner.sent == []
@@ -402,7 +395,7 @@ def test_a_second_interrupt_does_not_stop_grounding(guarded: Any) -> None:
 
     pairs = [guarded(), guarded(interrupt), guarded()]
     with pytest.raises(KeyboardInterrupt) as caught:
-        close_all([array for _, array in pairs])
+        close_all([array.interlock for _, array in pairs])
     assert not hasattr(caught.value, "__notes__")  # every array was grounded
     assert [inner.grounds for inner, _ in pairs] == [1, 2, 1]
 
@@ -415,7 +408,7 @@ def broken_ground(request: str) -> None:
 def test_a_failed_ground_is_reported_and_the_others_are_grounded(guarded: Any) -> None:
     pairs = [guarded(), guarded(broken_ground), guarded()]
     with pytest.raises(HilError, match=r"^array 1: could not be grounded: no answer$"):
-        close_all([array for _, array in pairs])
+        close_all([array.interlock for _, array in pairs])
     assert [inner.grounds for inner, _ in pairs] == [1, 1, 1]
 
 
@@ -428,13 +421,11 @@ def test_a_failed_ground_does_not_replace_the_error_on_its_way(guarded: Any) -> 
 
 
 @pytest.mark.parametrize(("ending", "code"), [("pass", 0), ("sys.exit(5)", 5), ("1 / 0", 1)])
-def test_the_end_of_the_process_grounds(tmp_path: Path, ending: str, code: int) -> None:
+def test_the_end_of_the_process_grounds(ending: str, code: int) -> None:
     script = f"""
         import sys
-        from pathlib import Path
         from eapu_hil.hal import Identity, Limits
-        from eapu_hil.bench.interlock import InterlockedCrossbar
-        from eapu_hil.bench.ledger import ArrayLedger
+        from eapu_hil.bench.interlock import Interlock
 
         class Array:
             shape, identity = (2, 2), Identity("", "", "", "")
@@ -442,7 +433,7 @@ def test_the_end_of_the_process_grounds(tmp_path: Path, ending: str, code: int) 
                 print("grounded")
 
         limits = Limits(1, 1, 1, 1, 1)
-        array = InterlockedCrossbar(Array(), limits, None, ArrayLedger(Path({str(tmp_path)!r}), (2, 2)), "array 0")
+        interlock = Interlock(Array(), limits, "array 0")
         {ending}
     """
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}

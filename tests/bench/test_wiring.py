@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import yaml
+from eapu_drivers.visa.config import SmuConfig, simulated_instruments
 from hypothesis import given
 from hypothesis import strategies as st
 
 from eapu_hil.base.loading import load_model
-from eapu_hil.bench.config import BenchConfig
-from eapu_hil.bench.wiring import ChannelMap, Instruments, simulated_instruments
+from eapu_hil.bench.wiring import ChannelMap, Instruments, at_bus
 from eapu_hil.hal import ConfigError
 
 BUSES = {"source": "A", "ground": "B", "gate": "C", "bias": ["D", "E"]}
@@ -33,7 +33,7 @@ LIMITS = {
 }
 
 
-def bench(**changes: Any) -> BenchConfig:
+def bench(**changes: Any) -> SmuConfig:
     content = {
         "backend": "smu",
         "resource": "GPIB0::24::INSTR",
@@ -43,7 +43,7 @@ def bench(**changes: Any) -> BenchConfig:
         **changes,
     }
     return load_model(
-        BenchConfig, {key: value for key, value in content.items() if value is not None}, (), "benches"
+        SmuConfig, {key: value for key, value in content.items() if value is not None}, (), "benches"
     )
 
 
@@ -51,7 +51,7 @@ def test_ranges_are_written_out() -> None:
     channels = load_model(ChannelMap, MAP, (), "maps")
     assert channels.lines("row") == ["1x01", "1x02", "1x03"]
     assert channels.shape == (3, 2)
-    assert channels.crosspoint("gate", 2, "C") == "1C08"
+    assert at_bus(channels.lines("gate")[2], "C") == "1C08"
 
 
 @given(st.integers(0, 90), st.integers(0, 9))
@@ -105,7 +105,10 @@ def test_instruments_that_cannot_be(changes: dict[str, Any], said: str) -> None:
             "bench: instruments: reset: 'reversed' drives a whole row",
         ),
         ({"resource": "sim:4200", "instruments": None}, "no such simulation; allowed are sim:2400, sim:2450"),
-        ({"preset": "ideal"}, "preset: only for backend 'twin', ports sim:... and resources sim:..."),
+        (
+            {"preset": "ideal"},
+            r"preset: only where the cells are simulated \(resource: sim:...\); given with .*GPIB0",
+        ),
     ],
 )
 def test_a_bench_that_cannot_be(changes: dict[str, Any], said: str) -> None:
@@ -123,7 +126,6 @@ def test_a_real_bench_has_the_slow_recipe_and_no_preset() -> None:
 def test_a_simulated_bench_needs_its_resource_only() -> None:
     config = bench(resource="sim:2400", instruments=None)
     assert config.simulated
-    assert config.instruments is not None
     assert config.instruments.switch == "sim:707b"
     assert config.instruments.map.shape == (3, 2)
     assert config.preset == "rram_180nm"
@@ -131,9 +133,9 @@ def test_a_simulated_bench_needs_its_resource_only() -> None:
 
 def test_what_a_simulated_bench_says_itself_stays() -> None:
     config = bench(resource="sim:b2900", instruments={"switch": "sim:34980a", "nplc": 1.0})
-    assert config.instruments is not None
+    channels = config.instruments.map
     assert (config.instruments.switch, config.instruments.nplc) == ("sim:34980a", 1.0)
-    assert config.instruments.map.crosspoint("row", 0, config.instruments.map.buses.source) == "1101"
+    assert at_bus(channels.lines("row")[0], channels.buses.source) == "1101"
 
 
 @given(st.integers(1, 20), st.integers(1, 20), st.sampled_from(["sim:707b", "sim:34980a"]))
@@ -158,6 +160,5 @@ def test_a_map_may_be_a_file(tmp_path: Path) -> None:
             }
         )
     )
-    config = load_model(BenchConfig, tmp_path / "bench.yaml", (), "benches")
-    assert config.instruments is not None
+    config = load_model(SmuConfig, tmp_path / "bench.yaml", (), "benches")
     assert config.instruments.map.lines("column") == ["1x04", "1x05"]

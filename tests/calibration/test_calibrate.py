@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -37,7 +38,7 @@ def silent(_: str) -> Progress:
 def made(bench: Bench, *names: str, progress_of: Callable[[str], Progress] = silent) -> list[Measurement]:
     plan = load_plan(PLAN)
     chosen = chosen_names(plan, names)
-    return calibrate(bench.arrays[0], 0, bench.chip, bench.recipe, plan, chosen, 1, progress_of)
+    return calibrate(bench, 0, plan, chosen, seed=1, progress_of=progress_of)
 
 
 @pytest.mark.parametrize("name", ["quick", "full"])
@@ -138,9 +139,7 @@ def test_endurance_takes_the_cells_it_is_given_and_retires_those_that_fail(open_
     wanted = load_plan({"measurements": {"endurance": {"cells": named, "cycles": 1000}}})
     record_forming(0, bench.arrays[0], bench.chip, bench.recipe)
     before = bench.ledger.snapshot().pulses[0].copy()
-    entry = calibrate(
-        bench.arrays[0], 0, bench.chip, bench.recipe, wanted, ["endurance"], 1, lambda _: lambda _: None
-    )[0]
+    entry = calibrate(bench, 0, wanted, ["endurance"], seed=1, progress_of=silent)[0]
     assert entry.values["cycles"][0] == 1
     assert entry.values["cycles"][-1] == 1000
     lost = entry.values["cycles_to_failure"]
@@ -170,16 +169,7 @@ def test_endurance_of_cells_that_are_not_there_or_bad(open_twin: OpenTwin) -> No
     for cell, error in (([24, 0], ConfigError), ([1, 2], HilError)):
         wanted = load_plan({"measurements": {"endurance": {"cells": [cell], "cycles": 10}}})
         with pytest.raises(error, match=rf"endurance: cell \({cell[0]}, {cell[1]}\)"):
-            calibrate(
-                bench.arrays[0],
-                0,
-                bench.chip,
-                bench.recipe,
-                wanted,
-                ["endurance"],
-                1,
-                lambda _: lambda _: None,
-            )
+            calibrate(bench, 0, wanted, ["endurance"], seed=1, progress_of=silent)
     assert "endurance" not in load_plan("full").names
 
 
@@ -197,20 +187,24 @@ def test_relaxation_that_is_stopped_keeps_what_it_has(open_twin: OpenTwin) -> No
         def __getattr__(self, name: str) -> Any:
             return getattr(array, name)
 
+        def without_record(self) -> Stopping:
+            return self
+
         def wait(self, duration_s: float) -> None:
             if duration_s > 1e3:
                 raise KeyboardInterrupt
             array.wait(duration_s)
 
+    stopping = replace(bench, arrays=[cast("Any", Stopping())])
     with pytest.raises(KeyboardInterrupt):
-        calibrate(cast("Any", Stopping()), 0, bench.chip, bench.recipe, wanted, ["relaxation"], 1, silent)
+        calibrate(stopping, 0, wanted, ["relaxation"], seed=1, progress_of=silent)
     entry = bench.chip.latest("relaxation")
     assert entry is not None
     assert entry.values["interrupted"]
     assert entry.values["times_s"] == [0.01, 0.1, 10.0]
     assert len(entry.values["tail_share"]) == 3
     assert entry.arrays["g_s"].shape == (3, 200)
-    again = calibrate(array, 0, bench.chip, bench.recipe, wanted, ["relaxation"], 1, silent)[0]
+    again = calibrate(bench, 0, wanted, ["relaxation"], seed=1, progress_of=silent)[0]
     assert again.number > entry.number
     assert not again.values["interrupted"]
     assert len(again.values["times_s"]) == 4

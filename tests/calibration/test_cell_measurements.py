@@ -10,7 +10,7 @@ import pytest
 from eapu_calibration.iv import IvSettings, measure_iv
 from eapu_calibration.line_resistance import LineResistanceSettings, measure_line_resistance
 from eapu_calibration.linearity import LinearitySettings, measure_linearity
-from eapu_calibration.measurement import Found
+from eapu_calibration.measurement import Result
 from eapu_calibration.pulse_response import PulseResponseSettings, measure_pulse_response
 from eapu_calibration.write_verify import WriteVerifySettings, measure_write_verify
 
@@ -30,7 +30,7 @@ RESPONSE = PulseResponseSettings(cells=300, pulses=20)
 WIRES = LineResistanceSettings(v_in_v=0.2, level=0.25, repeats=4)
 
 
-def run(measure: Callable[..., Found], bench: Bench, settings: Any, array: Any = None) -> Found:
+def run(measure: Callable[..., Result], bench: Bench, settings: Any, array: Any = None) -> Result:
     told: list[float] = []
     cells = Cells.all(bench.arrays[0].shape)
     form(bench.arrays[0], cells, bench.recipe)

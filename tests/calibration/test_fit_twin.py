@@ -61,9 +61,7 @@ def base() -> TwinPreset:
 
 def measured(bench: Bench, *names: str) -> None:
     plan = load_plan(PLAN)
-    calibrate(
-        bench.arrays[0], 0, bench.chip, bench.recipe, plan, ["forming", *names], 3, lambda _: lambda _: None
-    )
+    calibrate(bench, 0, plan, ["forming", *names], seed=3, progress_of=lambda _: lambda _: None)
 
 
 def fitted(fit: TwinFit, key: str) -> Fitted:

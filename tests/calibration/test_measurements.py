@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from eapu_calibration.gate_curve import GateCurveSettings, measure_gate_curve
-from eapu_calibration.measurement import Found
+from eapu_calibration.measurement import Result
 from eapu_calibration.product_accuracy import ProductSettings, measure_products
 from eapu_calibration.read_noise import ReadNoiseSettings, measure_read_noise
 from eapu_calibration.relaxation import RelaxationSettings, measure_relaxation
@@ -43,7 +43,7 @@ PRODUCTS = ProductSettings(vectors=64, v_in_v=0.2, reads=8, settle_s=1000.0, bat
 
 
 def run(
-    measure: Callable[..., Found], bench: Bench, settings: Any, g_min_s: float = 1e-6
+    measure: Callable[..., Result], bench: Bench, settings: Any, g_min_s: float = 1e-6
 ) -> Mapping[str, Any]:
     """Values of a measurement on all cells of a formed array; its progress must rise to 1."""
     array = bench.arrays[0]

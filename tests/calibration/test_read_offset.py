@@ -10,6 +10,7 @@ from eapu_calibration.commissioning import commission
 from eapu_calibration.read_offset import measure_read_offset
 
 from eapu_hil.bench import Bench
+from eapu_hil.bench.corrections import read_offset_a
 from eapu_hil.hal import Cells, CellStatus, Direction, Targets
 
 OpenTwin = Callable[..., Bench]
@@ -53,7 +54,7 @@ def test_writes_end_where_they_should(open_twin: OpenTwin) -> None:
     commission(bench.arrays, bench.chip, bench.recipe, seed=0)
     good = bench.chip.bad_cells(0) == CellStatus.OK
     assert good.mean() > 0.98
-    np.testing.assert_array_equal(bench.chip.read_offset_a(0), bench.arrays[0].read_offset_a)
+    np.testing.assert_array_equal(read_offset_a(bench.chip, 0), bench.arrays[0].corrections.read_offset_a)
     cells = Cells(*np.nonzero(good))
     target_s = np.random.default_rng(0).uniform(1e-6, 40e-6, len(cells))
     outcome = bench.arrays[0].program(Targets(cells, target_s))

@@ -19,9 +19,10 @@ import pytest
 import yaml
 from pytest_mock import MockerFixture
 
+from eapu_hil.bench.array import BenchArray
 from eapu_hil.bench.cellcsv import read_targets
 from eapu_hil.bench.check import check
-from eapu_hil.bench.interlock import InterlockedCrossbar
+from eapu_hil.bench.interlock import Interlock
 from eapu_hil.bench.passport import Chip
 from eapu_hil.cli.parser import main
 from eapu_hil.hal import ConfigError, HilError, TransportError
@@ -111,6 +112,7 @@ def test_train_report_and_what_can_be_done_with_a_run(
     assert (code, "takes no folder of images" in text) == (2, True)
     code, text = _error(capsys, "resume", "a")
     assert (code, text) == (2, "a: this run has finished; there is nothing to resume")
+    assert run_json("resume", "a", "--steps", "6")["summary"]["steps"] == 6
     code, text = _error(capsys, "train", "tiny.yaml", "--out", "a")
     assert (code, text) == (2, "a: already exists; name a new directory with --out, or resume this run")
     code, text = _error(capsys, "apply", "a", "tiny.yaml", "--out", "o")
@@ -191,7 +193,7 @@ def test_ratios() -> None:
 
 def test_check_proves_every_limit_of_every_array(files: Path, run_json: Json, mocker: MockerFixture) -> None:
     (files / "two.yaml").write_text(yaml.safe_dump({**BENCH, "arrays": 2}))
-    ground = mocker.spy(InterlockedCrossbar, "ground")
+    ground = mocker.spy(Interlock, "ground")
     found = run_json("check", "two.yaml")
     limits = {*BENCH["limits"], "v_read_max_v", "shape", "closed"}  # type: ignore[misc]
     for array in (0, 1):
@@ -266,8 +268,8 @@ def test_a_bad_line_of_a_csv_file_is_named(tmp_path: Path, content: str, said: s
     ("arguments", "said"),
     [
         ((), r"required: COMMAND; see eapu-hil --help"),
-        (("trian",), r"invalid choice: 'trian'"),
-        (("train",), r"required: experiment; see eapu-hil train --help"),
+        (("trian",), r"unknown command 'trian', did you mean 'train'"),
+        (("train",), r"required: EXPERIMENT; see eapu-hil train --help"),
         (("train", "nowhere"), r"nowhere.*not packaged.*denoise"),
         (("train", "tiny.yaml", "--set", "steps=x"), r"tiny\.yaml: steps"),
         (("train", "tiny.yaml", "--set", "stepz=3"), r"stepz.*did you mean 'steps'"),
@@ -304,11 +306,11 @@ def test_exit_codes_tell_what_kind_of_failure_it_was(
     (files / "t.csv").write_text("row,col,g_target_uS\n0,0,5000\n")
     code, text = _error(capsys, "program", "bench.yaml", "t.csv")
     assert (code, "limits.i_max_a" in text) == (3, True)
-    mocker.patch.object(InterlockedCrossbar, "read", side_effect=TransportError("the link is lost"))
+    mocker.patch.object(BenchArray, "read", side_effect=TransportError("the link is lost"))
     assert _error(capsys, "read", "bench.yaml") == (1, "the link is lost")
     assert main(["read", "bench.yaml", "--json"]) == 1
     assert json.loads(capsys.readouterr().out) == {"error": "the link is lost", "exit_code": 1}
-    mocker.patch.object(InterlockedCrossbar, "read", side_effect=KeyboardInterrupt)
+    mocker.patch.object(BenchArray, "read", side_effect=KeyboardInterrupt)
     assert main(["read", "bench.yaml"]) == 130
     assert (files / "chip").exists()
 
@@ -340,7 +342,7 @@ def test_a_stopped_run_is_finished_and_can_be_resumed(
     command = [
         sys.executable,
         "-m",
-        "eapu_hil.cli.parser",
+        "eapu_hil.cli",
         "train",
         "tiny.yaml",
         "--out",
@@ -353,7 +355,7 @@ def test_a_stopped_run_is_finished_and_can_be_resumed(
         child.send_signal(number)
         _, err = child.communicate(timeout=30)
     assert child.returncode == code, err
-    assert err.splitlines()[-1] == "eapu-hil: stopped; eapu-hil resume a goes on"
+    assert err.splitlines()[-1] == "eapu-hil: stopped; to continue: eapu-hil resume a"
     summary = read_summary(files / "a")
     assert summary is not None
     assert summary["exit_status"] == "stopped"

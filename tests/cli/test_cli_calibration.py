@@ -89,7 +89,7 @@ def test_what_a_person_reads(capsys: pytest.CaptureFixture[str]) -> None:
     assert "of bench time" in out
     assert main(["passport", "show", "chip"]) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert "begun on array 0: write_error, relaxation, read_noise, product_accuracy" in out
+    assert "started on array 0: write_error, relaxation, read_noise, product_accuracy" in out
     assert "of 768 cells formed" in out
     assert main(["passport", "show", "chip", "4"]) == 0
     assert yaml.safe_load(capsys.readouterr().out)["kind"] == "relaxation"
@@ -107,7 +107,7 @@ def test_what_a_person_reads(capsys: pytest.CaptureFixture[str]) -> None:
         (["calibrate", "bench.yaml", "--plan", "no"], "plan 'no': not packaged"),
         (["drift", "bench.yaml", "--band", "wide"], "--band: 'wide': expected a number from 0 up"),
         (["passport", "show", "none"], "none: not a chip's passport"),
-        (["passport", "show", "chip", "99"], "chip: there is no entry 99; there are 1, 2"),
+        (["passport", "show", "chip", "99"], "chip: there is no entry 99; the entries are 1, 2"),
         (["passport", "diff", "chip", "1", "2"], "entry 1 is calibration, entry 2 is forming"),
     ],
 )
@@ -135,7 +135,7 @@ def test_drift_names_what_to_write_again(capsys: pytest.CaptureFixture[str]) -> 
     assert main(["program", "bench.yaml", "refresh.csv", "--out", "again.csv"]) == 0
     capsys.readouterr()
     assert main(["drift", "bench.yaml", "--band", "30", "--out", "none.csv"]) == 0
-    assert "0 of 32 cells outside +-30 uS" in " ".join(capsys.readouterr().out.split())
+    assert "0 of 32 cells are outside +-30 uS" in " ".join(capsys.readouterr().out.split())
     assert not Path("none.csv").exists()
     assert main(["drift", "bench.yaml", "--out", "refresh.csv"]) == 2
     assert "refresh.csv: already exists" in capsys.readouterr().err

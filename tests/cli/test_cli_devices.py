@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from eapu_drivers.controller.discover import Found
+from eapu_drivers.controller.discover import FoundController
 from eapu_drivers.simulated.board.linerecord import LineRecord
 from eapu_drivers.visa.discover import FoundInstrument
 from pytest_mock import MockerFixture
@@ -56,7 +56,7 @@ def simulated(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     missing = [tool for tool in ("make", "gcc") if shutil.which(tool) is None]
     if missing:
         pytest.skip(f"{', '.join(missing)} missing: apt-get install make gcc")
-    command = [sys.executable, "-m", "eapu_hil.cli.parser", "sim", "controller", *arguments]
+    command = [sys.executable, "-m", "eapu_hil.cli", "sim", "controller", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -125,7 +125,7 @@ def _runs(pid: int) -> bool:
         (("sim", "controller", "--listen", "5000"), r"--listen 5000: expected HOST:PORT or pty"),
         (
             ("sim", "controller", "--listen", "pty", "--bench", "lab.yaml"),
-            r"--bench lab\.yaml: its arrays are not simulated; allowed is a bench of the twin",
+            r"--bench lab\.yaml: its arrays are not simulated; give a bench of the twin",
         ),
         (("sim", "controller", "--listen", "pty", "--bench", "none.yaml"), r"none\.yaml: cannot be read"),
     ],
@@ -143,10 +143,10 @@ def test_bad_usage_is_one_line(
 def test_discover_shows_what_every_port_said(
     capsys: pytest.CaptureFixture[str], mocker: MockerFixture
 ) -> None:
-    board = Found("/dev/ttyACM0", "", "stm32f405", "board-7", "0123456789ab", 4, 128, 64, "READY")
+    board = FoundController("/dev/ttyACM0", "", "stm32f405", "board-7", "0123456789ab", 4, 128, 64, "READY")
     find = mocker.patch(
         "eapu_drivers.controller.discover.find_controllers",
-        return_value=[board, Found("/dev/ttyS0", "no answer")],
+        return_value=[board, FoundController("/dev/ttyS0", "no answer")],
     )
     mocker.patch("eapu_drivers.visa.discover.find_instruments", return_value=[])
     assert main(["discover"]) == 0

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import eapu_drivers.visa.bench as smu_bench
 import numpy as np
 import pytest
 import pyvisa
@@ -73,7 +72,7 @@ def test_check_proves_contacts_and_limits(
     assert main(["check", bench]) == 0
     said = capsys.readouterr().out
     assert "every line has contact, no position is shorted, no gate leaks" in said
-    assert "10 requests refused" in said
+    assert "all 10 requests were refused" in said
 
 
 def test_check_finds_a_short_without_burning_it(
@@ -81,15 +80,16 @@ def test_check_finds_a_short_without_burning_it(
 ) -> None:
     assert folder.is_dir()
     kept: list[Station] = []
+    open_station = stations.open_station
 
     @contextmanager
     def shorted(*arguments: Any) -> Iterator[Any]:
-        with stations.open_station(*arguments) as (station, places):
+        with open_station(*arguments) as (station, places):
             station.probe.faults.shorts[3, 2] = 20.0
             kept.append(station)
             yield station, places
 
-    monkeypatch.setattr(smu_bench, "open_station", shorted)
+    monkeypatch.setattr(stations, "open_station", shorted)
     assert main(["check", "sim_2400", "--json"]) == 1
     said = capsys.readouterr()
     assert "cell (3, 2)" in json.loads(said.out)["error"]
@@ -102,7 +102,7 @@ def test_a_simulated_instrument_serves_any_client(folder: Path, number: signal.S
     command = [
         sys.executable,
         "-m",
-        "eapu_hil.cli.parser",
+        "eapu_hil.cli",
         "sim",
         "2400",
         "--listen",

@@ -9,7 +9,7 @@ import pytest
 from eapu_drivers.simulated.board.linerecord import LineRecord
 
 from eapu_hil.bench import Bench
-from eapu_hil.bench.interlock import InterlockedCrossbar
+from eapu_hil.bench.array import BenchArray
 from eapu_hil.hal import Cells, Direction, LimitError, Polarity, Pulses, Targets
 from eapu_hil.hal.testing import CrossbarContract
 
@@ -38,7 +38,7 @@ def test_what_the_host_counts_is_what_the_lines_saw(bench: Bench) -> None:
 
 
 def test_after_closing_ground_is_all_that_is_allowed(own_bench: Bench) -> None:
-    array: InterlockedCrossbar
+    array: BenchArray
     [array] = own_bench.arrays
     cells = Cells.all(array.shape)
     array.close()

@@ -21,7 +21,7 @@ I_RANGES_A = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 class DirectMeter:
     """A `SourceMeter` at a bus of the station. log: what was asked of it, in order."""
 
-    abilities = Abilities(200.0, 1e-9, 1.0, 1e-3, 1.0, 10, hardware_timed=True)
+    abilities = Abilities(200.0, 1e-9, 1.0, 1e-3, 1.0, 10)
 
     def __init__(self, probe: Probe, bus: str) -> None:
         self.identity = InstrumentIdentity("we", f"meter at {bus}", bus, "0")

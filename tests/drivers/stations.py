@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from eapu_drivers.simulated.instruments.probe import GROUND, Probe
+from eapu_drivers.simulated.instruments.circuit import GROUND
+from eapu_drivers.simulated.instruments.probe import Probe
 from eapu_drivers.simulated.instruments.server import Device, Server
 
 from eapu_hil.base.loading import load_model

@@ -11,20 +11,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from eapu_drivers.simulated.instruments.keithley2400 import Keithley2400
-from eapu_drivers.simulated.instruments.keithley2450 import Keithley2450
-from eapu_drivers.simulated.instruments.keithley2600b import Keithley2600B
 from eapu_drivers.simulated.instruments.probe import Probe
 from eapu_drivers.simulated.instruments.server import Device
+from eapu_drivers.simulated.instruments.sim_keithley2400 import SimulatedKeithley2400
+from eapu_drivers.simulated.instruments.sim_keithley2450 import SimulatedKeithley2450
+from eapu_drivers.simulated.instruments.sim_keithley2600b import SimulatedKeithley2600B
 from stations import SmallStation
 
 REPOSITORY = Path(__file__).parents[2]
 OTHERS = REPOSITORY / ".venv-others" / "bin" / "python"
 FAMILIES: dict[str, Callable[[Probe], Device]] = {
-    "2400": lambda probe: Keithley2400(probe, "source"),
-    "2450": lambda probe: Keithley2450(probe, "source"),
-    "2600": lambda probe: Keithley2600B(probe, ["source", "spare"]),
-    "wrapped": lambda probe: Keithley2600B(probe, ["source", "spare"]),
+    "2400": lambda probe: SimulatedKeithley2400(probe, ["source"]),
+    "2450": lambda probe: SimulatedKeithley2450(probe, ["source"]),
+    "2600": lambda probe: SimulatedKeithley2600B(probe, ["source", "spare"]),
+    "wrapped": lambda probe: SimulatedKeithley2600B(probe, ["source", "spare"]),
 }
 SCRIPTS = sorted(path.stem for path in (Path(__file__).parent / "others").glob("*.py"))
 

@@ -28,8 +28,7 @@ FLAGS = [
     f"-I{FIRMWARE}/tests",
 ]
 SOURCES = (
-    *(f"core/{name}.c" for name in ("board", "convert", "decide", "drive", "limits", "recipe")),
-    *(f"core/{name}_job.c" for name in ("read", "pulse", "write", "product")),
+    *(f"core/{name}.c" for name in ("board", "convert", "decide", "drive", "limits", "recipe", "write_job")),
     "tests/fake_afe.c",
 )
 # What the fake front end is: see fake_reset.
@@ -38,8 +37,10 @@ READ_V, READ_TOP, PULSE_V, PULSE_TOP, GATE_V, GATE_TOP = 0.25, 511, 4.0, 4095, 3
 ADC_A, ADC_TOP = float(np.float32(20e-6)), 2047
 DRIVER = """
 #include <string.h>
-#include "board.h"
 #include "fake_afe.h"
+#include "limits.h"
+#include "recipe.h"
+#include "write_job.h"
 static board_t board;
 void prepare(unsigned seed, double noise_s, const double *g_s, const bool *stuck)
 {
@@ -57,10 +58,10 @@ unsigned configure(const uint8_t *limits, size_t limits_size, const uint8_t *rec
 size_t write_cells(const uint8_t *request, size_t size, uint8_t *answer)
 {
     job_state_t state = JOB_MORE;
-    uint8_t type;
     if (write_start(&board, request, size).reason != 0) return 0;
-    while (state == JOB_MORE) state = board_step(&board);
-    return state == JOB_DONE ? board_result(&board, &type, answer, false) : 0;
+    while (state == JOB_MORE) state = write_step(&board);
+    board_drop(&board);
+    return state == JOB_DONE ? write_result(&board.job.write, answer, false) : 0;
 }
 """
 READ = np.dtype([("row", "u2"), ("col", "u2"), ("code", "i2")], align=True)

@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eapu_hil.bench import Bench, open_bench
-from eapu_hil.bench.passport import LineGains
 from eapu_hil.hal import Cells, ConfigError, FloatArray, Limits, Targets
 from eapu_hil.network.layers import Float32Array
 from eapu_hil.placement.mapping import ArrayWeights, HostBackward, WeightTile, cell_indices, place
@@ -161,8 +160,7 @@ def written_weights(
             cells = Cells(flat[here] // columns, flat[here] % columns)
             crossbar.program(Targets(cells, targets_s[here]))
             matrix[here] += sign * r_wg * crossbar.read(cells, 0.2).g_s
-    gains = [bench.chip.line_gains(number) for number in range(len(bench.arrays))]
-    return ArrayWeights(shape, bench.arrays, placed, r_wg, 0.2, gains), matrix
+    return ArrayWeights(shape, bench.arrays, placed, r_wg, 0.2), matrix
 
 
 @pytest.mark.parametrize(
@@ -223,10 +221,7 @@ def test_line_offsets_do_not_reach_the_sums_over_a_batch(limits: Limits) -> None
     tile = WeightTile(0, np.arange(16), np.arange(0, 16, 2), np.arange(1, 16, 2), 0, 0)
     rng = np.random.default_rng(5)
     with open_bench(source, commission=False) as bench:
-        gains = [bench.chip.line_gains(0)]
-        weights = ArrayWeights(
-            (16, 8), bench.arrays, [tile], 1.0, 0.2, gains
-        )  # all cells alike: every weight is 0
+        weights = ArrayWeights((16, 8), bench.arrays, [tile], 1.0, 0.2)  # all cells alike: every weight is 0
         range_a = 4e-6  # the smallest one, in use here
         for product, inputs in ((weights.forward, 16), (weights.backward, 8)):
             values = rng.uniform(-1, 1, (4096, inputs)).astype(np.float32)
@@ -262,22 +257,22 @@ def test_calibrated_line_gains_correct_the_products(limits: Limits) -> None:
                 }
             }
         )
-        assert bench.chip.line_gains(0).columns.tolist() == [1.0] * 24
+        assert array.corrections.gains is None
         names = [FORMING, "product_accuracy"]
-        calibrate(array, 0, bench.chip, bench.recipe, plan, names, 1, lambda _: lambda _: None)
+        calibrate(bench, 0, plan, names, seed=1, progress_of=lambda _: lambda _: None)
         cells = Cells.all((32, 24))
         array.program(Targets(cells, rng.uniform(1e-6, 40e-6, len(cells))))
         g_s = array.read(cells, 0.2).g_s.reshape(32, 24)
         tile = WeightTile(0, np.arange(32), np.arange(0, 24, 2), np.arange(1, 24, 2), 0, 0)
         matrix = 1e5 * (g_s[:, tile.plus] - g_s[:, tile.minus])
         x, d = (rng.uniform(-1, 1, (200, n)).astype(np.float32) for n in (32, 12))
-        plain, calibrated = (
-            ArrayWeights((32, 12), [array], [tile], 1e5, 0.2, [gains])
-            for gains in (LineGains.unknown((32, 24)), bench.chip.line_gains(0))
-        )
+        weights = ArrayWeights((32, 12), [array], [tile], 1e5, 0.2)
+        calibrated = array.corrections.gains
         for product, given, exact, left in (
             ("forward", x, x @ matrix, 0.2),
             ("backward", d, d @ matrix.T, 0.2),
         ):
-            errors = [np.std(getattr(weights, product)(given) - exact) for weights in (plain, calibrated)]
+            errors = []
+            for array.corrections.gains in (None, calibrated):
+                errors.append(np.std(getattr(weights, product)(given) - exact))
             assert errors[1] < left * errors[0], (product, errors)

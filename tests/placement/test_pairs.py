@@ -367,7 +367,7 @@ class TestAsked:
     def test_cells_without_a_weight_are_left_out(self, make: Make) -> None:
         bed = make()
         owners = [bed.pairs.asked(number, Cells.all((24, 16)), np.ones(24 * 16))[0] for number in (0, 1)]
-        assert sum(owner.size for owner in owners) == 2 * COUNT
+        assert sum(owner.size for owner in owners) == 2 * COUNT == 2 * bed.pairs.weight_count
         counts = np.bincount(np.concatenate(owners), minlength=COUNT)
         assert (counts == 2).all()
 

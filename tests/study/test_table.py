@@ -301,8 +301,8 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("arguments", "said"),
         [
-            (["compare", "digits", "--quick"], "only for `compare table`"),
-            (["compare", "table", "--jobs", "0"], "--jobs 0: at least 1"),
+            (["compare", "digits", "--quick"], "only for `table`"),
+            (["compare", "table", "--jobs", "0"], "--jobs 0: must be at least 1"),
             (["compare", "table", "--rules", "eapu,magic"], "'magic'"),
         ],
     )
@@ -355,9 +355,9 @@ def test_curves_and_winners(tmp_path: Path) -> None:
     assert "From 300 pulses on: eapu" in page  # 95 %
     assert "it is 2.00 % behind digital: 1.00 to relaxation, 1.00 to rule, window" in page
     assert "rarely written" in page
-    assert "What quality is lost to: digits" in page
+    assert "Causes of lost quality: digits" in page
     assert (tmp_path / "figures" / "quality_digits.png").stat().st_size > 10_000
     # A table from before there were such repetitions can still be drawn.
     del content["worlds"]
     (tmp_path / "table.json").write_text(json.dumps(content))
-    assert "What quality is lost to" not in write_table_report(tmp_path).read_text()
+    assert "Causes of lost quality" not in write_table_report(tmp_path).read_text()

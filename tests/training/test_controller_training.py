@@ -50,7 +50,7 @@ EXPERIMENT: dict[str, Any] = {
     "evaluate_every": 50_000,
     "checkpoint_every": 5,
 }
-COMMAND = [sys.executable, "-m", "eapu_hil.cli.parser"]
+COMMAND = [sys.executable, "-m", "eapu_hil.cli"]
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_control_c_ends_in_good_order(files: Path, training: subprocess.Popen[st
     training.send_signal(signal.SIGINT)
     _, err = training.communicate(timeout=30)
     assert training.returncode == 130, err
-    assert re.search(r"^eapu-hil: stopped; eapu-hil resume run goes on$", err, re.MULTILINE), err
+    assert re.search(r"^eapu-hil: stopped; to continue: eapu-hil resume run$", err, re.MULTILINE), err
     assert LineRecord.read(files / "chip").grounded
     finish(files)
 
@@ -155,7 +155,7 @@ def test_offsets_of_the_reads_do_not_reach_the_cells(tmp_path: Path) -> None:
     bench = {**EXPERIMENT["bench"], "arrays": 1, "shape": [32, 16]}
     errors = {"adc.offset_error_sd": 0.05, "adc.gain_error_sd": 0.0, "faults.stuck_fraction": 0.0}
     with open_bench({**bench, "overrides": errors}, chip_dir=tmp_path / "chip") as opened:
-        offset_s = opened.arrays[0].read_offset_a / opened.recipe.v_read_v
+        offset_s = opened.arrays[0].corrections.read_offset_a / opened.recipe.v_read_v
         assert offset_s.min() < -2e-6
         assert offset_s.max() > 2e-6
         assert (opened.chip.bad_cells(0) == CellStatus.OK).mean() > 0.97

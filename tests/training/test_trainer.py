@@ -21,8 +21,10 @@ import eapu_hil
 import eapu_hil.training.array_model
 from eapu_hil.base.loading import read_mapping
 from eapu_hil.bench import open_bench
-from eapu_hil.bench.config import BenchConfig
-from eapu_hil.bench.interlock import InterlockedCrossbar
+from eapu_hil.bench.array import BenchArray
+from eapu_hil.bench.config import TwinBenchConfig
+from eapu_hil.bench.driver import Driver
+from eapu_hil.bench.interlock import Interlock
 from eapu_hil.bench.passport import Chip
 from eapu_hil.cli.parser import main
 from eapu_hil.hal import CellStatus, ConfigError, Crossbar, HilError, TransportError
@@ -128,7 +130,7 @@ class _Contract:
 
 
 @contextmanager
-def _contract_only(config: BenchConfig, chip_dir: Path) -> Iterator[list[Crossbar]]:
+def _contract_only(config: TwinBenchConfig, chip_dir: Path) -> Iterator[list[Crossbar]]:
     with open_arrays(config, chip_dir) as arrays:
         yield [_Contract(array) for array in arrays]
 
@@ -137,7 +139,8 @@ def _contract_only(config: BenchConfig, chip_dir: Path) -> Iterator[list[Crossba
 def test_nothing_beyond_the_contract_is_asked_of_an_array(
     tmp_path: Path, make_experiment: Make, silent: Silent, mocker: MockerFixture, backward: str
 ) -> None:
-    opened = mocker.patch("eapu_hil.twin.driver.open_arrays", side_effect=_contract_only)
+    opened = mocker.Mock(side_effect=_contract_only)
+    mocker.patch("eapu_hil.twin.driver.DRIVER", Driver(TwinBenchConfig, opened))
     summary = train(make_experiment(backward=backward, steps=3), tmp_path / "a", silent())
     assert summary["exit_status"] == "success"
     assert opened.called
@@ -337,9 +340,9 @@ class TestEndings:
         batch: int,
     ) -> None:
         events: list[str] = []
-        send, append = InterlockedCrossbar.program, RunStore.append_writes
+        send, append = BenchArray.program, RunStore.append_writes
 
-        def program(array: InterlockedCrossbar, *given: Any) -> Any:
+        def program(array: BenchArray, *given: Any) -> Any:
             events.append(f"{array.name} driven")
             return send(array, *given)
 
@@ -349,19 +352,19 @@ class TestEndings:
             if events.count("recorded") == batch:
                 os.kill(os.getpid(), number)
 
-        def grounded(array: InterlockedCrossbar) -> None:
-            events.append(f"{array.name} grounded")
-            ground(array)
+        def grounded(interlock: Interlock) -> None:
+            events.append(f"{interlock.name} grounded")
+            ground(interlock)
 
-        ground = InterlockedCrossbar.ground
-        mocker.patch.object(InterlockedCrossbar, "program", program)
-        mocker.patch.object(InterlockedCrossbar, "ground", grounded)
+        ground = Interlock.ground
+        mocker.patch.object(BenchArray, "program", program)
+        mocker.patch.object(Interlock, "ground", grounded)
         mocker.patch.object(RunStore, "append_writes", interrupted)
         assert _exit_code("train", "tiny.yaml", "--out", "a") == code
         for array in ("array 0", "array 1", "array 2"):
             of_array = [event for event in events if event.startswith(array)]
             assert of_array[-1] == f"{array} grounded"
-        assert capsys.readouterr().err.splitlines()[-1] == "eapu-hil: stopped; eapu-hil resume a goes on"
+        assert capsys.readouterr().err.splitlines()[-1] == "eapu-hil: stopped; to continue: eapu-hil resume a"
         summary = read_summary(place / "a")
         assert summary is not None
         assert summary["exit_status"] == "stopped"
@@ -414,7 +417,7 @@ class TestBadInput:
             ("optimizer.lr=0", r"optimizer\.lr .*: .*greater than 0"),
             ("bench.recipe.band_us=1", r"bench\.recipe\.band_us .*: unknown key, did you mean 'band_s'"),
             ("bench.shape=[32, 8]", r"does not fit: .*dense1 64 x 12.*3 array\(s\) of 32 x 8"),
-            ("bench.backend=lab", r"no driver named 'lab'; installed are .*twin"),
+            ("bench.backend=lab", r"bench: backend: .*'lab'.* are controller, smu, twin"),
         ],
     )
     def test_a_wrong_value_is_named(

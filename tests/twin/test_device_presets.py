@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from eapu_hil.base.loading import packaged_names
+from eapu_hil.base.packaged import packaged_names
 from eapu_hil.bench import Bench, open_bench
 from eapu_hil.bench.forming import form
 from eapu_hil.hal import Cells, CellStatus, FloatArray, Polarity, Pulses, Targets

@@ -15,7 +15,7 @@ from eapu_drivers.controller.errors import RefusedError
 from eapu_drivers.controller.message import Exchange
 from eapu_drivers.controller.messages import CELLS_MAX, CODES_MAX, LineDirection, LineKind
 from eapu_drivers.controller.ranging import RangeMemory
-from eapu_drivers.controller.recovery import account_for
+from eapu_drivers.controller.recovery import SentCells, account_for
 from eapu_drivers.controller.units import (
     Calibration,
     counts,
@@ -255,7 +255,13 @@ class ControllerCrossbar:
                 answers[first : first + asked.tail.size] = answer.tail
         except TransportError as lost:
             self._board.abandon(futures)
-            raise account_for(self, self._board, lost, cells, sent, futures, v_read_v) from lost
+            raise account_for(
+                self.name,
+                self._board,
+                lost,
+                SentCells(cells, sent, futures),
+                lambda touched: self.read(touched, v_read_v).g_s,
+            ) from lost
         except BaseException:
             self._board.abandon(futures)
             raise

@@ -20,7 +20,7 @@ _IN_USE = (errno.EBUSY, errno.EAGAIN, errno.EACCES)
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundController:
     """One serial port. problem: why no controller was found there; "" where there is one, and only then the rest holds.
 
     arrays, rows, columns: what it has. state: in the words of the protocol.
@@ -44,7 +44,7 @@ class Found:
 
 def find_controllers(
     ports: Iterable[str] | None = None, open_port: Callable[[str], Port] = SerialPort
-) -> list[Found]:
+) -> list[FoundController]:
     """Asks every serial port with HELLO, all at once; an answer takes a second at most.
 
     HELLO begins a new connection: a board that some other program uses over a port that is not locked grounds its
@@ -55,16 +55,16 @@ def find_controllers(
         return list(pool.map(lambda name: _ask(name, open_port), names))
 
 
-def _ask(name: str, open_port: Callable[[str], Port]) -> Found:
+def _ask(name: str, open_port: Callable[[str], Port]) -> FoundController:
     try:
         with Link(lambda: open_port(name), _TIMING) as link:
             welcome = link.welcome
     except TransportError as error:
-        return Found(name, _why(error))
+        return FoundController(name, _why(error))
     except HilError as error:
-        return Found(name, str(error).removeprefix(f"{name}: "))
+        return FoundController(name, str(error).removeprefix(f"{name}: "))
     state = BoardState(welcome.state).name if welcome.state in list(BoardState) else str(welcome.state)
-    return Found(
+    return FoundController(
         name,
         "",
         welcome.board,

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from socket import socket
+from typing import Protocol
 
 from eapu_drivers.controller.board import Board
+from eapu_drivers.controller.config import ControllerConfig
 from eapu_drivers.controller.crossbar import ControllerCrossbar
 from eapu_drivers.controller.link import Link, Timing
 from eapu_drivers.controller.ports import Port, SerialPort, SocketPort
 from eapu_drivers.controller.units import load_calibrations
-from eapu_drivers.simulated.board import rig
-from eapu_hil.bench.config import BenchConfig
+from eapu_drivers.simulators import find_simulator
+from eapu_hil.bench.driver import Driver
 from eapu_hil.hal import ConfigError, Crossbar, TransportError
 
 _SIMULATED = "sim:"
@@ -24,24 +27,38 @@ _TIMING = {
 }
 
 
+class SimulatedBoard(Protocol):
+    """A running simulated board, as a simulator `controller` gives it.
+
+    host: the host's end of the board's serial line.
+    """
+
+    host: socket
+
+    def ending(self) -> str:
+        """How the board ended, or that it has not; for messages."""
+        ...
+
+
+# kind (after `sim:`), bench and chip's directory; leaving the context ends the board
+Simulator = Callable[[str, ControllerConfig, Path], AbstractContextManager[SimulatedBoard]]
+
+
 @contextmanager
-def open_arrays(config: BenchConfig, chip_dir: Path) -> Iterator[list[Crossbar]]:
+def open_arrays(config: ControllerConfig, chip_dir: Path) -> Iterator[list[Crossbar]]:
     """The arrays of the board at `config.port`: any pyserial URL, `sim:posix` or `sim:qemu`.
 
     Raises ConfigError when the board is not what the bench file describes, TransportError when none answers,
     ProtocolError when it has firmware of another release.
     """
-    port = str(config.port)
+    port = config.port
     with ExitStack() as stack:
-        if port.startswith(_SIMULATED):
+        if config.simulated:
             kind = port.removeprefix(_SIMULATED)
-            if kind not in _TIMING:
-                names = ", ".join(f"{_SIMULATED}{name}" for name in _TIMING)
-                raise ConfigError(f"bench: port: {port!r} asked; allowed are a serial port, its URL, {names}")
             timing = _TIMING[kind]
-            open_port: Callable[[], Port] = _once(
-                stack.enter_context(rig.start(kind, config, chip_dir)), port
-            )
+            start: Simulator = find_simulator("controller")
+            simulated = stack.enter_context(start(kind, config, chip_dir))
+            open_port: Callable[[], Port] = _once(simulated, port)
         else:
             timing = Timing()
             open_port = partial(SerialPort, port)
@@ -61,7 +78,7 @@ def open_arrays(config: BenchConfig, chip_dir: Path) -> Iterator[list[Crossbar]]
         ]
 
 
-def _once(simulated: rig.Rig, name: str) -> Callable[[], Port]:
+def _once(simulated: SimulatedBoard, name: str) -> Callable[[], Port]:
     """A simulated board is plugged in once; when its line is lost it is gone."""
     lines = [simulated.host]
 
@@ -71,3 +88,6 @@ def _once(simulated: rig.Rig, name: str) -> Callable[[], Port]:
         return SocketPort(lines.pop(), name)
 
     return open_port
+
+
+DRIVER = Driver(ControllerConfig, open_arrays)

@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_drivers.controller.counters import Counters
-from eapu_drivers.controller.desk import Desk, Urgent
 from eapu_drivers.controller.errors import LinkLost, RefusedError
 from eapu_drivers.controller.message import Exchange
 from eapu_drivers.controller.messages import Abort, Clear, Ground, Product, Status, StatusIs, Welcome
 from eapu_drivers.controller.ports import Port
+from eapu_drivers.controller.request_queue import RequestQueue, UrgentRequest
 from eapu_drivers.controller.requests import ProductRequest, SingleRequest
 from eapu_drivers.controller.session import Timing
 from eapu_drivers.controller.worker import Worker
@@ -54,8 +54,8 @@ class Link:
         new_link_id: Callable[[], int] = random_link_id,
     ) -> None:
         self._timing = timing or Timing()
-        self._desk = Desk()
-        self._worker = Worker(self._desk, open_port, self._timing, new_link_id)
+        self._queue = RequestQueue()
+        self._worker = Worker(self._queue, open_port, self._timing, new_link_id)
         self._opened: Future[Welcome] = Future()
         # a daemon: it must not keep a program alive whose author forgot to close the link
         self._thread = threading.Thread(
@@ -80,7 +80,7 @@ class Link:
 
     def take_ids(self, count: int = 1) -> int:
         """The first of `count` new ids. PULSE and WRITE have to be submitted in the order of their ids."""
-        return self._desk.take_ids(count)
+        return self._queue.take_ids(count)
 
     def submit(self, request: Exchange) -> Future[Exchange]:
         """Sends a sequenced request; the future gives its answer, be it a `Refused`, or raises LinkLost.
@@ -90,7 +90,7 @@ class Link:
         if not request.SEQUENCED:
             raise ValueError(f"{type(request).__name__} is not sequenced: use urgent()")
         single = SingleRequest(request)
-        self._desk.put(single)
+        self._queue.put(single)
         self._worker.wake()
         return single.future
 
@@ -100,14 +100,14 @@ class Link:
         The future gives the output codes, shape (vectors, measured lines), or raises RefusedError or LinkLost.
         """
         product = ProductRequest(begin, codes, self.welcome)
-        self._desk.put(product)
+        self._queue.put(product)
         self._worker.wake()
         return product.future
 
     def urgent(self, request: Status | Ground | Abort | Clear) -> StatusIs:
         """Sends a request past all others and waits for its answer. Raises TransportError when none comes."""
-        urgent = Urgent(request)
-        self._desk.put_urgent(urgent)
+        urgent = UrgentRequest(request)
+        self._queue.put_urgent(urgent)
         self._worker.wake()
         try:
             return urgent.future.result(self._timing.silence_s)
@@ -117,12 +117,12 @@ class Link:
                 f"{self.counters.last_good_frame}"
             ) from None
         finally:
-            self._desk.drop_urgent(request.id)
+            self._queue.drop_urgent(request.id)
 
     def close(self) -> None:
         """Ends the connection; requests that were not answered fail. May be called again, and after a loss."""
         counters = self.counters  # while there still is a connection
-        first = self._desk.end(lambda: TransportError(f"{self._worker.name}: the link is closed"))
+        first = self._queue.end(lambda: TransportError(f"{self._worker.name}: the link is closed"))
         self._worker.wake()
         self._thread.join(_CLOSE_S)
         if first:

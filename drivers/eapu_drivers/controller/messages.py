@@ -1,22 +1,20 @@
 """Made from firmware/protocol.yaml by firmware/generate.py: change that and run `python firmware/generate.py`.
 
-Every message packs itself into the payload of its frame and unpacks from it; `unpack` raises ProtocolError for a
-payload of a wrong length. A tail is an array of dtype TAIL, one element a record.
+form: of the fields before the tail, as Python's struct has it. A tail is an array of dtype TAIL, one element a record.
 """
 
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_drivers.controller.message import Exchange, Message, records, text
+from eapu_drivers.controller.message import Exchange, Message, records
 
 VERSION = 1
-SCHEMA = 0xC66C4E95
+SCHEMA = 0xC1BACA6D
 PAYLOAD_MAX = 240
 AFE_PAYLOAD_MAX = 1024
 CELLS_MAX = 12
@@ -88,26 +86,16 @@ class Reason(IntEnum):
 
 
 @dataclass(frozen=True)
-class Hello(Message):
+class Hello(Message, number=0x01, form="<BIIHI"):
     version: int
     schema: int
     link: int
     resend_ms: int
     dead_man_ms: int
-    NUMBER: ClassVar[int] = 0x01
-    SEQUENCED: ClassVar[bool] = False
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<BIIHI")
-
-    def pack(self) -> bytes:
-        return self.STRUCT.pack(self.version, self.schema, self.link, self.resend_ms, self.dead_man_ms)
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        return cls(*cls._values(payload))
 
 
 @dataclass(frozen=True)
-class Welcome(Message):
+class Welcome(Message, number=0x81, form="<BIII12s16s16sBBBHHBHIIBiHiHiHHBB8f"):
     version: int
     schema: int
     link: int
@@ -135,161 +123,40 @@ class Welcome(Message):
     read_range: int
     ranges: int
     range_full_scale_a: tuple[float, ...]
-    NUMBER: ClassVar[int] = 0x81
-    SEQUENCED: ClassVar[bool] = False
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<BIII12s16s16sBBBHHBHIIBiHiHiHHBB8f")
-
-    def pack(self) -> bytes:
-        return self.STRUCT.pack(
-            self.version,
-            self.schema,
-            self.link,
-            self.session,
-            self.git_hash.encode("ascii", "replace"),
-            self.board.encode("ascii", "replace"),
-            self.serial.encode("ascii", "replace"),
-            self.reset_cause,
-            self.state,
-            self.arrays,
-            self.rows,
-            self.cols,
-            self.window,
-            self.rx_bytes,
-            self.tick_hz,
-            self.last_op,
-            self.simulated_time,
-            self.read_full_scale_uv,
-            self.read_top,
-            self.pulse_full_scale_uv,
-            self.pulse_top,
-            self.gate_full_scale_uv,
-            self.gate_top,
-            self.adc_top,
-            self.read_range,
-            self.ranges,
-            *self.range_full_scale_a,
-        )
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        values = cls._values(payload)
-        return cls(
-            values[0],
-            values[1],
-            values[2],
-            values[3],
-            text(values[4]),
-            text(values[5]),
-            text(values[6]),
-            values[7],
-            values[8],
-            values[9],
-            values[10],
-            values[11],
-            values[12],
-            values[13],
-            values[14],
-            values[15],
-            values[16],
-            values[17],
-            values[18],
-            values[19],
-            values[20],
-            values[21],
-            values[22],
-            values[23],
-            values[24],
-            values[25],
-            values[26:34],
-        )
 
 
 @dataclass(frozen=True)
-class Ack(Message):
-    NUMBER: ClassVar[int] = 0x02
-    SEQUENCED: ClassVar[bool] = False
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<")
-
-    def pack(self) -> bytes:
-        return self.STRUCT.pack()
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        return cls(*cls._values(payload))
+class Ack(Message, number=0x02, form="<"):
+    pass
 
 
 @dataclass(frozen=True)
-class Nak(Message):
-    NUMBER: ClassVar[int] = 0x03
-    SEQUENCED: ClassVar[bool] = False
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<")
-
-    def pack(self) -> bytes:
-        return self.STRUCT.pack()
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        return cls(*cls._values(payload))
+class Nak(Message, number=0x03, form="<"):
+    pass
 
 
 @dataclass(frozen=True)
-class Status(Exchange):
-    NUMBER: ClassVar[int] = 0x04
-    SEQUENCED: ClassVar[bool] = False
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<I")
-
-    def pack(self) -> bytes:
-        return self.STRUCT.pack(self.id)
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        return cls(*cls._values(payload))
+class Status(Exchange, number=0x04, form="<I"):
+    pass
 
 
 @dataclass(frozen=True)
-class Ground(Exchange):
-    NUMBER: ClassVar[int] = 0x05
-    SEQUENCED: ClassVar[bool] = False
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<I")
-
-    def pack(self) -> bytes:
-        return self.STRUCT.pack(self.id)
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        return cls(*cls._values(payload))
+class Ground(Exchange, number=0x05, form="<I"):
+    pass
 
 
 @dataclass(frozen=True)
-class Abort(Exchange):
-    NUMBER: ClassVar[int] = 0x06
-    SEQUENCED: ClassVar[bool] = False
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<I")
-
-    def pack(self) -> bytes:
-        return self.STRUCT.pack(self.id)
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        return cls(*cls._values(payload))
+class Abort(Exchange, number=0x06, form="<I"):
+    pass
 
 
 @dataclass(frozen=True)
-class Clear(Exchange):
-    NUMBER: ClassVar[int] = 0x07
-    SEQUENCED: ClassVar[bool] = False
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<I")
-
-    def pack(self) -> bytes:
-        return self.STRUCT.pack(self.id)
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        return cls(*cls._values(payload))
+class Clear(Exchange, number=0x07, form="<I"):
+    pass
 
 
 @dataclass(frozen=True)
-class StatusIs(Exchange):
+class StatusIs(Exchange, number=0x84, form="<IBBBBQIIIIIII"):
     state: int
     fault: int
     grounded: int
@@ -302,131 +169,44 @@ class StatusIs(Exchange):
     tx_frames: int
     tx_resent: int
     refused: int
-    NUMBER: ClassVar[int] = 0x84
-    SEQUENCED: ClassVar[bool] = False
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<IBBBBQIIIIIII")
-
-    def pack(self) -> bytes:
-        return self.STRUCT.pack(
-            self.id,
-            self.state,
-            self.fault,
-            self.grounded,
-            self.queued,
-            self.time_ns,
-            self.last_op,
-            self.rx_frames,
-            self.rx_damaged,
-            self.rx_gaps,
-            self.tx_frames,
-            self.tx_resent,
-            self.refused,
-        )
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        return cls(*cls._values(payload))
 
 
 @dataclass(frozen=True)
-class Limits(Exchange):
+class Limits(Exchange, number=0x10, form="<IiiiIII", sequenced=True):
     v_max_uv: int
     v_gate_max_uv: int
     v_read_max_uv: int
     i_max_na: int
     width_max_ns: int
     pulses_per_cell_max: int
-    NUMBER: ClassVar[int] = 0x10
-    SEQUENCED: ClassVar[bool] = True
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<IiiiIII")
-
-    def pack(self) -> bytes:
-        return self.STRUCT.pack(
-            self.id,
-            self.v_max_uv,
-            self.v_gate_max_uv,
-            self.v_read_max_uv,
-            self.i_max_na,
-            self.width_max_ns,
-            self.pulses_per_cell_max,
-        )
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        return cls(*cls._values(payload))
 
 
 @dataclass(frozen=True)
-class GetLimits(Exchange):
-    NUMBER: ClassVar[int] = 0x11
-    SEQUENCED: ClassVar[bool] = True
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<I")
-
-    def pack(self) -> bytes:
-        return self.STRUCT.pack(self.id)
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        return cls(*cls._values(payload))
+class GetLimits(Exchange, number=0x11, form="<I", sequenced=True):
+    pass
 
 
 @dataclass(frozen=True)
-class LimitsAre(Exchange):
+class LimitsAre(Exchange, number=0x91, form="<IiiiIII", sequenced=True):
     v_max_uv: int
     v_gate_max_uv: int
     v_read_max_uv: int
     i_max_na: int
     width_max_ns: int
     pulses_per_cell_max: int
-    NUMBER: ClassVar[int] = 0x91
-    SEQUENCED: ClassVar[bool] = True
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<IiiiIII")
-
-    def pack(self) -> bytes:
-        return self.STRUCT.pack(
-            self.id,
-            self.v_max_uv,
-            self.v_gate_max_uv,
-            self.v_read_max_uv,
-            self.i_max_na,
-            self.width_max_ns,
-            self.pulses_per_cell_max,
-        )
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        return cls(*cls._values(payload))
 
 
 @dataclass(frozen=True, eq=False)
-class Calibrate(Exchange):
+class Calibrate(Exchange, number=0x12, form="<IBBH", sequenced=True):
     array: int
     kind: int
     first: int
     tail: NDArray[Any]
-    NUMBER: ClassVar[int] = 0x12
-    SEQUENCED: ClassVar[bool] = True
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<IBBH")
     TAIL: ClassVar[np.dtype[Any]] = records(("gain", "<f4"), ("offset", "<f4"))
-
-    def pack(self) -> bytes:
-        head = self.STRUCT.pack(self.id, self.array, self.kind, self.first)
-        return head + self.tail.astype(self.TAIL, copy=False).tobytes()
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        values = cls._values(payload)
-        return cls(
-            values[0],
-            values[1],
-            values[2],
-            values[3],
-            np.frombuffer(payload, cls.TAIL, offset=cls.STRUCT.size),
-        )
 
 
 @dataclass(frozen=True)
-class Recipe(Exchange):
+class Recipe(Exchange, number=0x13, form="<IBBHHHddddddddddddddddddd", sequenced=True):
     slot: int
     rewrite_in_band: int
     pulses_max: int
@@ -451,152 +231,51 @@ class Recipe(Exchange):
     reset_stop_v: float
     reset_width_s: float
     time_max_s: float
-    NUMBER: ClassVar[int] = 0x13
-    SEQUENCED: ClassVar[bool] = True
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<IBBHHHddddddddddddddddddd")
-
-    def pack(self) -> bytes:
-        return self.STRUCT.pack(
-            self.id,
-            self.slot,
-            self.rewrite_in_band,
-            self.pulses_max,
-            self.flips_max,
-            self.pulses_at_cap_max,
-            self.g_min_s,
-            self.g_max_s,
-            self.band_s,
-            self.v_read_v,
-            self.set_gate_start_v,
-            self.set_gate_step_v,
-            self.set_gate_stop_v,
-            self.set_gate_offset_v,
-            self.set_gate_slope_s_per_v,
-            self.set_start_v,
-            self.set_step_v,
-            self.set_stop_v,
-            self.set_width_s,
-            self.reset_gate_v,
-            self.reset_start_v,
-            self.reset_step_v,
-            self.reset_stop_v,
-            self.reset_width_s,
-            self.time_max_s,
-        )
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        return cls(*cls._values(payload))
 
 
 @dataclass(frozen=True)
-class Wait(Exchange):
+class Wait(Exchange, number=0x14, form="<IQ", sequenced=True):
     duration_ns: int
-    NUMBER: ClassVar[int] = 0x14
-    SEQUENCED: ClassVar[bool] = True
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<IQ")
-
-    def pack(self) -> bytes:
-        return self.STRUCT.pack(self.id, self.duration_ns)
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        return cls(*cls._values(payload))
 
 
 @dataclass(frozen=True)
-class Recall(Exchange):
+class Recall(Exchange, number=0x15, form="<II", sequenced=True):
     op: int
-    NUMBER: ClassVar[int] = 0x15
-    SEQUENCED: ClassVar[bool] = True
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<II")
-
-    def pack(self) -> bytes:
-        return self.STRUCT.pack(self.id, self.op)
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        return cls(*cls._values(payload))
 
 
 @dataclass(frozen=True)
-class Done(Exchange):
+class Done(Exchange, number=0x90, form="<IQ", sequenced=True):
     time_ns: int
-    NUMBER: ClassVar[int] = 0x90
-    SEQUENCED: ClassVar[bool] = True
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<IQ")
-
-    def pack(self) -> bytes:
-        return self.STRUCT.pack(self.id, self.time_ns)
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        return cls(*cls._values(payload))
 
 
 @dataclass(frozen=True)
-class Refused(Exchange):
+class Refused(Exchange, number=0x9F, form="<IBHdd", sequenced=True):
     reason: int
     index: int
     asked: float
     allowed: float
-    NUMBER: ClassVar[int] = 0x9F
-    SEQUENCED: ClassVar[bool] = True
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<IBHdd")
-
-    def pack(self) -> bytes:
-        return self.STRUCT.pack(self.id, self.reason, self.index, self.asked, self.allowed)
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        return cls(*cls._values(payload))
 
 
 @dataclass(frozen=True)
-class Read(Exchange):
+class Read(Exchange, number=0x20, form="<IBiHHHH", sequenced=True):
     array: int
     v_read_uv: int
     row: int
     col: int
     rows: int
     cols: int
-    NUMBER: ClassVar[int] = 0x20
-    SEQUENCED: ClassVar[bool] = True
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<IBiHHHH")
-
-    def pack(self) -> bytes:
-        return self.STRUCT.pack(self.id, self.array, self.v_read_uv, self.row, self.col, self.rows, self.cols)
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        return cls(*cls._values(payload))
 
 
 @dataclass(frozen=True, eq=False)
-class ReadIs(Exchange):
+class ReadIs(Exchange, number=0xA0, form="<I", sequenced=True):
     tail: NDArray[np.generic]
-    NUMBER: ClassVar[int] = 0xA0
-    SEQUENCED: ClassVar[bool] = True
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<I")
     TAIL: ClassVar[np.dtype[Any]] = np.dtype("<i2")
 
-    def pack(self) -> bytes:
-        head = self.STRUCT.pack(self.id)
-        return head + self.tail.astype(self.TAIL, copy=False).tobytes()
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        values = cls._values(payload)
-        return cls(values[0], np.frombuffer(payload, cls.TAIL, offset=cls.STRUCT.size))
-
 
 @dataclass(frozen=True, eq=False)
-class Pulse(Exchange):
+class Pulse(Exchange, number=0x21, form="<IB", sequenced=True):
     array: int
     tail: NDArray[Any]
-    NUMBER: ClassVar[int] = 0x21
-    SEQUENCED: ClassVar[bool] = True
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<IB")
     TAIL: ClassVar[np.dtype[Any]] = records(
         ("row", "<u2"),
         ("col", "<u2"),
@@ -607,60 +286,24 @@ class Pulse(Exchange):
         ("count", "<u2"),
     )
 
-    def pack(self) -> bytes:
-        head = self.STRUCT.pack(self.id, self.array)
-        return head + self.tail.astype(self.TAIL, copy=False).tobytes()
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        values = cls._values(payload)
-        return cls(values[0], values[1], np.frombuffer(payload, cls.TAIL, offset=cls.STRUCT.size))
-
 
 @dataclass(frozen=True, eq=False)
-class Pulsed(Exchange):
+class Pulsed(Exchange, number=0xA1, form="<I", sequenced=True):
     tail: NDArray[Any]
-    NUMBER: ClassVar[int] = 0xA1
-    SEQUENCED: ClassVar[bool] = True
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<I")
     TAIL: ClassVar[np.dtype[Any]] = records(("pulses", "<u2"), ("status", "u1"))
 
-    def pack(self) -> bytes:
-        head = self.STRUCT.pack(self.id)
-        return head + self.tail.astype(self.TAIL, copy=False).tobytes()
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        values = cls._values(payload)
-        return cls(values[0], np.frombuffer(payload, cls.TAIL, offset=cls.STRUCT.size))
-
 
 @dataclass(frozen=True, eq=False)
-class Write(Exchange):
+class Write(Exchange, number=0x22, form="<IBB", sequenced=True):
     array: int
     slot: int
     tail: NDArray[Any]
-    NUMBER: ClassVar[int] = 0x22
-    SEQUENCED: ClassVar[bool] = True
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<IBB")
     TAIL: ClassVar[np.dtype[Any]] = records(("row", "<u2"), ("col", "<u2"), ("g_target_s", "<f8"))
-
-    def pack(self) -> bytes:
-        head = self.STRUCT.pack(self.id, self.array, self.slot)
-        return head + self.tail.astype(self.TAIL, copy=False).tobytes()
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        values = cls._values(payload)
-        return cls(values[0], values[1], values[2], np.frombuffer(payload, cls.TAIL, offset=cls.STRUCT.size))
 
 
 @dataclass(frozen=True, eq=False)
-class Written(Exchange):
+class Written(Exchange, number=0xA2, form="<I", sequenced=True):
     tail: NDArray[Any]
-    NUMBER: ClassVar[int] = 0xA2
-    SEQUENCED: ClassVar[bool] = True
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<I")
     TAIL: ClassVar[np.dtype[Any]] = records(
         ("g_before_s", "<f4"),
         ("g_after_s", "<f4"),
@@ -670,97 +313,36 @@ class Written(Exchange):
         ("status", "u1"),
     )
 
-    def pack(self) -> bytes:
-        head = self.STRUCT.pack(self.id)
-        return head + self.tail.astype(self.TAIL, copy=False).tobytes()
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        values = cls._values(payload)
-        return cls(values[0], np.frombuffer(payload, cls.TAIL, offset=cls.STRUCT.size))
-
 
 @dataclass(frozen=True, eq=False)
-class Product(Exchange):
+class Product(Exchange, number=0x23, form="<IBBBI", sequenced=True):
     array: int
     direction: int
     range: int
     vectors: int
     tail: NDArray[np.generic]
-    NUMBER: ClassVar[int] = 0x23
-    SEQUENCED: ClassVar[bool] = True
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<IBBBI")
     TAIL: ClassVar[np.dtype[Any]] = np.dtype("u1")
 
-    def pack(self) -> bytes:
-        head = self.STRUCT.pack(self.id, self.array, self.direction, self.range, self.vectors)
-        return head + self.tail.astype(self.TAIL, copy=False).tobytes()
 
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        values = cls._values(payload)
-        return cls(
-            values[0],
-            values[1],
-            values[2],
-            values[3],
-            values[4],
-            np.frombuffer(payload, cls.TAIL, offset=cls.STRUCT.size),
-        )
+@dataclass(frozen=True, eq=False)
+class ProductData(Exchange, number=0x24, form="<I", sequenced=True):
+    tail: NDArray[np.generic]
+    TAIL: ClassVar[np.dtype[Any]] = np.dtype("<i2")
 
 
 @dataclass(frozen=True, eq=False)
-class ProductData(Exchange):
+class ProductIs(Exchange, number=0xA4, form="<I", sequenced=True):
     tail: NDArray[np.generic]
-    NUMBER: ClassVar[int] = 0x24
-    SEQUENCED: ClassVar[bool] = True
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<I")
     TAIL: ClassVar[np.dtype[Any]] = np.dtype("<i2")
-
-    def pack(self) -> bytes:
-        head = self.STRUCT.pack(self.id)
-        return head + self.tail.astype(self.TAIL, copy=False).tobytes()
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        values = cls._values(payload)
-        return cls(values[0], np.frombuffer(payload, cls.TAIL, offset=cls.STRUCT.size))
-
-
-@dataclass(frozen=True, eq=False)
-class ProductIs(Exchange):
-    tail: NDArray[np.generic]
-    NUMBER: ClassVar[int] = 0xA4
-    SEQUENCED: ClassVar[bool] = True
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<I")
-    TAIL: ClassVar[np.dtype[Any]] = np.dtype("<i2")
-
-    def pack(self) -> bytes:
-        head = self.STRUCT.pack(self.id)
-        return head + self.tail.astype(self.TAIL, copy=False).tobytes()
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        values = cls._values(payload)
-        return cls(values[0], np.frombuffer(payload, cls.TAIL, offset=cls.STRUCT.size))
 
 
 @dataclass(frozen=True)
-class AfeOpen(Message):
-    NUMBER: ClassVar[int] = 0x40
-    SEQUENCED: ClassVar[bool] = False
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<")
-
-    def pack(self) -> bytes:
-        return self.STRUCT.pack()
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        return cls(*cls._values(payload))
+class AfeOpen(Message, number=0x40, form="<"):
+    pass
 
 
 @dataclass(frozen=True)
-class AfeInfo(Message):
+class AfeInfo(Message, number=0xC0, form="<QBHHiiIIiHiHiHHBB8f"):
     time_ns: int
     arrays: int
     rows: int
@@ -779,163 +361,48 @@ class AfeInfo(Message):
     read_range: int
     ranges: int
     range_full_scale_a: tuple[float, ...]
-    NUMBER: ClassVar[int] = 0xC0
-    SEQUENCED: ClassVar[bool] = False
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<QBHHiiIIiHiHiHHBB8f")
-
-    def pack(self) -> bytes:
-        return self.STRUCT.pack(
-            self.time_ns,
-            self.arrays,
-            self.rows,
-            self.cols,
-            self.v_max_uv,
-            self.v_gate_max_uv,
-            self.i_max_na,
-            self.width_max_ns,
-            self.read_full_scale_uv,
-            self.read_top,
-            self.pulse_full_scale_uv,
-            self.pulse_top,
-            self.gate_full_scale_uv,
-            self.gate_top,
-            self.adc_top,
-            self.read_range,
-            self.ranges,
-            *self.range_full_scale_a,
-        )
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        values = cls._values(payload)
-        return cls(
-            values[0],
-            values[1],
-            values[2],
-            values[3],
-            values[4],
-            values[5],
-            values[6],
-            values[7],
-            values[8],
-            values[9],
-            values[10],
-            values[11],
-            values[12],
-            values[13],
-            values[14],
-            values[15],
-            values[16],
-            values[17:25],
-        )
 
 
 @dataclass(frozen=True)
-class AfeArm(Message):
+class AfeArm(Message, number=0x41, form="<IIi"):
     i_max_na: int
     width_max_ns: int
     v_gate_max_uv: int
-    NUMBER: ClassVar[int] = 0x41
-    SEQUENCED: ClassVar[bool] = False
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<IIi")
-
-    def pack(self) -> bytes:
-        return self.STRUCT.pack(self.i_max_na, self.width_max_ns, self.v_gate_max_uv)
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        return cls(*cls._values(payload))
 
 
 @dataclass(frozen=True)
-class AfeGround(Message):
-    NUMBER: ClassVar[int] = 0x42
-    SEQUENCED: ClassVar[bool] = False
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<")
-
-    def pack(self) -> bytes:
-        return self.STRUCT.pack()
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        return cls(*cls._values(payload))
+class AfeGround(Message, number=0x42, form="<"):
+    pass
 
 
 @dataclass(frozen=True)
-class AfeSkip(Message):
+class AfeSkip(Message, number=0x43, form="<Q"):
     until_ns: int
-    NUMBER: ClassVar[int] = 0x43
-    SEQUENCED: ClassVar[bool] = False
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<Q")
-
-    def pack(self) -> bytes:
-        return self.STRUCT.pack(self.until_ns)
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        return cls(*cls._values(payload))
 
 
 @dataclass(frozen=True)
-class AfeDone(Message):
+class AfeDone(Message, number=0xC1, form="<Q"):
     time_ns: int
-    NUMBER: ClassVar[int] = 0xC1
-    SEQUENCED: ClassVar[bool] = False
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<Q")
-
-    def pack(self) -> bytes:
-        return self.STRUCT.pack(self.time_ns)
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        return cls(*cls._values(payload))
 
 
 @dataclass(frozen=True, eq=False)
-class AfeRead(Message):
+class AfeRead(Message, number=0x44, form="<B"):
     array: int
     tail: NDArray[Any]
-    NUMBER: ClassVar[int] = 0x44
-    SEQUENCED: ClassVar[bool] = False
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<B")
     TAIL: ClassVar[np.dtype[Any]] = records(("row", "<u2"), ("col", "<u2"), ("code", "<i2"))
 
-    def pack(self) -> bytes:
-        head = self.STRUCT.pack(self.array)
-        return head + self.tail.astype(self.TAIL, copy=False).tobytes()
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        values = cls._values(payload)
-        return cls(values[0], np.frombuffer(payload, cls.TAIL, offset=cls.STRUCT.size))
-
 
 @dataclass(frozen=True, eq=False)
-class AfeReadIs(Message):
+class AfeReadIs(Message, number=0xC4, form="<Q"):
     time_ns: int
     tail: NDArray[np.generic]
-    NUMBER: ClassVar[int] = 0xC4
-    SEQUENCED: ClassVar[bool] = False
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<Q")
     TAIL: ClassVar[np.dtype[Any]] = np.dtype("<i2")
-
-    def pack(self) -> bytes:
-        head = self.STRUCT.pack(self.time_ns)
-        return head + self.tail.astype(self.TAIL, copy=False).tobytes()
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        values = cls._values(payload)
-        return cls(values[0], np.frombuffer(payload, cls.TAIL, offset=cls.STRUCT.size))
 
 
 @dataclass(frozen=True, eq=False)
-class AfePulse(Message):
+class AfePulse(Message, number=0x45, form="<B"):
     array: int
     tail: NDArray[Any]
-    NUMBER: ClassVar[int] = 0x45
-    SEQUENCED: ClassVar[bool] = False
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<B")
     TAIL: ClassVar[np.dtype[Any]] = records(
         ("row", "<u2"),
         ("col", "<u2"),
@@ -945,109 +412,41 @@ class AfePulse(Message):
         ("width_ns", "<u4"),
     )
 
-    def pack(self) -> bytes:
-        head = self.STRUCT.pack(self.array)
-        return head + self.tail.astype(self.TAIL, copy=False).tobytes()
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        values = cls._values(payload)
-        return cls(values[0], np.frombuffer(payload, cls.TAIL, offset=cls.STRUCT.size))
-
 
 @dataclass(frozen=True, eq=False)
-class AfePulsed(Message):
+class AfePulsed(Message, number=0xC5, form="<Q"):
     time_ns: int
     tail: NDArray[np.generic]
-    NUMBER: ClassVar[int] = 0xC5
-    SEQUENCED: ClassVar[bool] = False
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<Q")
     TAIL: ClassVar[np.dtype[Any]] = np.dtype("u1")
-
-    def pack(self) -> bytes:
-        head = self.STRUCT.pack(self.time_ns)
-        return head + self.tail.astype(self.TAIL, copy=False).tobytes()
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        values = cls._values(payload)
-        return cls(values[0], np.frombuffer(payload, cls.TAIL, offset=cls.STRUCT.size))
 
 
 @dataclass(frozen=True, eq=False)
-class AfeSelect(Message):
+class AfeSelect(Message, number=0x46, form="<BBB"):
     array: int
     direction: int
     range: int
     tail: NDArray[np.generic]
-    NUMBER: ClassVar[int] = 0x46
-    SEQUENCED: ClassVar[bool] = False
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<BBB")
     TAIL: ClassVar[np.dtype[Any]] = np.dtype("u1")
 
-    def pack(self) -> bytes:
-        head = self.STRUCT.pack(self.array, self.direction, self.range)
-        return head + self.tail.astype(self.TAIL, copy=False).tobytes()
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        values = cls._values(payload)
-        return cls(values[0], values[1], values[2], np.frombuffer(payload, cls.TAIL, offset=cls.STRUCT.size))
-
 
 @dataclass(frozen=True, eq=False)
-class AfeProduct(Message):
+class AfeProduct(Message, number=0x47, form="<H"):
     vectors: int
     tail: NDArray[np.generic]
-    NUMBER: ClassVar[int] = 0x47
-    SEQUENCED: ClassVar[bool] = False
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<H")
     TAIL: ClassVar[np.dtype[Any]] = np.dtype("<i2")
-
-    def pack(self) -> bytes:
-        head = self.STRUCT.pack(self.vectors)
-        return head + self.tail.astype(self.TAIL, copy=False).tobytes()
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        values = cls._values(payload)
-        return cls(values[0], np.frombuffer(payload, cls.TAIL, offset=cls.STRUCT.size))
 
 
 @dataclass(frozen=True, eq=False)
-class AfeProductIs(Message):
+class AfeProductIs(Message, number=0xC7, form="<Q"):
     time_ns: int
     tail: NDArray[np.generic]
-    NUMBER: ClassVar[int] = 0xC7
-    SEQUENCED: ClassVar[bool] = False
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<Q")
     TAIL: ClassVar[np.dtype[Any]] = np.dtype("<i2")
-
-    def pack(self) -> bytes:
-        head = self.STRUCT.pack(self.time_ns)
-        return head + self.tail.astype(self.TAIL, copy=False).tobytes()
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        values = cls._values(payload)
-        return cls(values[0], np.frombuffer(payload, cls.TAIL, offset=cls.STRUCT.size))
 
 
 @dataclass(frozen=True)
-class AfeFailed(Message):
+class AfeFailed(Message, number=0xCF, form="<Q64s"):
     time_ns: int
     text: str
-    NUMBER: ClassVar[int] = 0xCF
-    SEQUENCED: ClassVar[bool] = False
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<Q64s")
-
-    def pack(self) -> bytes:
-        return self.STRUCT.pack(self.time_ns, self.text.encode("ascii", "replace"))
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Self:
-        values = cls._values(payload)
-        return cls(values[0], text(values[1]))
 
 
 BY_NUMBER: Mapping[int, type[Message]] = {

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from eapu_drivers.controller import messages
-from eapu_hil.hal import LimitError
+from eapu_hil.hal import UnsupportedError
 from eapu_hil.hal.recipe import Recipe
 
 
 def recipe_message(recipe: Recipe, id_: int, slot: int) -> messages.Recipe:
     """What the board has to know of `recipe`; epochs and forming stay with the host.
 
-    Raises LimitError for a count that a message cannot carry.
+    Raises UnsupportedError for a count that a message cannot carry.
     """
     up, down = recipe.set, recipe.reset
     return messages.Recipe(
@@ -45,5 +45,7 @@ def recipe_message(recipe: Recipe, id_: int, slot: int) -> messages.Recipe:
 def _u16(value: int, key: str) -> int:
     most = 0xFFFF
     if value > most:
-        raise LimitError(f"recipe {key} of {value} asked; allowed is at most {most}, what a message carries")
+        raise UnsupportedError(
+            f"recipe {key} of {value} asked; allowed is at most {most}, what a message carries"
+        )
     return value

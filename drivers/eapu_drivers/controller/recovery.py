@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,9 +13,6 @@ from eapu_drivers.controller.board import Board
 from eapu_drivers.controller.errors import LinkLost
 from eapu_drivers.controller.message import Exchange
 from eapu_hil.hal import Cells, CellStatus, FloatArray, HilError, TransportError
-
-if TYPE_CHECKING:
-    from eapu_drivers.controller.crossbar import ControllerCrossbar
 
 
 class UnfinishedError(TransportError):
@@ -31,19 +28,27 @@ class UnfinishedError(TransportError):
         self.g_s = g_s
 
 
+@dataclass(frozen=True, eq=False)
+class SentCells:
+    """Pulses or writes of `cells`. sent: their frames so far, in order; a future for each, maybe not for the last."""
+
+    cells: Cells
+    sent: Sequence[messages.Pulse | messages.Write]
+    futures: Sequence[Future[Exchange]]
+
+
 def account_for(
-    array: ControllerCrossbar,
+    name: str,
     board: Board,
     lost: TransportError,
-    cells: Cells,
-    sent: Sequence[messages.Pulse | messages.Write],
-    futures: Sequence[Future[Exchange]],
-    v_read_v: float,
+    under_way: SentCells,
+    read_g_s: Callable[[Cells], FloatArray],
 ) -> UnfinishedError:
-    """The exception that tells it all. sent: the frames, in order; a future for each, maybe not for the last.
+    """The exception that tells it all. name: of the array. read_g_s: reads conductances of its cells, S.
 
     Where the link came back, the board is asked for the results that it holds, and the other cells are read.
     """
+    cells, sent, futures = under_way.cells, under_way.sent, under_way.futures
     reconnected = isinstance(lost, LinkLost) and lost.reconnected
     same_session = isinstance(lost, LinkLost) and lost.same_session
     open_ = [number for number in range(len(sent)) if not _answered(futures, number)]
@@ -67,13 +72,13 @@ def account_for(
     g_s = np.full(len(touched), np.nan)
     if reconnected and len(touched):
         try:
-            g_s = array.read(touched, v_read_v).g_s
+            g_s = read_g_s(touched)
             found = f"the others were read: {g_s.min() * 1e6:.3g} to {g_s.max() * 1e6:.3g} uS"
         except HilError as error:
             found = f"the others could not be read ({error})"
     kind = "write" if isinstance(sent[0], messages.Write) else "pulse"
     return UnfinishedError(
-        f"{array.name}: the link was lost during a {kind} of {len(cells)} cells ({lost}); {answered} had answered, "
+        f"{name}: the link was lost during a {kind} of {len(cells)} cells ({lost}); {answered} had answered, "
         f"{recalled} more were finished, {found}; nothing was sent twice: {kind} what is missing again",
         touched,
         g_s,

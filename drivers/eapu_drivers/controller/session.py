@@ -11,7 +11,7 @@ from eapu_drivers.controller.counters import WINDOW_COUNTS, Tally
 from eapu_drivers.controller.frames import Decoder, Frame, encode, encoded_size
 from eapu_drivers.controller.messages import BY_NUMBER, PAYLOAD_MAX, SCHEMA, VERSION, Hello, Status, Welcome
 from eapu_drivers.controller.ports import Port
-from eapu_drivers.controller.window import RoundTrip, Window
+from eapu_drivers.controller.sliding_window import RoundTrip, SlidingWindow
 from eapu_hil.base.provenance import git_commit
 from eapu_hil.hal import ProtocolError, TransportError
 
@@ -48,7 +48,7 @@ class Session:
 
     def __init__(self, port: Port, timing: Timing, tally: Tally) -> None:
         self.port = port
-        self.window = Window(1, PAYLOAD_MAX, RoundTrip(timing.resend_floor_s))
+        self.window = SlidingWindow(1, PAYLOAD_MAX, RoundTrip(timing.resend_floor_s))
         self._timing = timing
         self._tally = tally
         self._decoder = Decoder()
@@ -134,7 +134,7 @@ class Session:
         round_trip = RoundTrip(self._timing.resend_floor_s)
         if round_trip_s is not None:
             round_trip.measured(round_trip_s)
-        self.window = Window(welcome.window, welcome.rx_bytes - encoded_size(PAYLOAD_MAX), round_trip)
+        self.window = SlidingWindow(welcome.window, welcome.rx_bytes - encoded_size(PAYLOAD_MAX), round_trip)
 
     def _read(self, timeout_s: float) -> list[Frame]:
         data = self.port.read(timeout_s, sending=bool(self._backlog))

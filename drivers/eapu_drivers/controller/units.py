@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from eapu_drivers.controller.messages import LineKind
 from eapu_hil.bench.passport import Chip
-from eapu_hil.hal import ConfigError, FloatArray, LimitError
+from eapu_hil.hal import ConfigError, FloatArray, UnsupportedError
 
 Codes = NDArray[np.int16]
 
@@ -32,33 +32,33 @@ _INT32, _UINT32, _UINT16 = (np.iinfo(kind).max for kind in (np.int32, np.uint32,
 
 
 @dataclass(frozen=True, eq=False)
-class Lines:
+class LineCalibration:
     """Gain and offset of each line of one kind, float32 values as the board holds them; shape (lines,)."""
 
     gain: FloatArray
     offset: FloatArray
 
     @classmethod
-    def nominal(cls, count: int) -> Lines:
+    def nominal(cls, count: int) -> LineCalibration:
         """`count` lines as the data sheet has them."""
         return cls(np.ones(count), np.zeros(count))
 
-    def take(self, index: NDArray[np.integer]) -> Lines:
+    def take(self, index: NDArray[np.integer]) -> LineCalibration:
         """The chosen lines."""
-        return Lines(self.gain[index], self.offset[index])
+        return LineCalibration(self.gain[index], self.offset[index])
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
     """The lines of one array, by kind. measured: which kinds are not nominal."""
 
-    lines: Mapping[LineKind, Lines]
+    lines: Mapping[LineKind, LineCalibration]
     measured: frozenset[LineKind] = frozenset()
 
     @classmethod
     def nominal(cls, shape: tuple[int, int]) -> Calibration:
         """An array of `shape` (rows, columns) that was never calibrated."""
-        return cls({kind: Lines.nominal(_count(kind, shape)) for kind in LineKind})
+        return cls({kind: LineCalibration.nominal(_count(kind, shape)) for kind in LineKind})
 
 
 def load_calibrations(chip_dir: Path, arrays: int, shape: tuple[int, int]) -> list[Calibration]:
@@ -90,7 +90,7 @@ def _calibration(
 ) -> Calibration:
     lines, measured = {}, set()
     for kind in LineKind:
-        nominal = Lines.nominal(_count(kind, shape))
+        nominal = LineCalibration.nominal(_count(kind, shape))
         parts = []
         for part, default in (("gain", nominal.gain), ("offset", nominal.offset)):
             name = f"{kind.name.lower()}_{part}"
@@ -98,7 +98,7 @@ def _calibration(
                 measured.add(kind)
                 default = values[name][number].astype(np.float32).astype(np.float64)
             parts.append(default)
-        lines[kind] = Lines(*parts)
+        lines[kind] = LineCalibration(*parts)
     return Calibration(lines, frozenset(measured))
 
 
@@ -106,28 +106,30 @@ def _count(kind: LineKind, shape: tuple[int, int]) -> int:
     return shape[1] if kind in _COLUMN_KINDS else shape[0]
 
 
-def to_codes(volts_v: NDArray[np.floating], full_scale_v: float, top: int, lines: Lines) -> Codes:
+def to_codes(volts_v: NDArray[np.floating], full_scale_v: float, top: int, lines: LineCalibration) -> Codes:
     """The code next to each voltage; `volts_v` has shape (..., lines). Ties go up, as in the firmware.
 
-    Raises LimitError for a voltage beyond the ends of the converter, or that is not a number.
+    Raises UnsupportedError for a voltage beyond the ends of the converter, or that is not a number.
     """
     codes = np.floor((volts_v - lines.offset) / (full_scale_v / top * lines.gain) + 0.5)
     wrong = ~(np.abs(codes) <= top)
     if wrong.any():
         asked_v = float(np.asarray(volts_v)[wrong][0])
-        raise LimitError(
+        raise UnsupportedError(
             f"{asked_v:.6g} V asked of a line driver; allowed is at most {full_scale_v:.6g} V, its full scale"
         )
     return codes.astype(np.int16)
 
 
-def to_volts(codes: NDArray[np.integer], full_scale_v: float, top: int, lines: Lines) -> FloatArray:
+def to_volts(codes: NDArray[np.integer], full_scale_v: float, top: int, lines: LineCalibration) -> FloatArray:
     """What the lines are driven with, V; `codes` has shape (..., lines)."""
     volts_v: FloatArray = codes * (full_scale_v / top * lines.gain) + lines.offset
     return volts_v
 
 
-def to_amperes(codes: NDArray[np.integer], full_scale_a: float, top: int, lines: Lines) -> FloatArray:
+def to_amperes(
+    codes: NDArray[np.integer], full_scale_a: float, top: int, lines: LineCalibration
+) -> FloatArray:
     """Measured currents, A; `codes` has shape (..., lines)."""
     currents_a = codes * (lines.gain / top)
     currents_a += lines.offset
@@ -136,7 +138,7 @@ def to_amperes(codes: NDArray[np.integer], full_scale_a: float, top: int, lines:
 
 
 def microvolts(volts_v: ArrayLike, what: str) -> NDArray[np.int32]:
-    """Whole microvolts. Raises LimitError for what a message cannot carry; `what` names it."""
+    """Whole microvolts. Raises UnsupportedError for what a message cannot carry; `what` names it."""
     return _whole(volts_v, 1e6, -_INT32, _INT32, what, "V").astype(np.int32)
 
 
@@ -160,7 +162,7 @@ def _whole(values: ArrayLike, scale: float, low: int, high: int, what: str, unit
     whole: FloatArray = np.rint(asked * scale)
     wrong = ~((whole >= low) & (whole <= high))
     if wrong.any():
-        raise LimitError(
+        raise UnsupportedError(
             f"{what} of {asked[wrong][0]:.6g} {unit} asked; "
             f"allowed is {low / scale:.6g} to {high / scale:.6g} {unit}"
         )

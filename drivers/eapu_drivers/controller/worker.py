@@ -8,12 +8,12 @@ from collections.abc import Callable
 from concurrent.futures import Future
 
 from eapu_drivers.controller.counters import WINDOW_COUNTS, Counters, Tally
-from eapu_drivers.controller.desk import Desk
 from eapu_drivers.controller.errors import LinkLost
 from eapu_drivers.controller.frames import Frame
 from eapu_drivers.controller.message import Exchange
 from eapu_drivers.controller.messages import BY_NUMBER, StatusIs, Welcome
 from eapu_drivers.controller.ports import Port
+from eapu_drivers.controller.request_queue import RequestQueue
 from eapu_drivers.controller.requests import Request
 from eapu_drivers.controller.session import Session, Timing
 from eapu_hil.hal import HilError, ProtocolError, TransportError
@@ -26,22 +26,26 @@ class Worker:
     """`run` is the thread; `wake` and `counters` are for everybody."""
 
     def __init__(
-        self, desk: Desk, open_port: Callable[[], Port], timing: Timing, new_link_id: Callable[[], int]
+        self,
+        queue: RequestQueue,
+        open_port: Callable[[], Port],
+        timing: Timing,
+        new_link_id: Callable[[], int],
     ) -> None:
         self.name = "controller"  # of the port, once it is open
         self.welcome: Welcome | None = None
-        self._desk = desk
+        self._queue = queue
         self._open_port = open_port
         self._timing = timing
         self._new_link_id = new_link_id
         self._tally = Tally()
         self._session: Session | None = None
-        self._woken = False  # since requests were last taken from the desk
+        self._woken = False  # since requests were last taken from the queue
         self._sending: Request | None = None  # has frames left to send
         self._unanswered: dict[int, Request] = {}
 
     def wake(self) -> None:
-        """Something was left on the desk."""
+        """Something was put into the queue."""
         session = self._session
         if session is not None and not self._woken:
             self._woken = True
@@ -59,7 +63,7 @@ class Worker:
             in_flight=window.in_flight if window else 0,
             window=window.frames if window else 0,
             unanswered=len(self._unanswered),
-            waiting=len(self._desk),
+            waiting=len(self._queue),
             round_trip_s=window.round_trip.smoothed_s if window else 0.0,
             resend_s=window.round_trip.resend_s if window else 0.0,
             last_frame=last,
@@ -68,7 +72,7 @@ class Worker:
         )
 
     def run(self, opened: Future[Welcome]) -> None:
-        """Until the desk ends. `opened` gets the first WELCOME, or why there is none."""
+        """Until the queue ends. `opened` gets the first WELCOME, or why there is none."""
         try:
             try:
                 welcome = self._connect(self._timing.hello_s)
@@ -76,32 +80,32 @@ class Worker:
                 opened.set_exception(error)
                 return
             opened.set_result(welcome)
-            while not self._desk.ended:
+            while not self._queue.ended:
                 try:
                     self._serve()
                 except TransportError as error:
                     self._lost(error)
         finally:  # also when this code is wrong: nobody is left to wait for ever
-            self._desk.end(
+            self._queue.end(
                 lambda: TransportError(f"{self.name}: the thread of the link has failed, see above")
             )
-            self._fail(self._desk.reason)
-            for urgent in self._desk.urgent():
-                urgent.future.set_exception(self._desk.reason())
+            self._fail(self._queue.reason)
+            for urgent in self._queue.urgent():
+                urgent.future.set_exception(self._queue.reason())
             self._leave()
             if not opened.done():
-                opened.set_exception(self._desk.reason())
+                opened.set_exception(self._queue.reason())
 
     def _connect(self, limit_s: float) -> Welcome:
         port = self._open_port()
         self.name = port.name
         self._session = Session(port, self._timing, self._tally)
         try:
-            welcome = self._session.hello(self._new_link_id(), limit_s, lambda: self._desk.ended)
+            welcome = self._session.hello(self._new_link_id(), limit_s, lambda: self._queue.ended)
         except BaseException:
             self._leave()
             raise
-        self._desk.ids_above(welcome.last_op)
+        self._queue.ids_above(welcome.last_op)
         self.welcome = welcome
         return welcome
 
@@ -111,12 +115,12 @@ class Worker:
             session.end()
 
     def _serve(self) -> None:
-        """Works the line until the desk ends."""
+        """Works the line until the queue ends."""
         session = self._session
         assert session is not None
         while True:
             self._woken = False  # before anything is looked for, so that no later wake is missed
-            if self._desk.ended:
+            if self._queue.ended:
                 return
             self._fill(session)
             urgent, patience_s = self._due_urgent(session)
@@ -142,8 +146,8 @@ class Worker:
 
     def _next(self) -> Request | None:
         """The next request that is still wanted; it counts as under way from now on."""
-        while (request := self._desk.head()) is not None:
-            self._desk.pop()
+        while (request := self._queue.head()) is not None:
+            self._queue.pop()
             if not request.start():
                 continue
             if request.id in self._unanswered:
@@ -157,7 +161,7 @@ class Worker:
         """The urgent frames to send now, and for how long there is none."""
         now_s = time.monotonic()
         due, end_s = [], now_s + self._timing.keepalive_s
-        for urgent in self._desk.urgent():
+        for urgent in self._queue.urgent():
             if now_s >= urgent.next_s:
                 due.append(urgent.frame)
                 urgent.next_s = now_s + session.window.round_trip.resend_s
@@ -170,7 +174,7 @@ class Worker:
             return  # ACK and NAK: the window has seen them; WELCOME: to a HELLO that was repeated
         number = int.from_bytes(frame.payload[:4], "little")
         if kind is StatusIs:
-            urgent = self._desk.drop_urgent(number)
+            urgent = self._queue.drop_urgent(number)
             if urgent is not None:
                 urgent.future.set_result(StatusIs.unpack(frame.payload))
             return
@@ -209,7 +213,7 @@ class Worker:
             return LinkLost(text, reconnected=welcome is not None, same_session=same)
 
         if welcome is None:
-            self._desk.end(reason)
+            self._queue.end(reason)
         self._fail(reason)
 
     def _reconnect(self) -> Welcome:
@@ -218,13 +222,13 @@ class Worker:
             try:
                 return self._connect(max(end_s - time.monotonic(), _RETRY_S))
             except TransportError:
-                if time.monotonic() + _RETRY_S >= end_s or self._desk.ended:
+                if time.monotonic() + _RETRY_S >= end_s or self._queue.ended:
                     raise
             time.sleep(_RETRY_S)
 
     def _fail(self, reason: Callable[[], HilError]) -> None:
         """Ends every request that is under way or waits."""
         under_way, self._unanswered, self._sending = list(self._unanswered.values()), {}, None
-        waiting = [request for request in self._desk.take_all() if request.start()]
+        waiting = [request for request in self._queue.take_all() if request.start()]
         for request in under_way + waiting:
             request.future.set_exception(reason())

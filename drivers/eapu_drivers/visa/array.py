@@ -6,17 +6,15 @@ gate's source. A positive voltage is a SET.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eapu_drivers.visa.contacts import find_faults
-from eapu_drivers.visa.instrument import InstrumentIdentity, UnsupportedError
-from eapu_drivers.visa.lines import Lines
-from eapu_drivers.visa.smu.contract import Setup, SourceMeter, Verifier, Written
+from eapu_drivers.visa.lines import SwitchedLines
+from eapu_drivers.visa.smu.contract import CellWrite, Setup
+from eapu_drivers.visa.sources import Clock, Setups, Sources, require_widths, unsuitable_width
 from eapu_hil.hal import (
     Cells,
     CellStatus,
@@ -33,6 +31,7 @@ from eapu_hil.hal import (
     Pulses,
     Reading,
     Targets,
+    UnsupportedError,
     WriteOutcome,
 )
 from eapu_hil.hal.recipe import Recipe
@@ -40,43 +39,6 @@ from eapu_hil.hal.writeverify import repeat_epochs, write_verify
 
 # How much of the voltage each bias has, by the number of biases: none, V/2, V/3 (V/3 at lines of the driven kind).
 _SHARES: tuple[tuple[float, ...], ...] = ((), (1 / 2,), (1 / 3, 2 / 3))
-
-
-class Clock(Protocol):
-    """Bench time."""
-
-    def now_s(self) -> float:
-        """It only moves forward."""
-        ...
-
-    def wait(self, duration_s: float) -> None:
-        """Lets time pass."""
-        ...
-
-
-@dataclass(frozen=True)
-class Setups:
-    """How the source reads and pulses, how gate and biases source, and the gate of readings in V."""
-
-    read: Setup
-    pulse: Setup
-    gate: Setup
-    bias: Setup
-    gate_read_v: float
-
-
-@dataclass(frozen=True, eq=False)
-class Sources:
-    """The instruments' channels. verifier: of the source, where it has one that may be used."""
-
-    cell: SourceMeter
-    gate: SourceMeter
-    bias: Sequence[SourceMeter]
-    verifier: Verifier | None = None
-
-    def all(self) -> list[SourceMeter]:
-        """Every channel."""
-        return [self.cell, self.gate, *self.bias]
 
 
 class SmuArray:
@@ -88,7 +50,13 @@ class SmuArray:
     """
 
     def __init__(
-        self, sources: Sources, lines: Lines, setups: Setups, recipe: Recipe, identity: Identity, clock: Clock
+        self,
+        sources: Sources,
+        lines: SwitchedLines,
+        setups: Setups,
+        recipe: Recipe,
+        identity: Identity,
+        clock: Clock,
     ) -> None:
         self._sources = sources
         self._lines = lines
@@ -231,11 +199,11 @@ class SmuArray:
                 values[index] = getattr(done, name)
         return total
 
-    def _write_from_here(self, target: Targets, recipe: Recipe) -> Written:
+    def _write_from_here(self, target: Targets, recipe: Recipe) -> CellWrite:
         done = write_verify(self, target, recipe)
-        return Written(**{name: values[0].item() for name, values in vars(done).items()})
+        return CellWrite(**{name: values[0].item() for name, values in vars(done).items()})
 
-    def _write_there(self, target: Targets, recipe: Recipe) -> Written:
+    def _write_there(self, target: Targets, recipe: Recipe) -> CellWrite:
         assert self._sources.verifier is not None
         setups = self._setups
         self._select(int(target.cells.row[0]), int(target.cells.col[0]))
@@ -326,28 +294,4 @@ class SmuArray:
             raise LimitError(
                 f"cell ({row}, {column}): a pulse asked; the channel map calls it bad (instruments.map.bad)"
             )
-        can = self._sources.cell.abilities
-        wrong = np.flatnonzero((pulses.width_s < can.pulse_min_s) | (pulses.width_s > can.pulse_max_s))
-        if wrong.size:
-            name = _called(self._sources.cell.identity)
-            raise UnsupportedError(
-                f"{name}: a pulse of {pulses.width_s[wrong[0]]:.3g} s asked; it can do {can.pulse_min_s:.3g} s to "
-                f"{can.pulse_max_s:.3g} s"
-            )
-
-
-def unsuitable_width(recipe: Recipe, source: SourceMeter) -> str | None:
-    """What is wrong with the widths of `recipe` for pulses of `source`; None where it can make them."""
-    can = source.abilities
-    widths_s = {"set": recipe.set.width_s, "reset": recipe.reset.width_s, "form": recipe.form.width_s}
-    for key, width_s in widths_s.items():
-        if not can.pulse_min_s <= width_s <= can.pulse_max_s:
-            return (
-                f"recipe.{key}.width_s: {width_s:.3g} s; the {source.identity.model} makes pulses of "
-                f"{can.pulse_min_s:.3g} s to {can.pulse_max_s:.3g} s"
-            )
-    return None
-
-
-def _called(identity: InstrumentIdentity) -> str:
-    return f"{identity.maker} {identity.model}"
+        require_widths(pulses.width_s, self._sources.cell)

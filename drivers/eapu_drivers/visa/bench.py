@@ -3,41 +3,43 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
-from eapu_drivers.simulated.instruments.station import Place, open_station
-from eapu_drivers.visa.array import Clock, Setups, SmuArray, Sources, unsuitable_width
+from eapu_drivers.simulators import find_simulator
+from eapu_drivers.visa.array import SmuArray
+from eapu_drivers.visa.config import SmuConfig
 from eapu_drivers.visa.families import open_source_meter, open_switch
-from eapu_drivers.visa.lines import Lines, Wiring
+from eapu_drivers.visa.lines import SwitchedLines, Wiring
 from eapu_drivers.visa.smu.contract import SelfVerifying, Setup, SourceMeter, Verifier
+from eapu_drivers.visa.sources import Clock, Place, Setups, Sources, unsuitable_width
 from eapu_drivers.visa.switch.contract import SwitchMatrix
 from eapu_drivers.visa.transport import Transport, VisaTransport
 from eapu_hil.base.provenance import git_commit
-from eapu_hil.bench.config import BenchConfig
+from eapu_hil.bench.driver import Driver
 from eapu_hil.bench.wiring import Instruments
 from eapu_hil.hal import ConfigError, Crossbar, Identity
 
 _GATE_NPLC = 1.0
 
+# Opens simulated instruments for a bench file, the state of whose cells lives in a directory: their clock, and where
+# each role answers (`source`, `gate`, `bias0`, `bias1`, `switch`).
+Simulator = Callable[[SmuConfig, Path], AbstractContextManager[tuple[Clock, Mapping[str, Place]]]]
+
 
 @contextmanager
-def open_arrays(config: BenchConfig, chip_dir: Path) -> Iterator[list[Crossbar]]:
+def open_arrays(config: SmuConfig, chip_dir: Path) -> Iterator[list[Crossbar]]:
     """The one array of the bench.
 
     Raises ConfigError where an instrument is another than the bench file says or cannot do what it asks;
     TransportError, ProtocolError or InstrumentError where one does not answer as it should.
     """
     instruments = config.instruments
-    if instruments is None:
-        raise ConfigError(
-            "bench: instruments: missing; backend 'smu' needs it where the resource is a real instrument"
-        )
     clock: Clock
     with ExitStack() as stack:
         if config.simulated:
-            clock, places = stack.enter_context(open_station(config, chip_dir))
+            clock, places = stack.enter_context(_simulator(config.resource)(config, chip_dir))
         else:
             clock, places = WallClock(), _places(config, instruments)
         lines_to = _Opened(instruments.visa, stack)
@@ -45,6 +47,15 @@ def open_arrays(config: BenchConfig, chip_dir: Path) -> Iterator[list[Crossbar]]
         meters = [open_source_meter(lines_to[places[role].resource], places[role].channel) for role in roles]
         switch = open_switch(lines_to[places["switch"].resource])
         yield [assembled(config, instruments, meters, switch, clock)]
+
+
+def _simulator(resource: str) -> Simulator:
+    """What starts simulated instruments. Raises ConfigError."""
+    try:
+        simulator: Simulator = find_simulator("instruments")
+    except ConfigError as error:
+        raise ConfigError(f"bench: resource: {resource!r}: {error}") from error
+    return simulator
 
 
 class WallClock:
@@ -61,7 +72,7 @@ class WallClock:
 
 
 def assembled(
-    config: BenchConfig,
+    config: SmuConfig,
     instruments: Instruments,
     meters: list[SourceMeter],
     switch: SwitchMatrix,
@@ -97,7 +108,9 @@ def assembled(
         str(git_commit().get("commit") or ""),
     )
     sources = Sources(source, gate, bias, _verifier(instruments, source, gate))
-    array = SmuArray(sources, Lines(switch, Wiring(instruments)), setups, config.recipe, identity, clock)
+    array = SmuArray(
+        sources, SwitchedLines(switch, Wiring(instruments)), setups, config.recipe, identity, clock
+    )
     array.ground()
     return array
 
@@ -109,8 +122,8 @@ def _verifier(instruments: Instruments, source: SourceMeter, gate: SourceMeter) 
     return None
 
 
-def _places(config: BenchConfig, instruments: Instruments) -> Mapping[str, Place]:
-    first = Place(str(config.resource), instruments.channel)
+def _places(config: SmuConfig, instruments: Instruments) -> Mapping[str, Place]:
+    first = Place(config.resource, instruments.channel)
     places = {"source": first}
     for role, terminal in [
         ("gate", instruments.gate),
@@ -137,3 +150,6 @@ class _Opened:
         if resource not in self._lines:
             self._lines[resource] = self._stack.enter_context(VisaTransport(resource, self._visa))
         return self._lines[resource]
+
+
+DRIVER = Driver(SmuConfig, open_arrays)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_drivers.visa.lines import Lines
+from eapu_drivers.visa.lines import SwitchedLines
 from eapu_drivers.visa.smu.contract import Setup, SourceMeter
 from eapu_hil.hal import LineFault
 
@@ -21,7 +21,7 @@ _NO_CONTACT_A = 1e-9  # less than this through all cells of a line with their ga
 def find_faults(
     source: SourceMeter,
     gate: SourceMeter,
-    lines: Lines,
+    lines: SwitchedLines,
     bad: NDArray[np.bool_],
     gate_read_v: float,
     nplc: float,
@@ -40,7 +40,12 @@ def find_faults(
 
 class _Test:
     def __init__(
-        self, source: SourceMeter, gate: SourceMeter, lines: Lines, bad: NDArray[np.bool_], gate_read_v: float
+        self,
+        source: SourceMeter,
+        gate: SourceMeter,
+        lines: SwitchedLines,
+        bad: NDArray[np.bool_],
+        gate_read_v: float,
     ) -> None:
         self._source, self._gate, self._lines = source, gate, lines
         self._good, self._gate_read_v = ~bad, gate_read_v

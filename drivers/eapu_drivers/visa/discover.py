@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 import pyvisa
 
-from eapu_drivers.visa.families import family_of
+from eapu_drivers.visa.families import SOURCE_METER_GROUP, SWITCH_GROUP, fitting, installed
 from eapu_drivers.visa.instrument import InstrumentIdentity
 from eapu_drivers.visa.transport import Transport, VisaTransport
 from eapu_hil.hal import ConfigError, HilError
 
+_LOG = logging.getLogger(__name__)
 _AT_ONCE = 16
 _ANSWER_S = 1.0
 _KINDS = ("::INSTR", "::SOCKET")  # of what takes text; not interfaces and memory
@@ -25,7 +28,7 @@ _SERIAL = "ASRL"  # in the names of serial ports, which are asked for controller
 class FoundInstrument:
     """One VISA resource. problem: why nothing was identified there; "" where it was, and only then the rest holds.
 
-    driver: short name of the family that fits, None where there is no driver for it.
+    driver: short name of the family that fits (of all, should several claim it), None where there is no driver for it.
     """
 
     resource: str
@@ -45,13 +48,19 @@ def find_instruments(
     """Asks every resource who is there, all at once; an answer takes a second at most.
 
     resources: their VISA names; None means all that the VISA library lists but serial ports. Raises ConfigError where
-    there is no such library.
+    there is no such library. Families of other packages that cannot be used are said in the log.
     """
+    families: dict[str, Any] = {}
+    for group in (SOURCE_METER_GROUP, SWITCH_GROUP):
+        usable, faults = installed(group)
+        families |= usable
+        for fault in faults:
+            _LOG.warning("%s", fault)
     names = visible(visa) if resources is None else list(resources)
     if not names:
         return []
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return list(pool.map(lambda name: _ask(name, visa, open_transport), names))
+        return list(pool.map(lambda name: _ask(name, visa, open_transport, families), names))
 
 
 def visible(visa: str) -> list[str]:
@@ -67,10 +76,13 @@ def visible(visa: str) -> list[str]:
     return sorted(name for name in names if name.endswith(_KINDS) and _SERIAL not in name)
 
 
-def _ask(name: str, visa: str, open_transport: Callable[[str, str], Transport]) -> FoundInstrument:
+def _ask(
+    name: str, visa: str, open_transport: Callable[[str, str], Transport], families: Mapping[str, Any]
+) -> FoundInstrument:
     try:
         with closing(open_transport(name, visa)) as line:
             who = InstrumentIdentity.parse(line.query("*IDN?", _ANSWER_S), name)
     except HilError as error:
         return FoundInstrument(name, str(error).removeprefix(f"{name}: "))
-    return FoundInstrument(name, "", who.maker, who.model, who.serial, who.firmware, family_of(who))
+    driver = ", ".join(fitting(who, families)) or None
+    return FoundInstrument(name, "", who.maker, who.model, who.serial, who.firmware, driver)

@@ -9,14 +9,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from eapu_drivers.visa.transport import DEFAULT_TIMEOUT_S, Transport
-from eapu_hil.hal import ConfigError, HilError, InstrumentError, LimitError, ProtocolError, TransportError
+from eapu_hil.hal import (
+    ConfigError,
+    HilError,
+    InstrumentError,
+    ProtocolError,
+    TransportError,
+    UnsupportedError,
+)
 
 _ERRORS_DRAINED = 32  # more than any of the queues holds
 _CHECKED = re.compile(r'((?P<answer>.*);)?(?P<code>[+-]?\d+),"(?P<text>[^"]*)"', re.DOTALL)
-
-
-class UnsupportedError(LimitError):
-    """The instrument cannot do what is asked: refused before anything is sent. Says what it can."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +71,15 @@ class Instrument(ABC):
         self._transport = transport
         self.name = f"{self.family} at {transport.name}"
         self.identity = InstrumentIdentity.parse(transport.query("*IDN?"), transport.name)
-        if not self.models.fullmatch(self.identity.model):
+        if not self.fits(self.identity):
             raise ConfigError(
                 f"{transport.name}: a {self.identity.maker} {self.identity.model} answers there, not a {self.family}"
             )
+
+    @classmethod
+    def fits(cls, identity: InstrumentIdentity) -> bool:
+        """Whether the driver is for the instrument that answers this to *IDN?."""
+        return cls.models.fullmatch(identity.model) is not None
 
     @abstractmethod
     def next_error(self) -> tuple[int, str] | None:

@@ -84,7 +84,7 @@ class Wiring:
         return frozenset(closed)
 
 
-class Lines:
+class SwitchedLines:
     """The matrix as the array uses it. It switches cold: whoever asks puts every source to 0 V first."""
 
     def __init__(self, switch: SwitchMatrix, wiring: Wiring) -> None:

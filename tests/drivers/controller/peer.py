@@ -18,7 +18,7 @@ from eapu_drivers.controller.frames import Decoder, Frame, encode
 from eapu_drivers.controller.message import Exchange
 from eapu_drivers.controller.messages import BY_NUMBER, StatusIs, Welcome
 from eapu_drivers.controller.ports import SocketPort
-from eapu_drivers.controller.window import RoundTrip, Window
+from eapu_drivers.controller.sliding_window import RoundTrip, SlidingWindow
 
 WELCOME = Welcome(
     version=messages.VERSION,
@@ -105,7 +105,7 @@ class _Connection:
         self._line = line
         self._decoder = Decoder()
         self._link: int | None = None
-        self._window = Window(16, 4000, RoundTrip(0.05))
+        self._window = SlidingWindow(16, 4000, RoundTrip(0.05))
         self._requests: deque[Frame] = deque()
         self._answers: deque[Exchange] = deque()
         self._products: dict[int, tuple[int, int]] = {}  # lines in, codes still to come
@@ -145,7 +145,7 @@ class _Connection:
             return
         if hello.link != self._link:
             self._link = hello.link
-            self._window = Window(16, 4000, RoundTrip(1e-3 * hello.resend_ms))
+            self._window = SlidingWindow(16, 4000, RoundTrip(1e-3 * hello.resend_ms))
             self._requests.clear()
         welcome = replace(behaviour.welcome, link=hello.link, last_op=max(self._peer.executed, default=0))
         self._send([encode(Welcome.NUMBER, 0, 0, welcome.pack())])

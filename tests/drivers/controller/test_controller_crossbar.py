@@ -12,7 +12,7 @@ from eapu_drivers.controller.board import Board
 from eapu_drivers.controller.crossbar import ControllerCrossbar
 from eapu_drivers.controller.messages import CELLS_MAX, CODES_MAX, Fault, LineKind, Reason, Refused
 from eapu_drivers.controller.recovery import UnfinishedError
-from eapu_drivers.controller.units import Calibration, Lines
+from eapu_drivers.controller.units import Calibration, LineCalibration
 
 from eapu_hil.base.loading import load_model
 from eapu_hil.hal import (
@@ -76,7 +76,7 @@ class TestRead:
     def test_the_gain_and_offset_of_each_line_count(self, link: Any) -> None:
         gain, offset = np.linspace(0.9, 1.1, 8).astype(np.float32), np.full(8, 0.01, np.float32)
         lines = dict(Calibration.nominal(SHAPE).lines)
-        lines[LineKind.COL_ADC] = Lines(gain.astype(float), offset.astype(float))
+        lines[LineKind.COL_ADC] = LineCalibration(gain.astype(float), offset.astype(float))
         calibration = Calibration(lines, frozenset({LineKind.COL_ADC}))
         plain = array_on(link).read(CELLS, 0.25).g_s.reshape(SHAPE)
         corrected = array_on(link, 0, calibration).read(CELLS, 0.25).g_s.reshape(SHAPE)

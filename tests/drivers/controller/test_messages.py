@@ -1,6 +1,7 @@
 """The generated messages: what the table says, byte for byte, in Python and in C alike."""
 
 import dataclasses
+import re
 import struct
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from eapu_drivers.controller import messages
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eapu_hil.hal import ProtocolError
+from eapu_hil.hal import CellStatus, Direction, Polarity, ProtocolError
 
 ROOT = Path(__file__).parents[3]
 KINDS = sorted(messages.BY_NUMBER.values(), key=lambda kind: kind.NUMBER)
@@ -227,9 +228,37 @@ def test_numbers_names_and_constants() -> None:
     assert messages.BoardState.FAULT == 4
 
 
+def header() -> str:
+    return (ROOT / "firmware" / "core" / "protocol.h").read_text()
+
+
+def c_members(prefix: str) -> dict[str, int]:
+    """The enumerators of protocol.h that begin with `prefix`, without it."""
+    found = re.findall(rf"^ +{prefix}_(\w+) = (-?\d+),$", header(), re.MULTILINE)
+    return {name: int(value) for name, value in found}
+
+
+def test_numbers_that_the_contract_defines_are_the_same_in_the_firmware() -> None:
+    for kind, prefix in ((CellStatus, "CELL_STATUS"), (Polarity, "POLARITY")):
+        assert c_members(prefix) == {name: int(member) for name, member in kind.__members__.items()}
+    assert messages.LineDirection.__members__.keys() == Direction.__members__.keys()
+
+
+@pytest.mark.parametrize(
+    "kind", [messages.BoardState, messages.Fault, messages.ResetCause, messages.LineKind, messages.Reason]
+)
+def test_numbers_of_the_link_are_the_same_in_the_firmware(kind: type[IntEnum]) -> None:
+    prefix = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).upper()
+    assert c_members(prefix) == {name: int(member) for name, member in kind.__members__.items()}
+
+
+def test_the_firmware_names_a_field_of_a_recipe_by_its_place() -> None:
+    fields = [field.name.upper() for field in dataclasses.fields(messages.Recipe)]
+    assert c_members("RECIPE_PLACE") == {name: place for place, name in enumerate(fields)}
+
+
 def test_the_header_has_the_same_schema() -> None:
-    header = (ROOT / "firmware" / "core" / "protocol.h").read_text()
-    assert f"#define PROTOCOL_SCHEMA 0x{messages.SCHEMA:08X}u" in header
+    assert f"#define PROTOCOL_SCHEMA 0x{messages.SCHEMA:08X}u" in header()
     for kind in KINDS:
-        assert f" = 0x{kind.NUMBER:02X},\n" in header
+        assert f" = 0x{kind.NUMBER:02X},\n" in header()
     assert zlib.crc32(b"123456789") == 0xCBF43926  # the CRC that the firmware computes as well

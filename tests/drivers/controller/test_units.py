@@ -7,7 +7,7 @@ import pytest
 from eapu_drivers.controller.messages import LineKind
 from eapu_drivers.controller.units import (
     Calibration,
-    Lines,
+    LineCalibration,
     counts,
     load_calibrations,
     microvolts,
@@ -29,8 +29,8 @@ FULL_SCALE = st.sampled_from([0.25, 1.0, 5.0])
 TOP = st.sampled_from([127, 511, 2047, 32767])
 
 
-def one_line(gain: float, offset: float) -> Lines:
-    return Lines(np.array([gain]), np.array([offset]))
+def one_line(gain: float, offset: float) -> LineCalibration:
+    return LineCalibration(np.array([gain]), np.array([offset]))
 
 
 class TestVolts:
@@ -64,10 +64,10 @@ class TestVolts:
     @pytest.mark.parametrize("asked_v", [0.2506, -0.2506, np.nan, np.inf, 1e9])
     def test_what_the_converter_cannot_give_is_refused(self, asked_v: float) -> None:
         with pytest.raises(LimitError, match=r"line driver; allowed is at most 0\.25 V"):
-            to_codes(np.array([asked_v]), 0.25, 511, Lines.nominal(1))
+            to_codes(np.array([asked_v]), 0.25, 511, LineCalibration.nominal(1))
 
     def test_each_line_has_its_own(self) -> None:
-        lines = Lines(np.array([1.0, 2.0]), np.array([0.0, 0.1]))
+        lines = LineCalibration(np.array([1.0, 2.0]), np.array([0.0, 0.1]))
         np.testing.assert_array_equal(to_codes(np.array([[0.5, 0.5]]), 1.0, 100, lines), [[50, 20]])
 
 
@@ -159,6 +159,6 @@ class TestCalibration:
             load_calibrations(chip.directory, 2, self.SHAPE)
 
     def test_taking_lines(self) -> None:
-        lines = Lines(np.arange(3.0), -np.arange(3.0)).take(np.array([2, 0]))
+        lines = LineCalibration(np.arange(3.0), -np.arange(3.0)).take(np.array([2, 0]))
         np.testing.assert_array_equal(lines.gain, [2.0, 0.0])
         assert Calibration.nominal(self.SHAPE).lines[LineKind.ROW_ADC].gain.size == 4

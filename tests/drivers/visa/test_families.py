@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from eapu_drivers.simulated.instruments.keithley707b import Keithley707B
-from eapu_drivers.simulated.instruments.keithley2600b import Keithley2600B
-from eapu_drivers.visa.families import family_of, open_source_meter, open_switch
+from eapu_drivers.simulated.instruments.sim_keithley707b import SimulatedKeithley707B
+from eapu_drivers.simulated.instruments.sim_keithley2600b import SimulatedKeithley2600B
+from eapu_drivers.visa.families import (
+    SOURCE_METER_GROUP,
+    SWITCH_GROUP,
+    fitting,
+    installed,
+    open_source_meter,
+    open_switch,
+    require_simulated,
+    simulated,
+    simulated_models,
+)
 from eapu_drivers.visa.instrument import InstrumentIdentity
 from eapu_drivers.visa.transport import VisaTransport
 from scripted import ScriptedTransport
@@ -34,14 +45,15 @@ from eapu_hil.hal import ConfigError
     ],
 )
 def test_family(answer: str, family: str | None) -> None:
-    assert family_of(InstrumentIdentity.parse(answer, "x")) == family
+    families = {**installed(SOURCE_METER_GROUP)[0], **installed(SWITCH_GROUP)[0]}
+    assert fitting(InstrumentIdentity.parse(answer, "x"), families) == ([family] if family else [])
 
 
 def test_what_answers_decides_the_driver(tmp_path: Path) -> None:
     station = SmallStation(tmp_path)
     with (
-        station.serving(Keithley2600B(station.probe, ["source", "gate"])) as meter,
-        station.serving(Keithley707B(station.probe)) as switch,
+        station.serving(SimulatedKeithley2600B(station.probe, ["source", "gate"])) as meter,
+        station.serving(SimulatedKeithley707B(station.probe)) as switch,
         VisaTransport(meter.resource) as to_meter,
         VisaTransport(switch.resource) as to_switch,
     ):
@@ -66,3 +78,76 @@ def test_an_unknown_instrument() -> None:
         ConfigError, match="a TEKTRONIX TDS 210 answers there; as a switch matrix there are drivers"
     ):
         open_switch(line)
+
+
+def test_what_is_simulated() -> None:
+    assert simulated(SOURCE_METER_GROUP) == ["2400", "2450", "2600b", "b2900"]
+    assert simulated_models(SWITCH_GROUP) == {"34980a": "Keysight 34980A", "707b": "Keithley 707B"}
+    assert require_simulated("sim:2450", SOURCE_METER_GROUP) == "2450"
+    with pytest.raises(
+        ConfigError, match=r"'sim:2450': no such simulation; allowed are sim:34980a, sim:707b"
+    ):
+        require_simulated("sim:2450", SWITCH_GROUP)
+
+
+OWN = """
+class Meter:
+    family = "Own M1"
+    channels = ("",)
+
+    @staticmethod
+    def fits(identity):
+        return identity.model == "M1"
+
+    def __init__(self, transport, channel):
+        self.opened = transport.name, channel
+
+
+class Greedy(Meter):
+    @staticmethod
+    def fits(identity):
+        return identity.model in ("M1", "2400")
+"""
+M1 = "Own lab,M1,7,1.0"
+
+
+def test_a_family_of_another_package(install: Callable[..., None]) -> None:
+    install("own-lab", {"own_lab.py": OWN}, {SOURCE_METER_GROUP: {"m1": "own_lab:Meter"}})
+    opened = open_source_meter(ScriptedTransport([("*IDN?", M1)]), None)
+    assert getattr(opened, "opened", None) == (ScriptedTransport([]).name, "")
+
+
+@pytest.mark.parametrize(
+    ("module", "target", "said"),
+    [
+        ("import no_such_module", "broken:Meter", "cannot be loaded: ModuleNotFoundError: No module named"),
+        ("1 / 0", "broken:Meter", "cannot be loaded: ZeroDivisionError"),
+        ("", "broken:Meter", "cannot be loaded: AttributeError"),
+        ("class Meter: ...", "broken:Meter", "is no SourceMeterFamily"),
+    ],
+)
+def test_a_broken_package_is_said_and_harms_nothing_else(
+    install: Callable[..., None], module: str, target: str, said: str
+) -> None:
+    install("own-lab", {"broken.py": module}, {SOURCE_METER_GROUP: {"m1": target}})
+    families, [fault] = installed(SOURCE_METER_GROUP)
+    assert list(families) == ["2400", "2450", "2600b", "b2900"]
+    assert "'m1' of own-lab" in fault
+    assert said in fault
+    with pytest.raises(ConfigError, match=f"drivers for 2400, 2450, 2600b, b2900; .*{said}"):
+        open_source_meter(ScriptedTransport([("*IDN?", M1)]), None)
+
+
+def test_one_name_of_two_packages(install: Callable[..., None]) -> None:
+    for package in ("first-lab", "second-lab"):
+        install(package, {"own_lab.py": OWN}, {SOURCE_METER_GROUP: {"m1": "own_lab:Meter"}})
+    families, [fault] = installed(SOURCE_METER_GROUP)
+    assert "m1" not in families
+    assert "first-lab and second-lab" in fault
+
+
+def test_an_instrument_that_two_families_claim(install: Callable[..., None]) -> None:
+    offered = {"m1": "own_lab:Meter", "all": "own_lab:Greedy"}
+    install("own-lab", {"own_lab.py": OWN}, {SOURCE_METER_GROUP: offered})
+    with pytest.raises(ConfigError, match=r"M1 answers there; the .* families all and m1 both claim it"):
+        open_source_meter(ScriptedTransport([("*IDN?", M1)]), None)

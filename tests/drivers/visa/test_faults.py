@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import eapu_drivers.visa.bench as smu_bench
 import pytest
 from eapu_drivers.simulated.instruments import station as stations
 from eapu_drivers.simulated.instruments.server import Mishap
@@ -87,7 +86,7 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
             kept.append(station)
             yield station, places
 
-    monkeypatch.setattr(smu_bench, "open_station", keeping)
+    monkeypatch.setattr(stations, "open_station", keeping)
     with ExitStack() as stack:
 
         def open_it(resource: str) -> Opened:

@@ -10,7 +10,6 @@ from eapu_drivers.visa.instrument import (
     InstrumentIdentity,
     ScpiInstrument,
     TspInstrument,
-    UnsupportedError,
     number,
     require_range,
 )
@@ -18,7 +17,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted import SILENCE, ScriptedTransport
 
-from eapu_hil.hal import ConfigError, HilError, InstrumentError, LimitError, ProtocolError, TransportError
+from eapu_hil.hal import (
+    ConfigError,
+    HilError,
+    InstrumentError,
+    LimitError,
+    ProtocolError,
+    TransportError,
+    UnsupportedError,
+)
 
 
 class Scpi(ScpiInstrument):

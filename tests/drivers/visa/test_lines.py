@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from eapu_drivers.visa.instrument import InstrumentIdentity
-from eapu_drivers.visa.lines import Lines, Wiring
+from eapu_drivers.visa.lines import SwitchedLines, Wiring
 
 from eapu_hil.base.loading import load_model
 from eapu_hil.bench.wiring import Instruments
@@ -95,7 +95,7 @@ class Recording:
 
 def test_what_is_connected_already_is_not_asked_again() -> None:
     switch = Recording()
-    lines = Lines(switch, wiring())
+    lines = SwitchedLines(switch, wiring())
     lines.connect(lines.wiring.cell(0, 0))
     lines.connect(lines.wiring.cell(0, 0))
     assert len(switch.asked) == 1
@@ -105,7 +105,7 @@ def test_what_is_connected_already_is_not_asked_again() -> None:
 
 def test_after_a_failure_nothing_is_known() -> None:
     switch = Recording()
-    lines = Lines(switch, wiring())
+    lines = SwitchedLines(switch, wiring())
     lines.connect(lines.wiring.cell(0, 0))
     switch.fails = True
     with pytest.raises(RuntimeError):
@@ -117,7 +117,7 @@ def test_after_a_failure_nothing_is_known() -> None:
 
 def test_grounding_is_always_sent() -> None:
     switch = Recording()
-    lines = Lines(switch, wiring())
+    lines = SwitchedLines(switch, wiring())
     lines.ground()
     lines.ground()
     # the first time nothing is known of the matrix, so it is opened first

@@ -13,7 +13,6 @@ from eapu_drivers.simulated.instruments.probe import Probe
 from eapu_drivers.simulated.instruments.station import Station, wires
 from eapu_drivers.visa.array import SmuArray
 from eapu_drivers.visa.bench import assembled
-from eapu_drivers.visa.instrument import UnsupportedError
 from stations import LIMITS
 
 from eapu_hil.base.loading import load_model
@@ -28,6 +27,7 @@ from eapu_hil.hal import (
     Polarity,
     Pulses,
     Targets,
+    UnsupportedError,
 )
 from eapu_hil.twin.driver import simulated_arrays
 

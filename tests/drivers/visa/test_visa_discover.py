@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from eapu_drivers.simulated.instruments.keithley707b import Keithley707B
-from eapu_drivers.simulated.instruments.keithley2400 import Keithley2400
 from eapu_drivers.simulated.instruments.server import Mishap
+from eapu_drivers.simulated.instruments.sim_keithley707b import SimulatedKeithley707B
+from eapu_drivers.simulated.instruments.sim_keithley2400 import SimulatedKeithley2400
 from eapu_drivers.visa.discover import find_instruments, visible
 from stations import SmallStation
 
@@ -28,8 +29,8 @@ class Recorder:
 def test_each_is_asked_who_it_is_and_nothing_else(tmp_path: Path) -> None:
     station, other = SmallStation(tmp_path), Recorder()
     with (
-        station.serving(Keithley2400(station.probe, "source")) as meter,
-        station.serving(Keithley707B(station.probe)) as switch,
+        station.serving(SimulatedKeithley2400(station.probe, ["source"])) as meter,
+        station.serving(SimulatedKeithley707B(station.probe)) as switch,
         station.serving(other) as scope,
     ):
         found = find_instruments([meter.resource, switch.resource, scope.resource])
@@ -44,7 +45,7 @@ def test_each_is_asked_who_it_is_and_nothing_else(tmp_path: Path) -> None:
 
 def test_what_does_not_answer_is_said_to(tmp_path: Path) -> None:
     station = SmallStation(tmp_path)
-    with station.serving(Keithley2400(station.probe, "source")) as meter:
+    with station.serving(SimulatedKeithley2400(station.probe, ["source"])) as meter:
         meter.mishaps.append(Mishap("drop"))
         [silent] = find_instruments([meter.resource])
         meter.mishaps.append(Mishap("garble"))
@@ -75,3 +76,14 @@ def test_no_such_library() -> None:
 def test_nothing_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pyvisa.ResourceManager.list_resources", lambda *_: ())
     assert find_instruments() == []
+
+
+def test_a_broken_family_is_said_and_the_others_work(
+    tmp_path: Path, install: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    install("own-lab", {"own_lab.py": "1 / 0"}, {"eapu_hil.switches": {"own": "own_lab:Matrix"}})
+    station = SmallStation(tmp_path)
+    with station.serving(SimulatedKeithley707B(station.probe)) as switch:
+        [found] = find_instruments([switch.resource])
+    assert found.driver == "707b"
+    assert "'own' of own-lab cannot be loaded: ZeroDivisionError" in caplog.text

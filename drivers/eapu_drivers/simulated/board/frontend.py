@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_drivers.simulated.board.linerecord import LineRecorder
-from eapu_hil.bench.config import BenchConfig
+from eapu_hil.bench.config import TwinBenchConfig
 from eapu_hil.hal import ConfigError, HilError, IntArray, Polarity
 from eapu_hil.twin.array import CodeArray, Selection, TwinArray
 from eapu_hil.twin.cells import compliance
@@ -46,7 +46,7 @@ class Scales:
     read_range: int
 
     @classmethod
-    def of(cls, preset: TwinPreset, config: BenchConfig) -> Scales:
+    def of(cls, preset: TwinPreset, config: TwinBenchConfig) -> Scales:
         """A board that suits the twin of `config`. Raises ConfigError for what the protocol cannot say."""
         rows, columns = config.shape
         if max(rows, columns) > LINES or config.arrays > ARRAYS:
@@ -104,7 +104,7 @@ class FrontEnd:
         self.ground()  # as after power-up
 
     @classmethod
-    def open(cls, config: BenchConfig, chip_dir: Path) -> FrontEnd:
+    def open(cls, config: TwinBenchConfig, chip_dir: Path) -> FrontEnd:
         """The front end of a simulated bench; its state lives in `chip_dir`/twin. Raises ConfigError."""
         clock, arrays = simulated_arrays(config, chip_dir)
         return cls(arrays, clock, Scales.of(arrays[0].preset, config), StateFiles(chip_dir / "twin"))

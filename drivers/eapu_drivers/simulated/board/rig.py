@@ -21,7 +21,7 @@ from types import TracebackType
 import eapu_hil
 from eapu_drivers.simulated.board.frontend import Scales
 from eapu_hil.base.loading import load_model
-from eapu_hil.bench.config import BenchConfig
+from eapu_hil.bench.config import TwinBenchConfig
 from eapu_hil.hal import ConfigError, HilError
 from eapu_hil.twin.preset import TwinPreset
 
@@ -30,6 +30,7 @@ KINDS = ("posix", "qemu")
 GROUNDED_WITHIN_S = 10.0
 _ENDED_WITHIN_S = GROUNDED_WITHIN_S + 5.0
 _FAILED_WITHIN_S = 3.0
+_ENDING_S = 5.0  # longer than a rig takes to end its firmware
 _EMULATOR = "qemu-system-arm"
 
 
@@ -47,7 +48,7 @@ class Rig:
     def ending(self) -> str:
         """How the board ended, or that it has not; for messages."""
         try:
-            code = self._process.wait(1.0)
+            code = self._process.wait(_ENDING_S)
         except subprocess.TimeoutExpired:
             return "the simulated board still runs, but its line is closed"
         if code == 0:
@@ -72,14 +73,14 @@ FIRMWARE_DIED = 3  # exit code of the rig
 
 
 @dataclass(frozen=True)
-class Order:
+class RigConfig:
     """What a rig is to run, as its parent tells it.
 
     command: of the firmware, with {host} and {afe} for its sockets. end_signal: what ends it. host_fd: its end of the
     host's line.
     """
 
-    config: BenchConfig
+    bench: TwinBenchConfig
     chip_dir: Path
     command: tuple[str, ...]
     end_signal: int
@@ -89,21 +90,21 @@ class Order:
         """One line of JSON."""
         content = {
             **vars(self),
-            "config": self.config.model_dump(mode="json"),
+            "bench": self.bench.model_dump(mode="json"),
             "chip_dir": str(self.chip_dir),
         }
         return json.dumps(content)
 
     @classmethod
-    def of(cls, text: str) -> Order:
+    def of(cls, text: str) -> RigConfig:
         """The inverse of `text`."""
         content = json.loads(text)
-        config = load_model(BenchConfig, content["config"], (), "benches")
-        content |= {"config": config, "chip_dir": Path(content["chip_dir"])}
+        bench = load_model(TwinBenchConfig, content["bench"], (), "benches")
+        content |= {"bench": bench, "chip_dir": Path(content["chip_dir"])}
         return cls(**content | {"command": tuple(content["command"])})
 
 
-def start(kind: str, config: BenchConfig, chip_dir: Path) -> Rig:
+def start(kind: str, config: TwinBenchConfig, chip_dir: Path) -> Rig:
     """Builds the firmware where that is due and starts it on the twin of `config`, whose state lives in `chip_dir`.
 
     kind: "posix", the firmware as a program of this machine, or "qemu", its Cortex-M3 image in QEMU.
@@ -126,19 +127,19 @@ def start(kind: str, config: BenchConfig, chip_dir: Path) -> Rig:
             )
             # The program grounds its lines when it is told to end; the emulator would only say that it ends.
             end_signal = signal.SIGTERM if kind == "posix" else signal.SIGKILL
-            order = Order(config, chip_dir.absolute(), command, end_signal, theirs.fileno()).text()
-        return Rig(ours, process, _firmware_pid(kind, process, order))
+            told = RigConfig(config, chip_dir.absolute(), command, end_signal, theirs.fileno()).text()
+        return Rig(ours, process, _firmware_pid(kind, process, told))
     except BaseException:
         ours.close()
         raise
 
 
-def _firmware_pid(kind: str, process: subprocess.Popen[bytes], order: str) -> int:
+def _firmware_pid(kind: str, process: subprocess.Popen[bytes], told: str) -> int:
     """Tells the rig what to run and waits until it does. A rig that fails has ended."""
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        process.stdin.write(order.encode() + b"\n")
+        process.stdin.write(told.encode() + b"\n")
         process.stdin.flush()
         said = process.stdout.readline()
         answer = json.loads(said) if said else {"error": "it died at once"}

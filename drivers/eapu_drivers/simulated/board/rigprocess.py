@@ -1,6 +1,6 @@
 """The process that stands for a simulated board: parent of the firmware, server of its front end.
 
-`rig.start` runs it as a program. An order comes in on stdin, one line; the end of stdin is the end of the host. The
+`rig.start` runs it as a program. What to run comes in on stdin, one line; the end of stdin is the end of the host. The
 one line on stdout says who runs the firmware, or what went wrong.
 """
 
@@ -23,7 +23,7 @@ from pathlib import Path
 
 from eapu_drivers.simulated.board.afe import AfeServer
 from eapu_drivers.simulated.board.frontend import FrontEnd
-from eapu_drivers.simulated.board.rig import FIRMWARE_DIED, GROUNDED_WITHIN_S, Order
+from eapu_drivers.simulated.board.rig import FIRMWARE_DIED, GROUNDED_WITHIN_S, RigConfig
 from eapu_hil.hal import HilError
 
 _LOG = logging.getLogger(__name__)
@@ -41,27 +41,27 @@ def main() -> int:
     signal.set_wakeup_fd(stop.fileno())
     signal.signal(signal.SIGTERM, lambda *_: None)  # wakes the loop, which ends in good order
     try:
-        order = Order.of(_line())
-        with socket.socket(fileno=order.host_fd) as host, _own(order.chip_dir / "twin"):
-            return _run(order, host, stopped)
+        config = RigConfig.of(_line())
+        with socket.socket(fileno=config.host_fd) as host, _own(config.chip_dir / "twin"):
+            return _run(config, host, stopped)
     except (HilError, OSError) as error:
         _say({"error": " ".join(str(error).split())})
         return 1
 
 
-def _run(order: Order, host: socket.socket, stopped: socket.socket) -> int:
-    front_end = FrontEnd.open(order.config, order.chip_dir)
+def _run(config: RigConfig, host: socket.socket, stopped: socket.socket) -> int:
+    front_end = FrontEnd.open(config.bench, config.chip_dir)
     ours, theirs = socket.socketpair()
     with ours:
         with theirs:
             fds = host.fileno(), theirs.fileno()
-            command = [part.format(host=fds[0], afe=fds[1]) for part in order.command]
+            command = [part.format(host=fds[0], afe=fds[1]) for part in config.command]
             firmware = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, pass_fds=fds, preexec_fn=_die_with_parent()
             )
         # From here on the firmware alone holds its end of the host's line: it is closed when the firmware dies.
         host.close()
-        board = _Board(firmware, order.end_signal, front_end, AfeServer(front_end, ours), ours.fileno())
+        board = _Board(firmware, config.end_signal, front_end, AfeServer(front_end, ours), ours.fileno())
         try:
             _say({"firmware": firmware.pid})
             return board.run(stopped.fileno())
@@ -134,7 +134,7 @@ def _line() -> str:
     while not text.endswith(b"\n"):
         byte = os.read(_STDIN, 1)
         if not byte:
-            raise HilError("no order came")
+            raise HilError("nobody said what to run")
         text += byte
     return text.decode()
 

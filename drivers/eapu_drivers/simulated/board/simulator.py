@@ -77,7 +77,7 @@ def host_and_port(where: str, also: str = "") -> tuple[str, int]:
 
 def _opened(where: str) -> Line:
     if where == PTY:
-        return _Terminal()
+        return _PseudoTerminal()
     host, port = host_and_port(where, f" or {PTY}")
     try:
         return _TcpPort(host, port)
@@ -134,7 +134,7 @@ class _TcpPort:
         return b""
 
 
-class _Terminal:
+class _PseudoTerminal:
     """A pseudo-terminal. It does not tell whether a client is there."""
 
     def __init__(self) -> None:

@@ -5,29 +5,46 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from eapu_drivers.simulated.instruments.keithley707b import Keithley707B
-from eapu_drivers.simulated.instruments.keithley2400 import Keithley2400
-from eapu_drivers.simulated.instruments.keithley2450 import Keithley2450
-from eapu_drivers.simulated.instruments.keithley2600b import Keithley2600B
-from eapu_drivers.simulated.instruments.keysight34980a import Keysight34980A
-from eapu_drivers.simulated.instruments.keysight_b2900 import KeysightB2900
-from eapu_drivers.simulated.instruments.probe import GROUND, Probe
+from eapu_drivers.simulated.instruments.circuit import GROUND
+from eapu_drivers.simulated.instruments.probe import Probe
 from eapu_drivers.simulated.instruments.server import Device, Server
-from eapu_hil.bench.config import BenchConfig
+from eapu_drivers.visa.config import SmuConfig
+from eapu_drivers.visa.families import (
+    SIMULATED_GROUP,
+    SOURCE_METER_GROUP,
+    SWITCH_GROUP,
+    require_simulated,
+    source_meter_channels,
+)
+from eapu_drivers.visa.sources import Place
+from eapu_hil.base.plugins import load
+from eapu_hil.bench.config import TwinBenchConfig
 from eapu_hil.bench.wiring import ChannelMap, Line, at_bus
-from eapu_hil.hal import ConfigError
 from eapu_hil.twin.array import TwinArray
 from eapu_hil.twin.driver import simulated_arrays
 from eapu_hil.twin.state import BenchClock
 
-SOURCE_METERS = ("2400", "2450", "2600b", "b2900")
-SWITCHES = ("707b", "34980a")
-_CHANNELS = {"2600b": ("a", "b"), "b2900": ("1", "2")}  # the others have one, without a name
 _MESSAGE_S = 1e-3  # bench time of one message on the bus
 _GATE_SUPPLY_V = 4.0
+
+
+class SimulatedSourceMeter(Protocol):
+    """What an entry point of `eapu_hil.simulated_instruments` names for a family of source-measure units."""
+
+    def __call__(self, probe: Probe, buses: Sequence[str], *, serial: str) -> Device:
+        """An instrument with one channel at each of `buses`, at most as many as its driver's family has."""
+        ...
+
+
+class SimulatedSwitch(Protocol):
+    """What an entry point of `eapu_hil.simulated_instruments` names for a family of switch matrices."""
+
+    def __call__(self, probe: Probe, *, serial: str) -> Device:
+        """The matrix whose crosspoints are those of `probe`."""
+        ...
 
 
 class Station:
@@ -63,27 +80,18 @@ class Station:
             self._array.waited(duration_s)
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a client finds the instrument of a role: VISA name, channel."""
-
-    resource: str
-    channel: str | None
-
-
 @contextmanager
-def open_station(config: BenchConfig, chip_dir: Path) -> Iterator[tuple[Station, Mapping[str, Place]]]:
+def open_station(config: SmuConfig, chip_dir: Path) -> Iterator[tuple[Station, Mapping[str, Place]]]:
     """The instruments that the bench's `sim:` names ask for, and where each role of them answers.
 
     The state of the cells lives in `chip_dir`/twin. Raises ConfigError for a name that is no simulation.
     """
-    assert config.instruments is not None
     instruments = config.instruments
     clock, [array] = simulated_arrays(config, chip_dir)
     roles = ["source", "gate", *(f"bias{number}" for number in range(len(instruments.bias)))]
     station = Station(array, clock, Probe(array, clock, wires(instruments.map)))
-    kind = _known(str(config.resource), SOURCE_METERS)
-    switch = _known(instruments.switch, SWITCHES)
+    kind = require_simulated(config.resource, SOURCE_METER_GROUP)
+    switch = require_simulated(instruments.switch, SWITCH_GROUP)
     places: dict[str, Place] = {}
     with ExitStack() as stack:
 
@@ -92,21 +100,21 @@ def open_station(config: BenchConfig, chip_dir: Path) -> Iterator[tuple[Station,
             stack.callback(server.close)
             return server
 
-        channels = _CHANNELS.get(kind, (None,))
+        channels = source_meter_channels(kind)
         for first in range(0, len(roles), len(channels)):
             group = roles[first : first + len(channels)]
             server = served(source_meter(kind, station.probe, group, serial=f"sim-{group[0]}"))
             for role, channel in zip(group, channels, strict=False):
                 station.servers[role] = server
                 places[role] = Place(server.resource, channel)
-        station.servers["switch"] = served(_switch(switch, station.probe))
+        station.servers["switch"] = served(switch_matrix(switch, station.probe, serial="sim-switch"))
         places["switch"] = Place(station.servers["switch"].resource, None)
         yield station, places
 
 
 @contextmanager
 def open_source_meter(
-    kind: str, config: BenchConfig, chip_dir: Path, host: str, port: int
+    kind: str, config: TwinBenchConfig, chip_dir: Path, host: str, port: int
 ) -> Iterator[Server]:
     """One instrument for any client, wired by hand to the cell (0, 0): no switch, in real time.
 
@@ -117,7 +125,7 @@ def open_source_meter(
     by_hand = {"column": ("source", "column0"), "row": (GROUND, "row0"), "gate": ("gate", "gate0")}
     station = Station(array, clock, Probe(array, clock, by_hand, real_time=True))
     station.probe.close_crosspoints(by_hand.keys())
-    buses = ["source", "gate"] if kind in _CHANNELS else ["source"]
+    buses = ["source", "gate"][: len(source_meter_channels(kind))]
     if len(buses) == 1:
         station.probe.drive(station.probe.source("gate"), level_v=_GATE_SUPPLY_V, on=True)
     server = station.serve(source_meter(kind, station.probe, buses, serial="sim"), host, port)
@@ -142,29 +150,12 @@ def wires(channels: ChannelMap) -> dict[str, tuple[str, str]]:
 
 
 def source_meter(kind: str, probe: Probe, buses: Sequence[str], serial: str) -> Device:
-    """A simulated instrument of a family with a channel at each of `buses`."""
-    match kind:
-        case "2400":
-            return Keithley2400(probe, buses[0], serial=serial)
-        case "2450":
-            return Keithley2450(probe, buses[0], serial=serial)
-        case "2600b":
-            return Keithley2600B(probe, buses, serial=serial)
-        case _:
-            return KeysightB2900(probe, buses, serial=serial)
+    """A simulated instrument of a family with a channel at each of `buses`. Raises ConfigError."""
+    made: SimulatedSourceMeter = load(SIMULATED_GROUP, kind, "simulated instrument")
+    return made(probe, buses, serial=serial)
 
 
-def _switch(kind: str, probe: Probe) -> Device:
-    return (
-        Keithley707B(probe, serial="sim-switch")
-        if kind == "707b"
-        else Keysight34980A(probe, serial="sim-switch")
-    )
-
-
-def _known(name: str, kinds: Sequence[str]) -> str:
-    kind = name.removeprefix("sim:")
-    if kind not in kinds:
-        allowed = ", ".join(f"sim:{one}" for one in kinds)
-        raise ConfigError(f"bench: {name!r}: no such simulation; allowed are {allowed}")
-    return kind
+def switch_matrix(kind: str, probe: Probe, serial: str) -> Device:
+    """A simulated matrix of a family. Raises ConfigError."""
+    made: SimulatedSwitch = load(SIMULATED_GROUP, kind, "simulated instrument")
+    return made(probe, serial=serial)

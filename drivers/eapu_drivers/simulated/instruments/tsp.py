@@ -11,7 +11,7 @@ from typing import Any
 
 from lupa import lua51
 
-from eapu_drivers.simulated.instruments.tsp_tables import Errors, Format, Named, Numbered, Table
+from eapu_drivers.simulated.instruments.tsp_tables import Errors, Format, Named, Numbered, TspTable
 
 _SYNTAX, _RUNTIME = -285, -286
 _SEVERITY = 20
@@ -92,7 +92,7 @@ class TspDevice:
 
     def _to_lua(self, value: Any) -> Any:
         """A table or a function of the instrument as Lua's own; numbers and texts as they are."""
-        if isinstance(value, Table | Named | Numbered | _Queue):
+        if isinstance(value, TspTable | Named | Numbered | _Queue):
             return self._expose(value)
         if callable(value) and lua51.lua_type(value) is None:
             return lambda *given: self._to_lua(value(*map(self._from_lua, given)))
@@ -105,13 +105,13 @@ class TspDevice:
         fixed[_ID] = number
         if isinstance(value, Numbered):
             for place, item in enumerate(value.items, start=1):
-                if isinstance(item, Table):
+                if isinstance(item, TspTable):
                     fixed[place] = self._expose(item)
             return self._table(fixed, value.__getitem__, _cannot_be_set)
         for name in dir(value):
             if not name.startswith("_"):
                 held = getattr(value, name)
-                if callable(held) or isinstance(held, Table | Named | Numbered):
+                if callable(held) or isinstance(held, TspTable | Named | Numbered):
                     fixed[name] = self._to_lua(held)
         return self._table(
             fixed, lambda name: getattr(value, str(name)), lambda name, new: setattr(value, str(name), new)

@@ -50,10 +50,10 @@ class Setting:
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
-    def __get__(self, table: Table | None, owner: type | None = None) -> Any:
+    def __get__(self, table: TspTable | None, owner: type | None = None) -> Any:
         return self if table is None else table._values.get(self._name, self._default)
 
-    def __set__(self, table: Table, value: Any) -> None:
+    def __set__(self, table: TspTable, value: Any) -> None:
         number = float(value)
         if self._values is not None and number not in self._values:
             table._errors.add((1100, f"Parameter out of range; {self._name}"))
@@ -66,7 +66,7 @@ class Setting:
             table._changed(self._name)
 
 
-class Table:
+class TspTable:
     """A table of the instrument, as a script sees it. A name that it does not have is a runtime error.
 
     Its methods and the tables in it are the same for ever; a reset changes values, not objects.
@@ -112,7 +112,7 @@ class Numbered:
         return len(self.items)
 
 
-class Buffer(Table):
+class TspBuffer(TspTable):
     """A reading buffer. readings: for scripts, which count from 1."""
 
     appendmode = Setting(0, values=(0, 1))
@@ -137,7 +137,7 @@ class Buffer(Table):
         self._kept.extend(values)
 
 
-class Format(Table):
+class Format(TspTable):
     """The table `format`."""
 
     ASCII, REAL32, REAL64 = 1, 2, 3

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from eapu_drivers.visa.instrument import Instrument, UnsupportedError, number, require_range
+from eapu_drivers.visa.instrument import Instrument, number, require_range
 from eapu_drivers.visa.smu.contract import Abilities, Setup
-from eapu_hil.hal import FloatArray, InstrumentError
+from eapu_hil.hal import FloatArray, InstrumentError, UnsupportedError
 
 SAFE_S = 0.3  # timeout of what is asked on the way out
 LINE_HZ = (

@@ -1,4 +1,14 @@
-"""What the array needs of a source-measure unit. Any object with these methods serves, whoever wrote it."""
+"""What the array needs of a source-measure unit, and what makes a family of them known.
+
+Any object with these methods serves, whoever wrote it. A lab's own family is a class with the methods of `SourceMeter`
+and the attributes of `SourceMeterFamily`, in a package with the entry point
+
+    [project.entry-points."eapu_hil.source_meters"]
+    own = "my_package.my_module:MySourceMeter"
+
+Discovery and benches then find it. `base.SourceMeterBase` with `ScpiInstrument` or `TspInstrument` (`instrument.py`)
+does what our drivers share: errors, limits that are read back, the way out.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_drivers.visa.instrument import InstrumentIdentity
+from eapu_drivers.visa.transport import Transport
 from eapu_hil.hal import FloatArray
 from eapu_hil.hal.recipe import Recipe
 
@@ -19,7 +30,6 @@ class Abilities:
 
     v_max_v: largest source voltage. i_limit_min_a, i_limit_max_a: current compliance.
     pulse_min_s, pulse_max_s: width of a single pulse. points_max: most levels of one sweep.
-    hardware_timed: whether the instrument's own timer ends a pulse; otherwise its width is inexact.
     """
 
     v_max_v: float
@@ -28,7 +38,6 @@ class Abilities:
     pulse_min_s: float
     pulse_max_s: float
     points_max: int
-    hardware_timed: bool
 
 
 @dataclass(frozen=True)
@@ -109,8 +118,32 @@ class SourceMeter(Protocol):
         ...
 
 
+@runtime_checkable
+class SourceMeterFamily(Protocol):
+    """The instruments that one driver fits. Most simply it is the driver's class itself.
+
+    family: what messages and lists call it, maker and series (`Keithley 2400`).
+    channels: names of an instrument's channels; ("",) where it has one without a name. Where a bench file names none,
+        the first is taken.
+    """
+
+    family: str
+    channels: tuple[str, ...]
+
+    def fits(self, identity: InstrumentIdentity) -> bool:
+        """Whether the driver is for the instrument that answers this to *IDN?. It asks the instrument nothing."""
+        ...
+
+    def __call__(self, transport: Transport, channel: str) -> SourceMeter:
+        """Opens a channel: output off, 0 V. Several channels of one instrument get the same `transport`.
+
+        Raises ConfigError for a channel that is not there.
+        """
+        ...
+
+
 @dataclass(frozen=True)
-class Written:
+class CellWrite:
     """What write-verify did to one cell; the fields of `WriteOutcome`."""
 
     g_before_s: float
@@ -126,7 +159,7 @@ class Verifier(Protocol):
 
     def write(
         self, g_target_s: float, recipe: Recipe, read: Setup, pulse: Setup, gate_read_v: float
-    ) -> Written:
+    ) -> CellWrite:
         """One epoch of `recipe`; source and gate are at 0 V afterwards."""
         ...
 

@@ -41,7 +41,6 @@ class Keithley2400(KeithleyScpi):
         pulse_min_s=2e-3,
         pulse_max_s=9999.0,
         points_max=2499,  # and the 0 V that ends a list
-        hardware_timed=False,
     )
     nplc = (0.01, 10.0)
 

@@ -50,7 +50,6 @@ class Keithley2450(KeithleyScpi):
         pulse_min_s=1e-3,
         pulse_max_s=9999.0,
         points_max=2499,  # and the 0 V that ends a list
-        hardware_timed=True,
     )
     nplc = (0.01, 10.0)
 

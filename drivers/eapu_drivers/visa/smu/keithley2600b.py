@@ -36,7 +36,6 @@ class Keithley2600B(SourceMeterBase, TspInstrument):
         pulse_min_s=100e-6,
         pulse_max_s=10_000.0,
         points_max=10_000,
-        hardware_timed=True,
     )
     nplc = (0.001, 25.0)
 

@@ -50,7 +50,6 @@ class KeysightB2900(SourceMeterBase, ScpiInstrument):
         pulse_min_s=50e-6,
         pulse_max_s=100_000.0,
         points_max=2499,  # and the 0 V that ends a list
-        hardware_timed=True,
     )
     nplc = (4e-4, 100.0)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from eapu_drivers.visa.instrument import number
-from eapu_drivers.visa.smu.contract import Setup, Written
+from eapu_drivers.visa.smu.contract import CellWrite, Setup
 from eapu_hil.hal import InstrumentError
 from eapu_hil.hal.recipe import Recipe
 
@@ -36,7 +36,7 @@ class TspVerify:
 
     def write(
         self, g_target_s: float, recipe: Recipe, read: Setup, pulse: Setup, gate_read_v: float
-    ) -> Written:
+    ) -> CellWrite:
         """One epoch of `recipe` on the cell that is connected; source and gate are on, at 0 V before and after."""
         statement = f"eapu_recipe = {{{lua_fields(recipe_fields(recipe, read, pulse, gate_read_v))}}}"
         if statement != self._sent:
@@ -50,7 +50,7 @@ class TspVerify:
             what = _WRONG.get(round(state), f"state {state}")
             raise InstrumentError(0, f"{what}: the cell is not written", message, self._script.name)
         before_s, after_s, pulses, reads, energy_j, status = found
-        return Written(before_s, after_s, round(pulses), round(reads), energy_j, round(status))
+        return CellWrite(before_s, after_s, round(pulses), round(reads), energy_j, round(status))
 
 
 def recipe_fields(

@@ -1,11 +1,19 @@
-"""What the array needs of a switch matrix. Any object with these methods serves, whoever wrote it."""
+"""What the array needs of a switch matrix, and what makes a family of them known.
+
+Any object with these methods serves, whoever wrote it. A lab's own family is a class with the methods of `SwitchMatrix`
+and the attributes of `SwitchFamily`, in a package with the entry point
+
+    [project.entry-points."eapu_hil.switches"]
+    own = "my_package.my_module:MyMatrix"
+"""
 
 from __future__ import annotations
 
 from collections.abc import Set
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from eapu_drivers.visa.instrument import InstrumentIdentity
+from eapu_drivers.visa.transport import Transport
 
 
 class SwitchMatrix(Protocol):
@@ -34,4 +42,22 @@ class SwitchMatrix(Protocol):
 
     def close(self) -> None:
         """Closes the line to the instrument."""
+        ...
+
+
+@runtime_checkable
+class SwitchFamily(Protocol):
+    """The matrices that one driver fits. Most simply it is the driver's class itself.
+
+    family: what messages and lists call it, maker and series (`Keithley 707B`).
+    """
+
+    family: str
+
+    def fits(self, identity: InstrumentIdentity) -> bool:
+        """Whether the driver is for the instrument that answers this to *IDN?. It asks the instrument nothing."""
+        ...
+
+    def __call__(self, transport: Transport) -> SwitchMatrix:
+        """Opens the matrix; every crosspoint is open afterwards."""
         ...

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from eapu_drivers.simulated.instruments.probe import GROUND, Probe, Source
+from eapu_drivers.simulated.instruments.circuit import GROUND
+from eapu_drivers.simulated.instruments.probe import Probe, Source
 
 from eapu_hil.base.loading import load_model
 from eapu_hil.bench.config import BenchConfig

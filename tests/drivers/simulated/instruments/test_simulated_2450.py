@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from eapu_drivers.simulated.instruments.keithley2450 import Keithley2450
 from eapu_drivers.simulated.instruments.server import Server
+from eapu_drivers.simulated.instruments.sim_keithley2450 import SimulatedKeithley2450
 from eapu_drivers.visa.smu.contract import Setup
-from eapu_drivers.visa.smu.keithley2450 import Keithley2450 as Driver
+from eapu_drivers.visa.smu.keithley2450 import Keithley2450
 from eapu_drivers.visa.transport import VisaTransport
 from stations import SmallStation, asked, errors, settled
 
@@ -20,21 +20,21 @@ LIMITED, OUTPUT = 1 << 5, 1 << 7
 
 
 @pytest.fixture
-def device(station: SmallStation) -> Keithley2450:
-    return Keithley2450(station.probe, "source")
+def device(station: SmallStation) -> SimulatedKeithley2450:
+    return SimulatedKeithley2450(station.probe, ["source"])
 
 
 @pytest.fixture
-def meter(server: Server) -> Iterator[Driver]:
+def meter(server: Server) -> Iterator[Keithley2450]:
     """Set up and on."""
     with VisaTransport(server.resource) as line:
-        driver = Driver(line)
+        driver = Keithley2450(line)
         driver.set_up(SETUP)
         driver.output(True)
         yield driver
 
 
-def numbers(device: Keithley2450, message: str) -> list[float]:
+def numbers(device: SimulatedKeithley2450, message: str) -> list[float]:
     return [float(value) for value in asked(device, message).split(",")]
 
 
@@ -51,7 +51,7 @@ def numbers(device: Keithley2450, message: str) -> list[float]:
         ":SOUR:VOLT:RANG 2;LEV 0.5",
     ],
 )
-def test_headers(device: Keithley2450, message: str) -> None:
+def test_headers(device: SimulatedKeithley2450, message: str) -> None:
     settled(device, message)
     assert float(asked(device, "SOUR:VOLT?")) == 0.5
 
@@ -82,13 +82,13 @@ def test_headers(device: Keithley2450, message: str) -> None:
         (':SENS:FUNC "CAP"', -224),
     ],
 )
-def test_refusals(device: Keithley2450, message: str, code: int) -> None:
+def test_refusals(device: SimulatedKeithley2450, message: str, code: int) -> None:
     assert device.handle(message) == b""
     assert errors(device) == [code]
     assert not device.channel.on
 
 
-def test_the_error_queue_and_the_event_log(device: Keithley2450) -> None:
+def test_the_error_queue_and_the_event_log(device: SimulatedKeithley2450) -> None:
     """Warnings are only in the log."""
     assert asked(device, ":SYST:ERR?") == '0,"No error;0,0,0"'
     device.handle(":NOPE")
@@ -116,13 +116,15 @@ def test_the_error_queue_and_the_event_log(device: Keithley2450) -> None:
         (":SENS:CURR:RANG 1e-3;:SOUR:VOLT:ILIM 2e-4", 2e-4),
     ],
 )
-def test_ranges_move_limits_without_an_error(device: Keithley2450, message: str, limit_a: float) -> None:
+def test_ranges_move_limits_without_an_error(
+    device: SimulatedKeithley2450, message: str, limit_a: float
+) -> None:
     settled(device, message)
     assert float(asked(device, ":SOUR:VOLT:ILIM?")) == pytest.approx(limit_a)
     assert device.channel.i_limit_a == pytest.approx(limit_a)
 
 
-def test_readings_are_of_the_cell(station: SmallStation, device: Keithley2450) -> None:
+def test_readings_are_of_the_cell(station: SmallStation, device: SimulatedKeithley2450) -> None:
     settled(device, ":SENS:CURR:RANG 1e-6;:SOUR:VOLT:ILIM 1e-6;:SOUR:VOLT 0.2;:OUTP ON")
     volts, amperes, status = numbers(device, ':READ? "defbuffer1", SOUR, READ, SOURSTAT')
     assert (volts, amperes) == (0.2, pytest.approx(0.2 * station.g_s(), rel=1e-2))
@@ -136,7 +138,7 @@ def test_readings_are_of_the_cell(station: SmallStation, device: Keithley2450) -
     assert not int(status) & OUTPUT
 
 
-def test_the_limit(station: SmallStation, device: Keithley2450) -> None:
+def test_the_limit(station: SmallStation, device: SimulatedKeithley2450) -> None:
     station.probe.faults.shorts[0, 0] = 1e3
     settled(device, ":SOUR:VOLT:ILIM 5e-5;:SOUR:VOLT 0.2;:OUTP ON")
     volts, amperes, status = numbers(device, ':READ? "defbuffer1", SOUR, READ, SOURSTAT')
@@ -148,7 +150,7 @@ def test_the_limit(station: SmallStation, device: Keithley2450) -> None:
     assert asked(device, ":SOUR:VOLT:ILIM:LEV:TRIPPED?") == "0"
 
 
-def test_buffers(device: Keithley2450) -> None:
+def test_buffers(device: SimulatedKeithley2450) -> None:
     settled(device, ":TRAC:MAKE 'mine', 100;:SENS:COUN 3;:OUTP ON")
     assert asked(device, ":READ? 'mine'").count(",") == 0, "the last of the three"
     assert asked(device, ":TRAC:ACT? 'mine';:TRAC:ACT?;:TRAC:POIN? 'mine'") == "3;0;100"
@@ -160,7 +162,7 @@ def test_buffers(device: Keithley2450) -> None:
     assert errors(device) == [-224]
 
 
-def test_the_manuals_list_sweep(device: Keithley2450) -> None:
+def test_the_manuals_list_sweep(device: SimulatedKeithley2450) -> None:
     for message in (
         "*RST",
         'SENS:FUNC "CURR"',
@@ -179,13 +181,13 @@ def test_the_manuals_list_sweep(device: Keithley2450) -> None:
     assert asked(device, "OUTP?") == "0", "which ends a sweep"
 
 
-def test_a_linear_sweep_there_and_back(device: Keithley2450) -> None:
+def test_a_linear_sweep_there_and_back(device: SimulatedKeithley2450) -> None:
     settled(device, ":SOUR:SWE:VOLT:LIN 0, 0.2, 3, 0.001, 2, AUTO, OFF, ON, 'defbuffer2';:INIT;*WAI")
     assert numbers(device, ":TRAC:DATA? 1, 6, 'defbuffer2', SOUR") == [0.0, 0.1, 0.2, 0.2, 0.1, 0.0]
     assert asked(device, ":TRAC:ACT? 'defbuffer2';:TRAC:ACT?") == "12;0", "two runs"
 
 
-def test_a_sweep_ends_at_the_limit(station: SmallStation, device: Keithley2450) -> None:
+def test_a_sweep_ends_at_the_limit(station: SmallStation, device: SimulatedKeithley2450) -> None:
     """Unless it is told not to."""
     station.probe.faults.shorts[0, 0] = 1e3
     settled(device, ":SOUR:VOLT:ILIM 1e-4;:SOUR:LIST:VOLT 0.05,0.2,0.05;:SOUR:SWE:VOLT:LIST 1, 0;:INIT")
@@ -194,7 +196,7 @@ def test_a_sweep_ends_at_the_limit(station: SmallStation, device: Keithley2450) 
     assert asked(device, ":TRAC:ACT?") == "3"
 
 
-def test_the_manuals_trigger_model_of_pulses(station: SmallStation, device: Keithley2450) -> None:
+def test_the_manuals_trigger_model_of_pulses(station: SmallStation, device: SimulatedKeithley2450) -> None:
     """The example of its constant delay, with voltages for these cells."""
     for message in (
         'SOUR:CONF:LIST:CRE "ampLevel"',
@@ -221,7 +223,7 @@ def test_the_manuals_trigger_model_of_pulses(station: SmallStation, device: Keit
     assert device.channel.level_v == 0.0
 
 
-def test_counters_in_each_other(device: Keithley2450) -> None:
+def test_counters_in_each_other(device: SimulatedKeithley2450) -> None:
     """The manual's example: 15 readings."""
     for message in (
         'TRIG:LOAD "EMPTY"',
@@ -238,7 +240,7 @@ def test_counters_in_each_other(device: Keithley2450) -> None:
     assert asked(device, "TRAC:ACT?") == "15"
 
 
-def test_other_blocks(device: Keithley2450) -> None:
+def test_other_blocks(device: SimulatedKeithley2450) -> None:
     settled(device, ':SOUR:LIST:VOLT 0.1,0.2,0.3;:TRIG:BLOC:CONF:REC 1, "VoltCustomSweepList", 1')
     settled(
         device, ':TRIG:BLOC:CONF:PREV 2, "VoltCustomSweepList";:TRIG:BLOC:NOT 3, 1;:TRIG:BLOC:BRAN:ONCE 4, 2'
@@ -250,31 +252,33 @@ def test_other_blocks(device: Keithley2450) -> None:
     assert device.channel.level_v == 0.1
 
 
-def test_a_simple_loop(device: Keithley2450) -> None:
+def test_a_simple_loop(device: SimulatedKeithley2450) -> None:
     settled(device, ":TRIG:LOAD \"SimpleLoop\", 4, 0.01, 'defbuffer2';:INIT")
     assert asked(device, ":TRAC:ACT? 'defbuffer2';:OUTP?") == "4;0"
 
 
 @pytest.mark.parametrize("blocks", [":TRIG:BLOC:BRAN:ALW 1, 1", ":TRIG:BLOC:NOP 2"])
-def test_a_model_that_cannot_work(device: Keithley2450, blocks: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eapu_drivers.simulated.instruments.keithley2450_trigger._STEPS_MAX", 1000)
+def test_a_model_that_cannot_work(
+    device: SimulatedKeithley2450, blocks: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eapu_drivers.simulated.instruments.sim_keithley2450_trigger._STEPS_MAX", 1000)
     device.handle(f"{blocks};:INIT")
     assert errors(device) == [2730]
 
 
-def test_a_list_keeps_the_limit_it_was_made_with(device: Keithley2450) -> None:
+def test_a_list_keeps_the_limit_it_was_made_with(device: SimulatedKeithley2450) -> None:
     settled(device, ":SOUR:VOLT:ILIM 1e-4;:SOUR:LIST:VOLT 0.1;:SOUR:VOLT:ILIM 1e-3")
     settled(device, ':TRIG:BLOC:CONF:REC 1, "VoltCustomSweepList", 1;:INIT')
     assert float(asked(device, ":SOUR:VOLT:ILIM?")) == 1e-4
 
 
-def test_making_a_list_sources_nothing(device: Keithley2450) -> None:
+def test_making_a_list_sources_nothing(device: SimulatedKeithley2450) -> None:
     settled(device, ":OUTP ON;:SOUR:LIST:VOLT 1.5,0;:SOUR:LIST:VOLT:APP 2")
     assert device.channel.level_v == 0.0
     assert asked(device, ":SOUR:LIST:VOLT?").count(",") == 2
 
 
-def test_reset_leaves_the_array_and_the_errors(station: SmallStation, device: Keithley2450) -> None:
+def test_reset_leaves_the_array_and_the_errors(station: SmallStation, device: SimulatedKeithley2450) -> None:
     before_s = station.g_s()
     device.handle(":OUTP ON;:SOUR:VOLT 1.5;:OUTP:VOLT:SMOD HIMP;:NOPE")
     station.probe.elapse(1e-2)
@@ -288,29 +292,29 @@ def test_reset_leaves_the_array_and_the_errors(station: SmallStation, device: Ke
 # This project's driver, over the VISA stack
 
 
-def test_another_command_set(server: Server, device: Keithley2450) -> None:
+def test_another_command_set(server: Server, device: SimulatedKeithley2450) -> None:
     device.handle("*LANG TSP")
     with VisaTransport(server.resource) as line, pytest.raises(ConfigError, match="its command set is TSP"):
-        Driver(line)
+        Keithley2450(line)
 
 
-def test_opening_keeps_the_terminals(server: Server, device: Keithley2450) -> None:
+def test_opening_keeps_the_terminals(server: Server, device: SimulatedKeithley2450) -> None:
     device.handle(":ROUT:TERM REAR")
     with VisaTransport(server.resource) as line:
-        Driver(line)
+        Keithley2450(line)
     assert asked(device, ":ROUT:TERM?") == "REAR"
 
 
 @pytest.mark.parametrize("i_limit_a", [1.06e-9, 5e-7, 1.05e-4, 1.06e-4, 2e-3, 1.05])
 @pytest.mark.parametrize("before_a", [1.06e-9, 1.05])
-def test_every_limit_after_every_other(meter: Driver, before_a: float, i_limit_a: float) -> None:
+def test_every_limit_after_every_other(meter: Keithley2450, before_a: float, i_limit_a: float) -> None:
     """A range moves the limit, so the order matters."""
     for limit_a in (before_a, i_limit_a):
         meter.set_up(Setup(3.0, limit_a, 0.1))
     assert meter.held().current_a.shape == (1,)
 
 
-def test_a_reading_follows_the_cell(station: SmallStation, meter: Driver) -> None:
+def test_a_reading_follows_the_cell(station: SmallStation, meter: Keithley2450) -> None:
     meter.pulse(1.5, 4e-3)
     seen = meter.sweep(np.array([0.2]))
     assert seen.current_a[0] / 0.2 == pytest.approx(station.g_s(), rel=0.01)
@@ -318,7 +322,7 @@ def test_a_reading_follows_the_cell(station: SmallStation, meter: Driver) -> Non
 
 
 def test_a_list_follows_the_levels_and_ends_at_0_v(
-    station: SmallStation, device: Keithley2450, meter: Driver
+    station: SmallStation, device: SimulatedKeithley2450, meter: Keithley2450
 ) -> None:
     meter.pulse(1.5, 4e-3)
     levels_v = np.linspace(-0.2, 0.2, 150)
@@ -330,7 +334,7 @@ def test_a_list_follows_the_levels_and_ends_at_0_v(
 
 @pytest.mark.parametrize("width_s", [1e-3, 10e-3])
 def test_a_pulse_is_about_as_long_as_it_should_be(
-    station: SmallStation, meter: Driver, monkeypatch: pytest.MonkeyPatch, width_s: float
+    station: SmallStation, meter: Keithley2450, monkeypatch: pytest.MonkeyPatch, width_s: float
 ) -> None:
     at_level_s = 0.0
     elapse = station.probe.elapse
@@ -345,7 +349,9 @@ def test_a_pulse_is_about_as_long_as_it_should_be(
     assert at_level_s == pytest.approx(3 * width_s, abs=3 * 0.21e-3)
 
 
-def test_a_pulse_sets_the_cell_and_a_negative_one_resets_it(station: SmallStation, meter: Driver) -> None:
+def test_a_pulse_sets_the_cell_and_a_negative_one_resets_it(
+    station: SmallStation, meter: Keithley2450
+) -> None:
     before_s = station.g_s()
     assert not meter.pulse(1.5, 4e-3)
     set_s = station.g_s()
@@ -355,7 +361,7 @@ def test_a_pulse_sets_the_cell_and_a_negative_one_resets_it(station: SmallStatio
 
 
 def test_compliance_is_told_and_the_output_stays(
-    station: SmallStation, device: Keithley2450, meter: Driver
+    station: SmallStation, device: SimulatedKeithley2450, meter: Keithley2450
 ) -> None:
     station.probe.faults.shorts[0, 0] = 100.0
     assert meter.pulse(1.5, 4e-3)
@@ -367,7 +373,7 @@ def test_compliance_is_told_and_the_output_stays(
 
 
 def test_a_limit_that_a_range_moved(
-    device: Keithley2450, meter: Driver, monkeypatch: pytest.MonkeyPatch
+    device: SimulatedKeithley2450, meter: Keithley2450, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without an error: only reading it back tells."""
     set_limit = device._unit.set_limit
@@ -376,7 +382,7 @@ def test_a_limit_that_a_range_moved(
         meter.set_up(Setup(3.0, 2e-5, 0.1))
 
 
-def test_an_output_that_trips_is_an_error(device: Keithley2450, meter: Driver) -> None:
+def test_an_output_that_trips_is_an_error(device: SimulatedKeithley2450, meter: Keithley2450) -> None:
     device.handle(":OUTP OFF")  # as over-temperature would
     with pytest.raises(InstrumentError, match="the output is off"):
         meter.sweep(np.array([0.2]))
@@ -384,7 +390,7 @@ def test_an_output_that_trips_is_an_error(device: Keithley2450, meter: Driver) -
         meter.pulse(1.0, 4e-3)
 
 
-def test_safe_off_in_the_middle(device: Keithley2450, meter: Driver) -> None:
+def test_safe_off_in_the_middle(device: SimulatedKeithley2450, meter: Keithley2450) -> None:
     meter.hold(0.15)
     meter.safe_off()
     assert not device.channel.on
@@ -394,7 +400,7 @@ def test_safe_off_in_the_middle(device: Keithley2450, meter: Driver) -> None:
     assert meter.sweep(np.array([0.1])).current_a[0] > 0.0
 
 
-def test_messages_are_few(server: Server, meter: Driver) -> None:
+def test_messages_are_few(server: Server, meter: Keithley2450) -> None:
     def spent(*arguments: float) -> int:
         before = server.messages
         meter.pulse(*arguments) if len(arguments) > 1 else meter.sweep(np.array(arguments))

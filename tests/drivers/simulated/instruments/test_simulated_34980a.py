@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from eapu_drivers.simulated.instruments.keysight34980a import Keysight34980A
-from eapu_drivers.simulated.instruments.probe import GROUND, Probe
+from eapu_drivers.simulated.instruments.circuit import GROUND
+from eapu_drivers.simulated.instruments.probe import Probe
 from eapu_drivers.simulated.instruments.server import Server
-from eapu_drivers.visa.switch.keysight34980a import Keysight34980A as Driver
+from eapu_drivers.simulated.instruments.sim_keysight34980a import SimulatedKeysight34980A
+from eapu_drivers.visa.switch.keysight34980a import Keysight34980A
 from eapu_drivers.visa.transport import VisaTransport
 from stations import SmallStation, asked
 
@@ -28,14 +29,14 @@ def station(tmp_path: Path) -> SmallStation:
 
 
 @pytest.fixture
-def device(station: SmallStation) -> Keysight34980A:
-    return Keysight34980A(station.probe)
+def device(station: SmallStation) -> SimulatedKeysight34980A:
+    return SimulatedKeysight34980A(station.probe)
 
 
 @pytest.fixture
-def matrix(server: Server) -> Iterator[Driver]:
+def matrix(server: Server) -> Iterator[Keysight34980A]:
     with VisaTransport(server.resource) as line:
-        yield Driver(line)
+        yield Keysight34980A(line)
 
 
 # As an instrument
@@ -44,13 +45,13 @@ def matrix(server: Server) -> Iterator[Driver]:
 @pytest.mark.parametrize(
     "message", [":ROUTE:CLOSE (@1101,1203)", "rout:clos (@1101, 1203)", ":Rout:Clos (@1101,1203)"]
 )
-def test_headers(device: Keysight34980A, message: str) -> None:
+def test_headers(device: SimulatedKeysight34980A, message: str) -> None:
     assert device.handle(message) == b""
     assert asked(device, "ROUT:CLOS? (@1101:1103,1203)") == "1,0,0,1"
     assert asked(device, "ROUT:OPEN? (@1101,1102)") == "0,1"
 
 
-def test_a_range_leaves_out_what_is_not_there(device: Keysight34980A) -> None:
+def test_a_range_leaves_out_what_is_not_there(device: SimulatedKeysight34980A) -> None:
     device.handle(":ROUT:CLOS (@1115:1202)")
     assert asked(device, ":ROUT:CLOS? (@1115,1116,1201,1202)") == "1,1,1,1"
     assert asked(device, ":ROUT:CLOS? (@1115:1202)").count("1") == 4
@@ -71,7 +72,7 @@ def test_a_range_leaves_out_what_is_not_there(device: Keysight34980A) -> None:
         (":ROUT:SHUT (@1101)", -113, 32),
     ],
 )
-def test_refusals(device: Keysight34980A, message: str, code: int, event: int) -> None:
+def test_refusals(device: SimulatedKeysight34980A, message: str, code: int, event: int) -> None:
     device.handle(":ROUT:CLOS (@1404)")
     assert device.handle(message) == b""
     assert asked(device, ":SYST:ERR?").startswith(f"{code},")
@@ -80,7 +81,7 @@ def test_refusals(device: Keysight34980A, message: str, code: int, event: int) -
     assert asked(device, ":ROUT:CLOS? (@1404)") == "1", "nothing moved"
 
 
-def test_one_module_alone(device: Keysight34980A) -> None:
+def test_one_module_alone(device: SimulatedKeysight34980A) -> None:
     device.handle(":ROUT:CLOS (@1101,1202,2101)")
     device.handle(":ROUT:CLOS:EXCL (@1303)")
     assert asked(device, ":ROUT:CLOS? (@1101,1202,1303,2101)") == "0,0,1,1"
@@ -90,13 +91,13 @@ def test_one_module_alone(device: Keysight34980A) -> None:
     assert asked(device, ":ROUT:CLOS? (@1303)") == "0"
 
 
-def test_what_is_in_the_slots(device: Keysight34980A) -> None:
+def test_what_is_in_the_slots(device: SimulatedKeysight34980A) -> None:
     modules = [asked(device, f"SYST:CTYP? {slot}").split(",")[1] for slot in range(1, 9)]
     assert modules == ["34932A"] * 8
     assert asked(device, "ROUT:MOD:WAIT? ALL;:ROUT:MOD:BUSY? 1;:ROUT:OPER:OVER?") == "1;0;0"
 
 
-def test_reset_leaves_the_array(station: SmallStation, device: Keysight34980A) -> None:
+def test_reset_leaves_the_array(station: SmallStation, device: SimulatedKeysight34980A) -> None:
     before_s = station.g_s()
     device.handle(":ROUT:CLOS (@1101)")
     device.handle("*RST")
@@ -107,7 +108,7 @@ def test_reset_leaves_the_array(station: SmallStation, device: Keysight34980A) -
 # This project's driver, over the VISA stack
 
 
-def test_a_cell_is_connected(station: SmallStation, matrix: Driver) -> None:
+def test_a_cell_is_connected(station: SmallStation, matrix: Keysight34980A) -> None:
     source, gate = station.probe.source("source"), station.probe.source("gate")
     station.probe.drive(source, level_v=0.2, on=True)
     station.probe.drive(gate, level_v=4.0, on=True)
@@ -119,7 +120,10 @@ def test_a_cell_is_connected(station: SmallStation, matrix: Driver) -> None:
 
 
 def test_break_before_make(
-    station: SmallStation, device: Keysight34980A, matrix: Driver, monkeypatch: pytest.MonkeyPatch
+    station: SmallStation,
+    device: SimulatedKeysight34980A,
+    matrix: Keysight34980A,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The states that the matrix goes through."""
     matrix.connect({"1101", "1202"})
@@ -132,7 +136,7 @@ def test_break_before_make(
     assert matrix.closed() == {"1202", "1303"}
 
 
-def test_many(device: Keysight34980A, matrix: Driver, server: Server) -> None:
+def test_many(device: SimulatedKeysight34980A, matrix: Keysight34980A, server: Server) -> None:
     matrix.connect(EVERY)
     assert matrix.closed() == EVERY
     before = server.messages
@@ -143,7 +147,7 @@ def test_many(device: Keysight34980A, matrix: Driver, server: Server) -> None:
     assert device.moved == 2 * len(EVERY)
 
 
-def test_a_channel_that_is_not_there(device: Keysight34980A, matrix: Driver) -> None:
+def test_a_channel_that_is_not_there(device: SimulatedKeysight34980A, matrix: Keysight34980A) -> None:
     matrix.connect({"1101"})
     with pytest.raises(InstrumentError, match=r"-222, .* after ':ROUT:CLOS \(@1117\)'"):
         matrix.connect({"1117"})
@@ -152,7 +156,7 @@ def test_a_channel_that_is_not_there(device: Keysight34980A, matrix: Driver) -> 
 
 
 def test_a_worn_relay_is_named(
-    device: Keysight34980A, matrix: Driver, monkeypatch: pytest.MonkeyPatch
+    device: SimulatedKeysight34980A, matrix: Keysight34980A, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     move = device._move
     monkeypatch.setattr(device, "_move", lambda closed: move(closed - {"1202"}))
@@ -161,7 +165,7 @@ def test_a_worn_relay_is_named(
 
 
 def test_a_relay_that_sticks_is_reported(
-    device: Keysight34980A, matrix: Driver, monkeypatch: pytest.MonkeyPatch
+    device: SimulatedKeysight34980A, matrix: Keysight34980A, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     matrix.connect({"1101", "1202"})
     move = device._move
@@ -171,7 +175,7 @@ def test_a_relay_that_sticks_is_reported(
     assert matrix.closed() == {"1101", "1202"}
 
 
-def test_messages_are_few(server: Server, matrix: Driver) -> None:
+def test_messages_are_few(server: Server, matrix: Keysight34980A) -> None:
     matrix.connect({"1101", "1202"})
     before = server.messages
     matrix.connect({"1202", "1303"})

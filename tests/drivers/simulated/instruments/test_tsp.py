@@ -6,10 +6,10 @@ import struct
 
 import pytest
 from eapu_drivers.simulated.instruments.tsp import TspDevice
-from eapu_drivers.simulated.instruments.tsp_tables import Errors, Named, Numbered, Setting, Table
+from eapu_drivers.simulated.instruments.tsp_tables import Errors, Named, Numbered, Setting, TspTable
 
 
-class Level(Table):
+class Level(TspTable):
     value = Setting(1.0, -2.0, 5.0)
     mode = Setting(0, values=(0, 1))
 

@@ -6,12 +6,18 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from eapu_drivers.visa.instrument import UnsupportedError
 from eapu_drivers.visa.smu.contract import Setup
 from eapu_drivers.visa.smu.keithley2400 import Keithley2400
 from scripted import CLEAR, SILENCE, ScriptedTransport
 
-from eapu_hil.hal import ConfigError, HilError, InstrumentError, ProtocolError, TransportError
+from eapu_hil.hal import (
+    ConfigError,
+    HilError,
+    InstrumentError,
+    ProtocolError,
+    TransportError,
+    UnsupportedError,
+)
 
 IDN = "KEITHLEY INSTRUMENTS INC.,MODEL 2400,1234567,C34 Sep 21 2016 15:30:00/A02  /S/K"
 FINE = '0,"No error"'

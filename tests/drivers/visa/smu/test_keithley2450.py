@@ -6,12 +6,18 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from eapu_drivers.visa.instrument import UnsupportedError
 from eapu_drivers.visa.smu.contract import Setup
 from eapu_drivers.visa.smu.keithley2450 import Keithley2450
 from scripted import CLEAR, SILENCE, ScriptedTransport
 
-from eapu_hil.hal import ConfigError, HilError, InstrumentError, ProtocolError, TransportError
+from eapu_hil.hal import (
+    ConfigError,
+    HilError,
+    InstrumentError,
+    ProtocolError,
+    TransportError,
+    UnsupportedError,
+)
 
 IDN = "KEITHLEY INSTRUMENTS,MODEL 2450,04000001,1.7.12b"
 FINE = '0,"No error;0,0,0"'

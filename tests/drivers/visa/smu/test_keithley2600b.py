@@ -7,15 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from eapu_drivers.simulated.instruments import keithley2600b as simulated
-from eapu_drivers.visa.instrument import UnsupportedError
+from eapu_drivers.simulated.instruments.sim_keithley2600b import SimulatedKeithley2600B
 from eapu_drivers.visa.smu.contract import Setup
 from eapu_drivers.visa.smu.keithley2600b import Keithley2600B
 from eapu_drivers.visa.transport import VisaTransport
 from scripted import CLEAR, SILENCE, ScriptedTransport
 from stations import SmallStation
 
-from eapu_hil.hal import ConfigError, HilError, InstrumentError, ProtocolError
+from eapu_hil.hal import ConfigError, HilError, InstrumentError, ProtocolError, UnsupportedError
 
 IDN = "Keithley Instruments Inc., Model 2636B, 4000001, 3.4.0"
 NO_ERROR = "0.00000e+00\tQueue Is Empty\t0.00000e+00\t1.00000e+00"
@@ -212,9 +211,9 @@ class TestWhatItDidNotTake:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[tuple[SmallStation, Keithley2600B, simulated.Keithley2600B]]:
+def bench(tmp_path: Path) -> Iterator[tuple[SmallStation, Keithley2600B, SimulatedKeithley2600B]]:
     station = SmallStation(tmp_path)
-    device = simulated.Keithley2600B(station.probe, ["source", "spare"])
+    device = SimulatedKeithley2600B(station.probe, ["source", "spare"])
     with station.serving(device) as server, VisaTransport(server.resource) as line:
         meter = Keithley2600B(line, "a")
         meter.set_up(SETUP)
@@ -222,7 +221,7 @@ def bench(tmp_path: Path) -> Iterator[tuple[SmallStation, Keithley2600B, simulat
         yield station, meter, device
 
 
-Bench = tuple[SmallStation, Keithley2600B, simulated.Keithley2600B]
+Bench = tuple[SmallStation, Keithley2600B, SimulatedKeithley2600B]
 
 
 class TestAtTheInstrument:

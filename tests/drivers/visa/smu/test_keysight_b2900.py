@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from eapu_drivers.visa.instrument import UnsupportedError
 from eapu_drivers.visa.smu.contract import Setup
 from eapu_drivers.visa.smu.keysight_b2900 import KeysightB2900
 from scripted import CLEAR, SILENCE, ScriptedTransport
 
-from eapu_hil.hal import ConfigError, HilError, InstrumentError, ProtocolError, TransportError
+from eapu_hil.hal import (
+    ConfigError,
+    HilError,
+    InstrumentError,
+    ProtocolError,
+    TransportError,
+    UnsupportedError,
+)
 
 Exchange = list[tuple[str, str | None]]
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from eapu_drivers.simulated.instruments import keithley2600b as simulated
 from eapu_drivers.simulated.instruments.server import Mishap
+from eapu_drivers.simulated.instruments.sim_keithley2600b import SimulatedKeithley2600B
 from eapu_drivers.visa.smu.contract import Setup
 from eapu_drivers.visa.smu.keithley2600b import Keithley2600B
 from eapu_drivers.visa.smu.tsp_verify import lua_fields, recipe_fields
@@ -163,7 +163,7 @@ def bench(tmp_path: Path) -> Any:
         tmp_path, "rram_180nm", **{"faults.stuck_fraction": 0.0, "relaxation.enabled": False}
     )
     station.array._cells._formed[:] = True
-    device = simulated.Keithley2600B(station.probe, ["source", "gate"])
+    device = SimulatedKeithley2600B(station.probe, ["source", "gate"])
     with station.serving(device) as server, VisaTransport(server.resource) as line:
         source, gate = Keithley2600B(line, "a"), Keithley2600B(line, "b")
         source.set_up(READ)
@@ -269,7 +269,7 @@ def test_time_runs_out(bench: Any, recipe: Recipe) -> None:
 def test_only_the_other_channel_of_the_same_instrument_serves(bench: Any) -> None:
     station, source, _, _ = bench
     with (
-        station.serving(simulated.Keithley2600B(station.probe, ["x", "y"])) as server,
+        station.serving(SimulatedKeithley2600B(station.probe, ["x", "y"])) as server,
         VisaTransport(server.resource) as line,
     ):
         assert source.verifier(Keithley2600B(line, "b")) is None

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from eapu_drivers.simulated.instruments import keithley707b as simulated
+from eapu_drivers.simulated.instruments.sim_keithley707b import SimulatedKeithley707B
 from eapu_drivers.visa.switch.keithley707b import Keithley707B
 from eapu_drivers.visa.transport import VisaTransport
 from scripted import CLEAR, ScriptedTransport
@@ -104,14 +104,14 @@ def test_another_model() -> None:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[tuple[Keithley707B, simulated.Keithley707B]]:
+def bench(tmp_path: Path) -> Iterator[tuple[Keithley707B, SimulatedKeithley707B]]:
     station = SmallStation(tmp_path)
-    device = simulated.Keithley707B(station.probe)
+    device = SimulatedKeithley707B(station.probe)
     with station.serving(device) as server, VisaTransport(server.resource) as line:
         yield Keithley707B(line), device
 
 
-def test_at_the_instrument(bench: tuple[Keithley707B, simulated.Keithley707B]) -> None:
+def test_at_the_instrument(bench: tuple[Keithley707B, SimulatedKeithley707B]) -> None:
     matrix, device = bench
     matrix.connect({"1A01", "1B02", "6H12"})
     assert matrix.closed() == {"1A01", "1B02", "6H12"}

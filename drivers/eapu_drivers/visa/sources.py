@@ -1,0 +1,82 @@
+"""What stands around an array: sources and how they are set up, a clock, and where each instrument answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from eapu_drivers.visa.smu.contract import Setup, SourceMeter, Verifier
+from eapu_hil.hal import FloatArray, UnsupportedError
+from eapu_hil.hal.recipe import Recipe
+
+
+class Clock(Protocol):
+    """Bench time."""
+
+    def now_s(self) -> float:
+        """It only moves forward."""
+        ...
+
+    def wait(self, duration_s: float) -> None:
+        """Lets time pass."""
+        ...
+
+
+@dataclass(frozen=True)
+class Setups:
+    """How the source reads and pulses, how gate and biases source, and the gate of readings in V."""
+
+    read: Setup
+    pulse: Setup
+    gate: Setup
+    bias: Setup
+    gate_read_v: float
+
+
+@dataclass(frozen=True, eq=False)
+class Sources:
+    """The instruments' channels. verifier: of the source, where it has one that may be used."""
+
+    cell: SourceMeter
+    gate: SourceMeter
+    bias: Sequence[SourceMeter]
+    verifier: Verifier | None = None
+
+    def all(self) -> list[SourceMeter]:
+        """Every channel."""
+        return [self.cell, self.gate, *self.bias]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the instrument of a role answers: VISA name, channel (None: its first)."""
+
+    resource: str
+    channel: str | None
+
+
+def unsuitable_width(recipe: Recipe, source: SourceMeter) -> str | None:
+    """What is wrong with the widths of `recipe` for pulses of `source`; None where it can make them."""
+    can = source.abilities
+    widths_s = {"set": recipe.set.width_s, "reset": recipe.reset.width_s, "form": recipe.form.width_s}
+    for key, width_s in widths_s.items():
+        if not can.pulse_min_s <= width_s <= can.pulse_max_s:
+            return (
+                f"recipe.{key}.width_s: {width_s:.3g} s; the {source.identity.model} makes pulses of "
+                f"{can.pulse_min_s:.3g} s to {can.pulse_max_s:.3g} s"
+            )
+    return None
+
+
+def require_widths(width_s: FloatArray, source: SourceMeter) -> None:
+    """Raises UnsupportedError for a width that `source` cannot make."""
+    can = source.abilities
+    wrong = np.flatnonzero((width_s < can.pulse_min_s) | (width_s > can.pulse_max_s))
+    if wrong.size:
+        raise UnsupportedError(
+            f"{source.identity.maker} {source.identity.model}: a pulse of {width_s[wrong[0]]:.3g} s asked; it can do "
+            f"{can.pulse_min_s:.3g} s to {can.pulse_max_s:.3g} s"
+        )

@@ -1,0 +1,50 @@
+"""What an installed package holds, found without running a line of it."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+
+
+def folder_of(package: str) -> Path | None:
+    """The folder of a package; None where there is none on this disk."""
+    spec = _spec(package)
+    locations = list(spec.submodule_search_locations or ()) if spec is not None else []
+    return Path(locations[0]) if locations else None
+
+
+def first_line_of(reference: str) -> str:
+    """The first line of the docstring of `package.module:function`, or of `package.module`, read from its source.
+
+    "" where there is none.
+    """
+    module, _, function = reference.partition(":")
+    spec = _spec(module)
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        return ""
+    try:
+        tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError):
+        return ""
+    found: list[ast.Module | ast.FunctionDef] = [tree]
+    if function:
+        found = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function]
+    return (ast.get_docstring(found[0]) or "").partition("\n")[0].strip() if found else ""
+
+
+def _spec(module: str) -> ModuleSpec | None:
+    """Where a module lies. `importlib.util.find_spec` would import the packages around it."""
+    first, *rest = module.split(".")
+    try:
+        spec = importlib.util.find_spec(first)
+    except (ImportError, ValueError):
+        return None
+    name = first
+    for part in rest:
+        if spec is None or spec.submodule_search_locations is None:
+            return None
+        name = f"{name}.{part}"
+        spec = PathFinder.find_spec(name, spec.submodule_search_locations)
+    return spec

@@ -1,0 +1,155 @@
+"""What calibration found of an array's converters and wires, taken off readings and products and added to targets.
+
+Two things are corrected, both on the way between the device and whoever asks:
+
+  reads     the converter of each column adds a current of its own to every read: taken off readings, added to targets
+  products  each line has a gain where it is measured, and one where it is driven: currents are divided by the one,
+            voltages by the other; and what the offset of the reads of a column would add is added, so that a product
+            is that with the cells as they read
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eapu_hil.bench.passport import Chip, Measurement
+from eapu_hil.hal import Cells, Direction, FloatArray, HilError, IntArray, Reading, Targets, WriteOutcome
+
+
+@dataclass(frozen=True, eq=False)
+class LineGains:
+    """Gains of the products of one array against those computed from read conductances.
+
+    columns, rows: of each line where it is measured, in forward and in transposed products; shapes (columns,), (rows,).
+    rows_driven, columns_driven: of each line where it is driven. read_offset_s: of the reads of each column, S.
+    """
+
+    columns: FloatArray
+    rows: FloatArray
+    rows_driven: FloatArray
+    columns_driven: FloatArray
+    read_offset_s: FloatArray
+
+    def volts(
+        self, v_in_v: NDArray[np.floating], direction: Direction, lines_in: IntArray | None
+    ) -> NDArray[np.floating]:
+        """What to apply for `v_in_v`. The line that needs most gets what is asked, the others less: none gets more."""
+        driven = self._driven(direction)
+        share = (driven.min() / driven).astype(v_in_v.dtype)
+        applied_v: NDArray[np.floating] = v_in_v * (share if lines_in is None else share[lines_in])
+        return applied_v
+
+    def currents(
+        self,
+        measured_a: FloatArray,
+        v_in_v: NDArray[np.floating],
+        direction: Direction,
+        lines_in: IntArray | None,
+        lines_out: IntArray | None,
+    ) -> FloatArray:
+        """The currents (batch, lines out) that `v_in_v` asks for, from those that `volts` brought."""
+        gain = self.columns if direction is Direction.FORWARD else self.rows
+        gain = gain if lines_out is None else gain[lines_out]
+        current_a: FloatArray = measured_a / (gain * self._driven(direction).min())
+        offset_s = self.read_offset_s
+        if direction is Direction.FORWARD:
+            offset_s = offset_s if lines_out is None else offset_s[lines_out]
+            current_a += np.outer(v_in_v.sum(axis=1), offset_s)
+        else:
+            offset_s = offset_s if lines_in is None else offset_s[lines_in]
+            current_a += (v_in_v @ offset_s)[:, None]
+        return current_a
+
+    def _driven(self, direction: Direction) -> FloatArray:
+        return self.rows_driven if direction is Direction.FORWARD else self.columns_driven
+
+
+@dataclass(eq=False)
+class Corrections:
+    """Of one array. A calibration that measures what is corrected sets it anew, or to nothing for as long as it needs.
+
+    read_offset_a: what the converter of each column adds to a current, A, shape (columns,).
+    gains: of the lines in products; None where they are not known, and products are as measured.
+    """
+
+    read_offset_a: FloatArray
+    gains: LineGains | None = None
+
+    @classmethod
+    def none(cls, shape: tuple[int, int]) -> Corrections:
+        """For an array of `shape` of which nothing is known."""
+        return cls(np.zeros(shape[1]))
+
+    @classmethod
+    def of(cls, chip: Chip, number: int) -> Corrections:
+        """What the passport holds of array `number`. Raises HilError when an entry is damaged."""
+        return cls(read_offset_a(chip, number), line_gains(chip, number))
+
+    def reading(self, found: Reading, cells: Cells, v_read_v: float) -> Reading:
+        """The reading of the cells from that of the device."""
+        return Reading(found.g_s - self._offset_s(cells, v_read_v), found.status)
+
+    def targets(self, targets: Targets, v_read_v: float) -> Targets:
+        """What the device has to read for the cells to be at `targets`."""
+        return Targets(targets.cells, targets.g_target_s + self._offset_s(targets.cells, v_read_v))
+
+    def outcome(self, found: WriteOutcome, cells: Cells, v_read_v: float) -> WriteOutcome:
+        """The outcome for the cells from that of the device."""
+        offset_s = self._offset_s(cells, v_read_v)
+        return replace(found, g_before_s=found.g_before_s - offset_s, g_after_s=found.g_after_s - offset_s)
+
+    def _offset_s(self, cells: Cells, v_read_v: float) -> FloatArray:
+        offset_s: FloatArray = self.read_offset_a[cells.col] / v_read_v
+        return offset_s
+
+
+def read_offset_a(chip: Chip, number: int) -> FloatArray:
+    """Offset of the reads of each column, A, shape (columns,), from the last `forming` entry of one array.
+
+    0 where it was not measured. Raises HilError when the entry is damaged.
+    """
+    columns = chip.passport.shape[1]
+    for entry in chip.newest_first("forming"):
+        if entry.values.get("array") != number or "read_offset_a" not in entry.values:
+            continue
+        offset_a = _vector(chip, entry, entry.values, "read_offset_a")
+        if offset_a.shape != (columns,) or not np.isfinite(offset_a).all():
+            raise HilError(
+                f"{chip.path_of(entry)}: damaged: a finite read_offset_a is needed for each column"
+            )
+        return offset_a
+    return np.zeros(columns)
+
+
+def line_gains(chip: Chip, number: int) -> LineGains | None:
+    """From the last `product_accuracy` entry of one array; None without. Raises HilError when it is damaged."""
+    rows, columns = chip.passport.shape
+    for entry in chip.newest_first("product_accuracy"):
+        if entry.values.get("array") != number:
+            continue
+        wanted = (("forward", "gain", columns), ("transposed", "gain", rows),
+                  ("forward", "driven_gain", rows), ("transposed", "driven_gain", columns))  # fmt: skip
+        gains = [_vector(chip, entry, entry.values.get(direction), key) for direction, key, _ in wanted]
+        offset_s = _vector(chip, entry, entry.values, "read_offset_s")
+        sizes = [values.shape for values in (*gains, offset_s)]
+        fit = sizes == [*((lines,) for _, _, lines in wanted), (columns,)]
+        if not fit or not all((gain > 0).all() for gain in gains) or not np.isfinite(offset_s).all():
+            raise HilError(
+                f"{chip.path_of(entry)}: damaged: a gain above 0 for each line and a read_offset_s for each column "
+                "are needed"
+            )
+        return LineGains(gains[0], gains[1], gains[2], gains[3], offset_s)
+    return None
+
+
+def _vector(chip: Chip, entry: Measurement, values: Mapping[str, Any] | None, key: str) -> FloatArray:
+    """One estimate of an entry. Raises HilError."""
+    try:
+        return np.asarray(values[key]["value"], dtype=np.float64)  # type: ignore[index]  # TypeError for None
+    except (KeyError, TypeError, ValueError) as error:
+        raise HilError(f"{chip.path_of(entry)}: damaged: {error!r}") from error

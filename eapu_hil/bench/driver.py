@@ -1,0 +1,61 @@
+"""What a package offers in the entry point group `eapu_hil.drivers`: the keys of its bench files, and how it opens one.
+
+[project.entry-points."eapu_hil.drivers"]
+lab = "lab_package.driver:DRIVER"
+
+class LabBench(BenchConfig):          # the keys that every bench has, and those of this backend
+    address: str
+
+DRIVER = Driver(LabBench, open_arrays)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from eapu_hil.base import plugins
+from eapu_hil.base.loading import FileModel
+from eapu_hil.hal import ConfigError, Crossbar
+
+GROUP = "eapu_hil.drivers"
+Keys = TypeVar("Keys", bound=FileModel)
+
+
+@dataclass(frozen=True)
+class Driver(Generic[Keys]):
+    """A backend.
+
+    keys: the model of its bench files, a class derived from `BenchConfig` (`eapu_hil.bench.config`).
+    open: from a bench file and the directory of the chip's passport to the arrays, as many and as large as the file
+        says; a context manager, whose end closes the devices. The arrays are grounded before. A driver may keep files
+        of its own in that directory.
+    """
+
+    keys: type[Keys]
+    open: Callable[[Keys, Path], AbstractContextManager[list[Crossbar]]]
+
+
+def find_driver(backend: str) -> Driver[Any]:
+    """The driver that a bench file calls `backend`.
+
+    Raises ConfigError where no installed package has it, or two have, or what it names is no driver.
+    """
+    found = plugins.load(GROUP, backend, "driver")
+    if not isinstance(found, Driver):
+        raise ConfigError(
+            f"the driver {backend!r} cannot be used: its entry point names {type(found).__name__} {found!r}; "
+            "it must name an eapu_hil.bench.driver.Driver"
+        )
+    return found
+
+
+def backends_with(key: str) -> list[str]:
+    """The installed backends whose bench files have `key`, for an error message."""
+    offered = plugins.listing(GROUP, "driver")
+    return [
+        one.name for one in offered if isinstance(one.found, Driver) and key in one.found.keys.model_fields
+    ]

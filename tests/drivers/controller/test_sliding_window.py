@@ -1,0 +1,249 @@
+"""The window's state machine: two of them in simulated time over a line that loses, damages and repeats frames."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from random import Random
+
+import pytest
+from eapu_drivers.controller.frames import Decoder, Frame, encoded_size
+from eapu_drivers.controller.messages import BY_NUMBER, Ack, Done, GetLimits, Nak
+from eapu_drivers.controller.sliding_window import RoundTrip, SlidingWindow
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+FLOOR_S = 0.025
+TRAVEL_S = 0.002
+
+
+def window(frames: int = 16, room_bytes: int = 4000) -> SlidingWindow:
+    return SlidingWindow(frames, room_bytes, RoundTrip(FLOOR_S))
+
+
+def decoded(wire: list[bytes]) -> list[Frame]:
+    return Decoder().feed(b"".join(wire))
+
+
+class Line:
+    """Two windows, and between them a line that treats a `share` of the frames badly."""
+
+    def __init__(self, seed: int, share: float, counts: tuple[int, int]) -> None:
+        self.random = Random(seed)
+        self.share = share
+        self.now_s = 0.0
+        self.ends = window(), window()
+        self.decoders = Decoder(), Decoder()
+        self.to_send = [list(range(count)) for count in counts]
+        self.delivered: tuple[list[int], list[int]] = ([], [])
+        self.frames = 0
+        self._order = itertools.count()
+        self._under_way: list[tuple[float, int, int, bytes]] = []
+
+    def _launch(self, to: int, wire: bytes) -> None:
+        self.frames += 1
+        at_s, copies = self.now_s + TRAVEL_S, 1
+        if self.random.random() < self.share:
+            kind = self.random.choice(["corrupt", "drop", "duplicate", "late", "cut"])
+            if kind == "corrupt":
+                at = self.random.randrange(len(wire))
+                wire = wire[:at] + bytes([wire[at] ^ self.random.randrange(1, 256)]) + wire[at + 1 :]
+            elif kind == "drop":
+                return
+            elif kind == "duplicate":
+                copies = 2
+            elif kind == "late":  # overtaken by those that follow
+                at_s += self.random.uniform(0.0, 5 * TRAVEL_S)
+            else:
+                wire = wire[: self.random.randrange(len(wire))]
+        for _ in range(copies):
+            heapq.heappush(self._under_way, (at_s, next(self._order), to, wire))
+
+    def _let_go(self, end: int) -> None:
+        here, waiting = self.ends[end], self.to_send[end]
+        while waiting and here.fits(8):
+            here.push(GetLimits.NUMBER, waiting.pop(0).to_bytes(8, "little"))
+        for wire in here.output(self.now_s):
+            self._launch(1 - end, wire)
+
+    def _arrive(self, end: int, wire: bytes) -> None:
+        before = self.decoders[end].damaged
+        for frame in self.decoders[end].feed(wire):
+            sequenced = BY_NUMBER[frame.number].SEQUENCED
+            if self.ends[end].input(frame, sequenced, self.now_s) and sequenced:
+                self.delivered[end].append(int.from_bytes(frame.payload, "little"))
+        if self.decoders[end].damaged > before:
+            self.ends[end].missing(self.now_s)
+
+    def run(self, limit_s: float) -> None:
+        """Until everything is acknowledged."""
+        while True:
+            for end in (0, 1):
+                self._let_go(end)
+            due = [end.due_s for end in self.ends if end.due_s is not None]
+            arrival = [self._under_way[0][0]] if self._under_way else []
+            if not due + arrival:
+                return
+            self.now_s = max(self.now_s, min(due + arrival))
+            assert self.now_s < limit_s, "no progress"
+            while self._under_way and self._under_way[0][0] <= self.now_s:
+                _, _, end, wire = heapq.heappop(self._under_way)
+                self._arrive(end, wire)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.integers(0, 2**32),
+    st.sampled_from([0.0, 0.01, 0.1, 0.4]),
+    st.integers(0, 400),
+    st.integers(0, 400),
+)
+def test_everything_is_delivered_once_and_in_order(seed: int, share: float, up: int, down: int) -> None:
+    line = Line(seed, share, (up, down))
+    line.run(limit_s=600.0)
+    assert line.delivered == (list(range(down)), list(range(up)))
+    assert [end.in_flight for end in line.ends] == [0, 0]
+
+
+def test_a_good_line_repeats_nothing_and_needs_few_frames_of_its_own() -> None:
+    line = Line(1, 0.0, (1000, 1000))
+    line.run(limit_s=60.0)
+    assert [end.resent + end.timeouts + end.naks_sent for end in line.ends] == [0, 0]
+    assert line.frames <= 1.1 * 2000  # most acknowledgements travel with messages
+
+
+def test_one_frame_in_a_hundred_costs_less_than_a_third() -> None:
+    good, bad = Line(1, 0.0, (5000, 5000)), Line(1, 0.01, (5000, 5000))
+    good.run(limit_s=60.0)
+    bad.run(limit_s=60.0)
+    assert bad.now_s < 1.5 * good.now_s
+    assert bad.frames < 1.25 * good.frames
+
+
+def test_the_window_keeps_to_frames_and_bytes() -> None:
+    few = window(frames=3)
+    for _ in range(3):
+        assert few.fits(240)
+        few.push(GetLimits.NUMBER, bytes(240))
+    assert not few.fits(0)
+    small = window(room_bytes=2 * encoded_size(100))
+    small.push(GetLimits.NUMBER, bytes(100))
+    assert small.fits(100)
+    assert not small.fits(101)
+
+
+def test_an_answer_carries_the_acknowledgement() -> None:
+    here = window()
+    assert here.input(Frame(Done.NUMBER, 0, 0, bytes(12)), True, 0.0)
+    here.push(GetLimits.NUMBER, bytes(4))
+    (only,) = decoded(here.output(0.0))
+    assert (only.number, only.seq, only.ack) == (GetLimits.NUMBER, 0, 1)
+
+
+def test_without_an_answer_an_acknowledgement_goes_alone_and_once() -> None:
+    here = window()
+    here.input(Frame(Done.NUMBER, 0, 0, bytes(12)), True, 0.0)
+    assert decoded(here.output(0.0)) == [Frame(Ack.NUMBER, 0, 1, b"")]
+    assert here.output(0.0) == []
+
+
+def test_a_repetition_is_acknowledged_but_not_delivered() -> None:
+    here = window()
+    first = Frame(Done.NUMBER, 0, 0, bytes(12))
+    assert here.input(first, True, 0.0)
+    here.output(0.0)
+    assert not here.input(first, True, 0.01)
+    assert decoded(here.output(0.01)) == [Frame(Ack.NUMBER, 0, 1, b"")]
+    assert here.duplicates == 1
+
+
+def test_a_gap_is_complained_of_once_until_the_answer_is_overdue() -> None:
+    here = window()
+    early = Frame(Done.NUMBER, 3, 0, bytes(12))
+    asked = []
+    for now_s in (0.0, 0.001, 0.01, FLOOR_S + 0.001):
+        assert not here.input(early, True, now_s)
+        asked.append([frame.number for frame in decoded(here.output(now_s))])
+    assert asked == [[Nak.NUMBER], [], [], [Nak.NUMBER]]
+
+
+def test_a_complaint_that_is_lost_is_repeated_without_another_frame() -> None:
+    here = window()
+    here.input(Frame(Done.NUMBER, 3, 0, bytes(12)), True, 0.0)
+    here.output(0.0)
+    assert here.due_s == FLOOR_S
+    assert [frame.number for frame in decoded(here.output(FLOOR_S))] == [Nak.NUMBER]
+    assert here.input(Frame(Done.NUMBER, 0, 0, bytes(12)), True, 1.5 * FLOOR_S)
+    assert here.due_s is None
+
+
+def sent_through(here: SlidingWindow, count: int, now_s: float) -> list[Frame]:
+    for number in range(count):
+        here.push(GetLimits.NUMBER, bytes([number]))
+    return decoded(here.output(now_s))
+
+
+def test_a_complaint_brings_everything_from_there_again() -> None:
+    here = window()
+    sent = sent_through(here, 6, 0.0)
+    here.input(Frame(Nak.NUMBER, 0, 2, b""), False, 0.003)
+    assert [frame.payload for frame in decoded(here.output(0.003))] == [frame.payload for frame in sent[2:]]
+    here.input(Frame(Nak.NUMBER, 0, 2, b""), False, 0.004)  # the line has doubled it
+    assert here.output(0.004) == []
+
+
+def test_a_timeout_sends_the_oldest_alone_and_waits_twice_as_long() -> None:
+    here = window()
+    sent = sent_through(here, 5, 0.0)
+    assert here.output(0.9 * FLOOR_S) == []
+    assert decoded(here.output(1.1 * FLOOR_S)) == sent[:1]
+    assert here.output(2.5 * FLOOR_S) == []
+    assert decoded(here.output(3.2 * FLOOR_S)) == sent[:1]
+
+
+def test_when_the_probe_was_missing_the_rest_follows() -> None:
+    here = window()
+    sent = sent_through(here, 5, 0.0)
+    here.output(1.1 * FLOOR_S)
+    here.input(Frame(Done.NUMBER, 0, 1, bytes(12)), True, 1.2 * FLOOR_S)
+    assert [frame.payload for frame in decoded(here.output(1.2 * FLOOR_S))] == [
+        frame.payload for frame in sent[1:]
+    ]
+
+
+def test_when_the_other_side_was_only_slow_the_rest_is_not_sent_again() -> None:
+    here = window()
+    sent_through(here, 5, 0.0)
+    here.output(1.1 * FLOOR_S)
+    here.input(Frame(Ack.NUMBER, 0, 0, b""), False, 1.2 * FLOOR_S)  # it has the probe already
+    here.input(Frame(Done.NUMBER, 0, 1, bytes(12)), True, 1.3 * FLOOR_S)
+    assert [frame.number for frame in decoded(here.output(1.3 * FLOOR_S))] == [Ack.NUMBER]
+
+
+@pytest.mark.parametrize("ack", [4, 200, 255])
+def test_an_acknowledgement_of_what_was_never_sent_is_ignored(ack: int) -> None:
+    here = window()
+    sent_through(here, 3, 0.0)
+    here.input(Frame(Ack.NUMBER, 0, ack, b""), False, 0.001)
+    assert here.in_flight == 3
+
+
+def test_round_trips_are_smoothed_and_repeated_messages_are_not_measured() -> None:
+    here = window()
+    sent_through(here, 1, 0.0)
+    here.input(Frame(Ack.NUMBER, 0, 1, b""), False, 0.08)
+    assert here.round_trip.smoothed_s == pytest.approx(0.08)
+    assert here.round_trip.resend_s == pytest.approx(0.08 + 4 * 0.04)
+    sent_through(here, 1, 1.0)
+    here.output(1.5)
+    here.input(Frame(Ack.NUMBER, 0, 2, b""), False, 1.6)
+    assert here.round_trip.smoothed_s == pytest.approx(0.08)
+
+
+def test_patience_doubles_up_to_a_second_and_returns_with_progress() -> None:
+    trip = RoundTrip(FLOOR_S)
+    for _ in range(20):
+        trip.timed_out()
+    assert trip.resend_s == 1.0
+    trip.progressed()
+    assert trip.resend_s == FLOOR_S
