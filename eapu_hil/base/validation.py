@@ -40,6 +40,8 @@ def short(value: Any) -> str:
 
 def part_models(annotation: Any, content: Mapping[str, Any]) -> list[type[BaseModel]]:
     """The models of a field's annotation that `content` may be; of several, its `name` chooses."""
+    if typing.get_origin(annotation) in (dict, list, tuple, Mapping, Sequence):
+        return []  # models are in it, but `content` is none of them
     models = list(_models_in(annotation))
     return models if "name" not in content else [model for model in models if content["name"] in _tags(model)]
 
