@@ -34,7 +34,7 @@ class Without(BaseModel):
 class Whole(FileModel):
     part: WithFiles | Without = Field(discriminator="name")
     spare: Files | None = None
-    several: dict[str, Others] = {}
+    several: dict[str, Others] = Field(default_factory=dict)
 
 
 @pytest.fixture
