@@ -46,15 +46,15 @@ def part_models(
     field: FieldInfo, content: Mapping[str, Any], allow_modules: Collection[str]
 ) -> list[type[BaseModel]]:
     """The models of a field that `content` may be; of several, its `name` chooses. None where that is no name."""
+    if typing.get_origin(field.annotation) in (dict, list, tuple, Mapping, Sequence):
+        return []  # models are in it, but `content` is none of them
     try:
         models = list(_models_of(field, content, allow_modules))
     except (ConfigError, ValueError):  # the validation says what is wrong with it
         return []
-    return (
-        models
-        if "name" not in content or len(models) == 1
-        else [m for m in models if content["name"] in _tags(m)]
-    )
+    if "name" not in content or len(models) == 1:
+        return models
+    return [model for model in models if content["name"] in _tags(model)]
 
 
 def _explain(error: ErrorDetails, models: Sequence[type[BaseModel]]) -> str:
