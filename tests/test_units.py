@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from eapu_hil.runs import WRITE_DTYPE
+from eapu_hil.training.records import WRITE_DTYPE
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = [ROOT / "eapu_hil", ROOT / "drivers/eapu_drivers", ROOT / "calibration/eapu_calibration"]
@@ -42,13 +42,13 @@ wall_before_s wall_s width_max_s width_s widths_s within_s written_at_s
 TIMES = frozenset(_TIMES.split())
 # Times that share all but the unit with a conductance: allowed in these files only.
 TIMES_IN = {
-    "at_s": ("drift.py", "window.py"),
+    "at_s": ("drift.py", "sliding_window.py"),
     "before_s": ("drift.py",),
-    "floor_s": ("window.py",),
+    "floor_s": ("sliding_window.py",),
     "limit_s": ("session.py", "worker.py"),
     "product_s": (".yaml", "array.py", "preset.py"),
     "read_s": ("fit_relaxation.py",),
-    "wanted_s": ("window.py",),
+    "wanted_s": ("sliding_window.py",),
     "written_s": ("relaxing.py",),
 }
 # Ends in lower case s or us, also squared or per something.

@@ -43,3 +43,9 @@ def test_an_increment_moves_the_mean_cell_by_its_step(device: str) -> None:
     up_S, down_S = moved
     assert (up_S - down_S) / 2 == pytest.approx(increment.step_S, rel=0.25)
     assert up_S > 0 > down_S
+
+
+def test_products_have_the_voltage_of_the_reads_unless_they_are_given_one() -> None:
+    plain, other = (load_model(Recipe, "rram_180nm", more, "recipes") for more in ({}, {"v_in_max_v": 0.1}))
+    assert plain.v_in_max_v == plain.v_read_v == other.v_read_v == 0.2
+    assert other.v_in_max_v == 0.1

@@ -22,16 +22,16 @@ class RoundTrip:
     spread, and would send again for nothing.
     """
 
-    def __init__(self, floor_S: float) -> None:
+    def __init__(self, floor_s: float) -> None:
         self.smoothed_s = 0.0  # 0 until the first measurement
         self._spread_s = 0.0
-        self._floor_s = floor_S
+        self._floor_s = floor_s
         self._waits = 1.0
 
     @property
     def resend_s(self) -> float:
-        wanted_S = (self.smoothed_s + max(self._floor_s, 4.0 * self._spread_s)) * self._waits
-        return min(wanted_S, max(_RESEND_MAX_S, self._floor_s))
+        wanted_s = (self.smoothed_s + max(self._floor_s, 4.0 * self._spread_s)) * self._waits
+        return min(wanted_s, max(_RESEND_MAX_S, self._floor_s))
 
     def measured(self, seconds: float) -> None:
         if self.smoothed_s:
