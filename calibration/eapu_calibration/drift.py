@@ -54,8 +54,7 @@ def look(
     known = np.isfinite(target_s)
     if not known.any():
         raise HilError(
-            f"array {number}: nothing was written to it (eapu-hil program, or program of a bench array): there is no "
-            "target"
+            f"array {number}: nothing was programmed to it, by eapu-hil program or from Python: there is no target"
         )
     holds = known & (pulsed == pulses)
     if not holds.any():
