@@ -20,7 +20,7 @@ from eapu_calibration.gate_curve import GateCurveSettings, measure_gate_curve
 from eapu_calibration.iv import IvSettings, measure_iv
 from eapu_calibration.line_resistance import LineResistanceSettings, measure_line_resistance
 from eapu_calibration.linearity import LinearitySettings, measure_linearity
-from eapu_calibration.measurement import Found, Progress, Settings, StoppedError
+from eapu_calibration.measurement import Progress, Result, Settings, StoppedError
 from eapu_calibration.product_accuracy import ProductSettings, measure_products
 from eapu_calibration.pulse_response import PulseResponseSettings, measure_pulse_response
 from eapu_calibration.read_noise import ReadNoiseSettings, measure_read_noise
@@ -36,7 +36,7 @@ from eapu_hil.hal import Cells, CellStatus, ConfigError, Crossbar, HilError, Tar
 from eapu_hil.hal.recipe import Recipe
 
 FORMING = "forming"
-_MEASURE: dict[str, Callable[..., Found]] = {  # each with settings of its own
+_MEASURE: dict[str, Callable[..., Result]] = {  # each with settings of its own
     "iv": measure_iv,
     "gate_curve": measure_gate_curve,
     "pulse_response": measure_pulse_response,
@@ -200,9 +200,9 @@ def _done(chip: Chip, number: int, begun: Measurement) -> dict[str, Measurement]
 
 
 def _lower(array: Crossbar, number: int, chip: Chip, recipe: Recipe) -> None:
-    """Cells that hold nothing should neither draw current nor make noise: all that can be written go to `g_min_s`."""
+    """Cells that hold nothing should neither draw current nor make noise: all that can be written go to `g_min_S`."""
     cells = Cells(*np.nonzero(chip.bad_cells(number) == CellStatus.OK))
-    array.program(Targets(cells, np.full(len(cells), recipe.g_min_s)), recipe)
+    array.program(Targets(cells, np.full(len(cells), recipe.g_min_S)), recipe)
 
 
 def is_formed(chip: Chip, number: int) -> bool:
@@ -246,7 +246,7 @@ def _set_aside(settings: EnduranceSettings, array: Crossbar, number: int, chip: 
     return cells
 
 
-def _retire(found: Found, number: int, chip: Chip, clock_s: float) -> None:
+def _retire(found: Result, number: int, chip: Chip, clock_s: float) -> None:
     """Cells that wore out hold no weights from now on."""
     failed = np.asarray(found.arrays["failed"], dtype=bool)
     if failed.any():
@@ -257,7 +257,7 @@ def _retire(found: Found, number: int, chip: Chip, clock_s: float) -> None:
         )
 
 
-def _measured(work: _Calibration, name: str, rng: np.random.Generator, progress: Progress) -> Found:
+def _measured(work: _Calibration, name: str, rng: np.random.Generator, progress: Progress) -> Result:
     array, number, chip = work.array, work.number, work.chip
     settings = getattr(work.plan.measurements, name)
     if isinstance(settings, EnduranceSettings):

@@ -151,9 +151,9 @@ def _drift(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         array = chosen_array(bench, args.array)
         if args.after:
             array.wait(args.after)
-        band_s = bench.recipe.band_s if args.band is None else 1e-6 * args.band
+        band_S = bench.recipe.band_S if args.band is None else 1e-6 * args.band
         pulses = bench.ledger.arrays[args.array].snapshot()["pulses"]
-        found, entry = look(array, args.array, bench.chip, bench.recipe.v_read_v, band_s, pulses)
+        found, entry = look(array, args.array, bench.chip, bench.recipe.v_read_v, band_S, pulses)
         now_s = array.clock_s()
         figures = _drawn(bench.chip, [entry], terminal)
     refresh = found.refresh()
@@ -170,7 +170,7 @@ def _drift(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         "refresh": {
             "row": refresh.cells.row,
             "col": refresh.cells.col,
-            "g_target_uS": 1e6 * refresh.g_target_s,
+            "g_target_uS": 1e6 * refresh.g_target_S,
             "out_for_s": now_s - found.since_s[found.out],
         },
         "out": args.out if len(refresh) else None,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat
 from scipy import stats
 
-from eapu_calibration.measurement import Found, Progress, Settings
+from eapu_calibration.measurement import Progress, Result, Settings
 from eapu_calibration.statistics import CONFIDENCE, Estimate
 from eapu_hil.hal import Cells, Crossbar, Direction, FloatArray, Targets
 from eapu_hil.hal.recipe import Recipe
@@ -38,7 +38,7 @@ def measure_linearity(
     settings: LinearitySettings,
     rng: np.random.Generator,
     progress: Progress,
-) -> Found:
+) -> Result:
     """Writes `cells` to one level and measures ramps in both directions. Overwrites them.
 
     Values, for each direction: of each measured line `offset_a` and `noise_sd_a` in the range that nothing but 0 V is
@@ -46,8 +46,8 @@ def measure_linearity(
     `driven_bend`, the same of the voltage of each driven line; 0 for a line that carries nothing. Noise is in a
     bend, too.
     """
-    g_s = recipe.g_min_s + LEVEL * (recipe.g_max_s - recipe.g_min_s)
-    array.program(Targets(cells, rng.permutation(np.linspace(0.5, 1.5, len(cells))) * g_s), recipe)
+    g_S = recipe.g_min_S + LEVEL * (recipe.g_max_S - recipe.g_min_S)
+    array.program(Targets(cells, rng.permutation(np.linspace(0.5, 1.5, len(cells))) * g_S), recipe)
     ramp_v = np.linspace(-settings.v_in_v, settings.v_in_v, settings.steps)
     values: dict[str, Any] = {}
     arrays: dict[str, NDArray[Any]] = {"ramp_v": ramp_v}
@@ -75,7 +75,7 @@ def measure_linearity(
             f"{direction.value}_alone_a": alone_a,
             f"{direction.value}_residual_a": residual_a,
         }
-    return Found(values, arrays)
+    return Result(values, arrays)
 
 
 def _at_rest(zero_a: FloatArray) -> dict[str, Any]:

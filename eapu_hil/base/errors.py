@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
+
 
 class HilError(Exception):
     """Something the person at the bench has to know about. The message is one line."""
@@ -36,3 +39,9 @@ class InstrumentError(HilError):
         self.code = code
         self.text = text
         self.command = command
+
+
+def did_you_mean(given: str, allowed: Sequence[str]) -> str:
+    """`, did you mean 'steps'?` where one of `allowed` is near to what was given, "" where none is."""
+    close = difflib.get_close_matches(given, allowed, n=1)
+    return f", did you mean {close[0]!r}?" if close else ""

@@ -14,7 +14,7 @@ from pydantic_core import CoreSchema
 from eapu_hil.base.errors import ConfigError
 from eapu_hil.base.named import ALLOW_MODULES
 from eapu_hil.base.packaged import KINDS, packaged_file, packaged_names
-from eapu_hil.base.validation import in_words, short
+from eapu_hil.base.validation import in_words, part_models, short
 from eapu_hil.base.yamltext import parse_yaml, plain_data
 
 Source = Path | str | Mapping[str, Any] | BaseModel
@@ -25,7 +25,8 @@ Model = TypeVar("Model", bound=BaseModel)
 class FileModel(BaseModel):
     """Base of models that refer to other files.
 
-    path_keys: keys whose value is a path, relative to the file they stand in.
+    path_keys: keys whose value is a path, relative to the file they stand in, also where this model is a part of
+        another one.
     name_or_path_keys: the same, but a bare word is the name of something packaged.
     references: keys that hold another model: a packaged name, a path or the mapping itself.
     filled: keys that a file may leave out because `prepare` fills them in.
@@ -120,8 +121,8 @@ def _build(
         raise ConfigError(f"{origin.label}: {origin.prefix}{error}") from error
     nested = {key: value for key, value in overrides.items() if _head(key) in model.references and "." in key}
     direct = {key: value for key, value in overrides.items() if key not in nested}
-    data = _absolute(model, data, origin.base)
-    data = _absolute(model, _with_overrides(data, direct, origin), Path.cwd())
+    data = _absolute(model, data, origin.base, allow_modules)
+    data = _absolute(model, _with_overrides(data, direct, origin), Path.cwd(), allow_modules)
     data, nested = model.prepare(data, nested)
     for key, (inner_model, kind) in model.references.items():
         inner = {name.partition(".")[2]: value for name, value in nested.items() if _head(name) == key}
@@ -145,13 +146,27 @@ def _build(
     return _validate(model, origin, data, direct, allow_modules)
 
 
-def _absolute(model: type[FileModel], data: Data, base: Path) -> Data:
-    resolved = dict(data)
+def _absolute(model: type[BaseModel], data: Data, base: Path, allow_modules: Collection[str]) -> Data:
+    resolved = _absolute_parts(model, data, base, allow_modules)
+    if not issubclass(model, FileModel):
+        return resolved
     references = [key for key in model.references if isinstance(data.get(key), str)]
     for key in (*model.path_keys, *model.name_or_path_keys, *references):
         value = data.get(key)
         if isinstance(value, str) and (key in model.path_keys or _is_path(value)):
             resolved[key] = str(base / Path(value).expanduser())
+    return resolved
+
+
+def _absolute_parts(model: type[BaseModel], data: Data, base: Path, allow_modules: Collection[str]) -> Data:
+    """`data` with the paths of models in `model` resolved. References are read on their own."""
+    references = model.references if issubclass(model, FileModel) else {}
+    resolved = dict(data)
+    for key, field in model.model_fields.items():
+        content = data.get(key)
+        if key not in references and isinstance(content, Mapping):
+            for inner in part_models(field, content, allow_modules):
+                resolved[key] = _absolute(inner, resolved[key], base, allow_modules)
     return resolved
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from eapu_hil.base.errors import ConfigError
-from eapu_hil.base.plugins import did_you_mean, offers, package_of
+from eapu_hil.base.errors import ConfigError, did_you_mean
+from eapu_hil.base.plugins import offers, package_of
 from eapu_hil.base.unimported import folder_of
 
 GROUP = "eapu_hil.files"

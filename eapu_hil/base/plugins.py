@@ -8,16 +8,15 @@ A file never imports code by itself: `module:attribute` is loaded only from modu
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from eapu_hil.base.errors import ConfigError
+from eapu_hil.base.errors import ConfigError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -94,12 +93,6 @@ def listing(group: str, what: str) -> list[Listed]:
         except ConfigError as error:
             lines.append(Listed(name, package, None, str(error)))
     return lines
-
-
-def did_you_mean(given: str, allowed: Sequence[str]) -> str:
-    """`, did you mean 'x'?` if one of `allowed` is close to what was given."""
-    close = difflib.get_close_matches(given, allowed, n=1)
-    return f", did you mean {close[0]!r}?" if close else ""
 
 
 @lru_cache

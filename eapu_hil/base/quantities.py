@@ -58,6 +58,11 @@ class MetricStyle:
     unit: str
     factor: float = 1.0
 
+    @property
+    def axis(self) -> str:
+        """Name and unit: "PSNR (dB)", or the name alone."""
+        return f"{self.label} ({self.unit})" if self.unit else self.label
+
     def text(self, value: float | None, *, sign: bool = False) -> str:
         """28.3 -> "28.30 dB"; `sign` for differences."""
         if value is None or not math.isfinite(value):
@@ -67,5 +72,9 @@ class MetricStyle:
 
 def metric_style(name: str) -> MetricStyle:
     """The style of a task's metric; one that is not known here is shown as it is."""
-    known = {"psnr_db": MetricStyle("PSNR", "dB"), "accuracy": MetricStyle("Accuracy", "%", 100.0)}
+    known = {
+        "psnr_db": MetricStyle("PSNR", "dB"),
+        "accuracy": MetricStyle("Accuracy", "%", 100.0),
+        "r2": MetricStyle("R\u00b2", ""),
+    }
     return known.get(name, MetricStyle(name, ""))

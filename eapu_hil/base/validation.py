@@ -13,8 +13,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from eapu_hil.base.errors import ConfigError, did_you_mean
 from eapu_hil.base.named import ByName
-from eapu_hil.base.plugins import did_you_mean
 
 # pydantic's words -> those of somebody who writes YAML
 _WORDS = {
@@ -40,6 +40,21 @@ def short(value: Any) -> str:
     """A value as messages show it, cut at 60 characters."""
     text = json.dumps(value) if isinstance(value, (dict, list)) else repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def part_models(
+    field: FieldInfo, content: Mapping[str, Any], allow_modules: Collection[str]
+) -> list[type[BaseModel]]:
+    """The models of a field that `content` may be; of several, its `name` chooses. None where that is no name."""
+    if typing.get_origin(field.annotation) in (dict, list, tuple, Mapping, Sequence):
+        return []  # models are in it, but `content` is none of them
+    try:
+        models = list(_models_of(field, content, allow_modules))
+    except (ConfigError, ValueError):  # the validation says what is wrong with it
+        return []
+    if "name" not in content or len(models) == 1:
+        return models
+    return [model for model in models if content["name"] in _tags(model)]
 
 
 def _explain(error: ErrorDetails, models: Sequence[type[BaseModel]]) -> str:

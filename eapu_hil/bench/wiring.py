@@ -70,10 +70,6 @@ class ChannelMap(FileModel):
         """Rows, columns."""
         return len(self.lines("row")), len(self.lines("column"))
 
-    def crosspoint(self, kind: Line, number: int, bus: str) -> str:
-        """The crosspoint of a line and a bus, in the instrument's words."""
-        return at_bus(self.lines(kind)[number], bus)
-
 
 class SourceChannel(FileModel):
     """A further source: one channel of an instrument.

@@ -14,7 +14,7 @@ import shtab
 from pydantic import BaseModel
 
 from eapu_hil.base import plugins
-from eapu_hil.base.errors import ConfigError
+from eapu_hil.base.errors import ConfigError, did_you_mean
 from eapu_hil.base.packaged import packaged_files
 from eapu_hil.base.unimported import first_line_of
 from eapu_hil.cli.parser import full_parser
@@ -68,7 +68,7 @@ def kinds() -> Mapping[str, Callable[[], list[dict[str, str]]]]:
 def _list(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     known = kinds()
     if args.kind is not None and args.kind not in known:
-        guess = plugins.did_you_mean(args.kind, list(known))
+        guess = did_you_mean(args.kind, list(known))
         raise ConfigError(f"KIND {args.kind!r}: unknown{guess}; allowed are {', '.join(known)}")
     found = {kind: known[kind]() for kind in known if args.kind in (None, kind)}
     for kind, lines in found.items():

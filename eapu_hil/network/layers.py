@@ -100,8 +100,20 @@ class PixelShuffle:
     factor: int
 
 
+@dataclass(frozen=True)
+class MaxPool:
+    """The largest of every `size` x `size` block of pixels; what is left over at the lower and right edge is cut."""
+
+    size: int
+
+
+@dataclass(frozen=True)
+class Flatten:
+    """(h, w, c) -> (h * w * c,): from images to vectors."""
+
+
 WeightSpec = Dense | Conv2d
-LayerSpec = Dense | Conv2d | ReLU | PixelShuffle
+LayerSpec = Dense | Conv2d | ReLU | PixelShuffle | MaxPool | Flatten
 
 
 def initial_matrix(spec: WeightSpec, rng: np.random.Generator) -> Float32Array:
@@ -279,3 +291,51 @@ class PixelShuffleLayer:
         f = self._factor
         blocks = d.reshape(b, h // f, f, w // f, f, c).transpose(0, 1, 3, 2, 4, 5)
         return blocks.reshape(b, h // f, w // f, c * f**2)
+
+
+class MaxPoolLayer:
+    """The largest of every block; its gradient goes to that pixel, the first of several equal ones."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._kept: tuple[tuple[int, ...], NDArray[np.intp]] | None = None
+
+    def forward(self, x: Float32Array, keep: bool) -> Float32Array:
+        b, h, w, c = x.shape
+        s = self._size
+        rows, cols = h // s, w // s
+        blocks = x[:, : rows * s, : cols * s].reshape(b, rows, s, cols, s, c)
+        blocks = blocks.transpose(0, 1, 3, 5, 2, 4).reshape(b, rows, cols, c, s * s)
+        which = blocks.argmax(axis=4)
+        if keep:
+            self._kept = (x.shape, which)
+        return np.ascontiguousarray(np.take_along_axis(blocks, which[..., None], axis=4)[..., 0])
+
+    def backward(self, d: Float32Array, want_input: bool) -> Float32Array:
+        if self._kept is None:
+            raise RuntimeError("MaxPool: backward without a kept forward pass")
+        if not want_input:
+            return d
+        shape, which = self._kept
+        (b, rows, cols, c), s = which.shape, self._size
+        blocks = np.zeros((b, rows, cols, c, s * s), dtype=np.float32)
+        np.put_along_axis(blocks, which[..., None], d[..., None], axis=4)
+        image = np.zeros(shape, dtype=np.float32)
+        blocks = blocks.reshape(b, rows, cols, c, s, s).transpose(0, 1, 4, 2, 5, 3)
+        image[:, : rows * s, : cols * s] = blocks.reshape(b, rows * s, cols * s, c)
+        return image
+
+
+class FlattenLayer:
+    """Images to vectors and back."""
+
+    def __init__(self) -> None:
+        self._shape: tuple[int, ...] = ()  # of one image
+
+    def forward(self, x: Float32Array, keep: bool) -> Float32Array:
+        if keep:
+            self._shape = x.shape[1:]
+        return x.reshape(len(x), -1)
+
+    def backward(self, d: Float32Array, want_input: bool) -> Float32Array:  # noqa: ARG002
+        return d.reshape(len(d), *self._shape)

@@ -13,9 +13,13 @@ from eapu_hil.network.layers import (
     ConvLayer,
     Dense,
     DenseLayer,
+    Flatten,
+    FlattenLayer,
     Float32Array,
     Layer,
     LayerSpec,
+    MaxPool,
+    MaxPoolLayer,
     PixelShuffle,
     PixelShuffleLayer,
     ReLU,
@@ -59,6 +63,10 @@ class Network:
                     self._layers.append(ReluLayer())
                 case PixelShuffle():
                     self._layers.append(PixelShuffleLayer(spec.factor))
+                case MaxPool():
+                    self._layers.append(MaxPoolLayer(spec.size))
+                case Flatten():
+                    self._layers.append(FlattenLayer())
                 case Dense() | Conv2d():
                     name = next(names)
                     layer = _weight_layer(name, spec, make_weights(name, spec))
@@ -89,10 +97,11 @@ class Network:
         """The output alone, in pieces that bound the memory: images in tiles, vectors in blocks.
 
         Tiles overlap by as many pixels as the network sees beyond one, so the result is that of the whole
-        image at once.
+        image at once. A network that pools or ends in vectors takes its images whole, in blocks of several.
         """
-        if x.ndim == 2:
-            blocks = [self._run(x[i : i + VECTORS], keep=False) for i in range(0, len(x), VECTORS)]
+        if x.ndim == 2 or any(isinstance(spec, MaxPool | Flatten) for spec in self.specs):
+            block = max(1, VECTORS // math.prod(x.shape[1:3] if x.ndim == 4 else ()))
+            blocks = [self._run(x[i : i + block], keep=False) for i in range(0, len(x), block)]
             return np.concatenate(blocks)
         scale, halo = _geometry(self.specs)
         batch, height, width, _ = x.shape

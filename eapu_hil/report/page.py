@@ -24,7 +24,7 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Table:
+class PageTable:
     """The first `text_columns` columns are text, the others numbers. `total`: the last row is a sum."""
 
     rows: list[list[str]]
@@ -44,25 +44,30 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Section:
+class PageSection:
     """A part of the page. `figure` is a file name in figures/; `details` are folded texts."""
 
     title: str
     text: str = ""
     figure: str = ""
-    tables: list[Table] = field(default_factory=list)
+    tables: list[PageTable] = field(default_factory=list)
     details: dict[str, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
 
 def heading(name: str) -> str:
-    """A name as a heading: blanks for underscores, a capital in front, the rest as written."""
-    text = name.replace("_", " ")
+    """A name as a heading: blanks for underscores, a capital in front. Of `module:Class` the class."""
+    text = name.rpartition(":")[2].replace("_", " ")
     return text[:1].upper() + text[1:]
 
 
 def render(
-    directory: Path, title: str, subtitle: str, notices: list[str], tiles: list[Tile], sections: list[Section]
+    directory: Path,
+    title: str,
+    subtitle: str,
+    notices: list[str],
+    tiles: list[Tile],
+    sections: list[PageSection],
 ) -> Path:
     """Writes `directory`/report.html. Raises StorageError."""
     loader = jinja2.PackageLoader("eapu_hil.report", "templates")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,11 +90,20 @@ class Triplet:
     reference: Image
 
 
+@runtime_checkable
+class Recording(Protocol):
+    """What a task may also have: facts about its data that belong to a run."""
+
+    def record(self) -> dict[str, Any]:
+        """Plain values for start.yaml. A run is only continued or evaluated while they are what they were."""
+        ...
+
+
 class Task(Protocol):
     """Data, network, loss and metric. `forward` is the network's output for a batch of inputs."""
 
     name: str
-    metric_name: str  # psnr_db or accuracy
+    metric_name: str  # psnr_db, accuracy, r2 ...; higher is better
 
     def layers(self) -> list[LayerSpec]:
         """The network."""
@@ -143,3 +152,14 @@ def squared_error(out: Float32Array, y: NDArray[Any]) -> tuple[float, Float32Arr
     """The mean of (out - y)^2 and its gradient with respect to `out`."""
     error = out - y
     return float(np.mean(error * error)), error * np.float32(2.0 / error.size)
+
+
+def cross_entropy(out: Float32Array, y: NDArray[Any]) -> tuple[float, Float32Array]:
+    """The mean cross entropy of softmax(out) (n, classes) and the classes `y` (n,), and its gradient at `out`."""
+    shifted = out - out.max(axis=1, keepdims=True)
+    log_sum = np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    samples = np.arange(len(y))
+    gradient = np.exp(shifted - log_sum)
+    gradient[samples, y] -= 1
+    mean_loss = float(np.mean(log_sum[:, 0] - shifted[samples, y]))
+    return mean_loss, (gradient / len(y)).astype(np.float32)

@@ -11,7 +11,7 @@ from pydantic import PositiveInt
 
 from eapu_hil.hal import ConfigError
 from eapu_hil.network.layers import Dense, Float32Array, LayerSpec, ReLU
-from eapu_hil.tasks.base import Evaluation, Forward, Item, TaskModel, Triplet
+from eapu_hil.tasks.base import Evaluation, Forward, Item, TaskModel, Triplet, cross_entropy
 from eapu_hil.tasks.images import Image, missing_extra
 
 _PIXELS, _CLASSES = 64, 10
@@ -64,13 +64,7 @@ class Digits:
         return self._x[chosen], self._y[chosen]
 
     def loss(self, out: Float32Array, y: NDArray[Any]) -> tuple[float, Float32Array]:
-        shifted = out - out.max(axis=1, keepdims=True)
-        log_sum = np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-        samples = np.arange(len(y))
-        gradient = np.exp(shifted - log_sum)
-        gradient[samples, y] -= 1
-        mean_loss = float(np.mean(log_sum[:, 0] - shifted[samples, y]))
-        return mean_loss, (gradient / len(y)).astype(np.float32)
+        return cross_entropy(out, y)
 
     def evaluate(self, forward: Forward, quick: bool, folder: Path | None = None) -> Evaluation:  # noqa: ARG002
         """Accuracy (0..1) on the held-out digits; `quick` takes all of them too."""

@@ -17,6 +17,7 @@ from eapu_hil.tasks import Task
 from eapu_hil.training.array_model import ArrayModel
 from eapu_hil.training.bench_account import BenchAccount
 from eapu_hil.training.config import ExperimentConfig
+from eapu_hil.training.data_record import data_record, require_same_data
 from eapu_hil.training.digital_model import DigitalModel
 from eapu_hil.training.loop import TrainingLoop, under
 from eapu_hil.training.mapped_model import MappedModel
@@ -44,7 +45,12 @@ def train(
     task = config.task.make()
     if config.rule.trains_on != "host":
         require_fit(task, config)
-    start = {"name": config.name, "experiment": config.model_dump(mode="json"), "seed": config.seed}
+    start = {
+        "name": config.name,
+        "experiment": config.model_dump(mode="json"),
+        "seed": config.seed,
+        **data_record(task),
+    }
     with RunStore.create(run_dir, start) as store:
         return _run(config, task, store, progress)
 
@@ -71,10 +77,12 @@ def resume(
     longer = steps is not None and steps > config.steps
     if steps is not None:
         config = _with_steps(config, steps, run_dir)
+    task = config.task.make()
+    require_same_data(task, run_dir, read_start(run_dir))
     with RunStore.open(run_dir, finished=longer) as store:
         if steps is not None:
             store.amend_start({"experiment": config.model_dump(mode="json")})
-        return _run(config, config.task.make(), store, progress)
+        return _run(config, task, store, progress)
 
 
 @contextmanager
@@ -88,6 +96,7 @@ def trained_network(
     run_dir = Path(run_dir)
     config = _experiment_of(run_dir, allow_modules)
     task = config.task.make()
+    require_same_data(task, run_dir, read_start(run_dir))
     checkpoint = load_checkpoint(run_dir)
     if checkpoint is None:
         raise HilError(f"{run_dir}: no checkpoint; this run stopped before its first step")

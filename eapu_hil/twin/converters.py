@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.hal import FloatArray, IntArray, LimitError
+from eapu_hil.hal import FloatArray, IntArray, UnsupportedError
 from eapu_hil.twin.preset import Adc, Dac
 
 
@@ -27,14 +27,14 @@ class InputConverter:
         """The voltages that reach the lines, V.
 
         float32 once quantised (codes are small integers), as given when the converter is ideal. Raises
-        LimitError for a voltage beyond its full scale: a converter that silently clamps gives wrong products.
+        UnsupportedError for a voltage beyond its full scale: a converter that silently clamps gives wrong products.
         """
         if self.exact:
             return v_v
         codes = np.asarray(v_v, dtype=np.float32) * np.float32(1.0 / self._step_v)
         np.rint(codes, out=codes)
         if max(codes.max(initial=0.0), -codes.min(initial=0.0)) > self._top_code:
-            raise LimitError(
+            raise UnsupportedError(
                 f"twin: {float(np.abs(v_v).max())} V asked of the input converter; "
                 f"allowed is at most {self._full_scale_v} V (dac.v_full_scale_v)"
             )

@@ -12,12 +12,12 @@ from eapu_hil.hal import (
     FloatArray,
     Identity,
     IntArray,
-    LimitError,
     Limits,
     PulseOutcome,
     Pulses,
     Reading,
     Targets,
+    UnsupportedError,
     WriteOutcome,
 )
 from eapu_hil.hal.recipe import Recipe
@@ -67,11 +67,11 @@ class TwinCrossbar:
     def read(self, cells: Cells, v_read_v: float) -> Reading:
         """Verify read, a row at a time: its gates on, its line driven, all columns virtual grounds.
 
-        Raises LimitError for a voltage that the input converter cannot give, or that it rounds to 0 V.
+        Raises UnsupportedError for a voltage that the input converter cannot give, or that it rounds to 0 V.
         """
         v_row_v = float(self._array.dac.convert(np.array([v_read_v]))[0])
         if v_row_v == 0.0:
-            raise LimitError(
+            raise UnsupportedError(
                 f"twin: a read at {v_read_v} V asked; allowed is at least half a step of the input converter "
                 "(dac.bits, dac.v_full_scale_v)"
             )

@@ -26,28 +26,28 @@ from eapu_hil.hal import ConfigError
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
-class Section(BaseModel):
+class PresetSection(BaseModel):
     """Base of all sections: immutable, unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Window(Section):
-    """Conductances that a working cell can hold, S; `floor_s` is where a full RESET ends."""
+class Window(PresetSection):
+    """Conductances that a working cell can hold, S; `floor_S` is where a full RESET ends."""
 
-    g_min_s: PositiveFloat
-    g_max_s: PositiveFloat
-    floor_s: PositiveFloat
-    ceiling_s: PositiveFloat
+    g_min_S: PositiveFloat
+    g_max_S: PositiveFloat
+    floor_S: PositiveFloat
+    ceiling_S: PositiveFloat
 
     @model_validator(mode="after")
     def _ordered(self) -> Window:
-        if not self.floor_s <= self.g_min_s < self.g_max_s <= self.ceiling_s:
-            raise ValueError("floor_s <= g_min_s < g_max_s <= ceiling_s must hold")
+        if not self.floor_S <= self.g_min_S < self.g_max_S <= self.ceiling_S:
+            raise ValueError("floor_S <= g_min_S < g_max_S <= ceiling_S must hold")
         return self
 
 
-class Switching(Section):
+class Switching(PresetSection):
     """Kinetics of one direction: a pulse of V and w covers 1 - exp(-(w/tau) exp((V - V0)/v_slope)) of the way.
 
     Below `v_threshold_v` nothing moves, however long it lasts, as in VTEAM (doi 10.1109/TCSII.2015.2433536): the
@@ -60,24 +60,24 @@ class Switching(Section):
     v_threshold_v: NonNegativeFloat = 0.0
 
 
-class Gate(Section):
-    """A SET ends at `slope_s_per_v * (v_gate - threshold_v)`: the access transistor limits the current."""
+class Gate(PresetSection):
+    """A SET ends at `slope_S_per_v * (v_gate - threshold_v)`: the access transistor limits the current."""
 
     threshold_v: float
-    slope_s_per_v: PositiveFloat
+    slope_S_per_v: PositiveFloat
 
 
-class WriteNoise(Section):
+class WriteNoise(PresetSection):
     """Cycle-to-cycle spread of one pulse: sd = sqrt(absolute^2 * progress + (relative * change)^2)."""
 
     enabled: bool = True
-    set_absolute_s: NonNegativeFloat
+    set_absolute_S: NonNegativeFloat
     set_relative: NonNegativeFloat
-    reset_absolute_s: NonNegativeFloat
+    reset_absolute_S: NonNegativeFloat
     reset_relative: NonNegativeFloat
 
 
-class Variation(Section):
+class Variation(PresetSection):
     """Device-to-device spread (sd) of the cell parameters."""
 
     enabled: bool = True
@@ -87,22 +87,22 @@ class Variation(Section):
     v_reset_v: NonNegativeFloat
 
 
-class Forming(Section):
+class FormingPreset(PresetSection):
     """Fresh cells: log-normal conductance, and the voltage at which a cell forms."""
 
     enabled: bool = True
-    g_fresh_s: PositiveFloat
+    g_fresh_S: PositiveFloat
     g_fresh_log_sd: NonNegativeFloat
     v_form_v: PositiveFloat
     v_form_sd_v: NonNegativeFloat
     g_after_log_sd: NonNegativeFloat
 
 
-class Relaxation(Section):
+class RelaxationPreset(PresetSection):
     """Log-time relaxation after a write, by state; the law is that of `relaxing.RelaxingCells`.
 
-    At the conductances `g_s` the change has variance `variance_1s_s2` and mean `mean_1s_s` after 1 s and gains
-    `variance_per_decade_s2` and `mean_per_decade_s` with each decade of time. It comes in jumps: in u decades its
+    At the conductances `g_S` the change has variance `variance_1s_S2` and mean `mean_1s_S` after 1 s and gains
+    `variance_per_decade_S2` and `mean_per_decade_S` with each decade of time. It comes in jumps: in u decades its
     excess kurtosis is about 3 `jump_decades` / u (0: no jumps, normal). `up_share` of the variance is that of jumps
     upwards, which are rarer and larger than those downwards by `jump_ratio`. `passing_share` of the variance does not
     stay: a cell takes another draw of it `passing_per_decade` times a decade. Conductances are brought up to date at
@@ -110,11 +110,11 @@ class Relaxation(Section):
     """
 
     enabled: bool = True
-    g_s: list[PositiveFloat]
-    variance_1s_s2: list[PositiveFloat]
-    variance_per_decade_s2: list[PositiveFloat]
-    mean_1s_s: list[float]
-    mean_per_decade_s: list[float]
+    g_S: list[PositiveFloat]
+    variance_1s_S2: list[PositiveFloat]
+    variance_per_decade_S2: list[PositiveFloat]
+    mean_1s_S: list[float]
+    mean_per_decade_S: list[float]
     up_share: list[Fraction]
     jump_ratio: list[PositiveFloat]
     jump_decades: NonNegativeFloat
@@ -123,21 +123,21 @@ class Relaxation(Section):
     update_interval_s: PositiveFloat
 
     @model_validator(mode="after")
-    def _same_length(self) -> Relaxation:
+    def _same_length(self) -> RelaxationPreset:
         columns = (
-            self.variance_1s_s2,
-            self.variance_per_decade_s2,
-            self.mean_1s_s,
-            self.mean_per_decade_s,
+            self.variance_1s_S2,
+            self.variance_per_decade_S2,
+            self.mean_1s_S,
+            self.mean_per_decade_S,
             self.up_share,
             self.jump_ratio,
         )
-        if any(len(column) != len(self.g_s) for column in columns) or sorted(self.g_s) != self.g_s:
-            raise ValueError("the lists must have one length and g_s must rise")
+        if any(len(column) != len(self.g_S) for column in columns) or sorted(self.g_S) != self.g_S:
+            raise ValueError("the lists must have one length and g_S must rise")
         return self
 
 
-class ReadNoise(Section):
+class ReadNoise(PresetSection):
     """Fluctuation of a cell's conductance: white in each sample, plus 1/f.
 
     The 1/f part is a sum of Ornstein-Uhlenbeck processes, one a decade of correlation time from
@@ -146,7 +146,7 @@ class ReadNoise(Section):
 
     enabled: bool = True
     white_relative: NonNegativeFloat
-    white_absolute_s: NonNegativeFloat
+    white_absolute_S: NonNegativeFloat
     flicker_relative_per_decade: NonNegativeFloat
     tau_min_s: PositiveFloat
     tau_max_s: PositiveFloat
@@ -157,7 +157,7 @@ class ReadNoise(Section):
         return self.tau_min_s * 10.0 ** np.arange(decades)
 
 
-class Rtn(Section):
+class Rtn(PresetSection):
     """Random telegraph noise: a fraction of the cells jumps between two levels."""
 
     enabled: bool = True
@@ -168,23 +168,23 @@ class Rtn(Section):
     tau_max_s: PositiveFloat
 
 
-class Faults(Section):
+class FaultsPreset(PresetSection):
     """Cells that never switch, from the start.
 
     open_rows, open_columns: lines, by index, whose cells carry no current (0 S). shorted_rows, shorted_columns: lines
-    whose cells all conduct `g_stuck_high_s`. Where the two cross, the open line wins.
+    whose cells all conduct `g_stuck_high_S`. Where the two cross, the open line wins.
     """
 
     stuck_fraction: Fraction
     stuck_high_share: Fraction
-    g_stuck_high_s: PositiveFloat
-    g_stuck_low_s: PositiveFloat
+    g_stuck_high_S: PositiveFloat
+    g_stuck_low_S: PositiveFloat
     open_rows: tuple[NonNegativeInt, ...] = ()
     open_columns: tuple[NonNegativeInt, ...] = ()
     shorted_rows: tuple[NonNegativeInt, ...] = ()
     shorted_columns: tuple[NonNegativeInt, ...] = ()
 
-    def g_of_lines_s(self, shape: tuple[int, int]) -> NDArray[np.float64]:
+    def g_of_lines_S(self, shape: tuple[int, int]) -> NDArray[np.float64]:
         """What the faults of lines fix the conductances of an array to, (rows, columns), S; NaN where nothing.
 
         Raises ConfigError for a line that an array of `shape` has not.
@@ -196,15 +196,15 @@ class Faults(Section):
                     raise ConfigError(
                         f"faults.{kind}_{name}: {beyond[0]} asked; the array has {name} 0 to {shape[axis] - 1}"
                     )
-        g_s = np.full(shape, np.nan)
-        g_s[list(self.shorted_rows), :] = self.g_stuck_high_s
-        g_s[:, list(self.shorted_columns)] = self.g_stuck_high_s
-        g_s[list(self.open_rows), :] = 0.0
-        g_s[:, list(self.open_columns)] = 0.0
-        return g_s
+        g_S = np.full(shape, np.nan)
+        g_S[list(self.shorted_rows), :] = self.g_stuck_high_S
+        g_S[:, list(self.shorted_columns)] = self.g_stuck_high_S
+        g_S[list(self.open_rows), :] = 0.0
+        g_S[:, list(self.open_columns)] = 0.0
+        return g_S
 
 
-class Endurance(Section):
+class Endurance(PresetSection):
     """Wear: a pulse that moves a cell by dG uses up (|dG|/window)^exponent / cycles of its life.
 
     Steps below `weakest_step` of the window count as that step. `log_sd` is the spread of `cycles` over the cells.
@@ -218,20 +218,20 @@ class Endurance(Section):
     fails_high_share: Fraction
 
 
-class Circuit(Section):
+class Circuit(PresetSection):
     """Wires: resistance of one segment between neighbouring cells, and from a driver to the first."""
 
     line_resistance_ohm: NonNegativeFloat
 
 
-class Dac(Section):
+class Dac(PresetSection):
     """Input converter: signed, `bits` over +-v_full_scale_v. bits: null means continuous, unbounded."""
 
     bits: PositiveInt | None
     v_full_scale_v: PositiveFloat
 
 
-class Adc(Section):
+class Adc(PresetSection):
     """Output converters, one a line: signed, `bits` over +-full scale. bits: null means continuous, unbounded.
 
     Verify reads use one range, products the smallest of `product_ranges_a` that holds a batch. noise_relative,
@@ -252,7 +252,7 @@ class Adc(Section):
         return self
 
 
-class Timing(Section):
+class TimingPreset(PresetSection):
     """Bench time of the operations; a verify read takes a whole row at once."""
 
     pulse_overhead_s: NonNegativeFloat
@@ -260,7 +260,7 @@ class Timing(Section):
     product_s: PositiveFloat
 
 
-class TwinPreset(Section):
+class TwinPreset(PresetSection):
     """All parameters of a twin.
 
     elements: how many binary elements in parallel make a cell; None: its conductance is continuous.
@@ -274,15 +274,15 @@ class TwinPreset(Section):
     reset: Switching
     write_noise: WriteNoise
     variation: Variation
-    forming: Forming
+    forming: FormingPreset
     elements: PositiveInt | None = None
-    relaxation: Relaxation
+    relaxation: RelaxationPreset
     read_noise: ReadNoise
     rtn: Rtn
-    faults: Faults
+    faults: FaultsPreset
     endurance: Endurance
     circuit: Circuit
     dac: Dac
     adc: Adc
-    timing: Timing
+    timing: TimingPreset
     recipe: str

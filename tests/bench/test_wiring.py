@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eapu_hil.base.loading import load_model
-from eapu_hil.bench.wiring import ChannelMap, Instruments
+from eapu_hil.bench.wiring import ChannelMap, Instruments, at_bus
 from eapu_hil.hal import ConfigError
 
 BUSES = {"source": "A", "ground": "B", "gate": "C", "bias": ["D", "E"]}
@@ -51,7 +51,7 @@ def test_ranges_are_written_out() -> None:
     channels = load_model(ChannelMap, MAP, (), "maps")
     assert channels.lines("row") == ["1x01", "1x02", "1x03"]
     assert channels.shape == (3, 2)
-    assert channels.crosspoint("gate", 2, "C") == "1C08"
+    assert at_bus(channels.lines("gate")[2], "C") == "1C08"
 
 
 @given(st.integers(0, 90), st.integers(0, 9))
@@ -133,8 +133,9 @@ def test_a_simulated_bench_needs_its_resource_only() -> None:
 
 def test_what_a_simulated_bench_says_itself_stays() -> None:
     config = bench(resource="sim:b2900", instruments={"switch": "sim:34980a", "nplc": 1.0})
+    channels = config.instruments.map
     assert (config.instruments.switch, config.instruments.nplc) == ("sim:34980a", 1.0)
-    assert config.instruments.map.crosspoint("row", 0, config.instruments.map.buses.source) == "1101"
+    assert at_bus(channels.lines("row")[0], channels.buses.source) == "1101"
 
 
 @given(st.integers(1, 20), st.integers(1, 20), st.sampled_from(["sim:707b", "sim:34980a"]))

@@ -77,8 +77,8 @@ def test_calibrate_show_and_diff(capsys: pytest.CaptureFixture[str]) -> None:
     before, after = first["entries"][3]["number"], second["entries"][0]["number"]
     changed = said(capsys, "passport", "diff", "chip", str(before), str(after))
     names = [one["name"] for one in changed["changes"]]
-    assert "white_sd_s[0]" in names
-    assert "levels_s[0]" not in names
+    assert "white_sd_S[0]" in names
+    assert "levels_S[0]" not in names
     assert said(capsys, "passport", "show", "chip", str(before))["values"] == first["entries"][3]["values"]
 
 
@@ -123,7 +123,7 @@ def test_drift_names_what_to_write_again(capsys: pytest.CaptureFixture[str]) -> 
     Path("targets.csv").write_text("row,col,g_target_uS\n" + "".join(f"{k},3,20\n" for k in range(32)))
     assert main(["form", "bench.yaml", "--out", "formed.csv"]) == 0
     assert main(["drift", "bench.yaml"]) == 1
-    assert "array 0: nothing was programmed to it, by eapu-hil program" in capsys.readouterr().err
+    assert "array 0: nothing was written to it (eapu-hil program" in capsys.readouterr().err
     assert main(["program", "bench.yaml", "targets.csv", "--out", "written.csv"]) == 0
     capsys.readouterr()
     found = said(capsys, "drift", "bench.yaml", "--after", "3600", "--out", "refresh.csv")

@@ -11,7 +11,9 @@ from eapu_hil.network.layers import (
     Conv2d,
     Dense,
     DigitalWeights,
+    Flatten,
     LayerSpec,
+    MaxPool,
     PixelShuffle,
     ReLU,
     Weights,
@@ -24,6 +26,11 @@ NETWORKS: dict[str, tuple[list[LayerSpec], tuple[int, ...]]] = {
     "dense": ([Dense(7, 5), ReLU(), Dense(5, 3)], (4, 7)),
     "convolutions": ([Conv2d(2, 3), ReLU(), Conv2d(3, 2, kernel=5), ReLU(), Conv2d(2, 1)], (2, 7, 6, 2)),
     "sub-pixel": ([Conv2d(1, 3), ReLU(), Conv2d(3, 8), PixelShuffle(2), ReLU(), Conv2d(2, 1)], (2, 5, 4, 1)),
+    "pooled": (
+        [Conv2d(1, 3), MaxPool(2), ReLU(), Conv2d(3, 2), ReLU(), MaxPool(3), Flatten(), Dense(2, 3)],
+        (2, 6, 7, 1),
+    ),
+    "flat images": ([Flatten(), Dense(12, 4), ReLU(), Dense(4, 2)], (3, 2, 3, 2)),
     "relu last": ([Dense(6, 4), ReLU()], (3, 6)),
 }
 
@@ -178,3 +185,20 @@ def test_mistakes_in_a_network_are_refused() -> None:
         Network([Conv2d(1, 2)], lambda _, __: DigitalWeights(np.zeros((9, 3))))
     with pytest.raises(RuntimeError, match="dense1"):
         digital([Dense(2, 2)]).backward(np.zeros((1, 2), dtype=np.float32))
+
+
+def test_pooling_takes_the_largest_of_each_block_and_cuts_what_is_left_over() -> None:
+    network = Network(
+        [MaxPool(2), Flatten(), Dense(2, 2)], lambda _, __: DigitalWeights(np.eye(2, dtype=np.float32))
+    )
+    image = np.array([[1, 9, 3, 4, 99], [5, 6, 7, 2, 99], [99, 99, 99, 99, 99]], dtype=np.float32)
+    np.testing.assert_array_equal(network.infer(image[None, :, :, None]), [[9, 7]])
+
+
+def test_images_that_become_vectors_are_taken_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    specs, _ = NETWORKS["pooled"]
+    network = digital(specs)
+    x = np.random.default_rng(0).normal(size=(7, 6, 7, 1)).astype(np.float32)
+    whole = network.forward(x)
+    monkeypatch.setattr("eapu_hil.network.network.VECTORS", 100)  # two images at a time
+    np.testing.assert_allclose(network.infer(x), whole, rtol=1e-5, atol=1e-6)

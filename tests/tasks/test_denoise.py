@@ -134,7 +134,7 @@ def test_network_settings_shape_the_network() -> None:
         ({"name": "denoise", "chanels": 3}, r"task\.chanels: .*not permitted"),
         ({"name": "denoise", "depth": 1}, r"task\.depth: .*greater than or equal to 2; given: 1"),
         ({"name": "denoise", "data": {"folder": 3}}, r"task\.data\.folder"),
-        ({"name": "nonsense"}, "denoise.*super_resolution.*digits"),
+        ({"name": "nonsense"}, "denoise.*digits.*super_resolution"),
         ({}, "task: .*name"),
     ],
 )

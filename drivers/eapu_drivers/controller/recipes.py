@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from eapu_drivers.controller import messages
-from eapu_hil.hal import LimitError
+from eapu_hil.hal import UnsupportedError
 from eapu_hil.hal.recipe import Recipe
 
 
 def recipe_message(recipe: Recipe, id_: int, slot: int) -> messages.Recipe:
     """What the board has to know of `recipe`; epochs and forming stay with the host.
 
-    Raises LimitError for a count that a message cannot carry.
+    Raises UnsupportedError for a count that a message cannot carry.
     """
     up, down = recipe.set, recipe.reset
     return messages.Recipe(
@@ -20,15 +20,15 @@ def recipe_message(recipe: Recipe, id_: int, slot: int) -> messages.Recipe:
         pulses_max=_u16(recipe.pulses_max, "pulses_max"),
         flips_max=_u16(recipe.flips_max, "flips_max"),
         pulses_at_cap_max=_u16(recipe.pulses_at_cap_max, "pulses_at_cap_max"),
-        g_min_s=recipe.g_min_s,
-        g_max_s=recipe.g_max_s,
-        band_s=recipe.band_s,
+        g_min_S=recipe.g_min_S,
+        g_max_S=recipe.g_max_S,
+        band_S=recipe.band_S,
         v_read_v=recipe.v_read_v,
         set_gate_start_v=up.gate.start_v,
         set_gate_step_v=up.gate.step_v,
         set_gate_stop_v=up.gate.stop_v,
         set_gate_offset_v=up.gate_offset_v,
-        set_gate_slope_s_per_v=up.gate_slope_s_per_v,
+        set_gate_slope_S_per_v=up.gate_slope_S_per_v,
         set_start_v=up.amplitude.start_v,
         set_step_v=up.amplitude.step_v,
         set_stop_v=up.amplitude.stop_v,
@@ -45,5 +45,7 @@ def recipe_message(recipe: Recipe, id_: int, slot: int) -> messages.Recipe:
 def _u16(value: int, key: str) -> int:
     most = 0xFFFF
     if value > most:
-        raise LimitError(f"recipe {key} of {value} asked; allowed is at most {most}, what a message carries")
+        raise UnsupportedError(
+            f"recipe {key} of {value} asked; allowed is at most {most}, what a message carries"
+        )
     return value

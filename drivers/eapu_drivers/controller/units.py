@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from eapu_drivers.controller.messages import LineKind
 from eapu_hil.bench.passport import Chip
-from eapu_hil.hal import ConfigError, FloatArray, LimitError
+from eapu_hil.hal import ConfigError, FloatArray, UnsupportedError
 
 Codes = NDArray[np.int16]
 
@@ -109,13 +109,13 @@ def _count(kind: LineKind, shape: tuple[int, int]) -> int:
 def to_codes(volts_v: NDArray[np.floating], full_scale_v: float, top: int, lines: LineCalibration) -> Codes:
     """The code next to each voltage; `volts_v` has shape (..., lines). Ties go up, as in the firmware.
 
-    Raises LimitError for a voltage beyond the ends of the converter, or that is not a number.
+    Raises UnsupportedError for a voltage beyond the ends of the converter, or that is not a number.
     """
     codes = np.floor((volts_v - lines.offset) / (full_scale_v / top * lines.gain) + 0.5)
     wrong = ~(np.abs(codes) <= top)
     if wrong.any():
         asked_v = float(np.asarray(volts_v)[wrong][0])
-        raise LimitError(
+        raise UnsupportedError(
             f"{asked_v:.6g} V asked of a line driver; allowed is at most {full_scale_v:.6g} V, its full scale"
         )
     return codes.astype(np.int16)
@@ -138,7 +138,7 @@ def to_amperes(
 
 
 def microvolts(volts_v: ArrayLike, what: str) -> NDArray[np.int32]:
-    """Whole microvolts. Raises LimitError for what a message cannot carry; `what` names it."""
+    """Whole microvolts. Raises UnsupportedError for what a message cannot carry; `what` names it."""
     return _whole(volts_v, 1e6, -_INT32, _INT32, what, "V").astype(np.int32)
 
 
@@ -162,7 +162,7 @@ def _whole(values: ArrayLike, scale: float, low: int, high: int, what: str, unit
     whole: FloatArray = np.rint(asked * scale)
     wrong = ~((whole >= low) & (whole <= high))
     if wrong.any():
-        raise LimitError(
+        raise UnsupportedError(
             f"{what} of {asked[wrong][0]:.6g} {unit} asked; "
             f"allowed is {low / scale:.6g} to {high / scale:.6g} {unit}"
         )

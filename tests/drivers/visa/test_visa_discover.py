@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,14 @@ def test_no_such_library() -> None:
 def test_nothing_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pyvisa.ResourceManager.list_resources", lambda *_: ())
     assert find_instruments() == []
+
+
+def test_a_broken_family_is_said_and_the_others_work(
+    tmp_path: Path, install: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    install("own-lab", {"own_lab.py": "1 / 0"}, {"eapu_hil.switches": {"own": "own_lab:Matrix"}})
+    station = SmallStation(tmp_path)
+    with station.serving(SimulatedKeithley707B(station.probe)) as switch:
+        [found] = find_instruments([switch.resource])
+    assert found.driver == "707b"
+    assert "'own' of own-lab cannot be loaded: ZeroDivisionError" in caplog.text

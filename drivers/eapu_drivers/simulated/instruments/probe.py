@@ -7,20 +7,18 @@ have on the bench: unselected cells are disturbed, a shorted position draws curr
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from eapu_drivers.simulated.instruments.circuit import GROUND, Solution, Wired, leak, nodal
 from eapu_hil.hal import FloatArray, Polarity
 from eapu_hil.twin.array import TwinArray
 from eapu_hil.twin.state import BenchClock
 
-CONTACT_S = 2.0  # a closed crosspoint with its cables, half an ohm
-_LEAK_S = 1e-13  # of a line that nothing is connected to; keeps the circuit solvable
 _ROUNDS = 8  # of finding out which sources limit
 _AT_LIMIT = 0.999  # of the limit: a SET that the limit ended draws just that, up to rounding
-GROUND = "ground"
 
 
 @dataclass
@@ -47,17 +45,6 @@ class StationFaults:
     open_lines: set[str] = field(default_factory=set)
 
 
-@dataclass(frozen=True)
-class _Solved:
-    """Voltages of rows, columns and sources, V; the current out of each source, A; who limits."""
-
-    rows_v: FloatArray
-    columns_v: FloatArray
-    source_v: dict[str, float]
-    current_a: dict[str, float]
-    limits: set[str]
-
-
 class Probe:
     """The station. faults may be changed at any time.
 
@@ -80,7 +67,7 @@ class Probe:
         self._lines = dict(lines)
         self._sources: dict[str, Source] = {}
         self._closed: frozenset[str] = frozenset()
-        self._wiring: _Wired | None = None
+        self._wiring: Wired | None = None
         self._real_s = time.monotonic() if real_time else None
         preset = array.preset
         self._disturbs_v = min(preset.set.v_threshold_v, preset.reset.v_threshold_v)
@@ -187,13 +174,13 @@ class Probe:
         if peak_a.sum() >= _AT_LIMIT * limits_a[strictest]:
             self._sources[strictest].limited = True
 
-    def _wired(self) -> _Wired:
+    def _wired(self) -> Wired:
         """What the closed crosspoints connect; kept until they, the sources or the faults change."""
         key = (len(self._sources), frozenset(self.faults.open_lines))
         if self._wiring is None or self._wiring.key != key:
             wires = (self._lines[name] for name in sorted(self._closed) if name in self._lines)
             live = [(bus, line) for bus, line in wires if line not in self.faults.open_lines]
-            self._wiring = _Wired.of(live, list(self._sources), self._array.shape, key)
+            self._wiring = Wired.of(live, list(self._sources), self._array.shape, key)
         return self._wiring
 
     def _gate_v(self) -> FloatArray:
@@ -205,28 +192,28 @@ class Probe:
                 gate_v[row] = source.level_v if source.on else 0.0
         return gate_v
 
-    def _solve(self) -> _Solved:
+    def _solve(self) -> Solution:
         """Nodal analysis of rows, columns and sources. A source that limits becomes a current."""
         wired = self._wired()
         rows, columns = self._array.shape
-        g_s = self._array.conducting_s(self._gate_v())
+        g_S = self._array.conducting_S(self._gate_v())
         for (row, column), ohm in self.faults.shorts.items():
-            g_s[row, column] += 1.0 / ohm
+            g_S[row, column] += 1.0 / ohm
         matrix = wired.matrix.copy()
         lines = rows + columns
-        matrix[:rows, rows:lines] -= g_s
-        matrix[rows:lines, :rows] -= g_s.T
+        matrix[:rows, rows:lines] -= g_S
+        matrix[rows:lines, :rows] -= g_S.T
         diagonal = np.einsum("ii->i", matrix)
-        diagonal[:rows] += g_s.sum(axis=1)
-        diagonal[rows:lines] += g_s.sum(axis=0)
+        diagonal[:rows] += g_S.sum(axis=1)
+        diagonal[rows:lines] += g_S.sum(axis=0)
         for row, ohm in self.faults.gate_shorts.items():
             for bus in wired.gates.get(row, []):
-                _leak(matrix, row, wired.node.get(bus), 1.0 / ohm)
+                leak(matrix, row, wired.node.get(bus), 1.0 / ohm)
         return self._find_limits(
             matrix, {bus: one for bus, one in self._sources.items() if one.on}, wired.node
         )
 
-    def _find_limits(self, matrix: FloatArray, on: Mapping[str, Source], node: Mapping[str, int]) -> _Solved:
+    def _find_limits(self, matrix: FloatArray, on: Mapping[str, Source], node: Mapping[str, int]) -> Solution:
         limiting: dict[str, float] = {}
         rows, columns = self._array.shape
         for _ in range(_ROUNDS):
@@ -234,7 +221,7 @@ class Probe:
             for bus, limit_a in limiting.items():
                 injected_a[node[bus]] = limit_a
             fixed = [bus for bus in on if bus not in limiting]
-            voltages_v = _nodal(matrix, injected_a, [node[b] for b in fixed], [on[b].level_v for b in fixed])
+            voltages_v = nodal(matrix, injected_a, [node[b] for b in fixed], [on[b].level_v for b in fixed])
             current_a = {bus: float(matrix[node[bus]] @ voltages_v) for bus in on}
             over = {bus: i for bus, i in current_a.items() if bus in fixed and abs(i) > on[bus].i_limit_a}
             if not over:
@@ -243,62 +230,4 @@ class Probe:
             limiting[worst] = float(np.copysign(on[worst].i_limit_a, over[worst]))
         near = {bus for bus, i in current_a.items() if abs(i) >= _AT_LIMIT * on[bus].i_limit_a}
         source_v = {bus: float(voltages_v[node[bus]]) for bus in on}
-        return _Solved(voltages_v[:rows], voltages_v[rows : rows + columns], source_v, current_a, near)
-
-
-@dataclass(frozen=True)
-class _Wired:
-    """What closed crosspoints connect. node: of each source, behind the rows and the columns.
-
-    matrix: conductances of contacts and leaks, the cells not yet in it. at_cells: sources at a row or a column.
-    gates: the buses at each row's gate.
-    """
-
-    key: object
-    matrix: FloatArray
-    node: dict[str, int]
-    at_cells: list[str]
-    gates: dict[int, list[str]]
-
-    @classmethod
-    def of(
-        cls, wires: Sequence[tuple[str, str]], sources: Sequence[str], shape: tuple[int, int], key: object
-    ) -> _Wired:
-        """wires: bus and line of each closed crosspoint."""
-        rows, columns = shape
-        node = {bus: rows + columns + k for k, bus in enumerate(sources)}
-        matrix = _LEAK_S * np.eye(rows + columns + len(sources))
-        at_cells: dict[str, None] = {}
-        gates: dict[int, list[str]] = {}
-        for bus, line in wires:
-            kind, number = line.rstrip("0123456789"), int(line.lstrip("abcdefghijklmnopqrstuvwxyz"))
-            if kind == "gate":
-                if bus == GROUND or bus in node:
-                    gates.setdefault(number, []).append(bus)
-                continue
-            _leak(matrix, number + (rows if kind == "column" else 0), node.get(bus), CONTACT_S)
-            if bus in node:
-                at_cells[bus] = None
-        return cls(key, matrix, node, list(at_cells), gates)
-
-
-def _leak(matrix: FloatArray, a: int, b: int | None, g_s: float) -> None:
-    """Connects node a to node b, or to 0 V."""
-    matrix[a, a] += g_s
-    if b is not None:
-        matrix[b, b] += g_s
-        matrix[a, b] -= g_s
-        matrix[b, a] -= g_s
-
-
-def _nodal(
-    matrix: FloatArray, injected_a: FloatArray, fixed: Sequence[int], levels_v: Sequence[float]
-) -> FloatArray:
-    """Voltages of all nodes where those of `fixed` are given."""
-    free = np.ones(len(matrix), np.bool_)
-    free[fixed] = False
-    voltages_v = np.zeros(len(matrix))
-    voltages_v[fixed] = levels_v
-    drawn_a = injected_a[free] - matrix[free] @ voltages_v
-    voltages_v[free] = np.linalg.solve(matrix[np.ix_(free, free)], drawn_a)
-    return voltages_v
+        return Solution(voltages_v[:rows], voltages_v[rows : rows + columns], source_v, current_a, near)

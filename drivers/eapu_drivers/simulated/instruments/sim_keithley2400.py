@@ -33,6 +33,7 @@ from eapu_drivers.simulated.instruments.sim_keithley2400_unit import (
     POINTS_MAX,
     Unit2400,
     amperes,
+    at_once,
     function_named,
     levels,
     require_voltage,
@@ -206,8 +207,8 @@ class SimulatedKeithley2400(ScpiDevice):
             ":TRIGger:DELay": setting(unit, "trigger_delay_s", lambda value: real(value, 0.0, 999.9999)),
             ":TRIGger:DELay?": lambda: shown(unit.trigger_delay_s),
             ":TRIGger:CLEar": lambda: None,
-            ":TRIGger:SOURce": _at_once,
-            ":ARM:SOURce": _at_once,
+            ":TRIGger:SOURce": at_once,
+            ":ARM:SOURce": at_once,
             ":INITiate[:IMMediate]": self._initiate,
             ":ABORt": lambda: None,
             ":FETCh?": self._fetch,
@@ -224,10 +225,7 @@ class SimulatedKeithley2400(ScpiDevice):
         return f'{code},"{text}"'
 
     def _all_errors(self) -> str:
-        entries = [self._error()]
-        while self.error_count:
-            entries.append(self._error())
-        return ",".join(entries)
+        return ",".join(self._error() for _ in range(max(self.error_count, 1)))
 
     def _set_autozero(self, value: str) -> None:
         if value.upper() != "ONCE":
@@ -299,8 +297,3 @@ class SimulatedKeithley2400(ScpiDevice):
         if "RES" not in unit.functions:
             measured["RES"] = _NOT_A_NUMBER
         return ",".join(shown(measured[name]) for name in self._elements)
-
-
-def _at_once(value: str) -> None:
-    """The only trigger source that there is here."""
-    choice(value, "IMMediate")

@@ -213,3 +213,8 @@ def function_named(text: str) -> str:
         if name.removesuffix(":DC") in (long.upper(), short_form(long)):
             return function
     raise ScpiError(ILLEGAL_VALUE)
+
+
+def at_once(value: str) -> None:
+    """The only trigger source that there is here."""
+    choice(value, "IMMediate")

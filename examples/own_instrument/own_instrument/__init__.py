@@ -1,0 +1,1 @@
+"""An instrument family for eapu-hil in a package of its own."""
