@@ -32,35 +32,35 @@ def wire(nodes: int, open_end: int) -> csr_array:
     return csr_array(diags_array([beside, diagonal, beside], offsets=(-1, 0, 1)))
 
 
-def sparse_lu(g_s: FloatArray) -> FloatArray:
+def sparse_lu(g_S: FloatArray) -> FloatArray:
     """The transfer matrix from one sparse factorisation, one solve a column."""
-    m, n = g_s.shape
-    cells = diags_array(g_s.ravel())
+    m, n = g_S.shape
+    cells = diags_array(g_S.ravel())
     rows = kron(eye_array(m), wire(n, -1)) / SEGMENT_OHM
     columns = kron(wire(m, 0), eye_array(n)) / SEGMENT_OHM
     system = block_array([[rows + cells, -cells], [-cells, columns + cells]]).tocsc()
     ends = np.zeros((2 * m * n, n))
     ends[2 * m * n - n + np.arange(n), np.arange(n)] = 1 / SEGMENT_OHM
     factor = splu(system, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
-    transfer_s: FloatArray = factor.solve(ends)[np.arange(m) * n] / SEGMENT_OHM
-    return transfer_s
+    transfer_S: FloatArray = factor.solve(ends)[np.arange(m) * n] / SEGMENT_OHM
+    return transfer_S
 
 
 class Writes:
     """A network kept up to date while a number of cells change a step, as in training."""
 
-    def __init__(self, g_s: FloatArray, cells: int, rng: np.random.Generator) -> None:
-        self.g_s, self.cells, self.rng = g_s.copy(), cells, rng
-        self.network = LineNetwork(g_s.shape, SEGMENT_OHM, SEGMENT_OHM)
-        self.network.attenuation(self.g_s)
+    def __init__(self, g_S: FloatArray, cells: int, rng: np.random.Generator) -> None:
+        self.g_S, self.cells, self.rng = g_S.copy(), cells, rng
+        self.network = LineNetwork(g_S.shape, SEGMENT_OHM, SEGMENT_OHM)
+        self.network.attenuation(self.g_S)
 
     def write(self) -> None:
-        written = self.rng.choice(self.g_s.size, self.cells, replace=False)
-        self.g_s.flat[written] = self.rng.uniform(2e-6, 4e-5, self.cells)
+        written = self.rng.choice(self.g_S.size, self.cells, replace=False)
+        self.g_S.flat[written] = self.rng.uniform(2e-6, 4e-5, self.cells)
 
     def step(self) -> None:
         self.write()
-        self.network.transfer(self.g_s)
+        self.network.transfer(self.g_S)
 
 
 def seconds(action: Callable[[], object]) -> float:
@@ -71,29 +71,29 @@ def seconds(action: Callable[[], object]) -> float:
 
 def measure(shape: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
-    g_s = rng.uniform(2e-6, 4e-5, shape)
+    g_S = rng.uniform(2e-6, 4e-5, shape)
     rows = np.arange(4)
-    steps = {cells: Writes(g_s, cells, rng) for cells in (1, 8, 32, 96)}
+    steps = {cells: Writes(g_S, cells, rng) for cells in (1, 8, 32, 96)}
 
     def factorised() -> LineNetwork:
         network = LineNetwork(shape, SEGMENT_OHM, SEGMENT_OHM)
-        network.transfer(g_s)
+        network.transfer(g_S)
         return network
 
     ways: dict[str, Callable[[], object]] = {
-        "sparse LU": lambda: sparse_lu(g_s),
+        "sparse LU": lambda: sparse_lu(g_S),
         "factorisation": factorised,
         **{f"step with {cells} cells written": writes.step for cells, writes in steps.items()},
-        "row_read of 4 rows": lambda: row_read(g_s[rows], rows, SEGMENT_OHM, SEGMENT_OHM, shape),
+        "row_read of 4 rows": lambda: row_read(g_S[rows], rows, SEGMENT_OHM, SEGMENT_OHM, shape),
     }
     taken: dict[str, list[float]] = {name: [] for name in (*ways, "attenuation")}
     for _ in range(ROUNDS):
         for name, way in ways.items():
             taken[name].append(seconds(way))
-        taken["attenuation"].append(seconds(partial(factorised().attenuation, g_s)))
+        taken["attenuation"].append(seconds(partial(factorised().attenuation, g_S)))
     lu_s = float(np.median(taken["sparse LU"]))
-    expected = sparse_lu(g_s)
-    off = np.abs(factorised().transfer(g_s) - expected).max() / expected.max()
+    expected = sparse_lu(g_S)
+    off = np.abs(factorised().transfer(g_S) - expected).max() / expected.max()
     lines = [
         f"{shape[0]} x {shape[1]}, largest difference from the sparse LU {off:.1e} of the largest element",
         f"  {'':28s}{'median':>10s}{'mean':>10s}",

@@ -85,12 +85,12 @@ def mapped_db(case: str, config: ExperimentConfig, host_run: Path) -> float:
     with open_bench(config.bench) as bench:
         recipe, tiles = bench.recipe, choose_layout(task, bench).tiles
         shapes = {name: spec.matrix_shape for name, spec in named_weight_specs(task.layers()).items()}
-        window_s = recipe.g_max_s - recipe.g_min_s
+        window_S = recipe.g_max_S - recipe.g_min_S
         # The host trains without a window; this range holds nearly all of its weights.
-        r_wg = {name: 2.0 * np.sqrt(2.0 / shape[0]) / window_s for name, shape in shapes.items()}
+        r_wg = {name: 2.0 * np.sqrt(2.0 / shape[0]) / window_S for name, shape in shapes.items()}
         numbers = range(len(bench.arrays))
         bad = [bench.chip.bad_cells(number) != CellStatus.OK for number in numbers]
-        sigma_of = bench.chip.write_error().sigma_s
+        sigma_of = bench.chip.write_error().sigma_S
         arrays = [array.without_record() for array in bench.arrays]
         pairs = ConductancePairs(arrays, tiles, shapes, r_wg, recipe, sigma_of, bad, lambda _: None)
         for name in shapes:
@@ -98,7 +98,7 @@ def mapped_db(case: str, config: ExperimentConfig, host_run: Path) -> float:
         network = Network(
             task.layers(),
             lambda name, spec: ArrayWeights(
-                spec.matrix_shape, bench.arrays, tiles[name], r_wg[name], recipe.v_read_v
+                spec.matrix_shape, bench.arrays, tiles[name], r_wg[name], recipe.v_in_max_v
             ),
         )
         for layer in network.weighted:

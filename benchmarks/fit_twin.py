@@ -31,10 +31,10 @@ from eapu_hil.twin.preset import TwinPreset
 # name: lowest and highest that is drawn, evenly in the logarithm
 RANGES = {
     "gate.threshold_v": (0.62, 0.8),
-    "gate.slope_s_per_v": (36e-6, 52e-6),
+    "gate.slope_S_per_v": (36e-6, 52e-6),
     "variation.gate_threshold_v": (0.02, 0.05),
     "variation.gate_slope_relative": (0.03, 0.08),
-    "write_noise.set_absolute_s": (0.4e-6, 1.0e-6),
+    "write_noise.set_absolute_S": (0.4e-6, 1.0e-6),
     "write_noise.set_relative": (0.03, 0.08),
     "forming.v_form_v": (2.6, 2.9),
     "forming.v_form_sd_v": (0.1, 0.2),
@@ -44,7 +44,7 @@ RANGES = {
     "relaxation.jump_decades": (4.0, 12.0),
     "relaxation.passing_share": (0.2, 0.5),
 }
-TABLE = ("variance_1s_s2", "variance_per_decade_s2")
+TABLE = ("variance_1s_S2", "variance_per_decade_S2")
 TIMES_S = (1.0, 3600.0, 86400.0)
 TARGETS = 4000
 ALWAYS_KEPT = 4  # what fit_twin never fits
@@ -62,19 +62,19 @@ def hidden(base: TwinPreset, rng: np.random.Generator) -> dict[str, Any]:
     return drawn
 
 
-def errors_us(bench: Bench, rng: np.random.Generator) -> dict[float, FloatArray]:
+def errors_uS(bench: Bench, rng: np.random.Generator) -> dict[float, FloatArray]:
     """Errors of random targets at each time after the write, uS."""
     array = bench.arrays[0]
     good = Cells.all(array.shape)
     cells = good[rng.permutation(len(good))[:TARGETS]]
     recipe = bench.recipe
-    targets_s = rng.uniform(recipe.g_min_s, recipe.g_max_s, len(cells))
-    outcome = array.program(Targets(cells, targets_s))
+    targets_S = rng.uniform(recipe.g_min_S, recipe.g_max_S, len(cells))
+    outcome = array.program(Targets(cells, targets_S))
     began_s, written = array.clock_s(), outcome.status == 0
     found = {}
     for time_s in TIMES_S:
         array.wait(began_s + time_s - array.clock_s())
-        found[time_s] = 1e6 * (array.read(cells, recipe.v_read_v).g_s - targets_s)[written]
+        found[time_s] = 1e6 * (array.read(cells, recipe.v_read_v).g_S - targets_S)[written]
     return found
 
 
@@ -87,8 +87,8 @@ def inside(fit: TwinFit, drawn: Mapping[str, Any]) -> dict[str, tuple[int, int]]
         if estimate is None:
             continue
         if isinstance(truth, list):
-            at_s = np.asarray(fitted["relaxation.g_s"].value)
-            truth = np.interp(at_s, fit.base.relaxation.g_s, truth)
+            at_S = np.asarray(fitted["relaxation.g_S"].value)
+            truth = np.interp(at_S, fit.base.relaxation.g_S, truth)
         known = np.isfinite(estimate.low)
         held = (estimate.low <= truth) & (truth <= estimate.high) & known
         counts[key] = (int(np.sum(held)), int(np.sum(known)))
@@ -115,12 +115,12 @@ def main() -> None:
                 began_s = time.perf_counter()
                 fit = fit_twin(bench.chip, 0, base, rng)
                 fit_s = time.perf_counter() - began_s
-                real = errors_us(bench, np.random.default_rng(7))
+                real = errors_uS(bench, np.random.default_rng(7))
             (directory / "fitted.yaml").write_text(fit.text("fitted", "of a hidden twin"))
             config = {"arrays": 1, "seed": 900 + number, "preset": str(directory / "fitted.yaml")}
             with open_bench("twin", config, commission=False) as bench:
                 form(bench.arrays[0], Cells.all(bench.arrays[0].shape), bench.recipe)
-                predicted = errors_us(bench, np.random.default_rng(8))
+                predicted = errors_uS(bench, np.random.default_rng(8))
         apart = {time_s: stats.ks_2samp(real[time_s], predicted[time_s]).statistic for time_s in TIMES_S}
         print(f"twin {number}: fitted in {fit_s:.0f} s; distance",
               ", ".join(f"{value:.3f} at {time_s:g} s" for time_s, value in apart.items()), flush=True)  # fmt: skip

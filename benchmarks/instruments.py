@@ -67,12 +67,12 @@ def formed(name: str) -> Iterator[Bench]:
 
 def written(bench: Bench, seed: int) -> tuple[float, float, float, float]:
     """Messages, pulses and seconds a cell, share in band, for random targets of all cells."""
-    targets_s = np.random.default_rng(seed).uniform(2e-6, 38e-6, SHAPE[0] * SHAPE[1])
+    targets_S = np.random.default_rng(seed).uniform(2e-6, 38e-6, SHAPE[0] * SHAPE[1])
     start_s = time.perf_counter()
     with counting() as counter:
-        outcome = bench.arrays[0].program(Targets(Cells.all(SHAPE), targets_s))
+        outcome = bench.arrays[0].program(Targets(Cells.all(SHAPE), targets_S))
     wall_s = time.perf_counter() - start_s
-    n = targets_s.size
+    n = targets_S.size
     return (
         counter.messages / n,
         outcome.pulses.mean(),

@@ -56,11 +56,11 @@ class PlainAdam:
         return change
 
 
-def plain_rule(dg_s: Floats, errors: WriteErrors, rng: np.random.Generator) -> Floats:
-    threshold = np.where(dg_s > 0, errors.up_s, errors.down_s)
-    magnitude = np.abs(dg_s)
-    write = magnitude >= rng.random(dg_s.size, dtype=np.float32) * threshold
-    return np.where(write, np.copysign(np.maximum(magnitude, threshold), dg_s), np.float32(0))
+def plain_rule(dg_S: Floats, errors: WriteErrors, rng: np.random.Generator) -> Floats:
+    threshold = np.where(dg_S > 0, errors.up_S, errors.down_S)
+    magnitude = np.abs(dg_S)
+    write = magnitude >= rng.random(dg_S.size, dtype=np.float32) * threshold
+    return np.where(write, np.copysign(np.maximum(magnitude, threshold), dg_S), np.float32(0))
 
 
 def median_ms(work: Callable[[int], object], repeats: int, n_weights: int) -> float:
@@ -97,8 +97,8 @@ def measure_rule(rule: UpdateRule, ratio: float, grads: Floats, errors: WriteErr
     adam, plain = Adam((n_weights,)), PlainAdam(n_weights)
     for repeat in range(50):
         step = adam.step(grads[repeat % GRADIENTS], LEARNING_RATE)
-    mean_error_s = 0.5 * float(np.mean(1 / errors.up_s) + np.mean(1 / errors.down_s))
-    siemens_per_weight = np.float32(ratio / (float(np.abs(step).mean()) * mean_error_s))
+    mean_error_S = 0.5 * float(np.mean(1 / errors.up_S) + np.mean(1 / errors.down_S))
+    siemens_per_weight = np.float32(ratio / (float(np.abs(step).mean()) * mean_error_S))
     steps = [
         adam.step(grads[repeat % GRADIENTS], LEARNING_RATE) * siemens_per_weight
         for repeat in range(GRADIENTS)
@@ -142,8 +142,8 @@ def main() -> None:
     scale = np.exp(rng.normal(-7, 1.5, n_weights)).astype(np.float32)
     grads = rng.standard_normal((GRADIENTS, n_weights), dtype=np.float32)
     grads = (grads + 0.1 * rng.standard_normal(n_weights, dtype=np.float32)) * scale
-    up_s, down_s = rng.uniform(1.5e-6, 3e-6, (2, n_weights)).astype(np.float32)
-    errors = WriteErrors(up_s, down_s, 1.5e-6)
+    up_S, down_S = rng.uniform(1.5e-6, 3e-6, (2, n_weights)).astype(np.float32)
+    errors = WriteErrors(up_S, down_S, 1.5e-6)
 
     adam, plain = Adam((n_weights,)), PlainAdam(n_weights)
     adam_ms = median_ms(lambda k: adam.step(grads[k % GRADIENTS], LEARNING_RATE), repeats, n_weights)

@@ -24,14 +24,14 @@ from eapu_hil.report.figures import new_figure
 from eapu_hil.study.compare import compare
 from eapu_hil.training.config import ExperimentConfig
 
-THRESHOLDS_US = (0.5, 1.0, 2.0, 3.0, 4.5, 7.0)
+THRESHOLDS_uS = (0.5, 1.0, 2.0, 3.0, 4.5, 7.0)
 PASSPORT = "passport"
 
 
-def experiment(threshold_us: float | None, seed: int, steps: int) -> ExperimentConfig:
+def experiment(threshold_uS: float | None, seed: int, steps: int) -> ExperimentConfig:
     rule: dict[str, Any] = {"name": "eapu"}
-    if threshold_us is not None:
-        rule["threshold_us"] = threshold_us
+    if threshold_uS is not None:
+        rule["threshold_uS"] = threshold_uS
     overrides = {"rule": rule, "seed": seed, "bench.seed": seed, "steps": steps, "evaluate_every": steps}
     return load_model(ExperimentConfig, "denoise", overrides, "experiments")
 
@@ -41,9 +41,9 @@ def draw(table: dict[str, np.ndarray[Any, Any]], path: Path) -> None:
     with new_figure(path, 3.0) as figure:
         axes: list[Axes] = list(figure.subplots(1, 2))
         for axis, row, title in zip(axes, (0, 1), ("PSNR (dB)", "Cells written"), strict=True):
-            values = np.array([table[f"{threshold:g}"][row] for threshold in THRESHOLDS_US])
+            values = np.array([table[f"{threshold:g}"][row] for threshold in THRESHOLDS_uS])
             spread = values.std(axis=1, ddof=1)
-            axis.errorbar(THRESHOLDS_US, values.mean(axis=1), spread, color=BLUE, marker="o", capsize=2,
+            axis.errorbar(THRESHOLDS_uS, values.mean(axis=1), spread, color=BLUE, marker="o", capsize=2,
                           label="fixed, mean and sd of the seeds")  # fmt: skip
             own = table[PASSPORT][row]
             axis.axhline(own.mean(), color=VERMILLION, label="from the passport")
@@ -60,7 +60,7 @@ def main() -> None:
     directory = Path(sys.argv[1])
     steps = int(sys.argv[2]) if len(sys.argv) > 2 else 800
     seeds = range(1, 1 + (int(sys.argv[3]) if len(sys.argv) > 3 else 5))
-    names = {**{f"{threshold:g}": threshold for threshold in THRESHOLDS_US}, PASSPORT: None}
+    names = {**{f"{threshold:g}": threshold for threshold in THRESHOLDS_uS}, PASSPORT: None}
     experiments = {
         f"{name}_seed{seed}": experiment(threshold, seed, steps)
         for seed in seeds

@@ -48,7 +48,7 @@ def measured_file() -> Callable[[str], Path]:
 
 
 class FakeCrossbar:
-    """Every cell reads `g_s`; write-verify always hits with `PULSES` pulses and `READS` reads.
+    """Every cell reads `g_S`; write-verify always hits with `PULSES` pulses and `READS` reads.
 
     on_request: called with the name of each request before it is obeyed; may raise.
     """
@@ -59,7 +59,7 @@ class FakeCrossbar:
         self.identity = Identity("fake", "serial-1", "1.0", "")
         self.shape = shape
         self.limits = limits
-        self.g_s = np.full(shape, 20e-6)
+        self.g_S = np.full(shape, 20e-6)
         self.sent: list[tuple[str, Any]] = []
         self.grounds = 0
         self._on_request = on_request
@@ -78,7 +78,7 @@ class FakeCrossbar:
 
     def read(self, cells: Cells, v_read_v: float) -> Reading:
         self._request("read", (cells, v_read_v))
-        return Reading(self.g_s[cells.row, cells.col], np.zeros(len(cells), np.uint8))
+        return Reading(self.g_S[cells.row, cells.col], np.zeros(len(cells), np.uint8))
 
     def vmm(
         self,
@@ -88,9 +88,9 @@ class FakeCrossbar:
         lines_out: IntArray | None = None,
     ) -> FloatArray:
         self._request("vmm", v_in_v)
-        g_s = self.g_s if direction is Direction.FORWARD else self.g_s.T
-        g_s = g_s if lines_in is None else g_s[lines_in]
-        currents_a: FloatArray = v_in_v @ (g_s if lines_out is None else g_s[:, lines_out])
+        g_S = self.g_S if direction is Direction.FORWARD else self.g_S.T
+        g_S = g_S if lines_in is None else g_S[lines_in]
+        currents_a: FloatArray = v_in_v @ (g_S if lines_out is None else g_S[:, lines_out])
         return currents_a
 
     def pulse(self, pulses: Pulses) -> PulseOutcome:
@@ -100,12 +100,12 @@ class FakeCrossbar:
     def program(self, targets: Targets, recipe: Recipe | None = None) -> WriteOutcome:
         self._request("program", (targets, recipe))
         at, n = (targets.cells.row, targets.cells.col), len(targets)
-        before_s = self.g_s[at]
-        self.g_s[at] = targets.g_target_s
-        pulses = np.where(before_s == targets.g_target_s, 0, PULSES)
+        before_S = self.g_S[at]
+        self.g_S[at] = targets.g_target_S
+        pulses = np.where(before_S == targets.g_target_S, 0, PULSES)
         return WriteOutcome(
-            before_s,
-            targets.g_target_s.copy(),
+            before_S,
+            targets.g_target_S.copy(),
             pulses,
             np.full(n, READS),
             pulses * PULSE_ENERGY_J,

@@ -200,9 +200,9 @@ def _done(chip: Chip, number: int, begun: Measurement) -> dict[str, Measurement]
 
 
 def _lower(array: Crossbar, number: int, chip: Chip, recipe: Recipe) -> None:
-    """Cells that hold nothing should neither draw current nor make noise: all that can be written go to `g_min_s`."""
+    """Cells that hold nothing should neither draw current nor make noise: all that can be written go to `g_min_S`."""
     cells = Cells(*np.nonzero(chip.bad_cells(number) == CellStatus.OK))
-    array.program(Targets(cells, np.full(len(cells), recipe.g_min_s)), recipe)
+    array.program(Targets(cells, np.full(len(cells), recipe.g_min_S)), recipe)
 
 
 def is_formed(chip: Chip, number: int) -> bool:

@@ -55,15 +55,15 @@ class Faults:
         return {name: value for name, value in vars(self).items() if name != "of_cells"}
 
 
-def classify(status: StatusArray, g_formed_s: FloatArray, g_low_s: FloatArray, recipe: Recipe) -> Faults:
+def classify(status: StatusArray, g_formed_S: FloatArray, g_low_S: FloatArray, recipe: Recipe) -> Faults:
     """The fault of each cell, from what forming and exercise left; all arrays (rows, columns).
 
-    status: what the writes ended with. g_formed_s: read after forming, S. g_low_s: read at the end, when the lowest
+    status: what the writes ended with. g_formed_S: read after forming, S. g_low_S: read at the end, when the lowest
     state had been asked of all cells, S.
     """
     bad = status != CellStatus.OK
-    high = bad & (g_low_s > (recipe.g_min_s + recipe.g_max_s) / 2)
-    unmoved = ((status & CellStatus.STUCK) != 0) | (g_formed_s < recipe.form.g_formed_s)
+    high = bad & (g_low_S > (recipe.g_min_S + recipe.g_max_S) / 2)
+    unmoved = ((status & CellStatus.STUCK) != 0) | (g_formed_S < recipe.form.g_formed_S)
     low = bad & ~high & unmoved
     of_cells = np.full(status.shape, CellFault.NONE, np.uint8)
     of_cells[bad] = CellFault.OFF_TARGET

@@ -1,4 +1,4 @@
-"""The commands of the calibration: calibrate, drift, import, fit-twin, passport."""
+"""The commands that measure chips: calibrate, drift, import, fit-twin."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
+from eapu_calibration.passport_commands import as_json, chip_argument, say_entries
 from eapu_hil.base.loading import load_model
-from eapu_hil.base.quantities import MISSING, duration
-from eapu_hil.base.storage import plain, storage_errors
+from eapu_hil.base.quantities import duration
+from eapu_hil.base.storage import storage_errors
 from eapu_hil.bench.cellcsv import write_targets
 from eapu_hil.bench.passport import Chip, Measurement
 from eapu_hil.cli import options
@@ -90,7 +90,7 @@ def import_file(parser: ArgumentParser) -> None:
 
 def fit_twin(parser: ArgumentParser) -> None:
     """Fit a preset of the twin to the measurements of a chip."""
-    _chip(parser)
+    chip_argument(parser)
     parser.add_argument(
         "-o", "--out", type=Path, required=True, metavar="PRESET.yaml", help="preset file to write"
     )
@@ -104,26 +104,6 @@ def fit_twin(parser: ArgumentParser) -> None:
     )
     _bootstrap_seed(parser)
     parser.set_defaults(command=_fit_twin)
-
-
-def passport(parser: ArgumentParser) -> None:
-    """Show the measurements of a chip, or compare two of them."""
-    views = parser.add_subparsers(title="views", required=True, metavar="VIEW")
-    text = "Show all measurements of a chip in one line each, or one of them in full"
-    show = views.add_parser("show", help=text, description=f"{text}.")
-    _chip(show)
-    show.add_argument("entry", type=int, nargs="?", metavar="ENTRY", help="number of the measurement")
-    show.set_defaults(command=_show)
-    text = "Show the differences between two measurements of one kind"
-    diff = views.add_parser("diff", help=text, description=f"{text}.")
-    _chip(diff)
-    diff.add_argument("first", type=int, metavar="ENTRY", help="number of the first measurement")
-    diff.add_argument("second", type=int, metavar="ENTRY", help="number of the second measurement")
-    diff.set_defaults(command=_diff)
-
-
-def _chip(parser: ArgumentParser) -> None:
-    parser.add_argument("chip", type=Path, metavar="CHIP", help="directory of the chip's passport")
 
 
 def _bootstrap_seed(parser: ArgumentParser) -> None:
@@ -148,12 +128,12 @@ def _calibrate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
             found = measure(bench, args.array, plan, names, seed=args.seed, progress_of=progress_of)
         bench_time_s = array.clock_s() - began_s
     figures = _drawn(bench.chip, found, terminal)
-    _list(found, terminal)
+    say_entries(found, terminal)
     wall_s = time.monotonic() - began
     terminal.say(
         f"written to the passport {bench.chip.directory}; took {duration(bench_time_s)} of bench time"
     )
-    entries = [_as_json(entry) for entry in found]
+    entries = [as_json(entry) for entry in found]
     return {
         "passport": bench.chip.directory,
         "entries": entries,
@@ -171,13 +151,13 @@ def _drift(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         array = chosen_array(bench, args.array)
         if args.after:
             array.wait(args.after)
-        band_s = bench.recipe.band_s if args.band is None else 1e-6 * args.band
+        band_S = bench.recipe.band_S if args.band is None else 1e-6 * args.band
         pulses = bench.ledger.arrays[args.array].snapshot()["pulses"]
-        found, entry = look(array, args.array, bench.chip, bench.recipe.v_read_v, band_s, pulses)
+        found, entry = look(array, args.array, bench.chip, bench.recipe.v_read_v, band_S, pulses)
         now_s = array.clock_s()
         figures = _drawn(bench.chip, [entry], terminal)
     refresh = found.refresh()
-    _list([entry], terminal)
+    say_entries([entry], terminal)
     if len(refresh):
         longest = duration(now_s - float(found.since_s[found.out].min()))
         terminal.say(f"{len(refresh)} cells are out of their band; the longest for at least {longest}")
@@ -186,11 +166,11 @@ def _drift(args: Namespace, terminal: Terminal) -> dict[str, Any]:
             write_targets(file, refresh)
         terminal.say(f"to program them again: eapu-hil program {args.bench} {args.out} --array {args.array}")
     return {
-        **_as_json(entry),
+        **as_json(entry),
         "refresh": {
             "row": refresh.cells.row,
             "col": refresh.cells.col,
-            "g_target_uS": 1e6 * refresh.g_target_s,
+            "g_target_uS": 1e6 * refresh.g_target_S,
             "out_for_s": now_s - found.since_s[found.out],
         },
         "out": args.out if len(refresh) else None,
@@ -204,9 +184,9 @@ def _import(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
     entry = read_file(load_import(args.mapping), args.chip, np.random.default_rng(args.seed))
     figures = _drawn(Chip.open(args.chip), [entry], terminal)
-    _list([entry], terminal)
+    say_entries([entry], terminal)
     terminal.say(f"written to the passport {args.chip}")
-    return {"passport": args.chip, **_as_json(entry), "figures": figures}
+    return {"passport": args.chip, **as_json(entry), "figures": figures}
 
 
 def _fit_twin(args: Namespace, terminal: Terminal) -> dict[str, Any]:
@@ -240,49 +220,6 @@ def _fit_twin(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     }
 
 
-def _show(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    chip = Chip.open(args.chip)
-    if args.entry is not None:
-        entry = _entry(chip, args.entry)
-        terminal.say(yaml.safe_dump(plain(_as_json(entry)), sort_keys=False, allow_unicode=True).rstrip())
-        return _as_json(entry)
-    entries = chip.history()
-    passport = chip.passport
-    terminal.say(
-        f"{passport.model}, {passport.serial}: {passport.arrays} arrays of {passport.shape[0]} x "
-        f"{passport.shape[1]} cells, first seen {passport.created}"
-    )
-    _list(entries, terminal)
-    return {**passport.model_dump(mode="json"), "entries": [_as_json(entry) for entry in entries]}
-
-
-def _diff(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    from eapu_calibration.summary import changes
-
-    chip = Chip.open(args.chip)
-    first, second = _entry(chip, args.first), _entry(chip, args.second)
-    if first.kind != second.kind:
-        raise ConfigError(
-            f"{args.chip}: entry {first.number} is {first.kind}, entry {second.number} is {second.kind}; "
-            "only two of the same kind can be compared"
-        )
-    found = changes(first, second)
-    words = {True: "yes", False: "no", None: MISSING}
-    rows = [[one.name, _text(one.first), _text(one.second), words[one.apart]] for one in found]
-    terminal.table(["figure", f"entry {first.number}", f"entry {second.number}", "intervals apart"], rows)
-    return {"kind": first.kind, "changes": [vars(one) for one in found]}
-
-
-def _list(entries: list[Measurement], terminal: Terminal) -> None:
-    from eapu_calibration.summary import in_words
-
-    rows = [
-        [str(entry.number), entry.kind, entry.time, duration(entry.clock_s), in_words(entry)]
-        for entry in entries
-    ]
-    terminal.table(["entry", "measurement", "time", "bench clock", "found"], rows)
-
-
 def _drawn(chip: Chip, entries: list[Measurement], terminal: Terminal) -> list[Path]:
     try:
         from eapu_calibration.figures import draw
@@ -294,25 +231,3 @@ def _drawn(chip: Chip, entries: list[Measurement], terminal: Terminal) -> list[P
     with storage_errors(folder):
         folder.mkdir(exist_ok=True)
         return [paths[entry.number] for entry in entries if draw(entry, paths[entry.number])]
-
-
-def _entry(chip: Chip, number: int) -> Measurement:
-    found = {entry.number: entry for entry in chip.history()}
-    if number not in found:
-        known = ", ".join(map(str, found)) or "none"
-        raise ConfigError(f"{chip.directory}: there is no entry {number}; the entries are {known}")
-    return found[number]
-
-
-def _as_json(entry: Measurement) -> dict[str, Any]:
-    return {
-        "number": entry.number,
-        "kind": entry.kind,
-        "time": entry.time,
-        "clock_s": entry.clock_s,
-        "values": entry.values,
-    }
-
-
-def _text(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -35,7 +35,7 @@ def commission(arrays: Sequence[BenchArray], chip: Chip, recipe: Recipe, seed: i
     settings = WriteErrorSettings(cells=CELLS_MEASURED, relax_time_s=1.0)
     found = write_error(array, cells, recipe, settings, rng, lambda _: None)
     # Cells that hold no weight should neither draw current nor make noise.
-    array.program(Targets(cells, np.full(len(cells), recipe.g_min_s)), recipe)
+    array.program(Targets(cells, np.full(len(cells), recipe.g_min_S)), recipe)
     values = {**found.values, "array": 0, "recipe": recipe.model_dump(mode="json")}
     chip.record("write_error", values, found.arrays, array.clock_s())
 
@@ -69,10 +69,10 @@ def record_forming(number: int, array: BenchArray, chip: Chip, recipe: Recipe) -
     cells = Cells.all(array.shape)
     forming = form(array, cells, recipe)
     status = exercise(array, cells, recipe)
-    g_low_s = array.read(cells, recipe.v_read_v).g_s  # of all, after they were asked for the lowest state
-    maps = {**vars(forming), "status": status, "g_low_s": g_low_s}
+    g_low_S = array.read(cells, recipe.v_read_v).g_S  # of all, after they were asked for the lowest state
+    maps = {**vars(forming), "status": status, "g_low_S": g_low_S}
     maps = {name: value.reshape(array.shape) for name, value in maps.items()}
-    faults = classify(maps["status"], maps["g_formed_s"], g_low_s.reshape(array.shape), recipe)
+    faults = classify(maps["status"], maps["g_formed_S"], g_low_S.reshape(array.shape), recipe)
     formed = np.isfinite(forming.v_form_v)
     values = {
         "array": number,

@@ -24,25 +24,25 @@ DRIFT = "drift"
 class Drift:
     """What a look found; arrays of shape (n,), one element a cell that still holds its target.
 
-    g_s: NaN where it cannot be read, which counts as out. since_s: bench clock of the first of the looks in a row
+    g_S: NaN where it cannot be read, which counts as out. since_s: bench clock of the first of the looks in a row
     that found the cell out, NaN where it is in. overwritten: cells that were pulsed since they were written.
     """
 
     targets: Targets
     written_at_s: FloatArray
-    g_s: FloatArray
+    g_S: FloatArray
     out: NDArray[np.bool_]
     since_s: FloatArray
-    band_s: float
+    band_S: float
     overwritten: int
 
     def refresh(self) -> Targets:
         """What to write again: the cells that are out, to their targets."""
-        return Targets(self.targets.cells[self.out], self.targets.g_target_s[self.out])
+        return Targets(self.targets.cells[self.out], self.targets.g_target_S[self.out])
 
 
 def look(
-    array: Crossbar, number: int, chip: Chip, v_read_v: float, band_s: float, pulses: IntArray
+    array: Crossbar, number: int, chip: Chip, v_read_v: float, band_S: float, pulses: IntArray
 ) -> tuple[Drift, Measurement]:
     """Reads the cells of array `number` that hold a target and records what came of it.
 
@@ -50,8 +50,8 @@ def look(
     HilError where nothing was written, or all of it was pulsed since.
     """
     history = [entry for entry in chip.history() if entry.values.get("array") == number]
-    target_s, written_at_s, pulsed = _written(history, array.shape)
-    known = np.isfinite(target_s)
+    target_S, written_at_s, pulsed = _written(history, array.shape)
+    known = np.isfinite(target_S)
     if not known.any():
         raise HilError(
             f"array {number}: nothing was written to it (eapu-hil program, or a program request): no target"
@@ -65,34 +65,34 @@ def look(
     cells = Cells(*np.nonzero(holds))
     now_s = array.clock_s()
     reading = array.read(cells, v_read_v)
-    g_s = np.where(reading.status == CellStatus.OK, reading.g_s, np.nan)
-    targets = Targets(cells, target_s[holds])
-    out = ~(np.abs(g_s - targets.g_target_s) <= band_s)
+    g_S = np.where(reading.status == CellStatus.OK, reading.g_S, np.nan)
+    targets = Targets(cells, target_S[holds])
+    out = ~(np.abs(g_S - targets.g_target_S) <= band_S)
     since_s = np.where(out, _out_since(history, array.shape, written_at_s)[holds], np.nan)
     since_s = np.where(out & np.isnan(since_s), now_s, since_s)
-    drift = Drift(targets, written_at_s[holds], g_s, out, since_s, band_s, int((known & ~holds).sum()))
+    drift = Drift(targets, written_at_s[holds], g_S, out, since_s, band_S, int((known & ~holds).sum()))
     return drift, _recorded(chip, number, drift, now_s)
 
 
 def _recorded(chip: Chip, number: int, drift: Drift, now_s: float) -> Measurement:
-    error_s = (drift.g_s - drift.targets.g_target_s)[np.isfinite(drift.g_s)]
+    error_S = (drift.g_S - drift.targets.g_target_S)[np.isfinite(drift.g_S)]
     rng = np.random.default_rng(0)  # resampling only
-    enough = error_s.size > 2
+    enough = error_S.size > 2
     values = {
         "array": number,
         "cells": len(drift.targets),
         "out": int(drift.out.sum()),
-        "band_s": drift.band_s,
+        "band_S": drift.band_S,
         "overwritten": drift.overwritten,
-        "error_sd_s": bootstrap(np.std, error_s, rng).plain() if enough else None,
-        "error_mean_s": bootstrap(np.mean, error_s, rng).plain() if enough else None,
+        "error_sd_S": bootstrap(np.std, error_S, rng).plain() if enough else None,
+        "error_mean_S": bootstrap(np.mean, error_S, rng).plain() if enough else None,
     }
     cells = drift.targets.cells
     arrays = {
         "row": cells.row,
         "col": cells.col,
-        "g_target_s": drift.targets.g_target_s,
-        "g_s": drift.g_s,
+        "g_target_S": drift.targets.g_target_S,
+        "g_S": drift.g_S,
         "out": drift.out,
         "since_s": drift.since_s,
     }
@@ -103,15 +103,15 @@ def _written(
     history: list[Measurement], shape: tuple[int, int]
 ) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:
     """Of each cell the last target in S (NaN: none, or the write failed), its bench time, and the pulses by then."""
-    target_s, at_s, pulsed = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape, np.int64)
+    target_S, at_s, pulsed = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape, np.int64)
     for entry in history:
         if entry.kind == PROGRAMMED:
             found = entry.arrays
             where = found["row"], found["col"]
-            target_s[where] = np.where(found["status"] == CellStatus.OK, found["g_target_s"], np.nan)
+            target_S[where] = np.where(found["status"] == CellStatus.OK, found["g_target_S"], np.nan)
             at_s[where] = entry.clock_s
             pulsed[where] = found["pulses"]
-    return target_s, at_s, pulsed
+    return target_S, at_s, pulsed
 
 
 def _out_since(history: list[Measurement], shape: tuple[int, int], written_at_s: FloatArray) -> FloatArray:

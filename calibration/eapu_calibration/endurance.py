@@ -42,14 +42,14 @@ def measure_endurance(
 ) -> Result:
     """Cycles `cells` with the recipe's strongest pulses and reads both states on a logarithmic schedule.
 
-    Values, by `cycles`: `g_high_s` and `g_low_s`, medians over the cells, with intervals; `failed`, the share of cells
+    Values, by `cycles`: `g_high_S` and `g_low_S`, medians over the cells, with intervals; `failed`, the share of cells
     whose high state was at some look less than twice the low one, with interval. `cycles_to_failure`: of each cell,
     null for those that lasted. Array `failed`: the cells that did not. A cell that failed is pulsed no more.
     """
     looks = _schedule(settings.cycles, settings.looks_per_decade)
-    gate_v = recipe.set.gate_offset_v + recipe.g_max_s / recipe.set.gate_slope_s_per_v
+    gate_v = recipe.set.gate_offset_v + recipe.g_max_S / recipe.set.gate_slope_S_per_v
     gate_v = float(np.clip(gate_v, recipe.set.gate.start_v, recipe.set.gate.stop_v))
-    high_s, low_s = np.full((2, looks.size, len(cells)), np.nan)
+    high_S, low_S = np.full((2, looks.size, len(cells)), np.nan)
     lasted = np.zeros(len(cells))
     alive = np.ones(len(cells), np.bool_)
     done = 0
@@ -63,15 +63,15 @@ def measure_endurance(
             array.pulse(up)
             done += 1
             if done == cycles:
-                high_s[number] = _read_s(array, cells, recipe)
+                high_S[number] = _read_S(array, cells, recipe)
             array.pulse(down)
             if done % 100 == 0:
                 progress(done / settings.cycles)
-        low_s[number] = _read_s(array, cells, recipe)
+        low_S[number] = _read_S(array, cells, recipe)
         if not len(chosen):
-            high_s[number] = low_s[number]  # nothing was pulsed since
+            high_S[number] = low_S[number]  # nothing was pulsed since
         # A cell that reads beyond the range conducts more than any low state.
-        ratio = high_s[number] / np.maximum(low_s[number], 1e-9)
+        ratio = high_S[number] / np.maximum(low_S[number], 1e-9)
         alive &= ratio >= LEAST_RATIO
         lasted[alive] = cycles
         done = int(cycles)
@@ -79,16 +79,16 @@ def measure_endurance(
     failed_by = lasted[None, :] < looks[:, None]
     values: dict[str, Any] = {
         "cycles": looks,
-        "g_high_s": bootstrap(np.median, high_s, rng).plain() if len(cells) > 1 else None,
-        "g_low_s": bootstrap(np.median, low_s, rng).plain() if len(cells) > 1 else None,
+        "g_high_S": bootstrap(np.median, high_S, rng).plain() if len(cells) > 1 else None,
+        "g_low_S": bootstrap(np.median, low_S, rng).plain() if len(cells) > 1 else None,
         "failed": [share(int(row.sum()), row.size).plain() for row in failed_by],
         "cycles_to_failure": [None if ok else int(last) for ok, last in zip(alive, lasted, strict=True)],
     }
     arrays: dict[str, NDArray[Any]] = {
         "row": cells.row,
         "col": cells.col,
-        "high_s": high_s,
-        "low_s": low_s,
+        "high_S": high_S,
+        "low_S": low_S,
         "failed": ~alive,
     }
     return Result(values, arrays)
@@ -99,8 +99,8 @@ def _schedule(cycles: int, per_decade: int) -> IntArray:
     return np.unique(np.geomspace(1, cycles, max(count, 2)).round().astype(np.int64))
 
 
-def _read_s(array: Crossbar, cells: Cells, recipe: Recipe) -> FloatArray:
+def _read_S(array: Crossbar, cells: Cells, recipe: Recipe) -> FloatArray:
     """Conductances; the top of the range where a cell reads beyond it."""
     reading = array.read(cells, recipe.v_read_v)
-    beyond = (reading.status != CellStatus.OK) & ~np.isfinite(reading.g_s)
-    return np.where(beyond, recipe.g_max_s, reading.g_s)
+    beyond = (reading.status != CellStatus.OK) & ~np.isfinite(reading.g_S)
+    return np.where(beyond, recipe.g_max_S, reading.g_S)

@@ -56,8 +56,8 @@ def _forming(entry: Measurement, axes: Sequence[Axes]) -> None:
 
 
 def _drift(entry: Measurement, axes: Sequence[Axes]) -> None:
-    target, out = _micro(entry.arrays["g_target_s"]), entry.arrays["out"]
-    error, band = _micro(entry.arrays["g_s"]) - target, 1e6 * entry.values["band_s"]
+    target, out = _micro(entry.arrays["g_target_S"]), entry.arrays["out"]
+    error, band = _micro(entry.arrays["g_S"]) - target, 1e6 * entry.values["band_S"]
     for chosen, colour, label in ((~out, BLUE, "in the band"), (out, VERMILLION, "outside")):
         axes[0].scatter(target[chosen], error[chosen], s=3, color=colour, label=f"{chosen.sum()} {label}")
     axes[0].legend(markerscale=3)
@@ -74,13 +74,13 @@ def _drift(entry: Measurement, axes: Sequence[Axes]) -> None:
 def _gate_curve(entry: Measurement, axes: Sequence[Axes]) -> None:
     values = entry.values
     gate_v = values["gate_v"]
-    _interval_bars(axes[0], gate_v, values["g_s"], BLUE, "mean of the cells")
-    slope, threshold_v = values["slope_s_per_v"]["value"], values["threshold_v"]["value"]
+    _interval_bars(axes[0], gate_v, values["g_S"], BLUE, "mean of the cells")
+    slope, threshold_v = values["slope_S_per_v"]["value"], values["threshold_v"]["value"]
     inside = np.linspace(threshold_v, max(gate_v), 2)
     axes[0].plot(inside, 1e6 * slope * (inside - threshold_v), color=GREY, linewidth=0.9, linestyle=(0, (4, 3)),
                  label=f"{1e6 * slope:.1f} µS/V from {threshold_v:.2f} V")  # fmt: skip
-    _interval_bars(axes[1], gate_v, values["cell_sd_s"], BLUE, "cell to cell")
-    _interval_bars(axes[1], gate_v, values["cycle_sd_s"], VERMILLION, "cycle to cycle")
+    _interval_bars(axes[1], gate_v, values["cell_sd_S"], BLUE, "cell to cell")
+    _interval_bars(axes[1], gate_v, values["cycle_sd_S"], VERMILLION, "cycle to cycle")
     for axis in axes:
         axis.legend()
         axis.set_ylim(bottom=0)
@@ -90,10 +90,10 @@ def _gate_curve(entry: Measurement, axes: Sequence[Axes]) -> None:
 def _iv(entry: Measurement, axes: Sequence[Axes]) -> None:
     values = entry.values
     for colour, name in ((BLUE, "set"), (VERMILLION, "reset")):
-        _interval_bars(axes[0], values[name]["amplitude_v"], values[name]["g_s"], colour, name.upper())
+        _interval_bars(axes[0], values[name]["amplitude_v"], values[name]["g_S"], colour, name.upper())
     rows = values["nonlinearity_per_v2"]
     middle, low, high = (100 * np.array([row[end] for row in rows]) for end in ("value", "low", "high"))
-    axes[1].errorbar(_micro(values["levels_s"]), middle, [middle - low, high - middle], color=BLUE, **_BARS)
+    axes[1].errorbar(_micro(values["levels_S"]), middle, [middle - low, high - middle], color=BLUE, **_BARS)
     axes[1].axhline(0.0, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
     axes[0].legend()
     axes[0].set_title("Conductance after a pulse (µS)")
@@ -104,18 +104,18 @@ def _iv(entry: Measurement, axes: Sequence[Axes]) -> None:
 
 def _pulse_response(entry: Measurement, axes: Sequence[Axes]) -> None:
     values = entry.values
-    edges = _micro(values["edges_s"])
+    edges = _micro(values["edges_S"])
     for colour, name in ((BLUE, "up"), (VERMILLION, "down")):
         one = values[name]
         _interval_bars(
             axes[0],
-            np.arange(len(one["g_s"]["value"])),
-            one["g_s"],
+            np.arange(len(one["g_S"]["value"])),
+            one["g_S"],
             colour,
             f"{one['amplitude_v']:.2f} V {name}",
         )
-        known = [number for number, step in enumerate(one["step_s"]) if step is not None]
-        ends = {end: [one["step_s"][number][end] for number in known] for end in ("value", "low", "high")}
+        known = [number for number, step in enumerate(one["step_S"]) if step is not None]
+        ends = {end: [one["step_S"][number][end] for number in known] for end in ("value", "low", "high")}
         _interval_bars(axes[1], (edges[:-1] + edges[1:])[known] / 2, ends, colour, name)
     axes[1].axhline(0.0, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
     axes[0].legend()
@@ -127,7 +127,7 @@ def _pulse_response(entry: Measurement, axes: Sequence[Axes]) -> None:
 
 def _write_verify(entry: Measurement, axes: Sequence[Axes]) -> None:
     values = entry.values
-    levels = _micro(values["levels_s"])
+    levels = _micro(values["levels_S"])
     for colour, name, label in (
         (BLUE, "up", "from the lowest state"),
         (VERMILLION, "down", "from the highest"),
@@ -135,7 +135,7 @@ def _write_verify(entry: Measurement, axes: Sequence[Axes]) -> None:
         rows = values[name]["pulses"]
         middle, low, high = (np.array([row[end] for row in rows]) for end in ("value", "low", "high"))
         axes[0].errorbar(levels, middle, [middle - low, high - middle], color=colour, label=label, **_BARS)
-        ends = {end: [row[end] for row in values[name]["error_sd_s"]] for end in ("value", "low", "high")}
+        ends = {end: [row[end] for row in values[name]["error_sd_S"]] for end in ("value", "low", "high")}
         _interval_bars(axes[1], levels, ends, colour, label)
     for axis in axes:
         axis.set_ylim(bottom=0)
@@ -174,7 +174,7 @@ def _line_resistance(entry: Measurement, axes: Sequence[Axes]) -> None:
 
 def _endurance(entry: Measurement, axes: Sequence[Axes]) -> None:
     values = entry.values
-    for colour, name, label in ((BLUE, "high_s", "after SET"), (VERMILLION, "low_s", "after RESET")):
+    for colour, name, label in ((BLUE, "high_S", "after SET"), (VERMILLION, "low_S", "after RESET")):
         axes[0].plot(values["cycles"], _micro(entry.arrays[name]), color=colour, linewidth=0.7, alpha=0.5)
         axes[0].plot([], [], color=colour, label=label)
     failed = 100 * np.array([row["value"] for row in values["failed"]])
@@ -187,13 +187,13 @@ def _endurance(entry: Measurement, axes: Sequence[Axes]) -> None:
 
 def _write_error(entry: Measurement, axes: Sequence[Axes]) -> None:
     values = entry.values
-    levels, cells = _micro(values["levels_s"]), np.asarray(values["cells"])
+    levels, cells = _micro(values["levels_S"]), np.asarray(values["cells"])
     after = f"change in {values['relax_time_s']:g} s"
-    for colour, name, label in ((BLUE, "sigma_write_s", "at once"), (VERMILLION, "sigma_relax_s", after)):
+    for colour, name, label in ((BLUE, "sigma_write_S", "at once"), (VERMILLION, "sigma_relax_S", after)):
         sd = _micro(values[name])
         axes[0].errorbar(levels, sd, 1.96 * sd / np.sqrt(2 * cells), color=colour, label=label, **_BARS)
-    error = 1.96 * _micro(values["sigma_relax_s"]) / np.sqrt(cells)
-    axes[1].errorbar(levels, _micro(values["mean_relax_s"]), error, color=VERMILLION, **_BARS)
+    error = 1.96 * _micro(values["sigma_relax_S"]) / np.sqrt(cells)
+    axes[1].errorbar(levels, _micro(values["mean_relax_S"]), error, color=VERMILLION, **_BARS)
     axes[0].set_ylim(bottom=0)
     axes[0].legend()
     _titles(axes, "Error of a write, sd (µS)", f"Mean {after} (µS)", "conductance written (µS)")
@@ -201,9 +201,9 @@ def _write_error(entry: Measurement, axes: Sequence[Axes]) -> None:
 
 def _relaxation(entry: Measurement, axes: Sequence[Axes]) -> None:
     values = entry.values
-    levels = _micro(values["levels_s"])
+    levels = _micro(values["levels_S"])
     shown = np.unique(np.linspace(0, levels.size - 1, min(levels.size, len(_PALETTE))).round().astype(int))
-    for axis, name in zip(axes, ("sd_s", "mean_s"), strict=True):
+    for axis, name in zip(axes, ("sd_S", "mean_S"), strict=True):
         for colour, level in zip(_PALETTE, shown, strict=False):
             label = f"{levels[level]:.3g} µS"
             _interval_bars(axis, values["age_s"], values[name][level], colour, label)
@@ -214,16 +214,16 @@ def _relaxation(entry: Measurement, axes: Sequence[Axes]) -> None:
 
 def _read_noise(entry: Measurement, axes: Sequence[Axes]) -> None:
     values = entry.values
-    shown = ((BLUE, "white_sd_s", "white"), (VERMILLION, "total_sd_s", "over all readings"))
-    mean_s = np.asarray(values["g_mean_s"])
+    shown = ((BLUE, "white_sd_S", "white"), (VERMILLION, "total_sd_S", "over all readings"))
+    mean_S = np.asarray(values["g_mean_S"])
     for colour, name, label in shown:
         rows = values[name]
         ends = {end: [row[end] for row in rows] for end in ("value", "low", "high")}
-        _interval_bars(axes[0], _micro(mean_s), ends, colour, label)
+        _interval_bars(axes[0], _micro(mean_S), ends, colour, label)
         relative = {
-            end: 1e-4 * np.asarray(value) / mean_s for end, value in ends.items()
+            end: 1e-4 * np.asarray(value) / mean_S for end, value in ends.items()
         }  # in %, after _micro
-        _interval_bars(axes[1], _micro(mean_s), relative, colour, label)
+        _interval_bars(axes[1], _micro(mean_S), relative, colour, label)
     axes[0].legend()
     for axis in axes:
         axis.set_ylim(bottom=0)

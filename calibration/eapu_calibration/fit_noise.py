@@ -12,7 +12,7 @@ from eapu_hil.twin.preset import TwinPreset
 
 CELLS_MIN = 50
 RESTLESS_SDS = 2.0  # of the median of a level: telegraph noise of a few cells must not count as 1/f
-WHITE_ABSOLUTE, WHITE = "read_noise.white_absolute_s", "read_noise.white_relative"
+WHITE_ABSOLUTE, WHITE = "read_noise.white_absolute_S", "read_noise.white_relative"
 FLICKER = "read_noise.flicker_relative_per_decade"
 
 
@@ -26,20 +26,20 @@ def fit_read_noise(entry: Measurement, base: TwinPreset, rng: np.random.Generato
     lags do not reach over a decade.
     """
     arrays = entry.arrays
-    g_us = 1e6 * np.asarray(arrays["g_s"], dtype=np.float64)
-    quiet = _quiet(g_us, np.asarray(arrays["level"]), np.asarray(arrays["usable"], dtype=bool))
-    lags = 2 ** np.arange(int(np.log2(g_us.shape[0] / 4)) + 1)
+    g_uS = 1e6 * np.asarray(arrays["g_S"], dtype=np.float64)
+    quiet = _quiet(g_uS, np.asarray(arrays["level"]), np.asarray(arrays["usable"], dtype=bool))
+    lags = 2 ** np.arange(int(np.log2(g_uS.shape[0] / 4)) + 1)
     if quiet.sum() < CELLS_MIN or lags[-1] < 10:
         raise HilError(
             f"{int(quiet.sum())} quiet cells, lags up to {lags[-1]} readings; needed are {CELLS_MIN} cells and 10"
         )
-    g_us = g_us[:, quiet]
+    g_uS = g_uS[:, quiet]
     interval_s = float(np.median(np.diff(arrays["clock_s"])))
-    half_squares = np.array([np.square(g_us[lag:] - g_us[:-lag]).mean(axis=0) / 2 for lag in lags])
+    half_squares = np.array([np.square(g_uS[lag:] - g_uS[:-lag]).mean(axis=0) / 2 for lag in lags])
     shape = _flicker_shape(lags * interval_s, base)
-    converter_us2 = _converter_us2(entry, base)
-    sample = np.vstack([g_us.mean(axis=0), half_squares - converter_us2])
-    found = bootstrap(_Regression(shape, lags, converter_us2), sample, rng)
+    converter_uS2 = _converter_uS2(entry, base)
+    sample = np.vstack([g_uS.mean(axis=0), half_squares - converter_uS2])
+    found = bootstrap(_Regression(shape, lags, converter_uS2), sample, rng)
     names = (WHITE_ABSOLUTE, WHITE, FLICKER)
     scales = (1e-6, 1.0, 1.0)
     return {
@@ -48,8 +48,8 @@ def fit_read_noise(entry: Measurement, base: TwinPreset, rng: np.random.Generato
     }
 
 
-def _quiet(g_us: FloatArray, level: IntArray, usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    sd = g_us.std(axis=0)
+def _quiet(g_uS: FloatArray, level: IntArray, usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    sd = g_uS.std(axis=0)
     quiet = usable.copy()
     for number in np.unique(level):
         mine = level == number
@@ -61,7 +61,7 @@ def _flicker_shape(lag_s: NDArray[np.floating], base: TwinPreset) -> FloatArray:
     return np.asarray(-np.expm1(-lag_s[:, None] / base.read_noise.taus_s()).sum(axis=1))
 
 
-def _converter_us2(entry: Measurement, base: TwinPreset) -> float:
+def _converter_uS2(entry: Measurement, base: TwinPreset) -> float:
     """Noise and rounding of one conversion, as the base preset has the converter, uS^2."""
     adc = base.adc
     step_a = 0.0 if adc.bits is None else adc.read_full_scale_a / (2 ** (adc.bits - 1) - 1)
@@ -72,8 +72,8 @@ def _converter_us2(entry: Measurement, base: TwinPreset) -> float:
 class _Regression:
     """Absolute white (uS), relative white, 1/f a decade, rest of relaxation; from mean G and half squares by lag."""
 
-    def __init__(self, shape: FloatArray, lags: IntArray, converter_us2: float) -> None:
-        self._shape, self._lags, self._converter_us2 = shape, lags, converter_us2
+    def __init__(self, shape: FloatArray, lags: IntArray, converter_uS2: float) -> None:
+        self._shape, self._lags, self._converter_uS2 = shape, lags, converter_uS2
 
     def __call__(self, sample: FloatArray, axis: int = -1) -> FloatArray:
         g2 = np.square(sample[0])  # (..., n)
@@ -85,7 +85,7 @@ class _Regression:
         )  # (lags, 4, ..., n)
         measured = sample[1:]
         # A squared difference is known in proportion to its own size, and the worse the fewer of its lag there are.
-        size = self._converter_us2 + np.mean(measured, axis=axis, keepdims=True) * g2 / np.mean(
+        size = self._converter_uS2 + np.mean(measured, axis=axis, keepdims=True) * g2 / np.mean(
             g2, axis=axis, keepdims=True
         )
         weight = 1.0 / (np.square(np.maximum(size, 1e-6)) * self._lags.reshape(-1, *[1] * g2.ndim))

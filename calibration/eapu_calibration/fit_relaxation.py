@@ -23,7 +23,7 @@ _SHAPES = 2  # parameters that all levels have in common; two more where the noi
 _START = np.array([np.log(5.0), -1.0, np.log(0.1), 0.5])
 _BOUNDS = ((-1.0, 4.0), (-4.0, 3.0), (-6.0, 2.0), (0.0, 2.0))
 _PASSING, _POWER = 1, 3  # which of them is the passing share, and the power of the noise
-_NOISE_AT_US = 10.0
+_NOISE_AT_uS = 10.0
 _STEP = 0.01  # of a parameter of order one
 _OPEN_SD = 1.5  # of a logarithm: known to no better than a factor of 20
 
@@ -39,7 +39,7 @@ class RelaxationFit:
     by time.
     """
 
-    g_s: FloatArray
+    g_S: FloatArray
     levels: list[Top]
     common: Top
     ks: dict[float, float]
@@ -57,10 +57,10 @@ def fit_relaxation(
     (Godambe's: scores of the cells between two curvatures). Raises HilError with fewer than 3 times, or where the
     values leave a parameter open.
     """
-    levels, g_s, noise_known = _levels(entry, flicker_relative, tau_s, base.passing_per_decade)
+    levels, g_S, noise_known = _levels(entry, flicker_relative, tau_s, base.passing_per_decade)
 
     # Cells of the lowest state meet its floor, which cuts their tails off: they say nothing of what all have in common.
-    free = g_s > FLOOR_MARGIN * float(entry.values["recipe"]["g_min_s"])
+    free = g_S > FLOOR_MARGIN * float(entry.values["recipe"]["g_min_S"])
     if not free.any():
         raise HilError(f"no level lies above {FLOOR_MARGIN:g} times the lowest conductance")
     chosen = [level for level, is_free in zip(levels, free, strict=True) if is_free]
@@ -91,25 +91,25 @@ def fit_relaxation(
             best.append(Top(own, np.full(_OWN, np.nan), _height(level, np.concatenate([own, common]))))
     laws = [_law(top.x, common, level) for level, top in zip(levels, best, strict=True)]
     ks = {float(10.0**at): _distance(levels, laws, number) for number, at in enumerate(levels[0].log_age)}
-    return RelaxationFit(g_s, best, common_top, ks)
+    return RelaxationFit(g_S, best, common_top, ks)
 
 
 def _distance(levels: list[Changes], laws: list[tuple[State, Shape]], number: int) -> float:
     """Of the changes of all levels at time `number` to the law, by Kolmogorov and Smirnov."""
-    change_us = np.sort(np.concatenate([level.change_us[number] for level in levels]))
-    below = np.zeros(change_us.size)
+    change_uS = np.sort(np.concatenate([level.change_uS[number] for level in levels]))
+    below = np.zeros(change_uS.size)
     for level, law in zip(levels, laws, strict=True):
-        below += level.change_us.shape[1] / change_us.size * level.below(*law, number, change_us)
-    steps = np.arange(change_us.size + 1) / change_us.size
+        below += level.change_uS.shape[1] / change_uS.size * level.below(*law, number, change_uS)
+    steps = np.arange(change_uS.size + 1) / change_uS.size
     return float(max(np.abs(below - steps[1:]).max(), np.abs(below - steps[:-1]).max()))
 
 
 def _law(own: FloatArray, common: FloatArray, level: Changes) -> tuple[State, Shape]:
     shape = Shape(float(np.exp(common[0])), float(expit(common[1])), level.passing_per_decade)
-    noise_us2 = 0.0
+    noise_uS2 = 0.0
     if common.size > _SHAPES:
-        at_10_us, power = common[_SHAPES:]
-        noise_us2 = float(np.exp(at_10_us) * (level.at_us / _NOISE_AT_US) ** power) ** 2
+        at_10_uS, power = common[_SHAPES:]
+        noise_uS2 = float(np.exp(at_10_uS) * (level.at_uS / _NOISE_AT_uS) ** power) ** 2
     variance_1s, a_decade = map(float, np.exp(own[:2]))
     state = State(
         variance_1s,
@@ -118,15 +118,15 @@ def _law(own: FloatArray, common: FloatArray, level: Changes) -> tuple[State, Sh
         float(own[3]),
         float(expit(own[4])),
         float(np.exp(own[5])),
-        noise_us2,
+        noise_uS2,
     )
     return state, shape
 
 
 def _start(level: Changes) -> FloatArray:
-    variance = level.change_us.var(axis=1)
+    variance = level.change_uS.var(axis=1)
     slope, at_1s = np.polyfit(level.log_age, variance, 1)
-    mean_slope, mean_1s = np.polyfit(level.log_age, level.change_us.mean(axis=1), 1)
+    mean_slope, mean_1s = np.polyfit(level.log_age, level.change_uS.mean(axis=1), 1)
     slope = max(slope, 0.05 * variance.max())
     return np.array([np.log(max(at_1s, 0.2 * variance.max())), np.log(slope), mean_1s, mean_slope, 0.0, 0.0])
 
@@ -150,7 +150,7 @@ def _climb(
     levels: list[Changes], x: FloatArray, common: int, common_bounds: Sequence[tuple[float, float]]
 ) -> FloatArray:
     """The top, from `x`: the levels' own parameters one after another, then the common ones within their bounds."""
-    cells = sum(level.change_us.shape[1] for level in levels)
+    cells = sum(level.change_uS.shape[1] for level in levels)
 
     def height_and_slope(x: FloatArray) -> tuple[float, FloatArray]:
         height, slope = 0.0, np.zeros(x.size)
@@ -216,30 +216,30 @@ def _levels(
     """The changes by level, the conductance of each level (S), and whether the white noise of a reading is known."""
     arrays = entry.arrays
     usable = np.asarray(arrays["usable"], dtype=bool)
-    first_us, g_us = _MICRO * arrays["first_s"], _MICRO * arrays["g_s"]
+    first_uS, g_uS = _MICRO * arrays["first_S"], _MICRO * arrays["g_S"]
     log_age = np.log10(np.asarray(entry.values["age_s"], dtype=np.float64))
     if log_age.size < TIMES_MIN or log_age[-1] <= 0:
         raise HilError(f"relaxation at {log_age.size} times; needed are {TIMES_MIN}, the last beyond 1 s")
-    noise_known = len(first_us) > 1
+    noise_known = len(first_uS) > 1
     levels = []
-    for number in range(len(entry.values["levels_s"])):
+    for number in range(len(entry.values["levels_S"])):
         chosen = usable & (arrays["level"] == number)
-        at_us = float(first_us[-1, chosen].mean())
-        noise_us2 = _slow_us2(log_age, flicker_relative * at_us, tau_s)
+        at_uS = float(first_uS[-1, chosen].mean())
+        noise_uS2 = _slow_uS2(log_age, flicker_relative * at_uS, tau_s)
         if noise_known:
             # The two readings follow each other at once: hardly any of the 1/f noise is in their difference.
-            white_us2 = float(np.square(first_us[1, chosen] - first_us[0, chosen]).mean() / 2)
-            noise_us2 += white_us2 * (np.eye(log_age.size) + 1.0)  # the first reading is in every change
+            white_uS2 = float(np.square(first_uS[1, chosen] - first_uS[0, chosen]).mean() / 2)
+            noise_uS2 += white_uS2 * (np.eye(log_age.size) + 1.0)  # the first reading is in every change
         levels.append(
-            Changes(g_us[:, chosen] - first_us[-1, chosen], log_age, at_us, noise_us2, passing_per_decade)
+            Changes(g_uS[:, chosen] - first_uS[-1, chosen], log_age, at_uS, noise_uS2, passing_per_decade)
         )
-    return levels, np.asarray(entry.values["g_first_s"], dtype=np.float64), noise_known
+    return levels, np.asarray(entry.values["g_first_S"], dtype=np.float64), noise_known
 
 
-def _slow_us2(log_age: FloatArray, sd_us: float, tau_s: FloatArray) -> FloatArray:
-    """Covariance of the 1/f noise of the changes: sd_us for each correlation time."""
+def _slow_uS2(log_age: FloatArray, sd_uS: float, tau_s: FloatArray) -> FloatArray:
+    """Covariance of the 1/f noise of the changes: sd_uS for each correlation time."""
     read_s = np.append(0.0, 10.0**log_age)
     apart_s = np.abs(np.subtract.outer(read_s, read_s))
-    slow = sd_us**2 * np.exp(-apart_s[..., None] / tau_s).sum(axis=-1)
+    slow = sd_uS**2 * np.exp(-apart_s[..., None] / tau_s).sum(axis=-1)
     found: FloatArray = slow[1:, 1:] - slow[1:, :1] - slow[:1, 1:] + slow[0, 0]
     return found

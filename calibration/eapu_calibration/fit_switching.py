@@ -67,19 +67,19 @@ def fit_gate_curve(
     Raises HilError where fewer than 4 gate voltages lead well above the state that a RESET leaves.
     """
     usable = np.asarray(entry.arrays["usable"], dtype=bool)
-    g_us = _MICRO * np.asarray(entry.arrays["g_s"])[:, :, usable]
-    lowest_us = _MICRO * np.asarray(entry.arrays["lowest_s"])[:, :, usable]
-    g_max_us = _MICRO * float(entry.values["recipe"]["g_max_s"])
+    g_uS = _MICRO * np.asarray(entry.arrays["g_S"])[:, :, usable]
+    lowest_uS = _MICRO * np.asarray(entry.arrays["lowest_S"])[:, :, usable]
+    g_max_uS = _MICRO * float(entry.values["recipe"]["g_max_S"])
     gate_v = np.asarray(entry.values["gate_v"], dtype=np.float64)
     # A SET cannot end below where it began: only steps of which hardly a cell is held up by that are straight.
-    held = np.percentile(lowest_us, 99)
-    inside = (np.percentile(g_us, 1, axis=(0, 2)) > held) & (g_us.mean(axis=(0, 2)) <= g_max_us)
+    held = np.percentile(lowest_uS, 99)
+    inside = (np.percentile(g_uS, 1, axis=(0, 2)) > held) & (g_uS.mean(axis=(0, 2)) <= g_max_uS)
     if inside.sum() < 4:
         raise HilError(f"{int(inside.sum())} gate voltages lead clear of the reset state; 4 are needed")
     model = _GateModel(
         gate_v[inside],
-        g_us[:, inside],
-        float(lowest_us.mean()),
+        g_uS[:, inside],
+        float(lowest_uS.mean()),
         white_relative,
         float(np.hypot(slow_relative, gain_relative)),
     )
@@ -89,11 +89,11 @@ def fit_gate_curve(
     of_gain[0] = gain_relative / np.sqrt(columns)
     top = replace(top, sd=np.hypot(top.sd, of_gain))
     return {
-        "gate.slope_s_per_v": _positive(top.interval(0), 1 / _MICRO),
+        "gate.slope_S_per_v": _positive(top.interval(0), 1 / _MICRO),
         "gate.threshold_v": _scaled(top.interval(1), 1.0),
         "variation.gate_threshold_v": _positive(top.interval(2), 1.0),
         "variation.gate_slope_relative": _positive(top.interval(3), 1.0),
-        "write_noise.set_absolute_s": _positive(top.interval(4), 1 / _MICRO),
+        "write_noise.set_absolute_S": _positive(top.interval(4), 1 / _MICRO),
         "write_noise.set_relative": _positive(top.interval(5), 1.0),
     }
 
@@ -102,33 +102,33 @@ class _GateModel:
     """x: log slope, threshold, logs of the sd of threshold, of the relative slope, of absolute and relative noise."""
 
     def __init__(
-        self, gate_v: FloatArray, g_us: FloatArray, g_low_us: float, white: float, common: float
+        self, gate_v: FloatArray, g_uS: FloatArray, g_low_uS: float, white: float, common: float
     ) -> None:
-        """g_us: (repeats, steps, cells)."""
-        self._gate_v, self._g_low_us, self._white, self._common = gate_v, g_low_us, white, common
-        self._repeats, _, self._cells = g_us.shape
-        mean_us = g_us.mean(axis=0)
-        self._mean_us = mean_us.mean(axis=1)
-        self._between = np.cov(mean_us, bias=True)
-        self._within = np.square(g_us - mean_us).sum(axis=(0, 2))
+        """g_uS: (repeats, steps, cells)."""
+        self._gate_v, self._g_low_uS, self._white, self._common = gate_v, g_low_uS, white, common
+        self._repeats, _, self._cells = g_uS.shape
+        mean_uS = g_uS.mean(axis=0)
+        self._mean_uS = mean_uS.mean(axis=1)
+        self._between = np.cov(mean_uS, bias=True)
+        self._within = np.square(g_uS - mean_uS).sum(axis=(0, 2))
 
     def start(self) -> NDArray[Any]:
-        slope, offset = np.polyfit(self._gate_v, self._mean_us, 1)
+        slope, offset = np.polyfit(self._gate_v, self._mean_uS, 1)
         return np.array([np.log(slope), -offset / slope, *np.log([0.03, 0.05, 0.5, 0.05])])
 
     def log_likelihood(self, x: FloatArray) -> float:
         slope, threshold_v = np.exp(x[0]), x[1]
         threshold_sd, slope_sd, absolute, relative = np.exp(x[2:])
         over_v = self._gate_v - threshold_v
-        mean_us = slope * over_v
+        mean_uS = slope * over_v
         noise = (
-            absolute**2 + (relative * (mean_us - self._g_low_us)) ** 2 + (self._white * self._mean_us) ** 2
+            absolute**2 + (relative * (mean_uS - self._g_low_uS)) ** 2 + (self._white * self._mean_uS) ** 2
         )
         cells = slope**2 * (
             threshold_sd**2 + (slope_sd**2 + self._common**2) * np.multiply.outer(over_v, over_v)
         )
         covariance = cells + np.diag(noise / self._repeats)
-        off = self._mean_us - mean_us
+        off = self._mean_uS - mean_uS
         sign, log_det = np.linalg.slogdet(covariance)
         if sign <= 0:
             return -np.inf

@@ -26,20 +26,20 @@ from eapu_hil.twin.preset import TwinPreset
 LINES_MIN = 16
 
 
-def _variance_s2(log_us2: FloatArray) -> FloatArray:
-    return np.asarray(1e-12 * np.exp(log_us2))
+def _variance_S2(log_uS2: FloatArray) -> FloatArray:
+    return np.asarray(1e-12 * np.exp(log_uS2))
 
 
-def _mean_s(mean_us: FloatArray) -> FloatArray:
-    return 1e-6 * mean_us
+def _mean_S(mean_uS: FloatArray) -> FloatArray:
+    return 1e-6 * mean_uS
 
 
 # Parameters of the relaxation fit, in its order, as the preset has them.
 _COLUMNS: dict[str, Callable[[FloatArray], FloatArray]] = {
-    "variance_1s_s2": _variance_s2,
-    "variance_per_decade_s2": _variance_s2,
-    "mean_1s_s": _mean_s,
-    "mean_per_decade_s": _mean_s,
+    "variance_1s_S2": _variance_S2,
+    "variance_per_decade_S2": _variance_S2,
+    "mean_1s_S": _mean_S,
+    "mean_per_decade_S": _mean_S,
     "up_share": expit,
     "jump_ratio": np.exp,
 }
@@ -206,10 +206,10 @@ def _relaxation(entry: Measurement, found: TwinFit) -> Fits:
     base = found.base
     fit = fit_relaxation(entry, found.value(FLICKER), base.read_noise.taus_s(), base.relaxation)
     found.relaxation_ks = fit.ks
-    order = np.argsort(fit.g_s)
+    order = np.argsort(fit.g_S)
     # The floor cuts the changes of the lowest state off: its values reproduce them, but are not those of the law.
-    cut_off = fit.g_s[order] <= FLOOR_MARGIN * float(entry.values["recipe"]["g_min_s"])
-    g_s = fit.g_s[order]
+    cut_off = fit.g_S[order] <= FLOOR_MARGIN * float(entry.values["recipe"]["g_min_S"])
+    g_S = fit.g_S[order]
     ends = [
         np.array([fit.levels[level].interval(number) for level in order]).T for number in range(len(_COLUMNS))
     ]
@@ -223,7 +223,7 @@ def _relaxation(entry: Measurement, found: TwinFit) -> Fits:
     }
     for name in _SHAPES.keys() - common.keys():
         found.kept.append(Kept(f"relaxation.{name}", "the changes do not settle it"))
-    found_all = {"g_s": Estimate(g_s, g_s, g_s), **table, **common}
+    found_all = {"g_S": Estimate(g_S, g_S, g_S), **table, **common}
     return {f"relaxation.{name}": estimate for name, estimate in found_all.items()}
 
 

@@ -40,15 +40,15 @@ def measure_gate_curve(
 ) -> Result:
     """RESETs and SETs `cells` with the recipe's strongest pulses at each gate voltage. Overwrites them.
 
-    Values, by gate voltage: `g_s`, mean over the cells; `cell_sd_s`, sd of the cells' means (cycle-to-cycle part taken
-    off); `cycle_sd_s`, root mean square over the cells of the sd of their repeats. `slope_s_per_v` and `threshold_v` of
-    the straight line through the means inside the recipe's window and above `g_reset_s`, below which 95 of 100 RESETs
+    Values, by gate voltage: `g_S`, mean over the cells; `cell_sd_S`, sd of the cells' means (cycle-to-cycle part taken
+    off); `cycle_sd_S`, root mean square over the cells of the sd of their repeats. `slope_S_per_v` and `threshold_v` of
+    the straight line through the means inside the recipe's window and above `g_reset_S`, below which 95 of 100 RESETs
     end. With intervals. Raises HilError when fewer than 20 cells can be read, or fewer than 3 gate voltages lead into
     the window.
     """
     gate_v = np.linspace(recipe.set.gate.start_v, recipe.set.gate.stop_v, settings.steps)
-    g_s = np.full((settings.repeats, settings.steps, len(cells)), np.nan)
-    lowest_s = np.full_like(g_s, np.nan)
+    g_S = np.full((settings.repeats, settings.steps, len(cells)), np.nan)
+    lowest_S = np.full_like(g_S, np.nan)
     lower = Pulses.same(
         cells,
         Polarity.RESET,
@@ -58,50 +58,50 @@ def measure_gate_curve(
         RESETS,
     )
     done = 0
-    for number, repeat in enumerate(g_s):
+    for number, repeat in enumerate(g_S):
         for step in rng.permutation(settings.steps):
             array.pulse(lower)
-            lowest_s[number, step] = array.read(cells, recipe.v_read_v).g_s
+            lowest_S[number, step] = array.read(cells, recipe.v_read_v).g_S
             array.pulse(
                 Pulses.same(
                     cells, Polarity.SET, recipe.set.amplitude.stop_v, float(gate_v[step]), recipe.set.width_s
                 )
             )
             reading = array.read(cells, recipe.v_read_v)
-            repeat[step] = np.where(reading.status == CellStatus.OK, reading.g_s, np.nan)
+            repeat[step] = np.where(reading.status == CellStatus.OK, reading.g_S, np.nan)
             done += 1
             progress(done / (settings.repeats * settings.steps))
-    usable = np.isfinite(g_s).all(axis=(0, 1))
+    usable = np.isfinite(g_S).all(axis=(0, 1))
     if usable.sum() < CELLS_MIN:
         raise HilError(
             f"{array.identity.serial}: only {int(usable.sum())} cells could be read after every SET; {CELLS_MIN} are "
             "needed. Does the gate's ramp end beyond the range of a reading?"
         )
-    mean_s, cycle_s2 = g_s[:, :, usable].mean(axis=0), g_s[:, :, usable].var(axis=0, ddof=1)
-    g_reset_s = float(np.nanpercentile(lowest_s[:, :, usable], 95))
-    inside = (mean_s.mean(axis=1) >= max(recipe.g_min_s, g_reset_s)) & (mean_s.mean(axis=1) <= recipe.g_max_s)
+    mean_S, cycle_S2 = g_S[:, :, usable].mean(axis=0), g_S[:, :, usable].var(axis=0, ddof=1)
+    g_reset_S = float(np.nanpercentile(lowest_S[:, :, usable], 95))
+    inside = (mean_S.mean(axis=1) >= max(recipe.g_min_S, g_reset_S)) & (mean_S.mean(axis=1) <= recipe.g_max_S)
     if inside.sum() < 3:
         raise HilError(
             f"{array.identity.serial}: only {int(inside.sum())} of the {settings.steps} gate voltages lead into the "
             "window of the recipe; 3 are needed. Take more steps, or another ramp (recipe.set.gate)"
         )
-    line = bootstrap(_Line(gate_v[inside]), mean_s[inside], rng).plain()
+    line = bootstrap(_Line(gate_v[inside]), mean_S[inside], rng).plain()
     values: dict[str, Any] = {
         "gate_v": gate_v,
         "cells": int(usable.sum()),
-        "g_reset_s": g_reset_s,
-        "g_s": bootstrap(np.mean, mean_s, rng).plain(),
-        "cell_sd_s": bootstrap(_CellSd(settings.repeats), np.stack([mean_s, cycle_s2]), rng).plain(),
-        "cycle_sd_s": bootstrap(_root_mean, cycle_s2, rng).plain(),
-        "slope_s_per_v": {end: ends[0] for end, ends in line.items()},
+        "g_reset_S": g_reset_S,
+        "g_S": bootstrap(np.mean, mean_S, rng).plain(),
+        "cell_sd_S": bootstrap(_CellSd(settings.repeats), np.stack([mean_S, cycle_S2]), rng).plain(),
+        "cycle_sd_S": bootstrap(_root_mean, cycle_S2, rng).plain(),
+        "slope_S_per_v": {end: ends[0] for end, ends in line.items()},
         "threshold_v": {end: ends[1] for end, ends in line.items()},
     }
     arrays: dict[str, NDArray[Any]] = {
         "row": cells.row,
         "col": cells.col,
         "usable": usable,
-        "g_s": g_s,
-        "lowest_s": lowest_s,
+        "g_S": g_S,
+        "lowest_S": lowest_S,
     }
     return Result(values, arrays)
 
@@ -128,7 +128,7 @@ class _Line:
         self._middle_v = float(gate_v.mean())
         self._weights = (gate_v - gate_v.mean()) / np.square(gate_v - gate_v.mean()).sum()
 
-    def __call__(self, g_s: FloatArray, axis: int = -1) -> FloatArray:
-        means = np.mean(g_s, axis=axis)
+    def __call__(self, g_S: FloatArray, axis: int = -1) -> FloatArray:
+        means = np.mean(g_S, axis=axis)
         slope = np.tensordot(self._weights, means, axes=1)
         return np.stack([slope, self._middle_v - means.mean(axis=0) / slope])

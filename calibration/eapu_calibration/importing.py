@@ -4,12 +4,12 @@ chip: {model: RRAM technology C, serial: published}
 source: github akashlevy/RRAM-Relaxation-Master-Model, MIT
 file: relaxdata.tsv.gz              # relative to this file; gzip is recognised
 delimiter: tab                      # tab, comma or space
-conductance_unit_s: 1.0             # what 1 in the conductance columns is in siemens
-window: {g_min_s: 1.0e-6, g_max_s: 40.0e-6}
+conductance_unit_S: 1.0             # what 1 in the conductance columns is in siemens
+window: {g_min_S: 1.0e-6, g_max_S: 40.0e-6}
 relaxation:                         # or gate_curve:
   columns: {cell: 0, age_s: 1, conductance: 3}       # counted from 0
   times_s: [0.01, 0.1, 1.0, 1.0e+5]
-  edges_s: [1.0e-6, 5.0e-6, 10.0e-6, 20.0e-6, 30.0e-6, 40.0e-6]
+  edges_S: [1.0e-6, 5.0e-6, 10.0e-6, 20.0e-6, 30.0e-6, 40.0e-6]
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class ImportedChip(Settings):
 class UsedWindow(Settings):
     """Lowest and highest conductance that the cells were used at, S."""
 
-    g_min_s: PositiveFloat
-    g_max_s: PositiveFloat
+    g_min_S: PositiveFloat
+    g_max_S: PositiveFloat
 
 
 class RelaxationColumns(Settings):
@@ -56,11 +56,11 @@ class RelaxationColumns(Settings):
 
 
 class RelaxationImport(Settings):
-    """A line a reading, a cell's first at age 0. edges_s: ranges of the first that the cells are sorted into."""
+    """A line a reading, a cell's first at age 0. edges_S: ranges of the first that the cells are sorted into."""
 
     columns: RelaxationColumns
     times_s: Annotated[list[PositiveFloat], Field(min_length=2)]
-    edges_s: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2)]
+    edges_S: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2)]
 
 
 class GateColumns(Settings):
@@ -88,7 +88,7 @@ class Import(FileModel):
     file: Path
     delimiter: Literal["tab", "comma", "space"]
     skip_lines: NonNegativeInt = 0
-    conductance_unit_s: PositiveFloat
+    conductance_unit_S: PositiveFloat
     window: UsedWindow
     relaxation: RelaxationImport | None = None
     gate_curve: GateImport | None = None
@@ -160,7 +160,7 @@ def _read(wanted: Import) -> FloatArray:
         raise ConfigError(
             f"{wanted.file}: line {line}: a number is needed in each of the columns {_named(columns)}"
         )
-    scale = [wanted.conductance_unit_s if name in ("before", "conductance") else 1.0 for name in columns]
+    scale = [wanted.conductance_unit_S if name in ("before", "conductance") else 1.0 for name in columns]
     return np.asarray(table * scale)
 
 
@@ -173,35 +173,35 @@ def _relaxation(
 ) -> Result:
     numbers, cell = np.unique(data[:, 0], return_inverse=True)
     times_s = np.asarray(settings.times_s)
-    first_s = np.full((1, numbers.size), np.nan)
-    age_s, g_s = np.full((2, times_s.size, numbers.size), np.nan)
+    first_S = np.full((1, numbers.size), np.nan)
+    age_s, g_S = np.full((2, times_s.size, numbers.size), np.nan)
     first = data[:, 1] <= 0
-    first_s[0, cell[first]] = data[first, 2]
+    first_S[0, cell[first]] = data[first, 2]
     for number, time_s in enumerate(times_s):
         near = np.flatnonzero(
             ~first & (np.abs(np.log(np.maximum(data[:, 1], 1e-30) / time_s)) < np.log(_NEAR))
         )
-        age_s[number, cell[near]], g_s[number, cell[near]] = data[near, 1], data[near, 2]
-    usable = np.isfinite(np.vstack([first_s, g_s])).all(axis=0)
-    edges_s = np.asarray(settings.edges_s)
-    level = np.searchsorted(edges_s, np.nan_to_num(first_s[0], nan=-1.0), side="right") - 1
-    usable &= (level >= 0) & (level < edges_s.size - 1)
-    members = [np.flatnonzero(usable & (level == number)) for number in range(edges_s.size - 1)]
-    for low_s, high_s, chosen in zip(edges_s, edges_s[1:], members, strict=False):
+        age_s[number, cell[near]], g_S[number, cell[near]] = data[near, 1], data[near, 2]
+    usable = np.isfinite(np.vstack([first_S, g_S])).all(axis=0)
+    edges_S = np.asarray(settings.edges_S)
+    level = np.searchsorted(edges_S, np.nan_to_num(first_S[0], nan=-1.0), side="right") - 1
+    usable &= (level >= 0) & (level < edges_S.size - 1)
+    members = [np.flatnonzero(usable & (level == number)) for number in range(edges_S.size - 1)]
+    for low_S, high_S, chosen in zip(edges_S, edges_S[1:], members, strict=False):
         if chosen.size < CELLS_A_LEVEL_MIN:
             raise ConfigError(
-                f"{wanted.file}: {chosen.size} cells begin between {1e6 * low_s:.3g} and {1e6 * high_s:.3g} uS and "
-                f"have a reading near each of times_s; {CELLS_A_LEVEL_MIN} are needed. Take wider edges_s or "
+                f"{wanted.file}: {chosen.size} cells begin between {1e6 * low_S:.3g} and {1e6 * high_S:.3g} uS and "
+                f"have a reading near each of times_s; {CELLS_A_LEVEL_MIN} are needed. Take wider edges_S or "
                 "fewer times_s"
             )
     median_s = np.nanmedian(np.where(usable, age_s, np.nan), axis=1)
     values = {
-        "levels_s": (edges_s[1:] + edges_s[:-1]) / 2,
+        "levels_S": (edges_S[1:] + edges_S[:-1]) / 2,
         "times_s": times_s,
-        **evaluate(first_s, g_s, median_s, members, rng),
+        **evaluate(first_S, g_S, median_s, members, rng),
     }
-    return Result(values, {**_places(numbers.size), "level": level, "usable": usable, "first_s": first_s,
-                          "age_s": age_s, "g_s": g_s})  # fmt: skip
+    return Result(values, {**_places(numbers.size), "level": level, "usable": usable, "first_S": first_S,
+                          "age_s": age_s, "g_S": g_S})  # fmt: skip
 
 
 def _gate_curve(wanted: Import, settings: GateImport, data: FloatArray) -> Result:
@@ -216,13 +216,13 @@ def _gate_curve(wanted: Import, settings: GateImport, data: FloatArray) -> Resul
             f"and 2 at least, are needed (columns {settings.columns.cell} and {settings.columns.gate_v})"
         )
     order = np.lexsort((np.arange(len(data)), cell, step))
-    lowest_s, g_s = (
+    lowest_S, g_S = (
         data[order, column].reshape(gate_v.size, numbers.size, repeats).transpose(2, 0, 1)
         for column in (2, 3)
     )
     values = {"gate_v": gate_v, "cells": numbers.size, "repeats": repeats}
     usable = np.ones(numbers.size, np.bool_)
-    return Result(values, {**_places(numbers.size), "usable": usable, "g_s": g_s, "lowest_s": lowest_s})
+    return Result(values, {**_places(numbers.size), "usable": usable, "g_S": g_S, "lowest_S": lowest_S})
 
 
 def _places(cells: int) -> dict[str, NDArray[Any]]:

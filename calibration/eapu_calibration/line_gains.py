@@ -34,29 +34,29 @@ class LineGainFit:
 
 
 def fit_line_gains(
-    v_v: FloatArray, g_s: FloatArray, current_a: FloatArray, with_read_offset: bool
+    v_v: FloatArray, g_S: FloatArray, current_a: FloatArray, with_read_offset: bool
 ) -> LineGainFit:
     """Least squares, by turns for the driven and the measured lines until neither moves.
 
-    v_v: (vectors, driven). g_s: (driven, measured). current_a: (vectors, measured). Every driven line needs some
+    v_v: (vectors, driven). g_S: (driven, measured). current_a: (vectors, measured). Every driven line needs some
     conductance. with_read_offset: whether the reads of a measured line share an offset; it is 0 otherwise. Intervals of
     the measured lines are for known driven gains, and the other way round.
     """
     v_0, current_0 = v_v - v_v.mean(axis=0), current_a - current_a.mean(axis=0)
     together = v_0.T @ v_0
-    driven, offset_s = np.ones(v_v.shape[1]), np.zeros(g_s.shape[1])
+    driven, offset_S = np.ones(v_v.shape[1]), np.zeros(g_S.shape[1])
     for _ in range(_ROUNDS):
-        computed, total = (v_0 * driven) @ g_s, v_0 @ driven
-        gain, offset_s = _gain_and_read_offset(computed, total, current_0, with_read_offset)
-        seen_s = (g_s - offset_s) * gain
-        normal = together * (seen_s @ seen_s.T)
-        found = np.linalg.solve(normal, np.einsum("ki,ij,kj->i", v_0, seen_s, current_0, optimize=True))
+        computed, total = (v_0 * driven) @ g_S, v_0 @ driven
+        gain, offset_S = _gain_and_read_offset(computed, total, current_0, with_read_offset)
+        seen_S = (g_S - offset_S) * gain
+        normal = together * (seen_S @ seen_S.T)
+        found = np.linalg.solve(normal, np.einsum("ki,ij,kj->i", v_0, seen_S, current_0, optimize=True))
         found /= found.mean()
         moved = np.abs(found - driven).max()
         driven = found
         if moved < _CLOSE:
             break
-    computed_a = (v_v * driven) @ (g_s - offset_s)
+    computed_a = (v_v * driven) @ (g_S - offset_S)
     gain_estimate, offset, residual_a = gain_and_offset(computed_a, current_a)
     variance = np.square(residual_a).sum() / (
         residual_a.size - (2 + with_read_offset) * gain.size - driven.size
@@ -68,7 +68,7 @@ def fit_line_gains(
     return LineGainFit(
         gain_estimate,
         offset,
-        Estimate(offset_s, offset_s - offset_reach, offset_s + offset_reach),
+        Estimate(offset_S, offset_S - offset_reach, offset_S + offset_reach),
         Estimate(driven, driven - reach, driven + reach),
         computed_a,
         current_a,
@@ -89,15 +89,15 @@ def _gain_and_read_offset(
     return gain, share - (total @ current) / (total @ total) / gain
 
 
-def fill_unread(v_v: FloatArray, g_s: FloatArray, current_a: FloatArray) -> FloatArray:
-    """g_s with the cells that are NaN estimated from the products, in proportion to those that were read.
+def fill_unread(v_v: FloatArray, g_S: FloatArray, current_a: FloatArray) -> FloatArray:
+    """g_S with the cells that are NaN estimated from the products, in proportion to those that were read.
 
     Shapes as in `fit_line_gains`. A measured line needs several vectors for each of its unread cells.
     """
-    filled = g_s.copy()
-    for line in np.flatnonzero(np.isnan(g_s).any(axis=0)):
-        unread = np.isnan(g_s[:, line])
-        known = v_v[:, ~unread] @ g_s[~unread, line]
+    filled = g_S.copy()
+    for line in np.flatnonzero(np.isnan(g_S).any(axis=0)):
+        unread = np.isnan(g_S[:, line])
+        known = v_v[:, ~unread] @ g_S[~unread, line]
         design = np.column_stack([known, np.ones(len(v_v)), v_v[:, unread]])
         # Amperes against volts: the columns differ by many orders of magnitude.
         scale = np.linalg.norm(design, axis=0)

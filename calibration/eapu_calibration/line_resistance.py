@@ -49,28 +49,28 @@ def measure_line_resistance(
     the columns of product over read, by that of the last row. Raises HilError where fewer than 8 columns have only
     cells that can be read.
     """
-    g_s = recipe.g_min_s + settings.level * (recipe.g_max_s - recipe.g_min_s)
-    array.program(Targets(cells, np.full(len(cells), g_s)), recipe)
+    g_S = recipe.g_min_S + settings.level * (recipe.g_max_S - recipe.g_min_S)
+    array.program(Targets(cells, np.full(len(cells), g_S)), recipe)
     everywhere, rows = Cells.all(array.shape), array.shape[0]
-    read_s, product_s = np.zeros((2, *array.shape))
+    read_S, product_S = np.zeros((2, *array.shape))
     readable = np.ones(array.shape[1], np.bool_)
     one_by_one = np.vstack([settings.v_in_v * np.eye(rows), np.zeros((ZEROS, rows))])
     for number in range(settings.repeats):
         reading = array.read(everywhere, recipe.v_read_v)
         readable &= (reading.status == CellStatus.OK).reshape(array.shape).all(axis=0)
-        read_s += reading.g_s.reshape(array.shape) / settings.repeats
+        read_S += reading.g_S.reshape(array.shape) / settings.repeats
         current_a = array.vmm(one_by_one, Direction.FORWARD)
         # Vectors of 0 V in the same range show the offset of each column.
-        product_s += (current_a[:rows] - current_a[rows:].mean(axis=0)) / settings.v_in_v / settings.repeats
+        product_S += (current_a[:rows] - current_a[rows:].mean(axis=0)) / settings.v_in_v / settings.repeats
         progress((number + 1) / settings.repeats)
-    readable &= (read_s > LEAST_PART * g_s).all(axis=0) & (product_s > 0).all(axis=0)
+    readable &= (read_S > LEAST_PART * g_S).all(axis=0) & (product_S > 0).all(axis=0)
     if readable.sum() < COLUMNS_MIN:
         raise HilError(
             f"{array.identity.serial}: {int(readable.sum())} columns have only cells that can be written and read; "
             f"{COLUMNS_MIN} are needed"
         )
-    ratio = np.log(product_s[:, readable] / read_s[:, readable])
-    ohm = np.array([_segment_ohm(*column) for column in zip(read_s[:, readable].T, ratio.T, strict=True)])
+    ratio = np.log(product_S[:, readable] / read_S[:, readable])
+    ohm = np.array([_segment_ohm(*column) for column in zip(read_S[:, readable].T, ratio.T, strict=True)])
     falloff = np.exp(np.median(ratio - ratio[-1], axis=1))
     values: dict[str, Any] = {
         "columns": int(readable.sum()),
@@ -80,45 +80,45 @@ def measure_line_resistance(
     arrays: dict[str, NDArray[Any]] = {
         "column": np.flatnonzero(readable),
         "ohm": ohm,
-        "read_s": read_s,
-        "product_s": product_s,
+        "read_S": read_S,
+        "product_S": product_S,
     }
     return Result(values, arrays)
 
 
-def _segment_ohm(read_s: FloatArray, log_ratio: FloatArray) -> float:
+def _segment_ohm(read_S: FloatArray, log_ratio: FloatArray) -> float:
     """Resistance of a segment of one column, by least squares; below zero where noise makes the ratio rise.
 
-    read_s: (rows,). log_ratio: of product over read, (rows,), up to the gain of the converters.
+    read_S: (rows,). log_ratio: of product over read, (rows,), up to the gain of the converters.
     """
     # To first order the falloff is proportional to the resistance: that gives the sign and the scale.
-    slope = _log_falloff(read_s, _SMALL_OHM) / _SMALL_OHM
+    slope = _log_falloff(read_S, _SMALL_OHM) / _SMALL_OHM
     slope -= slope.mean()
     first_ohm = float(slope @ (log_ratio - log_ratio.mean()) / (slope @ slope))
     if first_ohm <= 0:
         return first_ohm
 
     def squares(ohm: float) -> float:
-        return float((log_ratio - _log_falloff(read_s, ohm)).var())
+        return float((log_ratio - _log_falloff(read_S, ohm)).var())
 
     found = optimize.minimize_scalar(squares, bounds=(0.0, 3.0 * first_ohm), method="bounded")
     return float(found.x)
 
 
-def _log_falloff(read_s: FloatArray, ohm: float) -> FloatArray:
+def _log_falloff(read_S: FloatArray, ohm: float) -> FloatArray:
     """Log of product over read for each row of a column with equal gains, shape (rows,).
 
     By reciprocity what arrives of a row's current is the potential of its node when the converter's end is at 1 V.
     """
-    rows = read_s.size
+    rows = read_S.size
     below = rows - np.arange(rows)
-    cell_s = read_s / np.maximum(1.0 - read_s * ohm * below, _SMALL)
+    cell_S = read_S / np.maximum(1.0 - read_S * ohm * below, _SMALL)
     banded = np.zeros((3, rows))
     banded[0, 1:] = banded[2, :-1] = -1.0
-    banded[1] = 2.0 + cell_s * ohm
+    banded[1] = 2.0 + cell_S * ohm
     banded[1, 0] -= 1.0  # nothing above the first row
     driven = np.zeros(rows)
     driven[-1] = 1.0
     potential = linalg.solve_banded((1, 1), banded, driven)
-    found: FloatArray = np.log(potential) + np.log1p(cell_s * ohm * below)
+    found: FloatArray = np.log(potential) + np.log1p(cell_S * ohm * below)
     return found

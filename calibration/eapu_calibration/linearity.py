@@ -46,8 +46,8 @@ def measure_linearity(
     `driven_bend`, the same of the voltage of each driven line; 0 for a line that carries nothing. Noise is in a
     bend, too.
     """
-    g_s = recipe.g_min_s + LEVEL * (recipe.g_max_s - recipe.g_min_s)
-    array.program(Targets(cells, rng.permutation(np.linspace(0.5, 1.5, len(cells))) * g_s), recipe)
+    g_S = recipe.g_min_S + LEVEL * (recipe.g_max_S - recipe.g_min_S)
+    array.program(Targets(cells, rng.permutation(np.linspace(0.5, 1.5, len(cells))) * g_S), recipe)
     ramp_v = np.linspace(-settings.v_in_v, settings.v_in_v, settings.steps)
     values: dict[str, Any] = {}
     arrays: dict[str, NDArray[Any]] = {"ramp_v": ramp_v}

@@ -40,30 +40,30 @@ class StoppedError(BaseException):
 
 @dataclass(frozen=True, eq=False)
 class Levels:
-    """Cells spread at random over evenly spaced conductances. level: index into `g_s` of each cell, shape (n,)."""
+    """Cells spread at random over evenly spaced conductances. level: index into `g_S` of each cell, shape (n,)."""
 
     cells: Cells
-    g_s: FloatArray
+    g_S: FloatArray
     level: IntArray
 
     @classmethod
     def spread(cls, cells: Cells, recipe: Recipe, levels: int, rng: np.random.Generator) -> Levels:
-        """Equally many of `cells` (to one) for each of `levels` from `g_min_s` to `g_max_s`."""
+        """Equally many of `cells` (to one) for each of `levels` from `g_min_S` to `g_max_S`."""
         level = rng.permutation(np.arange(len(cells)) % levels)
-        return cls(cells, np.linspace(recipe.g_min_s, recipe.g_max_s, levels), level)
+        return cls(cells, np.linspace(recipe.g_min_S, recipe.g_max_S, levels), level)
 
     def write(self, array: Crossbar, recipe: Recipe, chosen: slice = slice(None)) -> NDArray[np.bool_]:
         """Write-verify of the chosen cells; whether each ended in its band."""
-        targets = Targets(self.cells[chosen], self.g_s[self.level[chosen]])
+        targets = Targets(self.cells[chosen], self.g_S[self.level[chosen]])
         return np.asarray(array.program(targets, recipe).status == CellStatus.OK)
 
     def members(self, usable: NDArray[np.bool_], least: int, array: Crossbar) -> list[IntArray]:
         """Indices of the usable cells of each level. Raises HilError where fewer than `least` are left."""
-        found = [np.flatnonzero(usable & (self.level == number)) for number in range(self.g_s.size)]
-        for g_s, chosen in zip(self.g_s, found, strict=True):
+        found = [np.flatnonzero(usable & (self.level == number)) for number in range(self.g_S.size)]
+        for g_S, chosen in zip(self.g_S, found, strict=True):
             if chosen.size < least:
                 raise HilError(
-                    f"{array.identity.serial}: level of {1e6 * g_s:.3g} uS: only {chosen.size} cells could be "
+                    f"{array.identity.serial}: level of {1e6 * g_S:.3g} uS: only {chosen.size} cells could be "
                     f"written and read; {least} are needed. Give the measurement more cells, or fewer levels"
                 )
         return found

@@ -47,18 +47,18 @@ def measure_products(
 
     A cell that reads nothing, or beyond the converter's range, is taken from the forward products. A column with more
     of them than a quarter of the vectors is in `columns_unknown`: it is not driven, and its gain is set to 1.
-    `read_offset_s`: what the reads of each column have in common that products do not see.
+    `read_offset_S`: what the reads of each column have in common that products do not see.
     Values, for each direction: `gain` and `offset_a` of each measured line and `driven_gain` of each driven line (mean
     1) with intervals, `residual_sd_a`, and `residual_relative` to the largest computed current. Raises HilError where
     more than half of the columns are unknown.
     """
-    array.program(Targets(cells, _like_weights_s(len(cells), recipe, rng)), recipe)
+    array.program(Targets(cells, _like_weights_S(len(cells), recipe, rng)), recipe)
     if settings.settle_s > 0:
         array.wait(settings.settle_s)
     everywhere = Cells.all(array.shape)
     half = settings.reads // 2
-    read_s = [_matrix_s(array, everywhere, recipe) for _ in range(half)]
-    unread = np.isnan(np.mean(read_s, axis=0)).sum(axis=0)
+    read_S = [_matrix_S(array, everywhere, recipe) for _ in range(half)]
+    unread = np.isnan(np.mean(read_S, axis=0)).sum(axis=0)
     unknown = unread > settings.vectors // UNREAD_SHARE
     if 2 * unknown.sum() > unknown.size:
         raise HilError(
@@ -74,22 +74,22 @@ def measure_products(
             parts.append(array.vmm(v_v[start : start + settings.batch], direction, driven))
             progress((number + min(start + settings.batch, settings.vectors) / settings.vectors) / 2)
         measured[direction] = v_v, np.vstack(parts)
-    read_s += [_matrix_s(array, everywhere, recipe) for _ in range(settings.reads - half)]
-    g_s = np.mean(read_s, axis=0)
+    read_S += [_matrix_S(array, everywhere, recipe) for _ in range(settings.reads - half)]
+    g_S = np.mean(read_S, axis=0)
     known = np.flatnonzero(~unknown)
     v_v, current_a = measured[Direction.FORWARD]
-    g_s[:, known] = fill_unread(v_v, g_s[:, known], current_a[:, known])
-    forward = fit_line_gains(v_v, g_s[:, known], current_a[:, known], with_read_offset=True)
+    g_S[:, known] = fill_unread(v_v, g_S[:, known], current_a[:, known])
+    forward = fit_line_gains(v_v, g_S[:, known], current_a[:, known], with_read_offset=True)
     v_v, current_a = measured[Direction.TRANSPOSED]
-    true_s = g_s[:, known] - forward.read_offset.value
-    transposed = fit_line_gains(v_v, true_s.T, current_a, with_read_offset=False)
+    true_S = g_S[:, known] - forward.read_offset.value
+    transposed = fit_line_gains(v_v, true_S.T, current_a, with_read_offset=False)
     values: dict[str, Any] = {
         "columns_unknown": np.flatnonzero(unknown).tolist(),
-        "read_offset_s": _everywhere(forward.read_offset, known, unknown.size, 0.0),
+        "read_offset_S": _everywhere(forward.read_offset, known, unknown.size, 0.0),
         "forward": _values(forward, np.arange(array.shape[0]), known, array.shape),
         "transposed": _values(transposed, known, np.arange(array.shape[0]), array.shape[::-1]),
     }
-    arrays = {"g_s": g_s}
+    arrays = {"g_S": g_S}
     for direction, fit in ((Direction.FORWARD, forward), (Direction.TRANSPOSED, transposed)):
         arrays |= {
             f"{direction.value}_computed_a": fit.computed_a,
@@ -98,16 +98,16 @@ def measure_products(
     return Result(values, arrays)
 
 
-def _like_weights_s(count: int, recipe: Recipe, rng: np.random.Generator) -> FloatArray:
+def _like_weights_S(count: int, recipe: Recipe, rng: np.random.Generator) -> FloatArray:
     """Conductances as a network's: most at the low end. The wires take off more the more the cells conduct."""
     part = WEIGHT_SD * np.abs(rng.standard_normal(count)) * (rng.random(count) < 0.5)
-    return np.asarray(recipe.g_min_s + np.minimum(part, 1.0) * (recipe.g_max_s - recipe.g_min_s))
+    return np.asarray(recipe.g_min_S + np.minimum(part, 1.0) * (recipe.g_max_S - recipe.g_min_S))
 
 
-def _matrix_s(array: Crossbar, everywhere: Cells, recipe: Recipe) -> FloatArray:
+def _matrix_S(array: Crossbar, everywhere: Cells, recipe: Recipe) -> FloatArray:
     """Conductances (rows, columns); NaN where a cell cannot be read."""
     reading = array.read(everywhere, recipe.v_read_v)
-    return np.where(reading.status == CellStatus.OK, reading.g_s, np.nan).reshape(array.shape)
+    return np.where(reading.status == CellStatus.OK, reading.g_S, np.nan).reshape(array.shape)
 
 
 def _values(fit: LineGainFit, driven: IntArray, measured: IntArray, shape: tuple[int, int]) -> dict[str, Any]:

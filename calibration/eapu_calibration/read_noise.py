@@ -48,7 +48,7 @@ def measure_read_noise(
 ) -> Result:
     """Reads written cells again and again. Overwrites them.
 
-    Values, by level: `white_sd_s` and `total_sd_s`, root mean squares over the cells with their intervals; over all
+    Values, by level: `white_sd_S` and `total_sd_S`, root mean squares over the cells with their intervals; over all
     cells `restless_share`, the share whose total sd is more than 3 times the median of their level (telegraph noise),
     and `spectrum_slope`, that of log10 of the mean power density of G/mean(G) against log10 of the frequency over the
     lower half of the decades. `telegraph`: of the restless cells that were seen to switch at least 4 times, the median
@@ -60,34 +60,34 @@ def measure_read_noise(
     written = levels.write(array, recipe)
     if settings.settle_s > 0:
         array.wait(settings.settle_s)
-    g_s = np.full((settings.reads, len(cells)), np.nan)
+    g_S = np.full((settings.reads, len(cells)), np.nan)
     clock_s = np.zeros(settings.reads)
     for number in range(settings.reads):
         if number and settings.interval_s > 0:
             array.wait(settings.interval_s)
         clock_s[number] = array.clock_s()
         reading = array.read(cells, recipe.v_read_v)
-        g_s[number] = np.where(reading.status == CellStatus.OK, reading.g_s, np.nan)
+        g_S[number] = np.where(reading.status == CellStatus.OK, reading.g_S, np.nan)
         progress((number + 1) / settings.reads)
-    usable = written & np.isfinite(g_s).all(axis=0)
+    usable = written & np.isfinite(g_S).all(axis=0)
     members = levels.members(usable, CELLS_A_LEVEL_MIN, array)
-    white_s2 = np.square(np.diff(g_s, axis=0)).mean(axis=0) / 2
-    total_s2 = g_s.var(axis=0, ddof=1)
+    white_S2 = np.square(np.diff(g_S, axis=0)).mean(axis=0) / 2
+    total_S2 = g_S.var(axis=0, ddof=1)
     restless = np.zeros(len(cells), np.bool_)
     for chosen in members:
-        total_sd_s = np.sqrt(total_s2[chosen])
-        restless[chosen] = total_sd_s > RESTLESS_SDS * np.median(total_sd_s)
-    frequency_hz, density = _spectrum(array, g_s[:, usable], clock_s)
+        total_sd_S = np.sqrt(total_S2[chosen])
+        restless[chosen] = total_sd_S > RESTLESS_SDS * np.median(total_sd_S)
+    frequency_hz, density = _spectrum(array, g_S[:, usable], clock_s)
     values = {
-        "levels_s": levels.g_s,
-        "g_mean_s": [g_s[:, chosen].mean() for chosen in members],
+        "levels_S": levels.g_S,
+        "g_mean_S": [g_S[:, chosen].mean() for chosen in members],
         "cells": [chosen.size for chosen in members],
         "reads": settings.reads,
         "read_interval_s": np.diff(clock_s).mean(),
-        "white_sd_s": [bootstrap(_root_mean, white_s2[chosen], rng).plain() for chosen in members],
-        "total_sd_s": [bootstrap(_root_mean, total_s2[chosen], rng).plain() for chosen in members],
+        "white_sd_S": [bootstrap(_root_mean, white_S2[chosen], rng).plain() for chosen in members],
+        "total_sd_S": [bootstrap(_root_mean, total_S2[chosen], rng).plain() for chosen in members],
         "restless_share": share(int(restless.sum()), int(usable.sum())).plain(),
-        "telegraph": _telegraph(g_s[:, restless], clock_s, rng),
+        "telegraph": _telegraph(g_S[:, restless], clock_s, rng),
         "spectrum_slope": bootstrap(_Slope(frequency_hz), density, rng).plain(),
     }
     arrays = {
@@ -97,7 +97,7 @@ def measure_read_noise(
         "usable": usable,
         "restless": restless,
         "clock_s": clock_s,
-        "g_s": g_s,
+        "g_S": g_S,
         "frequency_hz": frequency_hz,
         "density_per_hz": density.mean(axis=1),
     }
@@ -105,15 +105,15 @@ def measure_read_noise(
 
 
 def _telegraph(
-    g_s: FloatArray, clock_s: NDArray[np.float64], rng: np.random.Generator
+    g_S: FloatArray, clock_s: NDArray[np.float64], rng: np.random.Generator
 ) -> dict[str, Any] | None:
-    low_s, high_s = two_levels(g_s)
-    count = switches(g_s, low_s, high_s)
+    low_S, high_S = two_levels(g_S)
+    count = switches(g_S, low_S, high_S)
     chance = count / (clock_s.size - 1)  # of two readings in a row on different levels
     seen = (count >= SWITCHES_MIN) & (chance < CHANCE_MAX)
     if seen.sum() < CELLS_A_LEVEL_MIN:
         return None
-    relative = ((high_s - low_s) / g_s.mean(axis=0))[seen]
+    relative = ((high_S - low_S) / g_S.mean(axis=0))[seen]
     # A symmetric chain of dwell time T: chance = (1 - exp(-2 t/T)) / 2, which counts what switched back unseen.
     dwell_s = -2 * np.diff(clock_s).mean() / np.log1p(-2 * chance[seen])
     return {
@@ -128,13 +128,13 @@ def _root_mean(squares: FloatArray, axis: int = -1) -> FloatArray:
 
 
 def _spectrum(
-    array: Crossbar, g_s: FloatArray, clock_s: NDArray[np.float64]
+    array: Crossbar, g_S: FloatArray, clock_s: NDArray[np.float64]
 ) -> tuple[FloatArray, FloatArray]:
     """Frequencies (f,) in Hz and one-sided power density (f, cells) in 1/Hz of G/mean(G), without the mean."""
     interval_s = float(np.diff(clock_s).mean())
     if interval_s <= 0:
         raise HilError(f"{array.identity.serial}: the bench clock stood still while cells were read")
-    frequency_hz, density = signal.periodogram(g_s / g_s.mean(axis=0), fs=1 / interval_s, axis=0)
+    frequency_hz, density = signal.periodogram(g_S / g_S.mean(axis=0), fs=1 / interval_s, axis=0)
     return frequency_hz[1:], density[1:]
 
 

@@ -24,7 +24,7 @@ def measure_read_offset(array: Crossbar, v_read_v: float) -> Estimate:
     for _ in range(READS):
         forth, back = array.read(cells, v_read_v), array.read(cells, -v_read_v)
         good = (forth.status == CellStatus.OK) & (back.status == CellStatus.OK)
-        found.append(np.where(good, (forth.g_s - back.g_s) * v_read_v / 2, np.nan).reshape(array.shape))
+        found.append(np.where(good, (forth.g_S - back.g_S) * v_read_v / 2, np.nan).reshape(array.shape))
     sample_a = np.vstack(found)
     good = np.isfinite(sample_a)
     count = np.maximum(good.sum(axis=0), 1)

@@ -49,15 +49,15 @@ class _Record:
         n = len(levels.cells)
         self._array, self._levels, self._v_read_v = array, levels, recipe.v_read_v
         self.written = np.zeros(n, np.bool_)
-        self.first_s = np.full((2, n), np.nan)
+        self.first_S = np.full((2, n), np.nan)
         self.began_s = np.full(n, np.nan)
-        self.age_s, self.g_s = np.full((2, times, n), np.nan)
+        self.age_s, self.g_S = np.full((2, times, n), np.nan)
 
     def write(self, batch: slice, recipe: Recipe) -> None:
         self.written[batch] = self._levels.write(self._array, recipe, batch)
         self.began_s[batch] = self._array.clock_s()
-        for first_s in self.first_s:
-            first_s[batch] = self._read(batch)
+        for first_S in self.first_S:
+            first_S[batch] = self._read(batch)
 
     def again(self, batch: slice, number: int, time_s: float) -> None:
         """Reading `number`, `time_s` after the first, or as soon as may be."""
@@ -65,14 +65,14 @@ class _Record:
         if left_s > 0:
             self._array.wait(left_s)
         self.age_s[number, batch] = self._array.clock_s() - self.began_s[batch]
-        self.g_s[number, batch] = self._read(batch)
+        self.g_S[number, batch] = self._read(batch)
 
     def _read(self, batch: slice) -> FloatArray:
         reading = self._array.read(self._levels.cells[batch], self._v_read_v)
-        return np.where(reading.status == CellStatus.OK, reading.g_s, np.nan)
+        return np.where(reading.status == CellStatus.OK, reading.g_S, np.nan)
 
     def usable(self, times: int) -> NDArray[np.bool_]:
-        read = np.isfinite(np.vstack([self.first_s, self.g_s[:times]])).all(axis=0)
+        read = np.isfinite(np.vstack([self.first_S, self.g_S[:times]])).all(axis=0)
         return np.asarray(self.written & read)
 
 
@@ -86,9 +86,9 @@ def measure_relaxation(
 ) -> Result:
     """Writes `cells` to levels of the window and follows them. Overwrites them.
 
-    Values, by level and time: `sd_s` and `mean_s` of the change since the first reading, each with its interval; by
+    Values, by level and time: `sd_S` and `mean_S` of the change since the first reading, each with its interval; by
     time `tail_share`, the share of cells beyond 3 robust sd of their level; by level the law
-    variance = `variance_1s_s2` + `variance_per_decade_s2` log10(t / 1 s), and the same for the mean.
+    variance = `variance_1s_S2` + `variance_per_decade_S2` log10(t / 1 s), and the same for the mean.
     Raises HilError when fewer than 20 cells of a level can be written; StoppedError, with what all cells were read at,
     for a signal after two of the times.
     """
@@ -126,7 +126,7 @@ def _evaluated(
     times: int,
 ) -> Result:
     """times: how many of them all cells were read at."""
-    usable, g_s = record.usable(times), record.g_s[:times]
+    usable, g_S = record.usable(times), record.g_S[:times]
     members = levels.members(usable, CELLS_A_LEVEL_MIN, array)
     age_s = np.median(record.age_s[:times, np.concatenate(members)], axis=1)
     if (np.diff(age_s) <= 0).any():
@@ -135,64 +135,64 @@ def _evaluated(
             "take fewer cells, or times further apart"
         )
     values = {
-        "levels_s": levels.g_s,
+        "levels_S": levels.g_S,
         "times_s": settings.times_s[:times],
-        **evaluate(record.first_s, g_s, age_s, members, rng),
+        **evaluate(record.first_S, g_S, age_s, members, rng),
     }
     arrays = {
         "row": levels.cells.row,
         "col": levels.cells.col,
         "level": levels.level,
         "usable": usable,
-        "first_s": record.first_s,
+        "first_S": record.first_S,
         "age_s": record.age_s[:times],
-        "g_s": g_s,
+        "g_S": g_S,
     }
     return Result(values, arrays)
 
 
 def evaluate(
-    first_s: FloatArray,
-    g_s: FloatArray,
+    first_S: FloatArray,
+    g_S: FloatArray,
     age_s: FloatArray,
     members: list[NDArray[np.int64]],
     rng: np.random.Generator,
 ) -> dict[str, object]:
     """What the readings come to, by level and time; see `measure_relaxation`.
 
-    first_s: one or two readings at age 0, (1 or 2, cells); the last is the reference. g_s: (times, cells).
+    first_S: one or two readings at age 0, (1 or 2, cells); the last is the reference. g_S: (times, cells).
     age_s: (times,). members: cells of each level.
     """
-    change_s = g_s - first_s[-1]
-    by_level: dict[str, list[dict[str, object]]] = {name: [] for name in ("sd_s", "mean_s", *_LAW)}
+    change_S = g_S - first_S[-1]
+    by_level: dict[str, list[dict[str, object]]] = {name: [] for name in ("sd_S", "mean_S", *_LAW)}
     for chosen in members:
-        jump_s = first_s[-1, chosen] - first_s[0, chosen]
-        sample = np.vstack([jump_s, change_s[:, chosen]])
-        by_level["sd_s"].append(bootstrap(_sd_s, sample, rng).plain())
-        by_level["mean_s"].append(bootstrap(np.mean, change_s[:, chosen], rng).plain())
+        jump_S = first_S[-1, chosen] - first_S[0, chosen]
+        sample = np.vstack([jump_S, change_S[:, chosen]])
+        by_level["sd_S"].append(bootstrap(_sd_S, sample, rng).plain())
+        by_level["mean_S"].append(bootstrap(np.mean, change_S[:, chosen], rng).plain())
         law = _Law(age_s, sample)
         for name, estimate in zip(_LAW, law(sample, rng), strict=True):
             by_level[name].append(estimate)
     return {
-        "g_first_s": [first_s[-1, chosen].mean() for chosen in members],
+        "g_first_S": [first_S[-1, chosen].mean() for chosen in members],
         "cells": [chosen.size for chosen in members],
         "age_s": age_s,
-        "tail_share": _tails(change_s, members),
+        "tail_share": _tails(change_S, members),
         **by_level,
     }
 
 
-_LAW = ("variance_1s_s2", "variance_per_decade_s2", "mean_1s_s", "mean_per_decade_s")
+_LAW = ("variance_1s_S2", "variance_per_decade_S2", "mean_1s_S", "mean_per_decade_S")
 
 
-def _variance_s2(sample: FloatArray, axis: int = -1) -> FloatArray:
+def _variance_S2(sample: FloatArray, axis: int = -1) -> FloatArray:
     """Variance of the changes (rows 1 and on) less that of two readings (row 0); never below 0."""
     variance = np.var(sample[1:], axis=axis, ddof=1) - np.mean(np.square(sample[:1]), axis=axis)
     return np.asarray(np.maximum(variance, 0.0))
 
 
-def _sd_s(sample: FloatArray, axis: int = -1) -> FloatArray:
-    return np.asarray(np.sqrt(_variance_s2(sample, axis)))
+def _sd_S(sample: FloatArray, axis: int = -1) -> FloatArray:
+    return np.asarray(np.sqrt(_variance_S2(sample, axis)))
 
 
 class _Law:
@@ -200,7 +200,7 @@ class _Law:
 
     def __init__(self, age_s: FloatArray, sample: FloatArray) -> None:
         design = np.column_stack([np.ones(age_s.size), np.log10(age_s)])
-        variance = _variance_s2(sample)
+        variance = _variance_S2(sample)
         weight = 1.0 / np.maximum(variance, 1e-3 * variance.max(initial=1e-30))
         self._variance = np.linalg.pinv(design * weight[:, None]) * weight
         weight = np.sqrt(weight)
@@ -211,17 +211,17 @@ class _Law:
         return [{end: values[number] for end, values in found.items()} for number in range(len(_LAW))]
 
     def _coefficients(self, sample: FloatArray, axis: int = -1) -> FloatArray:
-        variance = np.tensordot(self._variance, _variance_s2(sample, axis), axes=1)
+        variance = np.tensordot(self._variance, _variance_S2(sample, axis), axes=1)
         mean = np.tensordot(self._mean, np.mean(sample[1:], axis=axis), axes=1)
         return np.concatenate([variance, mean])
 
 
-def _tails(change_s: FloatArray, members: list[NDArray[np.int64]]) -> list[dict[str, object]]:
+def _tails(change_S: FloatArray, members: list[NDArray[np.int64]]) -> list[dict[str, object]]:
     """By time: the share of cells whose change lies beyond 3 robust sd (half of 16-84 %) from the median."""
-    beyond = np.zeros(change_s.shape[0], np.int64)
+    beyond = np.zeros(change_S.shape[0], np.int64)
     for chosen in members:
-        low, middle, high = np.percentile(change_s[:, chosen], [15.87, 50, 84.13], axis=1)
-        far = np.abs(change_s[:, chosen] - middle[:, None]) > TAIL_SDS / 2 * (high - low)[:, None]
+        low, middle, high = np.percentile(change_S[:, chosen], [15.87, 50, 84.13], axis=1)
+        far = np.abs(change_S[:, chosen] - middle[:, None]) > TAIL_SDS / 2 * (high - low)[:, None]
         beyond += far.sum(axis=1)
     of = sum(chosen.size for chosen in members)
     return [share(int(count), of).plain() for count in beyond]

@@ -34,35 +34,35 @@ class Shape:
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """A row of the preset's relaxation table, in uS and uS^2. noise_us2: variance of a reading, where it is unknown."""
+    """A row of the preset's relaxation table, in uS and uS^2. noise_uS2: variance of a reading, where it is unknown."""
 
-    variance_1s_us2: float
-    variance_per_decade_us2: float
-    mean_1s_us: float
-    mean_per_decade_us: float
+    variance_1s_uS2: float
+    variance_per_decade_uS2: float
+    mean_1s_uS: float
+    mean_per_decade_uS: float
     up_share: float
     jump_ratio: float
-    noise_us2: float = 0.0
+    noise_uS2: float = 0.0
 
     def decades(self, log_age: FloatArray, shape: Shape) -> FloatArray:
         """Decades that the walk has gone at each age."""
         return np.maximum(log_age + self._start(shape), 1e-3)
 
-    def mean_us(self, log_age: FloatArray, shape: Shape) -> FloatArray:
+    def mean_uS(self, log_age: FloatArray, shape: Shape) -> FloatArray:
         """Mean change at each age, as the twin has it."""
         early = np.clip(1.0 + log_age / self._start(shape), 0.0, 1.0)
-        mean: FloatArray = self.mean_1s_us * early + self.mean_per_decade_us * np.maximum(log_age, 0.0)
+        mean: FloatArray = self.mean_1s_uS * early + self.mean_per_decade_uS * np.maximum(log_age, 0.0)
         return mean
 
     def _start(self, shape: Shape) -> float:
         return (
-            self.variance_1s_us2 / self.variance_per_decade_us2
+            self.variance_1s_uS2 / self.variance_per_decade_uS2
             + shape.passing_share / shape.passing_per_decade
         )
 
     def exponent(self, xi: FloatArray, share: float, shape: Shape) -> ComplexArray:
         """-log of the characteristic function a decade, of the process that has `share` of the variance."""
-        variance, rarer = share * self.variance_per_decade_us2, np.sqrt(self.jump_ratio)
+        variance, rarer = share * self.variance_per_decade_uS2, np.sqrt(self.jump_ratio)
         found = np.zeros(xi.size, np.complex128)
         parts = ((1j, self.up_share, rarer), (-1j, 1.0 - self.up_share, 1.0 / rarer))
         for turned, part, apart in parts:
@@ -73,21 +73,21 @@ class State:
 
 
 class Changes:
-    """The changes of the cells of one level. change_us: (times, cells); log_age: (times,).
+    """The changes of the cells of one level. change_uS: (times, cells); log_age: (times,).
 
-    at_us: mean conductance of the first reading, from which all changes count. noise_us2: covariance of the known noise
+    at_uS: mean conductance of the first reading, from which all changes count. noise_uS2: covariance of the known noise
     of the changes, (times, times). passing_per_decade: of the law, as in the preset.
     """
 
     def __init__(
         self,
-        change_us: FloatArray,
+        change_uS: FloatArray,
         log_age: FloatArray,
-        at_us: float,
-        noise_us2: FloatArray,
+        at_uS: float,
+        noise_uS2: FloatArray,
         passing_per_decade: float,
     ) -> None:
-        self.change_us, self.log_age, self.at_us = change_us, log_age, at_us
+        self.change_uS, self.log_age, self.at_uS = change_uS, log_age, at_uS
         self.passing_per_decade = passing_per_decade
         times = log_age.size
         first, second = np.triu_indices(times, 1)
@@ -97,41 +97,41 @@ class Changes:
         # Each time and each pair of times counts once: a pair is seen twice, as a difference and as a sum.
         self._weight = np.repeat([1.0, 0.5], [times, 2 * first.size])
         self._noise, self._extra = (
-            np.einsum("qi,ij,qj->q", self._sums, part, self._sums) for part in (noise_us2, one + 1.0)
+            np.einsum("qi,ij,qj->q", self._sums, part, self._sums) for part in (noise_uS2, one + 1.0)
         )
-        self._seen = self._sums @ change_us
-        self.spread_us = float(np.subtract(*np.percentile(change_us[0], [84, 16]))) / 2
-        self.span_us = _REACH * float(np.abs(self._seen).max()) + 6 * float(np.sqrt(self._noise.max()))
-        wanted = 2 * self.span_us * _STEPS / max(self.spread_us, 1e-6)
+        self._seen = self._sums @ change_uS
+        self.spread_uS = float(np.subtract(*np.percentile(change_uS[0], [84, 16]))) / 2
+        self.span_uS = _REACH * float(np.abs(self._seen).max()) + 6 * float(np.sqrt(self._noise.max()))
+        wanted = 2 * self.span_uS * _STEPS / max(self.spread_uS, 1e-6)
         self._points = int(np.clip(2 ** np.ceil(np.log2(wanted)), *_POINTS))
-        self._step = 2 * self.span_us / self._points
+        self._step = 2 * self.span_uS / self._points
         self._xi: FloatArray = np.linspace(0.0, np.pi / self._step, self._points // 2 + 1)
         self._centred = 1.0 - 2.0 * (np.arange(self._points // 2 + 1) % 2)
 
     def log_likelihood(self, state: State, shape: Shape) -> FloatArray:
         """Composite log likelihood of each cell, shape (cells,)."""
         density, mean = self._densities(state, shape)
-        place = (self._seen - mean[:, None] + self.span_us) / self._step
+        place = (self._seen - mean[:, None] + self.span_uS) / self._step
         found = _interpolated(density, np.clip(place, 1.0, self._points - 3.0))
         logs: FloatArray = self._weight @ np.log(np.maximum(found, _FLOOR))
         return logs
 
-    def below(self, state: State, shape: Shape, number: int, change_us: FloatArray) -> FloatArray:
-        """Probability by the law that a change at time `number` is not above each of `change_us`."""
+    def below(self, state: State, shape: Shape, number: int, change_uS: FloatArray) -> FloatArray:
+        """Probability by the law that a change at time `number` is not above each of `change_uS`."""
         density, mean = self._densities(state, shape)
-        grid = -self.span_us + self._step * (np.arange(self._points) + 0.5)
-        found: FloatArray = np.interp(change_us - mean[number], grid, np.cumsum(density[number]) * self._step)
+        grid = -self.span_uS + self._step * (np.arange(self._points) + 0.5)
+        found: FloatArray = np.interp(change_uS - mean[number], grid, np.cumsum(density[number]) * self._step)
         return found
 
     def _densities(self, state: State, shape: Shape) -> tuple[FloatArray, FloatArray]:
         """Of each change, difference and sum about its mean, on the grid from -span to span (1/uS), and the means."""
-        noise = self._noise + state.noise_us2 * self._extra
+        noise = self._noise + state.noise_uS2 * self._extra
         noise = np.maximum(
             noise, self._step**2
         )  # cells that stand still would be narrower than the grid sees
         transformed = self._characteristic(state, shape) * np.exp(-0.5 * np.outer(noise, self._xi**2))
         density = np.fft.irfft(np.conj(transformed) * self._centred, self._points, axis=1) / self._step
-        return density, self._sums @ state.mean_us(self.log_age, shape)
+        return density, self._sums @ state.mean_uS(self.log_age, shape)
 
     def _characteristic(self, state: State, shape: Shape) -> ComplexArray:
         """Of each change, difference and sum, without mean and noise: (times + 2 pairs, points / 2 + 1)."""

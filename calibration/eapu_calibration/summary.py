@@ -37,7 +37,7 @@ def _faults(values: Mapping[str, Any]) -> str:
 
 
 def _gate_curve(values: Mapping[str, Any]) -> str:
-    slope, threshold = values["slope_s_per_v"], values["threshold_v"]
+    slope, threshold = values["slope_S_per_v"], values["threshold_v"]
     return (
         f"{1e6 * slope['value']:.1f} uS/V ({1e6 * slope['low']:.1f}-{1e6 * slope['high']:.1f}) from "
         f"{threshold['value']:.3f} V ({threshold['low']:.3f}-{threshold['high']:.3f})"
@@ -58,8 +58,8 @@ def _iv(values: Mapping[str, Any]) -> str:
 def _pulse_response(values: Mapping[str, Any]) -> str:
     parts = []
     for name in ("up", "down"):
-        g_s = values[name]["g_s"]["value"]
-        parts.append(f"{len(g_s) - 1} pulses {name}: {1e6 * g_s[0]:.1f} to {1e6 * g_s[-1]:.1f} uS")
+        g_S = values[name]["g_S"]["value"]
+        parts.append(f"{len(g_S) - 1} pulses {name}: {1e6 * g_S[0]:.1f} to {1e6 * g_S[-1]:.1f} uS")
     ratio = values["asymmetry"]
     return "; ".join(parts) + ("" if ratio is None else f"; steps down are {ratio:.2g} times the steps up")
 
@@ -100,16 +100,16 @@ def _endurance(values: Mapping[str, Any]) -> str:
 
 
 def _write_error(values: Mapping[str, Any]) -> str:
-    sigma_s = np.hypot(values["sigma_write_s"], values["sigma_relax_s"])
+    sigma_S = np.hypot(values["sigma_write_S"], values["sigma_relax_S"])
     return (
-        f"sd {_range(values['sigma_write_s'])} uS at once, {_range(sigma_s)} uS after "
+        f"sd {_range(values['sigma_write_S'])} uS at once, {_range(sigma_S)} uS after "
         f"{values['relax_time_s']:g} s (range over the levels)"
     )
 
 
 def _relaxation(values: Mapping[str, Any]) -> str:
     age_s = values["age_s"]
-    first, last = ([level["value"][k] for level in values["sd_s"]] for k in (0, -1))
+    first, last = ([level["value"][k] for level in values["sd_S"]] for k in (0, -1))
     tails = 100 * values["tail_share"][-1]["value"]
     return (
         f"sd {_range(first)} uS after {duration(age_s[0])}, {_range(last)} uS after {duration(age_s[-1])} "
@@ -118,10 +118,10 @@ def _relaxation(values: Mapping[str, Any]) -> str:
 
 
 def _read_noise(values: Mapping[str, Any]) -> str:
-    mean_s = np.asarray(values["g_mean_s"])
+    mean_S = np.asarray(values["g_mean_S"])
     white, total = (
-        [100 * row["value"] / g_s for row, g_s in zip(values[name], mean_s, strict=True)]
-        for name in ("white_sd_s", "total_sd_s")
+        [100 * row["value"] / g_S for row, g_S in zip(values[name], mean_S, strict=True)]
+        for name in ("white_sd_S", "total_sd_S")
     )
     jumps = values.get("telegraph")
     levels = f", by {100 * jumps['amplitude_relative']['value']:.2g} %" if jumps else ""
@@ -147,12 +147,12 @@ def _programmed(values: Mapping[str, Any]) -> str:
 
 
 def _drift(values: Mapping[str, Any]) -> str:
-    sd = values["error_sd_s"]
+    sd = values["error_sd_S"]
     error = "" if sd is None else f"; error sd {1e6 * sd['value']:.2f} uS"
     again = (
         f"; {values['overwritten']} cells were pulsed since and are left out" if values["overwritten"] else ""
     )
-    return f"{values['out']} of {values['cells']} cells are outside +-{1e6 * values['band_s']:.3g} uS{error}{again}"
+    return f"{values['out']} of {values['cells']} cells are outside +-{1e6 * values['band_S']:.3g} uS{error}{again}"
 
 
 def _calibration(values: Mapping[str, Any]) -> str:
@@ -178,8 +178,8 @@ _WORDS = {
 }
 
 
-def _range(values_s: Any) -> str:
-    micro = 1e6 * np.asarray(values_s)
+def _range(values_S: Any) -> str:
+    micro = 1e6 * np.asarray(values_S)
     return f"{micro.min():.2f}-{micro.max():.2f}"
 
 

@@ -30,13 +30,13 @@ class WriteErrorSettings(Settings):
 class WriteErrorTable:
     """By level, shape (levels,): sd of the error at once and of the change after `relax_time_s`, with the cells used.
 
-    mean_relax_s: mean change in that time. Standard errors of the two sds are sd / sqrt(2 cells).
+    mean_relax_S: mean change in that time. Standard errors of the two sds are sd / sqrt(2 cells).
     """
 
-    levels_s: FloatArray
-    sigma_write_s: FloatArray
-    sigma_relax_s: FloatArray
-    mean_relax_s: FloatArray
+    levels_S: FloatArray
+    sigma_write_S: FloatArray
+    sigma_relax_S: FloatArray
+    mean_relax_S: FloatArray
     cells: IntArray
     relax_time_s: float
 
@@ -67,26 +67,26 @@ def measure_write_error(
         raise ValueError(
             f"{len(cells)} cells are too few for {LEVELS} levels; at least {8 * LEVELS} are needed"
         )
-    levels_s = np.linspace(recipe.g_min_s, recipe.g_max_s, LEVELS)
+    levels_S = np.linspace(recipe.g_min_S, recipe.g_max_S, LEVELS)
     level = rng.permutation(np.arange(len(cells)) % LEVELS)
-    outcome = array.program(Targets(cells, levels_s[level]), recipe)
-    at_once = array.read(cells, recipe.v_read_v).g_s
+    outcome = array.program(Targets(cells, levels_S[level]), recipe)
+    at_once = array.read(cells, recipe.v_read_v).g_S
     array.wait(relax_time_s)
-    later = array.read(cells, recipe.v_read_v).g_s
+    later = array.read(cells, recipe.v_read_v).g_S
     good = outcome.status == CellStatus.OK
     by_level = [np.flatnonzero(good & (level == number)) for number in range(LEVELS)]
     for number, chosen in enumerate(by_level):
         if chosen.size < CELLS_A_LEVEL_MIN:
             raise HilError(
-                f"{array.identity.serial}: level of {levels_s[number]:.3g} S: only {chosen.size} of "
+                f"{array.identity.serial}: level of {levels_S[number]:.3g} S: only {chosen.size} of "
                 f"{np.count_nonzero(level == number)} cells could be written; {CELLS_A_LEVEL_MIN} are needed to "
                 "measure the write error"
             )
     return WriteErrorTable(
-        levels_s=levels_s,
-        sigma_write_s=np.array([_sd(at_once[chosen] - levels_s[level[chosen]]) for chosen in by_level]),
-        sigma_relax_s=np.array([_sd(later[chosen] - at_once[chosen]) for chosen in by_level]),
-        mean_relax_s=np.array([(later[chosen] - at_once[chosen]).mean() for chosen in by_level]),
+        levels_S=levels_S,
+        sigma_write_S=np.array([_sd(at_once[chosen] - levels_S[level[chosen]]) for chosen in by_level]),
+        sigma_relax_S=np.array([_sd(later[chosen] - at_once[chosen]) for chosen in by_level]),
+        mean_relax_S=np.array([(later[chosen] - at_once[chosen]).mean() for chosen in by_level]),
         cells=np.array([chosen.size for chosen in by_level]),
         relax_time_s=relax_time_s,
     )

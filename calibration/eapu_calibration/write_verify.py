@@ -35,21 +35,21 @@ def measure_write_verify(
     """Writes `cells` to levels of the window with the recipe. Overwrites them.
 
     Values, by direction and level: `ok`, the share that ended in the band, with its interval; `pulses`, mean with
-    interval, and `pulses_p99`; `error_mean_s` and `error_sd_s` of a fresh reading of those, with intervals. By
+    interval, and `pulses_p99`; `error_mean_S` and `error_sd_S` of a fresh reading of those, with intervals. By
     direction `statuses`, how often each was met (a cell may have several). Raises HilError when fewer than 20 cells
     of a level are there or were written.
     """
     levels = Levels.spread(cells, recipe, settings.levels, rng)
-    values: dict[str, Any] = {"levels_s": levels.g_s}
+    values: dict[str, Any] = {"levels_S": levels.g_S}
     arrays: dict[str, NDArray[Any]] = {"row": cells.row, "col": cells.col, "level": levels.level}
-    for number, (direction, from_s) in enumerate(
-        zip(DIRECTIONS, (recipe.g_min_s, recipe.g_max_s), strict=True)
+    for number, (direction, from_S) in enumerate(
+        zip(DIRECTIONS, (recipe.g_min_S, recipe.g_max_S), strict=True)
     ):
-        array.program(Targets(cells, np.full(len(cells), from_s)), recipe)
-        outcome = array.program(Targets(cells, levels.g_s[levels.level]), recipe)
+        array.program(Targets(cells, np.full(len(cells), from_S)), recipe)
+        outcome = array.program(Targets(cells, levels.g_S[levels.level]), recipe)
         reading = array.read(cells, recipe.v_read_v)
-        error_s = np.where(reading.status == CellStatus.OK, reading.g_s - levels.g_s[levels.level], np.nan)
-        written = (outcome.status == CellStatus.OK) & np.isfinite(error_s)
+        error_S = np.where(reading.status == CellStatus.OK, reading.g_S - levels.g_S[levels.level], np.nan)
+        written = (outcome.status == CellStatus.OK) & np.isfinite(error_S)
         levels.members(written, CELLS_A_LEVEL_MIN, array)
         members = [np.flatnonzero(levels.level == level) for level in range(settings.levels)]
         values[direction] = {
@@ -60,18 +60,18 @@ def measure_write_verify(
                 bootstrap(np.mean, outcome.pulses[chosen].astype(float), rng).plain() for chosen in members
             ],
             "pulses_p99": [float(np.percentile(outcome.pulses[chosen], 99)) for chosen in members],
-            "error_mean_s": [
-                bootstrap(np.mean, error_s[chosen[written[chosen]]], rng).plain() for chosen in members
+            "error_mean_S": [
+                bootstrap(np.mean, error_S[chosen[written[chosen]]], rng).plain() for chosen in members
             ],
-            "error_sd_s": [
-                bootstrap(_sd, error_s[chosen[written[chosen]]], rng).plain() for chosen in members
+            "error_sd_S": [
+                bootstrap(_sd, error_S[chosen[written[chosen]]], rng).plain() for chosen in members
             ],
             "statuses": _statuses(outcome.status),
         }
         arrays |= {
             f"{direction}_pulses": outcome.pulses,
             f"{direction}_status": outcome.status,
-            f"{direction}_error_s": error_s,
+            f"{direction}_error_S": error_S,
         }
         progress((number + 1) / len(DIRECTIONS))
     return Result(values, arrays)

@@ -125,7 +125,7 @@ class BenchArray:
 
     def pulse(self, pulses: Pulses) -> PulseOutcome:
         self.interlock.refuse_when_closed()
-        self.interlock.check.pulses(pulses, self._ledger.g_last_s)
+        self.interlock.check.pulses(pulses, self._ledger.g_last_S)
         with self.interlock.sending(), self._forgetting_on_error(pulses.cells):
             self._ledger.record_pulses(pulses)  # before: a request that is cut short counts in full
             return self._device.pulse(pulses)

@@ -20,11 +20,11 @@ def status_text(status: int) -> str:
     return CellStatus(status).name or "OK"
 
 
-def write_cells(file: TextIO, cells: Cells, g_s: FloatArray, status: StatusArray) -> None:
+def write_cells(file: TextIO, cells: Cells, g_S: FloatArray, status: StatusArray) -> None:
     """One line a cell, after a header line."""
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(READING_HEADER)
-    for row, col, g, code in zip(cells.row, cells.col, g_s, status, strict=True):
+    for row, col, g, code in zip(cells.row, cells.col, g_S, status, strict=True):
         writer.writerow([row, col, f"{1e6 * g:.4f}", status_text(int(code))])
 
 
@@ -33,8 +33,8 @@ def write_targets(file: TextIO, targets: Targets) -> None:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(TARGET_HEADER)
     cells = targets.cells
-    for row, col, g_s in zip(cells.row, cells.col, targets.g_target_s, strict=True):
-        writer.writerow([row, col, f"{1e6 * g_s:.4f}"])
+    for row, col, g_S in zip(cells.row, cells.col, targets.g_target_S, strict=True):
+        writer.writerow([row, col, f"{1e6 * g_S:.4f}"])
 
 
 def read_targets(path: Path, shape: tuple[int, int]) -> Targets:
@@ -55,14 +55,14 @@ def read_targets(path: Path, shape: tuple[int, int]) -> Targets:
     for number, fields in enumerate(lines[1:], start=2):
         if not fields:
             continue
-        row, col, g_us = _target(fields, f"{path}:{number}")
+        row, col, g_uS = _target(fields, f"{path}:{number}")
         if not (0 <= row < shape[0] and 0 <= col < shape[1]):
             raise ConfigError(
                 f"{path}:{number}: cell ({row}, {col}) is outside the array of {shape[0]} x {shape[1]}"
             )
         if (row, col) in targets:
             raise ConfigError(f"{path}:{number}: cell ({row}, {col}) is given twice")
-        targets[row, col] = g_us
+        targets[row, col] = g_uS
     if not targets:
         raise ConfigError(f"{path}: holds no cell")
     cells = np.array(list(targets), dtype=np.int64)
@@ -73,11 +73,11 @@ def _target(fields: list[str], where: str) -> tuple[int, int, float]:
     if len(fields) != len(TARGET_HEADER):
         raise ConfigError(f"{where}: {len(fields)} fields; expected {','.join(TARGET_HEADER)}")
     try:
-        row, col, g_us = int(fields[0]), int(fields[1]), float(fields[2])
+        row, col, g_uS = int(fields[0]), int(fields[1]), float(fields[2])
     except ValueError:
         raise ConfigError(
             f"{where}: {','.join(fields)}: expected two whole numbers and a conductance in uS"
         ) from None
-    if not (math.isfinite(g_us) and g_us >= 0):
-        raise ConfigError(f"{where}: {g_us} uS: a conductance is a number from 0 up")
-    return row, col, g_us
+    if not (math.isfinite(g_uS) and g_uS >= 0):
+        raise ConfigError(f"{where}: {g_uS} uS: a conductance is a number from 0 up")
+    return row, col, g_uS

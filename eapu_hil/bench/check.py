@@ -81,7 +81,7 @@ def _requests(array: Crossbar, recipe: Recipe) -> list[tuple[str, str, Callable[
     width_s, read_v = limits.width_max_s * _BEYOND, limits.v_read_max_v * _BEYOND
     count = limits.pulses_per_cell_max + 1
     strongest_v = max(recipe.set.amplitude.stop_v, recipe.reset.amplitude.stop_v)
-    g_s = limits.i_max_a / strongest_v * _BEYOND
+    g_S = limits.i_max_a / strongest_v * _BEYOND
 
     def pulse(
         amplitude_v: float = _HARMLESS_V, gate_v: float = 0.0, width_s: float = 1e-9, count: int = 1
@@ -112,8 +112,8 @@ def _requests(array: Crossbar, recipe: Recipe) -> list[tuple[str, str, Callable[
         ("v_read_max_v", f"a transposed product at {read_v:.6g} V", lambda: product(Direction.TRANSPOSED)),
         (
             "i_max_a",
-            f"a target that draws {g_s * strongest_v:.6g} A",
-            lambda: array.program(Targets(cell, np.array([g_s]))),
+            f"a target that draws {g_S * strongest_v:.6g} A",
+            lambda: array.program(Targets(cell, np.array([g_S]))),
         ),
         (
             "shape",

@@ -11,6 +11,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     Field,
+    GetJsonSchemaHandler,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -19,9 +20,10 @@ from pydantic import (
     WrapValidator,
     model_validator,
 )
+from pydantic_core import CoreSchema
 
 from eapu_hil.base.loading import Data, FileModel, read_mapping
-from eapu_hil.bench.driver import backends_with, find_driver
+from eapu_hil.bench.driver import backends_with, find_driver, installed_drivers
 from eapu_hil.hal import ConfigError, Limits
 from eapu_hil.hal.recipe import Recipe
 
@@ -83,6 +85,25 @@ class BenchConfig(FileModel):
     def simulated(self) -> bool:
         """Whether the cells are simulated: such a chip may be formed and measured unasked."""
         return False
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> Data:
+        """Of a bench file whose backend is open: the keys of the driver that `backend` names."""
+        if cls is not BenchConfig:
+            return super().__get_pydantic_json_schema__(core_schema, handler)
+        drivers = installed_drivers()
+        return {
+            "type": "object",
+            "properties": {"backend": {"enum": list(drivers)}},
+            "required": ["backend"],
+            "allOf": [
+                {
+                    "if": {"properties": {"backend": {"const": name}}},
+                    "then": handler(driver.keys.__pydantic_core_schema__),
+                }
+                for name, driver in drivers.items()
+            ],
+        }
 
     @classmethod
     def model_for(cls, data: Mapping[str, Any]) -> type[Self]:

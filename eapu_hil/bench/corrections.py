@@ -26,14 +26,14 @@ class LineGains:
     """Gains of the products of one array against those computed from read conductances.
 
     columns, rows: of each line where it is measured, in forward and in transposed products; shapes (columns,), (rows,).
-    rows_driven, columns_driven: of each line where it is driven. read_offset_s: of the reads of each column, S.
+    rows_driven, columns_driven: of each line where it is driven. read_offset_S: of the reads of each column, S.
     """
 
     columns: FloatArray
     rows: FloatArray
     rows_driven: FloatArray
     columns_driven: FloatArray
-    read_offset_s: FloatArray
+    read_offset_S: FloatArray
 
     def volts(
         self, v_in_v: NDArray[np.floating], direction: Direction, lines_in: IntArray | None
@@ -56,13 +56,13 @@ class LineGains:
         gain = self.columns if direction is Direction.FORWARD else self.rows
         gain = gain if lines_out is None else gain[lines_out]
         current_a: FloatArray = measured_a / (gain * self._driven(direction).min())
-        offset_s = self.read_offset_s
+        offset_S = self.read_offset_S
         if direction is Direction.FORWARD:
-            offset_s = offset_s if lines_out is None else offset_s[lines_out]
-            current_a += np.outer(v_in_v.sum(axis=1), offset_s)
+            offset_S = offset_S if lines_out is None else offset_S[lines_out]
+            current_a += np.outer(v_in_v.sum(axis=1), offset_S)
         else:
-            offset_s = offset_s if lines_in is None else offset_s[lines_in]
-            current_a += (v_in_v @ offset_s)[:, None]
+            offset_S = offset_S if lines_in is None else offset_S[lines_in]
+            current_a += (v_in_v @ offset_S)[:, None]
         return current_a
 
     def _driven(self, direction: Direction) -> FloatArray:
@@ -92,20 +92,20 @@ class Corrections:
 
     def reading(self, found: Reading, cells: Cells, v_read_v: float) -> Reading:
         """The reading of the cells from that of the device."""
-        return Reading(found.g_s - self._offset_s(cells, v_read_v), found.status)
+        return Reading(found.g_S - self._offset_S(cells, v_read_v), found.status)
 
     def targets(self, targets: Targets, v_read_v: float) -> Targets:
         """What the device has to read for the cells to be at `targets`."""
-        return Targets(targets.cells, targets.g_target_s + self._offset_s(targets.cells, v_read_v))
+        return Targets(targets.cells, targets.g_target_S + self._offset_S(targets.cells, v_read_v))
 
     def outcome(self, found: WriteOutcome, cells: Cells, v_read_v: float) -> WriteOutcome:
         """The outcome for the cells from that of the device."""
-        offset_s = self._offset_s(cells, v_read_v)
-        return replace(found, g_before_s=found.g_before_s - offset_s, g_after_s=found.g_after_s - offset_s)
+        offset_S = self._offset_S(cells, v_read_v)
+        return replace(found, g_before_S=found.g_before_S - offset_S, g_after_S=found.g_after_S - offset_S)
 
-    def _offset_s(self, cells: Cells, v_read_v: float) -> FloatArray:
-        offset_s: FloatArray = self.read_offset_a[cells.col] / v_read_v
-        return offset_s
+    def _offset_S(self, cells: Cells, v_read_v: float) -> FloatArray:
+        offset_S: FloatArray = self.read_offset_a[cells.col] / v_read_v
+        return offset_S
 
 
 def read_offset_a(chip: Chip, number: int) -> FloatArray:
@@ -135,15 +135,15 @@ def line_gains(chip: Chip, number: int) -> LineGains | None:
         wanted = (("forward", "gain", columns), ("transposed", "gain", rows),
                   ("forward", "driven_gain", rows), ("transposed", "driven_gain", columns))  # fmt: skip
         gains = [_vector(chip, entry, entry.values.get(direction), key) for direction, key, _ in wanted]
-        offset_s = _vector(chip, entry, entry.values, "read_offset_s")
-        sizes = [values.shape for values in (*gains, offset_s)]
+        offset_S = _vector(chip, entry, entry.values, "read_offset_S")
+        sizes = [values.shape for values in (*gains, offset_S)]
         fit = sizes == [*((lines,) for _, _, lines in wanted), (columns,)]
-        if not fit or not all((gain > 0).all() for gain in gains) or not np.isfinite(offset_s).all():
+        if not fit or not all((gain > 0).all() for gain in gains) or not np.isfinite(offset_S).all():
             raise HilError(
-                f"{chip.path_of(entry)}: damaged: a gain above 0 for each line and a read_offset_s for each column "
+                f"{chip.path_of(entry)}: damaged: a gain above 0 for each line and a read_offset_S for each column "
                 "are needed"
             )
-        return LineGains(gains[0], gains[1], gains[2], gains[3], offset_s)
+        return LineGains(gains[0], gains[1], gains[2], gains[3], offset_S)
     return None
 
 

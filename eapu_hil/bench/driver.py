@@ -53,9 +53,12 @@ def find_driver(backend: str) -> Driver[Any]:
     return found
 
 
+def installed_drivers() -> dict[str, Driver[Any]]:
+    """The drivers that can be used, by the backend's name; a broken one is left out."""
+    offered = plugins.listing(GROUP, "driver")
+    return {one.name: one.found for one in offered if isinstance(one.found, Driver)}
+
+
 def backends_with(key: str) -> list[str]:
     """The installed backends whose bench files have `key`, for an error message."""
-    offered = plugins.listing(GROUP, "driver")
-    return [
-        one.name for one in offered if isinstance(one.found, Driver) and key in one.found.keys.model_fields
-    ]
+    return [name for name, driver in installed_drivers().items() if key in driver.keys.model_fields]

@@ -14,30 +14,30 @@ from eapu_hil.hal.recipe import Recipe
 class Forming:
     """Per cell, shape (n,): fresh conductance, voltage that formed it (NaN: none needed or none enough), after."""
 
-    g_fresh_s: FloatArray
+    g_fresh_S: FloatArray
     v_form_v: FloatArray
-    g_formed_s: FloatArray
+    g_formed_S: FloatArray
 
 
 def form(array: Crossbar, cells: Cells, recipe: Recipe) -> Forming:
-    """Ramps the forming amplitude over all cells side by side until each reads `form.g_formed_s`.
+    """Ramps the forming amplitude over all cells side by side until each reads `form.g_formed_S`.
 
     A cell that conducts as much from the start gets no forming pulse.
     """
     law = recipe.form
-    g_fresh_s = array.read(cells, recipe.v_read_v).g_s
-    g_s, v_form_v = g_fresh_s.copy(), np.full(len(cells), np.nan)
+    g_fresh_S = array.read(cells, recipe.v_read_v).g_S
+    g_S, v_form_v = g_fresh_S.copy(), np.full(len(cells), np.nan)
     steps = round((law.amplitude.stop_v - law.amplitude.start_v) / law.amplitude.step_v)
     for step in range(steps + 1):
-        open_cells = np.flatnonzero(g_s < law.g_formed_s)
+        open_cells = np.flatnonzero(g_S < law.g_formed_S)
         if open_cells.size == 0:
             break
         amplitude_v = min(law.amplitude.start_v + step * law.amplitude.step_v, law.amplitude.stop_v)
         chosen = cells[open_cells]
         array.pulse(Pulses.same(chosen, Polarity.FORM, amplitude_v, law.gate_v, law.width_s))
-        g_s[open_cells] = array.read(chosen, recipe.v_read_v).g_s
-        v_form_v[open_cells[g_s[open_cells] >= law.g_formed_s]] = amplitude_v
-    return Forming(g_fresh_s, v_form_v, g_s)
+        g_S[open_cells] = array.read(chosen, recipe.v_read_v).g_S
+        v_form_v[open_cells[g_S[open_cells] >= law.g_formed_S]] = amplitude_v
+    return Forming(g_fresh_S, v_form_v, g_S)
 
 
 def exercise(array: Crossbar, cells: Cells, recipe: Recipe) -> StatusArray:
@@ -45,7 +45,7 @@ def exercise(array: Crossbar, cells: Cells, recipe: Recipe) -> StatusArray:
 
     A cell that cannot do both is not worth a weight. The array is left in its low state.
     """
-    high_s = recipe.g_min_s + 0.75 * (recipe.g_max_s - recipe.g_min_s)
-    up = array.program(Targets(cells, np.full(len(cells), high_s)), recipe)
-    down = array.program(Targets(cells, np.full(len(cells), recipe.g_min_s)), recipe)
+    high_S = recipe.g_min_S + 0.75 * (recipe.g_max_S - recipe.g_min_S)
+    up = array.program(Targets(cells, np.full(len(cells), high_S)), recipe)
+    down = array.program(Targets(cells, np.full(len(cells), recipe.g_min_S)), recipe)
     return np.where(down.status != CellStatus.OK, down.status, up.status)

@@ -24,7 +24,7 @@ _CELL_FILES: dict[str, tuple[type, float]] = {
     "writes": (np.int64, 0),
     "verify_reads": (np.int64, 0),
     "pulse_energy_j": (np.float64, 0.0),
-    "g_last_s": (np.float64, np.nan),
+    "g_last_S": (np.float64, np.nan),
 }
 _TOTALS = np.dtype(
     [
@@ -106,11 +106,11 @@ class ArrayLedger:
         """Counts pulses that are about to be applied. A cell that was never read counts with no energy."""
         at = pulses.cells.row, pulses.cells.col
         count = pulses.count
-        g_s = np.nan_to_num(self._cells["g_last_s"][at], nan=0.0)
+        g_S = np.nan_to_num(self._cells["g_last_S"][at], nan=0.0)
         self._cells["pulses"][at] += count
         self._cells["writes"][at] += count > 0
         self._cells["pulse_energy_j"][at] += (
-            pulses.amplitude_v**2 * np.maximum(g_s, 0.0) * pulses.width_s * count
+            pulses.amplitude_v**2 * np.maximum(g_S, 0.0) * pulses.width_s * count
         )
         self._totals["pulse_line_v2"] += float(count @ (pulses.amplitude_v**2 + pulses.gate_v**2))
 
@@ -118,8 +118,8 @@ class ArrayLedger:
         """Counts one verify read of each of `cells`; a cell may stand there more than once."""
         at = cells.row, cells.col
         np.add.at(self._cells["verify_reads"], at, 1)
-        self._remember(cells, reading.g_s)
-        self._totals["verify_power_w"] += _power_w(reading.g_s, v_read_v)
+        self._remember(cells, reading.g_S)
+        self._totals["verify_power_w"] += _power_w(reading.g_S, v_read_v)
 
     def record_writes(self, cells: Cells, outcome: WriteOutcome, v_read_v: float, line_v2: float) -> None:
         """Counts one write-verify request. line_v2: amplitude^2 + gate^2 of its strongest pulse, V^2."""
@@ -128,9 +128,9 @@ class ArrayLedger:
         self._cells["writes"][at] += outcome.pulses > 0
         self._cells["verify_reads"][at] += outcome.reads
         self._cells["pulse_energy_j"][at] += outcome.energy_j
-        self._remember(cells, outcome.g_after_s)
-        between_s = (outcome.g_before_s + outcome.g_after_s) / 2
-        self._totals["verify_power_w"] += _power_w(between_s * outcome.reads, v_read_v)
+        self._remember(cells, outcome.g_after_S)
+        between_S = (outcome.g_before_S + outcome.g_after_S) / 2
+        self._totals["verify_power_w"] += _power_w(between_S * outcome.reads, v_read_v)
         self._totals["pulse_line_v2"] += float(outcome.pulses.sum()) * line_v2
 
     def record_products(
@@ -142,21 +142,21 @@ class ArrayLedger:
         never read count with no power.
         """
         v2 = np.einsum("bi,bi->i", v_in_v, v_in_v)
-        line_g_s = np.nansum(self._cells["g_last_s"], axis=1 if direction is Direction.FORWARD else 0)
+        line_g_S = np.nansum(self._cells["g_last_S"], axis=1 if direction is Direction.FORWARD else 0)
         vectors = v_in_v.shape[0]
         self._totals["vmm_vectors"] += vectors
         self._vmm_cells[0] += vectors * v_in_v.shape[1] * lines_out
         self._totals["vmm_dac_conversions"] += vectors * int(np.count_nonzero(v2))
         self._totals["vmm_adc_conversions"] += vectors * lines_out
-        self._totals["vmm_power_w"] += float(v2 @ (line_g_s if lines_in is None else line_g_s[lines_in]))
+        self._totals["vmm_power_w"] += float(v2 @ (line_g_S if lines_in is None else line_g_S[lines_in]))
 
     def forget(self, cells: Cells) -> None:
         """The conductances of `cells` are not known any more: a request that changes them was cut short."""
-        self._cells["g_last_s"][cells.row, cells.col] = np.nan
+        self._cells["g_last_S"][cells.row, cells.col] = np.nan
 
-    def g_last_s(self, cells: Cells) -> FloatArray:
+    def g_last_S(self, cells: Cells) -> FloatArray:
         """Last known conductance of each cell, S; NaN for one that was never read."""
-        found: FloatArray = self._cells["g_last_s"][cells.row, cells.col]
+        found: FloatArray = self._cells["g_last_S"][cells.row, cells.col]
         return found
 
     def pulses(self, cells: Cells) -> IntArray:
@@ -181,9 +181,9 @@ class ArrayLedger:
         self._cells.clear()
         del self._totals, self._vmm_cells
 
-    def _remember(self, cells: Cells, g_s: FloatArray) -> None:
-        known = np.isfinite(g_s)
-        self._cells["g_last_s"][cells.row[known], cells.col[known]] = g_s[known]
+    def _remember(self, cells: Cells, g_S: FloatArray) -> None:
+        known = np.isfinite(g_S)
+        self._cells["g_last_S"][cells.row[known], cells.col[known]] = g_S[known]
 
 
 class Ledger:
@@ -211,8 +211,8 @@ class Ledger:
             array.close()
 
 
-def _power_w(g_s: FloatArray, v_read_v: float) -> float:
-    return float(np.nansum(np.maximum(g_s, 0.0))) * v_read_v**2
+def _power_w(g_S: FloatArray, v_read_v: float) -> float:
+    return float(np.nansum(np.maximum(g_S, 0.0))) * v_read_v**2
 
 
 def _open_counter(

@@ -39,8 +39,8 @@ class LimitCheck:
                 "(limits.v_read_max_v), and not 0 V"
             )
 
-    def pulses(self, pulses: Pulses, g_last_s: Callable[[Cells], FloatArray]) -> None:
-        """Cells once each, pulses inside the limits; currents too, where `g_last_s` knows the cell (not NaN)."""
+    def pulses(self, pulses: Pulses, g_last_S: Callable[[Cells], FloatArray]) -> None:
+        """Cells once each, pulses inside the limits; currents too, where `g_last_S` knows the cell (not NaN)."""
         limits, cells = self.limits, pulses.cells
         self._check_cells(cells)
         self._check_once(cells)
@@ -59,7 +59,7 @@ class LimitCheck:
             cells,
             lambda i: f"a gate of {gate_v[i]} V asked; allowed is 0 V to {most_v} V (limits.v_gate_max_v)",
         )
-        self._check_current(pulses.amplitude_v, g_last_s(cells), cells, "its last reading")
+        self._check_current(pulses.amplitude_v, g_last_S(cells), cells, "its last reading")
 
     def program(self, targets: Targets, recipe: Recipe) -> None:
         """Cells once each, targets that can be, and nothing in `recipe` beyond the limits."""
@@ -118,23 +118,23 @@ class LimitCheck:
         self._refuse(repeated, cells, lambda _: "asked twice in one request; allowed is once")
 
     def _check_targets(self, targets: Targets, recipe: Recipe) -> None:
-        g_s, cells = targets.g_target_s, targets.cells
-        wrong = ~(np.isfinite(g_s) & (g_s > 0.0))
+        g_S, cells = targets.g_target_S, targets.cells
+        wrong = ~(np.isfinite(g_S) & (g_S > 0.0))
         self._refuse(
-            wrong, cells, lambda i: f"a target of {g_s[i]} S asked; allowed are finite targets above 0 S"
+            wrong, cells, lambda i: f"a target of {g_S[i]} S asked; allowed are finite targets above 0 S"
         )
         strongest_v = max(recipe.set.amplitude.stop_v, recipe.reset.amplitude.stop_v)
-        self._check_current(np.full(len(cells), strongest_v), g_s, cells, "its target")
+        self._check_current(np.full(len(cells), strongest_v), g_S, cells, "its target")
 
-    def _check_current(self, amplitude_v: FloatArray, g_s: FloatArray, cells: Cells, source: str) -> None:
+    def _check_current(self, amplitude_v: FloatArray, g_S: FloatArray, cells: Cells, source: str) -> None:
         """A cell that was never read (NaN) is left to the current limit of the bench itself."""
         most_a = self.limits.i_max_a
-        current_a = amplitude_v * g_s
+        current_a = amplitude_v * g_S
         self._refuse(
             current_a > most_a,
             cells,
             lambda i: (
-                f"a pulse of {amplitude_v[i]} V asked, {current_a[i]:.4g} A at {source} of {g_s[i]:.4g} S; "
+                f"a pulse of {amplitude_v[i]} V asked, {current_a[i]:.4g} A at {source} of {g_S[i]:.4g} S; "
                 f"allowed is at most {most_a} A (limits.i_max_a)"
             ),
         )
@@ -145,6 +145,7 @@ class LimitCheck:
         amplitude, gate, width = "v_max_v", "v_gate_max_v", "width_max_s"
         for key, value, limit in (
             ("v_read_v", recipe.v_read_v, "v_read_max_v"),
+            ("v_in_max_v", recipe.v_in_max_v, "v_read_max_v"),
             ("set.amplitude.stop_v", recipe.set.amplitude.stop_v, amplitude),
             ("reset.amplitude.stop_v", recipe.reset.amplitude.stop_v, amplitude),
             ("form.amplitude.stop_v", recipe.form.amplitude.stop_v, amplitude),

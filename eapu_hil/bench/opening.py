@@ -146,7 +146,9 @@ def prepare_for_training(bench: Bench) -> None:
     left alone: the log says what to do. Raises ConfigError where no installed package, or more than one, does that.
     """
     known = bench.chip.latest("write_error")
-    if known is not None and known.values.get("recipe") == bench.recipe.model_dump(mode="json"):
+    if known is not None and _as_written(known.values.get("recipe", {})) == _as_written(
+        bench.recipe.model_dump(mode="json")
+    ):
         return
     directory = bench.chip.directory
     if not bench.config.simulated:
@@ -156,6 +158,11 @@ def prepare_for_training(bench: Bench) -> None:
     _LOG.info("%s: forming what is fresh and measuring the write error", directory)
     seed = bench.config.seed if isinstance(bench.config, TwinBenchConfig) else 0
     commission(bench.arrays, bench.chip, bench.recipe, seed)
+
+
+def _as_written(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a recipe decides about writes: all but the voltage of products."""
+    return {key: value for key, value in recipe.items() if key != "v_in_max_v"}
 
 
 def _find_commission() -> Commission:

@@ -66,18 +66,18 @@ class Measurement:
 class WriteError:
     """How far a written cell lies from its target, by conductance; arrays of shape (levels,), levels rising.
 
-    sigma_write_s: sd at the last verify reading. sigma_relax_s: sd of the change in `relax_time_s` after it.
+    sigma_write_S: sd at the last verify reading. sigma_relax_S: sd of the change in `relax_time_s` after it.
     """
 
-    levels_s: FloatArray
-    sigma_write_s: FloatArray
-    sigma_relax_s: FloatArray
+    levels_S: FloatArray
+    sigma_write_S: FloatArray
+    sigma_relax_S: FloatArray
     relax_time_s: float
 
-    def sigma_s(self, g_s: ArrayLike) -> FloatArray:
+    def sigma_S(self, g_S: ArrayLike) -> FloatArray:
         """sqrt(sigma_write^2 + sigma_relax^2) at each conductance: linear between levels, constant beyond."""
-        sigma_s = np.hypot(self.sigma_write_s, self.sigma_relax_s)
-        found: FloatArray = np.interp(np.asarray(g_s), self.levels_s, sigma_s)
+        sigma_S = np.hypot(self.sigma_write_S, self.sigma_relax_S)
+        found: FloatArray = np.interp(np.asarray(g_S), self.levels_S, sigma_S)
         return found
 
 
@@ -182,18 +182,18 @@ class Chip:
         entry = self.latest("write_error")
         if entry is None:
             raise HilError(f"{self.directory}: the write error was never measured; calibrate the chip first")
-        names = ("levels_s", "sigma_write_s", "sigma_relax_s")
+        names = ("levels_S", "sigma_write_S", "sigma_relax_S")
         try:
-            levels_s, write_s, relax_s = (np.asarray(entry.values[name], dtype=np.float64) for name in names)
+            levels_S, write_S, relax_S = (np.asarray(entry.values[name], dtype=np.float64) for name in names)
             relax_time_s = float(entry.values["relax_time_s"])
         except (KeyError, TypeError, ValueError) as error:
             raise HilError(f"{self.path_of(entry)}: damaged: {error!r}") from error
-        same = levels_s.shape == write_s.shape == relax_s.shape and levels_s.size > 0
-        if not same or not np.isfinite([levels_s, write_s, relax_s]).all() or (np.diff(levels_s) <= 0).any():
+        same = levels_S.shape == write_S.shape == relax_S.shape and levels_S.size > 0
+        if not same or not np.isfinite([levels_S, write_S, relax_S]).all() or (np.diff(levels_S) <= 0).any():
             raise HilError(
-                f"{self.path_of(entry)}: damaged: {', '.join(names)} must be finite, levels_s rising"
+                f"{self.path_of(entry)}: damaged: {', '.join(names)} must be finite, levels_S rising"
             )
-        return WriteError(levels_s, write_s, relax_s, relax_time_s)
+        return WriteError(levels_S, write_S, relax_S, relax_time_s)
 
     def path_of(self, entry: Measurement) -> Path:
         """Its file, for messages."""

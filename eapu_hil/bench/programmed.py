@@ -30,7 +30,7 @@ def record_programmed(
     arrays: dict[str, NDArray[Any]] = {
         "row": cells.row,
         "col": cells.col,
-        "g_target_s": targets.g_target_s,
+        "g_target_S": targets.g_target_S,
         "status": outcome.status,
         "pulses": pulses,
     }

@@ -96,7 +96,7 @@ def _read(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         if args.after:
             array.wait(args.after)
         reading = array.read(cells, bench.recipe.v_read_v)
-    return _report_cells(args, terminal, cells, reading.g_s, reading.status)
+    return _report_cells(args, terminal, cells, reading.g_S, reading.status)
 
 
 def _program(args: Namespace, terminal: Terminal) -> dict[str, Any]:
@@ -109,8 +109,8 @@ def _program(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     terminal.note(
         f"{len(targets) - failed} of {len(targets)} cells are in band, {outcome.pulses.sum()} pulses"
     )
-    extra = {"pulses": outcome.pulses, "g_before_uS": 1e6 * outcome.g_before_s}
-    return _report_cells(args, terminal, targets.cells, outcome.g_after_s, outcome.status) | extra
+    extra = {"pulses": outcome.pulses, "g_before_uS": 1e6 * outcome.g_before_S}
+    return _report_cells(args, terminal, targets.cells, outcome.g_after_S, outcome.status) | extra
 
 
 def _form(args: Namespace, terminal: Terminal) -> dict[str, Any]:
@@ -119,14 +119,14 @@ def _form(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         array = chosen_array(bench, args.array)
         cells = _cells(array, args.block)
         formed = form_cells(array, cells, bench.recipe)
-    unformed = formed.g_formed_s < bench.recipe.form.g_formed_s
+    unformed = formed.g_formed_S < bench.recipe.form.g_formed_S
     status = np.where(unformed, CellStatus.NOT_CONVERGED, CellStatus.OK).astype(np.uint8)
     terminal.note(
         f"{len(cells) - int(unformed.sum())} of {len(cells)} cells are formed, "
         f"{int(np.isfinite(formed.v_form_v).sum())} of them just now"
     )
-    extra = {"v_form_v": formed.v_form_v, "g_fresh_uS": 1e6 * formed.g_fresh_s}
-    return _report_cells(args, terminal, cells, formed.g_formed_s, status) | extra
+    extra = {"v_form_v": formed.v_form_v, "g_fresh_uS": 1e6 * formed.g_fresh_S}
+    return _report_cells(args, terminal, cells, formed.g_formed_S, status) | extra
 
 
 def _check(args: Namespace, terminal: Terminal) -> dict[str, Any]:
@@ -205,13 +205,13 @@ def require_free(out: Path | None) -> None:
 
 
 def _report_cells(
-    args: Namespace, terminal: Terminal, cells: Cells, g_s: FloatArray, status: StatusArray
+    args: Namespace, terminal: Terminal, cells: Cells, g_S: FloatArray, status: StatusArray
 ) -> dict[str, Any]:
     if args.out is not None:
         with storage_errors(args.out), args.out.open("x", encoding="utf-8", newline="") as file:
-            write_cells(file, cells, g_s, status)
+            write_cells(file, cells, g_S, status)
     elif not terminal.as_json:
-        write_cells(sys.stdout, cells, g_s, status)
-    columns = [cells.row, cells.col, 1e6 * g_s, [status_text(int(code)) for code in status]]
+        write_cells(sys.stdout, cells, g_S, status)
+    columns = [cells.row, cells.col, 1e6 * g_S, [status_text(int(code)) for code in status]]
     content = dict(zip(READING_HEADER, columns, strict=True))
     return {"array": args.array, "out": args.out, **content}

@@ -6,7 +6,7 @@ behind a serial port, or source-measure units behind a switch matrix. Whatever s
 which kind it is talking to.
 
 SI units everywhere, and the unit is part of the name: volts `_v`, amperes `_a`, ohms `_ohm`,
-siemens `g_..._s`, seconds `width_s`, `duration_s`, joules `_j`. Vectors are numpy arrays with one element
+siemens `g_..._S`, seconds `width_s`, `duration_s`, joules `_j`. Vectors are numpy arrays with one element
 a cell.
 """
 
@@ -165,11 +165,11 @@ class Targets:
     """The conductance wanted of each cell, in S."""
 
     cells: Cells
-    g_target_s: FloatArray
+    g_target_S: FloatArray
 
     def __post_init__(self) -> None:
-        value = _vector(self.g_target_s, np.float64, len(self.cells), "g_target_s")
-        object.__setattr__(self, "g_target_s", value)
+        value = _vector(self.g_target_S, np.float64, len(self.cells), "g_target_S")
+        object.__setattr__(self, "g_target_S", value)
 
     def __len__(self) -> int:
         return len(self.cells)
@@ -182,7 +182,7 @@ class Reading:
     A cell that the bench knows as bad and does not connect reads NaN, `STUCK`.
     """
 
-    g_s: FloatArray
+    g_S: FloatArray
     status: StatusArray
 
 
@@ -197,14 +197,14 @@ class PulseOutcome:
 class WriteOutcome:
     """What write-verify did to each cell; arrays of shape (n,).
 
-    g_before_s, g_after_s: the first and the last verify reading, in S.
+    g_before_S, g_after_S: the first and the last verify reading, in S.
     pulses, reads: how many of each the cell took.
     energy_j: energy of the pulses in the cell, from amplitude, width and the readings around each pulse.
     status: `CellStatus` of each cell. A cell that did not converge is a status, not an exception.
     """
 
-    g_before_s: FloatArray
-    g_after_s: FloatArray
+    g_before_S: FloatArray
+    g_after_S: FloatArray
     pulses: IntArray
     reads: IntArray
     energy_j: FloatArray

@@ -24,7 +24,7 @@ class Ramp(BaseModel):
 class SetRecipe(BaseModel):
     """SET is controlled by the gate: the saturation current of the access transistor limits the conductance.
 
-    The first gate voltage is `gate_offset_v + g_target / gate_slope_s_per_v`, the array's nominal G(Vg) line,
+    The first gate voltage is `gate_offset_v + g_target / gate_slope_S_per_v`, the array's nominal G(Vg) line,
     kept inside `gate`. While the cell stays below its band the gate rises by the missing conductance over the
     slope, at least by `gate.step_v`. At the end of the gate ramp the amplitude takes over.
     """
@@ -33,7 +33,7 @@ class SetRecipe(BaseModel):
 
     gate: Ramp
     gate_offset_v: float
-    gate_slope_s_per_v: PositiveFloat
+    gate_slope_S_per_v: PositiveFloat
     amplitude: Ramp
     width_s: PositiveFloat
 
@@ -49,20 +49,20 @@ class ResetRecipe(BaseModel):
 
 
 class FormRecipe(BaseModel):
-    """Forming: an amplitude ramp at a fixed gate until the cell reads at least `g_formed_s`."""
+    """Forming: an amplitude ramp at a fixed gate until the cell reads at least `g_formed_S`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     gate_v: PositiveFloat
     amplitude: Ramp
     width_s: PositiveFloat
-    g_formed_s: PositiveFloat
+    g_formed_S: PositiveFloat
 
 
 class IncrementRecipe(BaseModel):
     """Small identical pulses for rules that write without verify, the gate open as far as the window's high end.
 
-    step_s: mean change of a cell in the middle of the window by one of them, as `pulse_response` measures it.
+    step_S: mean change of a cell in the middle of the window by one of them, as `pulse_response` measures it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -72,15 +72,16 @@ class IncrementRecipe(BaseModel):
     reset_amplitude_v: PositiveFloat
     reset_gate_v: PositiveFloat
     width_s: PositiveFloat
-    step_s: PositiveFloat
+    step_S: PositiveFloat
 
 
 class Recipe(BaseModel):
     """How a cell is written and when to stop.
 
-    g_min_s, g_max_s: the window that targets may ask for.
-    band_s: a cell is done when it reads within +-band_s of its target, twice (the second read confirms).
+    g_min_S, g_max_S: the window that targets may ask for.
+    band_S: a cell is done when it reads within +-band_S of its target, twice (the second read confirms).
     v_read_v: voltage of the verify reads.
+    v_in_max_v: full scale of the inputs of products; left out, it is `v_read_v`.
     pulses_max, flips_max: caps for one cell in one epoch (pulses; changes of direction).
     pulses_at_cap_max: strongest pulses in a row without effect before the cell is called stuck.
     time_max_s: bench time after which the cells still open end as NOT_CONVERGED.
@@ -91,10 +92,11 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    g_min_s: PositiveFloat
-    g_max_s: PositiveFloat
-    band_s: PositiveFloat
+    g_min_S: PositiveFloat
+    g_max_S: PositiveFloat
+    band_S: PositiveFloat
     v_read_v: PositiveFloat
+    v_in_max_v: PositiveFloat = Field(default_factory=lambda data: data["v_read_v"])
     set: SetRecipe
     reset: ResetRecipe
     form: FormRecipe
@@ -109,6 +111,6 @@ class Recipe(BaseModel):
 
     @model_validator(mode="after")
     def _window(self) -> Recipe:
-        if self.g_max_s <= self.g_min_s:
-            raise ValueError(f"g_max_s ({self.g_max_s}) must be above g_min_s ({self.g_min_s})")
+        if self.g_max_S <= self.g_min_S:
+            raise ValueError(f"g_max_S ({self.g_max_S}) must be above g_min_S ({self.g_min_S})")
         return self

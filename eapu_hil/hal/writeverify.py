@@ -45,7 +45,7 @@ class Action(IntEnum):
 class History:
     """What write-verify remembers of each cell between readings; arrays of shape (n,).
 
-    g_first_s: the first reading. direction: of the last pulse (0: none yet).
+    g_first_S: the first reading. direction: of the last pulse (0: none yet).
     gate_v: of the last SET, lowered by what it overshot; the next SET starts from it (0: no SET yet).
     set_amplitude_v, reset_amplitude_v: of the last pulse of each kind.
     pulses, flips, at_cap: pulses so far, changes of direction, strongest pulses in a row.
@@ -54,7 +54,7 @@ class History:
     that did not move the cell was tried.
     """
 
-    g_first_s: FloatArray
+    g_first_S: FloatArray
     direction: IntArray
     gate_v: FloatArray
     set_amplitude_v: FloatArray
@@ -67,11 +67,11 @@ class History:
     probed: BoolArray
 
     @classmethod
-    def start(cls, g_first_s: FloatArray) -> History:
+    def start(cls, g_first_S: FloatArray) -> History:
         """The history of cells that were read once and not pulsed yet."""
-        n = g_first_s.size
+        n = g_first_S.size
         whole, real, no = np.zeros(n, np.int64), np.zeros(n), np.zeros(n, bool)
-        return cls(g_first_s, whole, real, real, real, whole, whole, whole, no, no, no)
+        return cls(g_first_S, whole, real, real, real, whole, whole, whole, no, no, no)
 
     def take(self, index: NDArray[np.generic]) -> History:
         """The history of the chosen cells."""
@@ -90,7 +90,7 @@ class Decision:
 
 
 def decide(
-    recipe: Recipe, g_target_s: FloatArray, g_read_s: FloatArray, history: History
+    recipe: Recipe, g_target_S: FloatArray, g_read_S: FloatArray, history: History
 ) -> tuple[Decision, History]:
     """Decides the next step of each cell from its target, its last reading and its history. Pure.
 
@@ -100,12 +100,12 @@ def decide(
     A flip restarts the ramp of the new direction. A ramp at its end stops as LIMIT; if nothing has moved the
     cell yet, the strongest pulse the other way decides whether it is STUCK.
     """
-    error = g_read_s - g_target_s
+    error = g_read_S - g_target_S
     wanted = np.where(error < 0, Polarity.SET, Polarity.RESET)
-    gate_v, set_v, set_strongest = _next_set(recipe, g_target_s, error, history)
+    gate_v, set_v, set_strongest = _next_set(recipe, g_target_S, error, history)
     reset_v, reset_strongest = _next_reset(recipe, history)
     strongest = np.where(wanted == Polarity.SET, set_strongest, reset_strongest)
-    at = _assess(recipe, error, g_read_s, wanted, strongest, history)
+    at = _assess(recipe, error, g_read_S, wanted, strongest, history)
 
     kind = np.where(at.probe, -wanted, wanted)
     rising = kind == Polarity.SET
@@ -115,7 +115,7 @@ def decide(
     set_v = np.where(at.probe, recipe.set.amplitude.stop_v, set_v)
     reset_v = np.where(at.probe, recipe.reset.amplitude.stop_v, reset_v)
     after_set = history.direction == Polarity.SET
-    overshot_v = np.where(at.flipped & after_set, error / recipe.set.gate_slope_s_per_v, 0.0)
+    overshot_v = np.where(at.flipped & after_set, error / recipe.set.gate_slope_S_per_v, 0.0)
     after = replace(
         history,
         direction=np.where(pulsed, kind, history.direction),
@@ -155,15 +155,15 @@ class _Assessment:
 
 def _assess(
     recipe: Recipe,
-    error_s: FloatArray,
-    g_read_s: FloatArray,
+    error_S: FloatArray,
+    g_read_S: FloatArray,
     wanted: IntArray,
     strongest: BoolArray,
     history: History,
 ) -> _Assessment:
     """Whether a cell is in place, has met a cap, or goes on. strongest: no pulse stronger than the next."""
-    size_s = np.abs(error_s)
-    in_band = size_s <= recipe.band_s
+    size_S = np.abs(error_S)
+    in_band = size_S <= recipe.band_S
     if recipe.rewrite_in_band:
         in_band &= history.pulses > 0
     turned = (history.direction != 0) & (wanted != history.direction)
@@ -171,10 +171,10 @@ def _assess(
     spent = strongest & ~turned & (history.at_cap >= recipe.pulses_at_cap_max)
     over = (history.pulses >= recipe.pulses_max) | (flips > recipe.flips_max)
     # A ramp goes on to the middle half of the band: cells that just crossed its edge would bias the result.
-    on_the_way = (history.direction != 0) & ~turned & ~history.confirming & (size_s > recipe.band_s / 2)
+    on_the_way = (history.direction != 0) & ~turned & ~history.confirming & (size_S > recipe.band_S / 2)
     inside = in_band & (~on_the_way | spent | over)
 
-    moved = history.moved | (np.abs(g_read_s - history.g_first_s) > recipe.band_s)
+    moved = history.moved | (np.abs(g_read_S - history.g_first_S) > recipe.band_S)
     stuck = ~in_band & history.probed & ~moved
     probe = ~inside & spent & ~moved & ~history.probed & ~over
     limit = ~inside & spent & ~probe & ~stuck
@@ -189,15 +189,15 @@ def _assess(
 
 
 def _next_set(
-    recipe: Recipe, g_target_s: FloatArray, error_s: FloatArray, history: History
+    recipe: Recipe, g_target_S: FloatArray, error_S: FloatArray, history: History
 ) -> tuple[FloatArray, FloatArray, BoolArray]:
     """Gate voltage and amplitude of the next SET, and whether it is the strongest there is."""
     law = recipe.set
     first = history.gate_v == 0.0
-    nominal_v = law.gate_offset_v + g_target_s / law.gate_slope_s_per_v
+    nominal_v = law.gate_offset_v + g_target_S / law.gate_slope_S_per_v
     again = history.direction == Polarity.SET
     # The last SET left the cell low by -error: raise the gate by what the line says, at least by one step.
-    raised_v = history.gate_v + np.maximum(-error_s / law.gate_slope_s_per_v, law.gate.step_v)
+    raised_v = history.gate_v + np.maximum(-error_S / law.gate_slope_S_per_v, law.gate.step_v)
     gate_v = np.where(first, nominal_v, np.where(again, raised_v, history.gate_v))
     gate_v = np.clip(gate_v, law.gate.start_v, law.gate.stop_v)
     gate_spent = again & (history.gate_v >= law.gate.stop_v)
@@ -234,9 +234,9 @@ def repeat_epochs(
     for _ in range(recipe.epochs - 1):
         array.wait(recipe.epoch_wait_s)
         again = np.flatnonzero((total.status & ~np.uint8(CellStatus.NOT_CONVERGED)) == 0)
-        chosen = Targets(targets.cells[again], targets.g_target_s[again])
+        chosen = Targets(targets.cells[again], targets.g_target_S[again])
         last = one_epoch(chosen, _without_rewrite(recipe))
-        total.g_after_s[again] = last.g_after_s
+        total.g_after_S[again] = last.g_after_S
         total.status[again] = last.status
         for sums, more in (
             (total.pulses, last.pulses),
@@ -255,13 +255,13 @@ def _without_rewrite(recipe: Recipe) -> Recipe:
 def _one_epoch(array: Crossbar, targets: Targets, recipe: Recipe) -> WriteOutcome:
     cells, n = targets.cells, len(targets)
     end_s = array.clock_s() + recipe.time_max_s
-    g_now = array.read(cells, recipe.v_read_v).g_s
+    g_now = array.read(cells, recipe.v_read_v).g_S
     g_before, g_after = g_now, g_now.copy()
     energy, status = np.zeros(n), np.full(n, CellStatus.NOT_CONVERGED, np.uint8)
     pulses, reads = np.zeros(n, np.int64), np.ones(n, np.int64)
     active, history = np.arange(n), History.start(g_now)
     while active.size:
-        decision, history = decide(recipe, targets.g_target_s[active], g_now, history)
+        decision, history = decide(recipe, targets.g_target_S[active], g_now, history)
         go_on = decision.action != Action.STOP
         status[active[~go_on]] = decision.status[~go_on]
         pulsed = np.flatnonzero(np.abs(decision.action) == 1)
@@ -273,7 +273,7 @@ def _one_epoch(array: Crossbar, targets: Targets, recipe: Recipe) -> WriteOutcom
         # Cells that hit the current limit are read too: what they hold now belongs to the outcome.
         seen = np.flatnonzero(decision.action != Action.STOP)
         if seen.size:
-            g_seen = array.read(cells[active[seen]], recipe.v_read_v).g_s
+            g_seen = array.read(cells[active[seen]], recipe.v_read_v).g_S
             reads[active[seen]] += 1
             g_after[active[seen]] = g_seen
             _add_energy(energy, active, decision, pulsed, g_now, g_seen, seen)
@@ -306,12 +306,12 @@ def _add_energy(
     active: IntArray,
     decision: Decision,
     pulsed: IntArray,
-    g_was_s: FloatArray,
-    g_seen_s: FloatArray,
+    g_was_S: FloatArray,
+    g_seen_S: FloatArray,
     seen: IntArray,
 ) -> None:
     """Energy in the cell: V^2 times the mean conductance before and after times the width."""
-    g_is = g_was_s.copy()
-    g_is[seen] = g_seen_s
-    mean_s = 0.5 * (np.maximum(g_was_s[pulsed], 0.0) + np.maximum(g_is[pulsed], 0.0))
-    energy_j[active[pulsed]] += decision.amplitude_v[pulsed] ** 2 * mean_s * decision.width_s[pulsed]
+    g_is = g_was_S.copy()
+    g_is[seen] = g_seen_S
+    mean_S = 0.5 * (np.maximum(g_was_S[pulsed], 0.0) + np.maximum(g_is[pulsed], 0.0))
+    energy_j[active[pulsed]] += decision.amplitude_v[pulsed] ** 2 * mean_S * decision.width_s[pulsed]

@@ -65,9 +65,9 @@ class PairAddresses:
         return [(int(number), np.flatnonzero(array == number)) for number in np.unique(array)]
 
     def in_weights(
-        self, array: int | IntArray, cells: Cells, change_s: FloatArray
+        self, array: int | IntArray, cells: Cells, change_S: FloatArray
     ) -> tuple[IntArray, FloatArray]:
-        """What changes `change_s` (S) of cells mean for weights: their indices and differential change.
+        """What changes `change_S` (S) of cells mean for weights: their indices and differential change.
 
         array: where the cells are, one number for all or one each. Cells that hold no weight are left out.
         """
@@ -80,7 +80,7 @@ class PairAddresses:
             sign[at] = direction
         flat = array * size + cells.row * self._columns + cells.col
         known = owner[flat] >= 0
-        return owner[flat][known], (sign[flat] * change_s)[known]
+        return owner[flat][known], (sign[flat] * change_S)[known]
 
     def elsewhere(self, matrix: str, tiles: Sequence[WeightTile]) -> IntArray:
         """The weights of a matrix that `tiles` have in other cells."""

@@ -84,9 +84,9 @@ def cell_cost(array: Crossbar, status: StatusArray, recipe: Recipe) -> FloatArra
     status: of each cell, the same shape. A bad cell costs more, the more it conducts beyond what its partner could
     balance.
     """
-    g_s = array.read(Cells.all(array.shape), recipe.v_read_v).g_s.reshape(array.shape)
+    g_S = array.read(Cells.all(array.shape), recipe.v_read_v).g_S.reshape(array.shape)
     return np.where(
-        status != CellStatus.OK, 1.0 + np.abs(g_s - recipe.g_min_s) / (recipe.g_max_s - recipe.g_min_s), 0.0
+        status != CellStatus.OK, 1.0 + np.abs(g_S - recipe.g_min_S) / (recipe.g_max_S - recipe.g_min_S), 0.0
     )
 
 
@@ -156,7 +156,7 @@ def _new_strip(free_columns: list[IntArray], costs: Sequence[FloatArray], width:
 class ArrayWeights:
     """One layer's matrix as conductances: products run on the arrays, in the units of the network.
 
-    r_wg: weight per siemens of differential conductance. v_read_v: the voltage that the largest input gets;
+    r_wg: weight per siemens of differential conductance. v_in_max_v: the voltage that the largest input gets;
     inputs are scaled to it for each batch, so that the input converters use their range.
 
     Each batch ends with a few vectors of 0 V, which measure the offset of every line in the range in use; it is
@@ -169,13 +169,13 @@ class ArrayWeights:
         arrays: Sequence[Crossbar],
         tiles: Sequence[WeightTile],
         r_wg: float,
-        v_read_v: float,
+        v_in_max_v: float,
     ) -> None:
         self._shape = shape
         self._arrays = arrays
         self.tiles = tiles
         self._r_wg = r_wg
-        self._v_read_v = v_read_v
+        self._v_in_max_v = v_in_max_v
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -218,7 +218,7 @@ class ArrayWeights:
         largest = float(max(values.max(initial=0.0), -values.min(initial=0.0)))
         if not math.isfinite(largest):
             raise NotFiniteError("a product with numbers that are not finite")
-        volt = self._v_read_v / largest if largest > 0 else 1.0
+        volt = self._v_in_max_v / largest if largest > 0 else 1.0
         zeros = ZERO_VECTORS + len(values) // VECTORS_PER_ZERO
         v_v = np.zeros((len(values) + zeros, values.shape[1]), np.float32)
         np.multiply(values, np.float32(volt), out=v_v[: len(values)])

@@ -63,9 +63,9 @@ class ConductancePairs:
         self._on_written = on_written
         self._usable = ~self._addresses.pick(np.stack(bad))
         count = self._addresses.count
-        self._g_s = np.full((count, 2), recipe.g_min_s)
+        self._g_S = np.full((count, 2), recipe.g_min_S)
         self._preferred = np.full(count, NEITHER)
-        self._up_s, self._down_s = np.full((2, count), np.inf)
+        self._up_S, self._down_S = np.full((2, count), np.inf)
         self.refresh()
 
     @property
@@ -78,18 +78,18 @@ class ConductancePairs:
 
     def matrix(self, layer: str) -> Float32Array:
         """The weights of a layer as last read, shape (n_in, n_out)."""
-        g_s = self._g_s[self._addresses.weights_of(layer)]
-        weights: FloatArray = (g_s[:, PLUS] - g_s[:, MINUS]) * self._r_wg[layer]
+        g_S = self._g_S[self._addresses.weights_of(layer)]
+        weights: FloatArray = (g_S[:, PLUS] - g_S[:, MINUS]) * self._r_wg[layer]
         return weights.reshape(self._addresses.shapes[layer]).astype(np.float32)
 
     def errors(self, layer: str) -> WriteErrors:
         """The write error that a change of each weight would meet; infinite where no cell can be written."""
-        up_s, down_s = (
-            self._up_s[self._addresses.weights_of(layer)],
-            self._down_s[self._addresses.weights_of(layer)],
+        up_S, down_S = (
+            self._up_S[self._addresses.weights_of(layer)],
+            self._down_S[self._addresses.weights_of(layer)],
         )
-        floor_s = float(min(up_s.min(), down_s.min()))
-        return WriteErrors(up_s, down_s, floor_s if np.isfinite(floor_s) else 0.0)
+        floor_S = float(min(up_S.min(), down_S.min()))
+        return WriteErrors(up_S, down_S, floor_S if np.isfinite(floor_S) else 0.0)
 
     def of_cells(self, layer: str, values: NDArray[Any]) -> NDArray[Any]:
         """What a map of all cells, (arrays, rows, columns), says of both cells of each weight, shape (n_weights, 2)."""
@@ -122,35 +122,35 @@ class ConductancePairs:
         done: shape (arrays, rows, columns), cells to leave as they are; none by default.
         """
         weights = np.arange(self.weight_count)[self._addresses.weights_of(layer)]
-        wanted_s = matrix.ravel().astype(np.float64) / self._r_wg[layer]
-        low_s, high_s = self._recipe.g_min_s, self._recipe.g_max_s
-        target_s = low_s + np.stack([np.maximum(wanted_s, 0.0), np.maximum(-wanted_s, 0.0)], axis=1)
-        usable, g_s = self._usable[weights], self._g_s[weights]
+        wanted_S = matrix.ravel().astype(np.float64) / self._r_wg[layer]
+        low_S, high_S = self._recipe.g_min_S, self._recipe.g_max_S
+        target_S = low_S + np.stack([np.maximum(wanted_S, 0.0), np.maximum(-wanted_S, 0.0)], axis=1)
+        usable, g_S = self._usable[weights], self._g_S[weights]
         for side, partner, sign in ((PLUS, MINUS, 1.0), (MINUS, PLUS, -1.0)):
             alone = ~usable[:, partner]
-            target_s[alone, side] = (g_s[:, partner] + sign * wanted_s)[alone]
+            target_S[alone, side] = (g_S[:, partner] + sign * wanted_S)[alone]
         if done is not None:
             usable = usable & ~self._addresses.pick(done, weights)
         index, side_of = np.nonzero(usable)
-        target_s = np.clip(target_s, low_s, high_s)[index, side_of]
-        return self._program(weights[index], side_of, target_s, self._recipe)
+        target_S = np.clip(target_S, low_S, high_S)[index, side_of]
+        return self._program(weights[index], side_of, target_S, self._recipe)
 
-    def write(self, weights: IntArray, step_s: FloatArray, recipe: Recipe) -> list[WriteBatch]:
-        """Writes changes `step_s` (S, differential) of `weights` (unique), each as far as the window lets it.
+    def write(self, weights: IntArray, step_S: FloatArray, recipe: Recipe) -> list[WriteBatch]:
+        """Writes changes `step_S` (S, differential) of `weights` (unique), each as far as the window lets it.
 
         The change goes to the preferred cell, or where there is none to the one that lowers the pair's common
         conductance, because low states relax least, if it has room for it; else to the other; a change with no room at
         all is left out.
         """
-        side = self._side(weights, step_s)
+        side = self._side(weights, step_S)
         possible = side != NEITHER
-        weights, step_s, side = weights[possible], step_s[possible], side[possible]
+        weights, step_S, side = weights[possible], step_S[possible], side[possible]
         if weights.size == 0:
             return []
         self._read(weights, side)
-        target_s = self._g_s[weights, side] + np.where(side == PLUS, step_s, -step_s)
-        target_s = np.clip(target_s, self._recipe.g_min_s, self._recipe.g_max_s)
-        return self._program(weights, side, target_s, recipe)
+        target_S = self._g_S[weights, side] + np.where(side == PLUS, step_S, -step_S)
+        target_S = np.clip(target_S, self._recipe.g_min_S, self._recipe.g_max_S)
+        return self._program(weights, side, target_S, recipe)
 
     def pulse(self, weights: IntArray, train: PulseTrain) -> list[WriteBatch]:
         """Sends a train without verify to the usable ones of its cells. weights: the train's, over all layers.
@@ -160,9 +160,9 @@ class ConductancePairs:
         """
         chosen = np.flatnonzero(self._usable[weights, train.side])
         weights, side = weights[chosen], train.side[chosen]
-        believed_s = self._g_s[weights, side]
-        target_s = np.clip(believed_s + train.change_s[chosen], self._recipe.g_min_s, self._recipe.g_max_s)
-        gate_v = np.where(np.isnan(train.gate_v[chosen]), self._gate_of(target_s), train.gate_v[chosen])
+        believed_S = self._g_S[weights, side]
+        target_S = np.clip(believed_S + train.change_S[chosen], self._recipe.g_min_S, self._recipe.g_max_S)
+        gate_v = np.where(np.isnan(train.gate_v[chosen]), self._gate_of(target_S), train.gate_v[chosen])
         written = []
         for number, here in self._addresses.by_array(weights):
             n, cells, count = (
@@ -171,14 +171,14 @@ class ConductancePairs:
                 train.count[chosen[here]],
             )
             unseen = WriteOutcome(
-                g_before_s=believed_s[here],
-                g_after_s=np.full(n, np.nan),
+                g_before_S=believed_S[here],
+                g_after_S=np.full(n, np.nan),
                 pulses=count,
                 reads=np.zeros(n, np.int64),
                 energy_j=np.zeros(n),
                 status=np.zeros(n, np.uint8),
             )
-            batch = WriteBatch(number, weights[here], Targets(cells, target_s[here]), unseen)
+            batch = WriteBatch(number, weights[here], Targets(cells, target_S[here]), unseen)
             self._on_written(batch)
             its = chosen[here]
             pulses = Pulses(
@@ -186,14 +186,14 @@ class ConductancePairs:
             )
             status = self._arrays[number].pulse(pulses).status
             written.append(replace(batch, outcome=replace(unseen, status=status)))
-        self._g_s[weights, side] = target_s
+        self._g_S[weights, side] = target_S
         return written
 
     def readings(self, weights: IntArray) -> FloatArray:
         """Differential conductance of `weights`, read now, S."""
         for side in (PLUS, MINUS):
             self._read(weights, np.full(weights.size, side))
-        found: FloatArray = self._g_s[weights, PLUS] - self._g_s[weights, MINUS]
+        found: FloatArray = self._g_S[weights, PLUS] - self._g_S[weights, MINUS]
         return found
 
     def relocate(self, layer: str, tiles: Sequence[WeightTile]) -> list[WriteBatch]:
@@ -201,48 +201,48 @@ class ConductancePairs:
         gone = self._addresses.elsewhere(layer, tiles)
         self.readings(gone)
         weights, side = np.repeat(gone, 2), np.tile([PLUS, MINUS], gone.size)
-        target_s = np.clip(self._g_s[weights, side], self._recipe.g_min_s, self._recipe.g_max_s)
+        target_S = np.clip(self._g_S[weights, side], self._recipe.g_min_S, self._recipe.g_max_S)
         self._addresses.move(layer, tiles)
         self._usable[weights] = True
-        return self._program(weights, side, target_s, self._recipe)
+        return self._program(weights, side, target_S, self._recipe)
 
-    def write_again(self, target_s: FloatArray, errors: float) -> list[WriteBatch]:
+    def write_again(self, target_S: FloatArray, errors: float) -> list[WriteBatch]:
         """Reads every mapped cell, and writes those again that lie more than `errors` write errors off their target.
 
-        target_s: shape (arrays, rows, columns), S; NaN for cells to leave alone.
+        target_S: shape (arrays, rows, columns), S; NaN for cells to leave alone.
         """
         self.refresh()
-        wanted_s = self._addresses.pick(target_s)
-        off_s = np.abs(self._g_s - wanted_s)
-        weights, side = np.nonzero(self._usable & (off_s > errors * self._sigma_of(wanted_s)))
-        return self._program(weights, side, wanted_s[weights, side], self._recipe)
+        wanted_S = self._addresses.pick(target_S)
+        off_S = np.abs(self._g_S - wanted_S)
+        weights, side = np.nonzero(self._usable & (off_S > errors * self._sigma_of(wanted_S)))
+        return self._program(weights, side, wanted_S[weights, side], self._recipe)
 
-    def asked(self, array: int | IntArray, cells: Cells, change_s: FloatArray) -> tuple[IntArray, FloatArray]:
-        """What changes `change_s` (S) of cells mean for weights: their indices and differential change.
+    def asked(self, array: int | IntArray, cells: Cells, change_S: FloatArray) -> tuple[IntArray, FloatArray]:
+        """What changes `change_S` (S) of cells mean for weights: their indices and differential change.
 
         array: where the cells are, one number for all or one each. Cells that hold no weight are left out.
         """
-        return self._addresses.in_weights(array, cells, change_s)
+        return self._addresses.in_weights(array, cells, change_S)
 
-    def _gate_of(self, g_s: FloatArray) -> FloatArray:
+    def _gate_of(self, g_S: FloatArray) -> FloatArray:
         """The gate voltage of a SET that the recipe's line gives for conductances, V."""
         law = self._recipe.set
-        return np.clip(law.gate_offset_v + g_s / law.gate_slope_s_per_v, law.gate.start_v, law.gate.stop_v)
+        return np.clip(law.gate_offset_v + g_S / law.gate_slope_S_per_v, law.gate.start_v, law.gate.stop_v)
 
-    def _side(self, weights: IntArray, step_s: FloatArray) -> IntArray:
+    def _side(self, weights: IntArray, step_S: FloatArray) -> IntArray:
         """Which cell of each pair takes the step."""
-        g_s, usable = self._g_s[weights], self._usable[weights]
+        g_S, usable = self._g_S[weights], self._usable[weights]
         pair = np.arange(weights.size)
-        falling = np.where(step_s > 0, MINUS, PLUS)  # lowering this cell moves the weight the wanted way
+        falling = np.where(step_S > 0, MINUS, PLUS)  # lowering this cell moves the weight the wanted way
         rising = 1 - falling
-        room_down_s = np.where(usable[pair, falling], g_s[pair, falling] - self._recipe.g_min_s, -1.0)
-        room_up_s = np.where(usable[pair, rising], self._recipe.g_max_s - g_s[pair, rising], -1.0)
-        size_s = np.abs(step_s)
-        down = (room_down_s >= size_s) | (room_down_s >= room_up_s)
-        down &= (self._preferred[weights] != rising) | (room_up_s < size_s)
-        room_s = np.where(down, room_down_s, room_up_s)
+        room_down_S = np.where(usable[pair, falling], g_S[pair, falling] - self._recipe.g_min_S, -1.0)
+        room_up_S = np.where(usable[pair, rising], self._recipe.g_max_S - g_S[pair, rising], -1.0)
+        size_S = np.abs(step_S)
+        down = (room_down_S >= size_S) | (room_down_S >= room_up_S)
+        down &= (self._preferred[weights] != rising) | (room_up_S < size_S)
+        room_S = np.where(down, room_down_S, room_up_S)
         # A write that can make less than a tenth of the change would only wear and disturb the cell.
-        return np.where(room_s < 0.1 * size_s, NEITHER, np.where(down, falling, rising))
+        return np.where(room_S < 0.1 * size_S, NEITHER, np.where(down, falling, rising))
 
     def _read(self, weights: IntArray, side: IntArray) -> None:
         for number, here in self._addresses.by_array(weights):
@@ -250,19 +250,19 @@ class ConductancePairs:
             reading = self._arrays[number].read(
                 self._addresses.cells(chosen, chosen_side), self._recipe.v_read_v
             )
-            self._g_s[chosen, chosen_side] = reading.g_s
+            self._g_S[chosen, chosen_side] = reading.g_S
 
     def _program(
-        self, weights: IntArray, side: IntArray, target_s: FloatArray, recipe: Recipe
+        self, weights: IntArray, side: IntArray, target_S: FloatArray, recipe: Recipe
     ) -> list[WriteBatch]:
         written = []
         for number, here in self._addresses.by_array(weights):
             chosen, chosen_side = weights[here], side[here]
-            targets = Targets(self._addresses.cells(chosen, chosen_side), target_s[here])
+            targets = Targets(self._addresses.cells(chosen, chosen_side), target_S[here])
             outcome = self._arrays[number].program(targets, recipe)
             batch = WriteBatch(number, chosen, targets, outcome)
             self._on_written(batch)
-            self._g_s[chosen, chosen_side] = outcome.g_after_s
+            self._g_S[chosen, chosen_side] = outcome.g_after_S
             stuck = (outcome.status & CellStatus.STUCK) != 0
             self._usable[chosen[stuck], chosen_side[stuck]] = False
             written.append(batch)
@@ -270,7 +270,7 @@ class ConductancePairs:
         return written
 
     def _update_errors(self, weights: IntArray) -> None:
-        for errors, direction in ((self._up_s, 1.0), (self._down_s, -1.0)):
-            side = self._side(weights, np.full(weights.size, direction * self._recipe.band_s))
-            g_s = self._g_s[weights, np.maximum(side, PLUS)]
-            errors[weights] = np.where(side == NEITHER, np.inf, self._sigma_of(g_s))
+        for errors, direction in ((self._up_S, 1.0), (self._down_S, -1.0)):
+            side = self._side(weights, np.full(weights.size, direction * self._recipe.band_S))
+            g_S = self._g_S[weights, np.maximum(side, PLUS)]
+            errors[weights] = np.where(side == NEITHER, np.inf, self._sigma_of(g_S))

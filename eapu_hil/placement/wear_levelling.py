@@ -51,7 +51,7 @@ class WearLevelling(BaseModel):
         if mean == 0:
             return errors
         factor = np.clip((worn / mean) ** self.threshold_growth, 1.0, FACTOR_MAX)
-        return WriteErrors(errors.up_s * factor, errors.down_s * factor, errors.floor_s)
+        return WriteErrors(errors.up_S * factor, errors.down_S * factor, errors.floor_S)
 
     def sides(self, pulses: IntArray) -> IntArray:
         """Which cell of each pair is to be written: the less worn one, or `NEITHER` where it makes no difference.

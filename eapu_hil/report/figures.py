@@ -112,17 +112,17 @@ def draw_curves(path: Path, curves: Sequence[Curve], title: str, *, log: bool, a
 
 
 def draw_conductance(
-    path: Path, before_s: Mapping[int, NDArray[Any]], after_s: Mapping[int, NDArray[Any]]
+    path: Path, before_S: Mapping[int, NDArray[Any]], after_S: Mapping[int, NDArray[Any]]
 ) -> None:
     """Maps of each array before and after, on one scale, and the change; conductances in S, (rows, cols)."""
-    rows = {"before": before_s, "after": after_s}
+    rows = {"before": before_S, "after": after_S}
     scaled = {name: {k: 1e6 * g for k, g in maps.items()} for name, maps in rows.items() if maps}
     values = np.concatenate([g.ravel() for maps in scaled.values() for g in maps.values()])
     low, high = np.nanpercentile(values, [0.1, 99.9])
     layers = [
         _Layer(maps, name, Normalize(low, high), _colours("cividis"), "µS") for name, maps in scaled.items()
     ]
-    if before_s and after_s:
+    if before_S and after_S:
         change = {k: scaled["after"][k] - g for k, g in scaled["before"].items() if k in scaled["after"]}
         reach = max(float(np.nanpercentile(np.abs(np.stack(list(change.values()))), 99.5)), 1e-3)
         layers.append(_Layer(change, "change", Normalize(-reach, reach), _colours("RdBu_r"), "µS"))
@@ -136,9 +136,9 @@ def draw_wear(path: Path, pulses: Mapping[int, NDArray[Any]]) -> None:
     _maps(path, [_Layer(pulses, "pulses", Normalize(0, high), _colours("magma_r"), "pulses")])
 
 
-def draw_write_error(path: Path, error_s: NDArray[np.floating[Any]], converged: NDArray[np.bool_]) -> None:
+def draw_write_error(path: Path, error_S: NDArray[np.floating[Any]], converged: NDArray[np.bool_]) -> None:
     """Histogram of last verify reading minus target, in S, of cells that converged and those that did not."""
-    error = 1e6 * error_s
+    error = 1e6 * error_S
     reach = max(float(np.percentile(np.abs(error), 99.8)), 1e-3) * 1.1
     bins = np.linspace(-reach, reach, 81)
     with new_figure(path, 2.9) as figure:

@@ -153,7 +153,7 @@ def _examples(run: RunData) -> list[Section]:
 
 def _array(run: RunData) -> list[Section]:
     sections, folder = [], run.path / "figures"
-    before, after, wear = run.maps("g_before_s"), run.maps("g_after_s"), run.maps("pulses")
+    before, after, wear = run.maps("g_before_S"), run.maps("g_after_S"), run.maps("pulses")
     arrays = sorted(before | after | wear)
     used = sorted({int(k) for k in np.unique(run.writes["array"])} & set(arrays)) or arrays
     before, after, wear = ({k: maps[k] for k in used if k in maps} for maps in (before, after, wear))
@@ -166,8 +166,8 @@ def _array(run: RunData) -> list[Section]:
         text = f"The arrays were read {' and '.join(filter(None, moments))}.{drawn}"
         sections.append(Section("Conductance", text, "conductance.png"))
     if run.writes.size:
-        verified = run.writes[np.isfinite(run.writes["after_s"])]
-        error = verified["after_s"].astype(np.float64) - verified["target_s"]
+        verified = run.writes[np.isfinite(run.writes["after_S"])]
+        error = verified["after_S"].astype(np.float64) - verified["target_S"]
         figures.draw_write_error(folder / "write_error.png", error, verified["status"] == CellStatus.OK)
         text = "Last verify reading minus target. Relaxation and drift later add to this error."
         sections.append(Section("Write error", text, "write_error.png", [_status_table(run.writes)]))

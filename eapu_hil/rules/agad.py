@@ -60,8 +60,8 @@ class Agad(ChoppedRule):
         """As of `ChoppedRule`, and the sums of readings `now` and `before`, (3, n_in, n_out)."""
         return {**super()._kept(), "now": self._now, "before": self._before}
 
-    def _collected(self, rows: IntArray, fast_s: FloatArray, rng: np.random.Generator) -> FloatArray:
-        self._now[:, rows] += np.stack([np.ones_like(fast_s), fast_s, fast_s**2])
+    def _collected(self, rows: IntArray, fast_S: FloatArray, rng: np.random.Generator) -> FloatArray:
+        self._now[:, rows] += np.stack([np.ones_like(fast_S), fast_S, fast_S**2])
         collected = np.zeros(self._shape)
         sign = self._chopper.copy()
         flipped = self._flipped(rows, rng)

@@ -27,13 +27,13 @@ class BaseRule:
                 f"the checkpoint holds {sorted(state)} for rule {self.name!r}, which keeps no state"
             )
 
-    def forget(self, index: IntArray, step_s: FloatArray) -> None:
+    def forget(self, index: IntArray, step_S: FloatArray) -> None:
         """Nothing to do: a lost step is not owed to anybody."""
 
 
-def require_finite(largest_s: float) -> None:
+def require_finite(largest_S: float) -> None:
     """Raises NotFiniteError if the largest magnitude of the wanted changes is not finite."""
-    if not np.isfinite(largest_s):
+    if not np.isfinite(largest_S):
         raise NotFiniteError("the optimizer asks for a change that is not finite")
 
 
@@ -51,9 +51,9 @@ class AccumulatingRule(BaseRule):
         """See `UpdateRule.restore`."""
         require_state(self.name, state, {"acc": self._acc})
 
-    def forget(self, index: IntArray, step_s: FloatArray) -> None:
+    def forget(self, index: IntArray, step_S: FloatArray) -> None:
         """Subtracts changes asked for after the checkpoint, so that they are not asked for again."""
-        np.subtract.at(self._acc, index, step_s.astype(np.float32))
+        np.subtract.at(self._acc, index, step_S.astype(np.float32))
 
 
 def require_state(name: str, state: Mapping[str, NDArray[Any]], into: Mapping[str, NDArray[Any]]) -> None:

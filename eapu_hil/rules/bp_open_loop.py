@@ -44,7 +44,7 @@ class BpOpenLoop(BaseRule):
         self._increment = increment
         self._pulses_max = pulses_max
 
-    def propose(self, dg_s: StepArray, errors: WriteErrors, rng: np.random.Generator) -> BlindPulses:  # noqa: ARG002
+    def propose(self, dg_S: StepArray, errors: WriteErrors, rng: np.random.Generator) -> BlindPulses:  # noqa: ARG002
         """See `UpdateRule.propose`."""
-        count = np.rint(steps_of(dg_s, self._increment.step_s)).astype(np.int64)
+        count = np.rint(steps_of(dg_S, self._increment.step_S)).astype(np.int64)
         return push_pull(np.clip(count, -self._pulses_max, self._pulses_max), self._increment)

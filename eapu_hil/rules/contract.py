@@ -30,28 +30,28 @@ NEITHER = -1  # of the cells of a pair
 class WriteErrors:
     """The measured write error of the cell that would be written, per weight and direction.
 
-    up_s, down_s: shape (n_weights,), float32 or float64: standard deviation in S of the error that the next
+    up_S, down_S: shape (n_weights,), float32 or float64: standard deviation in S of the error that the next
         product sees if the weight is raised (lowered).
-    floor_s: a lower bound of both arrays, at least 0. Candidates are drawn with it: a close bound saves time.
+    floor_S: a lower bound of both arrays, at least 0. Candidates are drawn with it: a close bound saves time.
     """
 
-    up_s: NDArray[np.floating]
-    down_s: NDArray[np.floating]
-    floor_s: float
+    up_S: NDArray[np.floating]
+    down_S: NDArray[np.floating]
+    floor_S: float
 
     def __post_init__(self) -> None:
-        if self.up_s.ndim != 1 or self.up_s.shape != self.down_s.shape:
+        if self.up_S.ndim != 1 or self.up_S.shape != self.down_S.shape:
             raise ValueError(
-                f"up_s and down_s are {self.up_s.shape} and {self.down_s.shape}; expected two equal vectors"
+                f"up_S and down_S are {self.up_S.shape} and {self.down_S.shape}; expected two equal vectors"
             )
-        if not 0 <= self.floor_s < np.inf:
-            raise ValueError(f"floor_s is {self.floor_s!r} S; expected a finite number that is not negative")
+        if not 0 <= self.floor_S < np.inf:
+            raise ValueError(f"floor_S is {self.floor_S!r} S; expected a finite number that is not negative")
 
     @classmethod
-    def uniform(cls, error_s: float, n_weights: int) -> WriteErrors:
+    def uniform(cls, error_S: float, n_weights: int) -> WriteErrors:
         """The same error for every weight and both directions, in S."""
-        same = np.broadcast_to(np.float64(error_s), (n_weights,))
-        return cls(same, same, error_s)
+        same = np.broadcast_to(np.float64(error_S), (n_weights,))
+        return cls(same, same, error_S)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,11 +59,11 @@ class Proposal:
     """Which weights to write.
 
     index: shape (k,), flat indices of the weights, ascending and without repetition.
-    step_s: shape (k,), the wanted change of their (differential) conductance in S, never 0.
+    step_S: shape (k,), the wanted change of their (differential) conductance in S, never 0.
     """
 
     index: IntArray
-    step_s: FloatArray
+    step_S: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ class PulseTrain:
 
     index: flat indices of the weights; a weight may stand there twice, with another cell each time.
     side: `PLUS` or `MINUS`. polarity: as in `hal.Polarity`. gate_v: V, or `GATE_OF_TARGET`.
-    change_s: what the pulses are expected to change the cell by, S: nobody looks, so the host goes on with that.
+    change_S: what the pulses are expected to change the cell by, S: nobody looks, so the host goes on with that.
     """
 
     index: IntArray
@@ -82,7 +82,7 @@ class PulseTrain:
     gate_v: FloatArray
     width_s: FloatArray
     count: IntArray
-    change_s: FloatArray
+    change_S: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,11 +98,11 @@ class UpdateRule(Protocol):
     name: str
 
     def propose(
-        self, dg_s: StepArray, errors: WriteErrors, rng: np.random.Generator
+        self, dg_S: StepArray, errors: WriteErrors, rng: np.random.Generator
     ) -> Proposal | BlindPulses:
         """Chooses the writes of this step.
 
-        dg_s: shape (n_weights,), float32, the optimizer's step as a change of conductance in S. Not modified.
+        dg_S: shape (n_weights,), float32, the optimizer's step as a change of conductance in S. Not modified.
         Raises HilError if a wanted change is not finite, ValueError if `errors` is below its own floor.
         """
         ...
@@ -115,7 +115,7 @@ class UpdateRule(Protocol):
         """Puts back what `state` returned. Raises HilError if it belongs to another rule or layer."""
         ...
 
-    def forget(self, index: IntArray, step_s: FloatArray) -> None:
+    def forget(self, index: IntArray, step_S: FloatArray) -> None:
         """After a crash: these changes were asked for after the checkpoint that `restore` put back.
 
         index may name a weight several times, once for each write.
@@ -145,8 +145,8 @@ class TransferRule(UpdateRule, Protocol):
         """Weights of the fast matrix to read now, flat indices."""
         ...
 
-    def transfer(self, fast_s: FloatArray, rng: np.random.Generator) -> BlindPulses:
-        """Pulses for the weights. fast_s: the readings of those that were due, differential, S."""
+    def transfer(self, fast_S: FloatArray, rng: np.random.Generator) -> BlindPulses:
+        """Pulses for the weights. fast_S: the readings of those that were due, differential, S."""
         ...
 
 
@@ -201,6 +201,6 @@ class RuleModel(BaseModel):
         """Noise on the weights while they are on the host, over the layer's largest weight."""
         return 0.0
 
-    def band_s(self, progress: float) -> float | None:  # noqa: ARG002
+    def band_S(self, progress: float) -> float | None:  # noqa: ARG002
         """Band of write-verify, S, at the share `progress` of the run; None: the recipe's."""
         return None

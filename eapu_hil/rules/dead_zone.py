@@ -20,29 +20,29 @@ from eapu_hil.rules.contract import Proposal, RuleModel, StepArray, WriteErrors
 
 
 class DeadZoneConfig(RuleModel):
-    """threshold_us: the smallest change that is written, uS."""
+    """threshold_uS: the smallest change that is written, uS."""
 
     colour: ClassVar[str | None] = VERMILLION
 
     name: Literal["dead_zone"] = "dead_zone"
-    threshold_us: PositiveFloat = 0.5
+    threshold_uS: PositiveFloat = 0.5
 
     def make(self, shape: tuple[int, int], recipe: Recipe | None) -> DeadZone:  # noqa: ARG002
         """See `RuleModel.make`."""
-        return DeadZone(self.threshold_us * 1e-6)
+        return DeadZone(self.threshold_uS * 1e-6)
 
 
 class DeadZone(BaseRule):
-    """threshold_s: the smallest change that is written, S."""
+    """threshold_S: the smallest change that is written, S."""
 
     name = "dead_zone"
 
-    def __init__(self, threshold_s: float) -> None:
-        self._threshold_s = np.float32(threshold_s)
+    def __init__(self, threshold_S: float) -> None:
+        self._threshold_S = np.float32(threshold_S)
 
-    def propose(self, dg_s: StepArray, errors: WriteErrors, rng: np.random.Generator) -> Proposal:  # noqa: ARG002
+    def propose(self, dg_S: StepArray, errors: WriteErrors, rng: np.random.Generator) -> Proposal:  # noqa: ARG002
         """See `UpdateRule.propose`."""
-        size_s = np.abs(dg_s)
-        require_finite(float(size_s.max(initial=0.0)))
-        index = np.flatnonzero(size_s >= self._threshold_s)
-        return Proposal(index, dg_s[index].astype(np.float64))
+        size_S = np.abs(dg_S)
+        require_finite(float(size_S.max(initial=0.0)))
+        index = np.flatnonzero(size_S >= self._threshold_S)
+        return Proposal(index, dg_S[index].astype(np.float64))

@@ -40,9 +40,9 @@ _SLACK = 1 - 1e-6
 class EapuConfig(RuleModel):
     """Error-aware probabilistic update.
 
-    threshold_us: a fixed threshold in uS; None takes the measured write error of each cell, which depends on its state.
+    threshold_uS: a fixed threshold in uS; None takes the measured write error of each cell, which depends on its state.
     threshold_scale: threshold over measured write error.
-    late_band_us: band of write-verify, uS, after the share `late_from` of the run: fewer but finer writes when
+    late_band_uS: band of write-verify, uS, after the share `late_from` of the run: fewer but finer writes when
         steps have become small. None: the recipe's band to the end.
     """
 
@@ -50,33 +50,33 @@ class EapuConfig(RuleModel):
     colour: ClassVar[str | None] = BLUE
 
     name: Literal["eapu"] = "eapu"
-    threshold_us: PositiveFloat | None = None
+    threshold_uS: PositiveFloat | None = None
     threshold_scale: PositiveFloat = 1.0
-    late_band_us: PositiveFloat | None = None
+    late_band_uS: PositiveFloat | None = None
     late_from: Annotated[float, Field(ge=0, lt=1)] = 0.75
 
     @model_validator(mode="after")
     def _one_threshold(self) -> EapuConfig:
-        if self.threshold_us is not None and self.threshold_scale != 1.0:
+        if self.threshold_uS is not None and self.threshold_scale != 1.0:
             raise ValueError(
-                "threshold_scale multiplies the measured write error; leave it out with threshold_us"
+                "threshold_scale multiplies the measured write error; leave it out with threshold_uS"
             )
         return self
 
     def make(self, shape: tuple[int, int], recipe: Recipe | None) -> Eapu:  # noqa: ARG002
         """See `RuleModel.make`."""
-        threshold_s = None if self.threshold_us is None else self.threshold_us * 1e-6
-        return Eapu(shape[0] * shape[1], threshold_scale=self.threshold_scale, threshold_s=threshold_s)
+        threshold_S = None if self.threshold_uS is None else self.threshold_uS * 1e-6
+        return Eapu(shape[0] * shape[1], threshold_scale=self.threshold_scale, threshold_S=threshold_S)
 
     @property
     def threshold_follows_error(self) -> bool:
         """See `RuleModel.threshold_follows_error`: unless it is fixed."""
-        return self.threshold_us is None
+        return self.threshold_uS is None
 
-    def band_s(self, progress: float) -> float | None:
-        """See `RuleModel.band_s`."""
+    def band_S(self, progress: float) -> float | None:
+        """See `RuleModel.band_S`."""
         return (
-            self.late_band_us * 1e-6 if self.late_band_us is not None and progress > self.late_from else None
+            self.late_band_uS * 1e-6 if self.late_band_uS is not None and progress > self.late_from else None
         )
 
 
@@ -84,21 +84,21 @@ class Eapu(BaseRule):
     """The EaPU rule for one layer.
 
     threshold_scale: threshold over measured write error.
-    threshold_s: a fixed threshold in S for every weight instead, or None.
+    threshold_S: a fixed threshold in S for every weight instead, or None.
     """
 
     name = "eapu"
 
     def __init__(
-        self, n_weights: int, *, threshold_scale: float = 1.0, threshold_s: float | None = None
+        self, n_weights: int, *, threshold_scale: float = 1.0, threshold_S: float | None = None
     ) -> None:
         self._scale = threshold_scale
-        self._fixed = None if threshold_s is None else WriteErrors.uniform(threshold_s, n_weights)
+        self._fixed = None if threshold_S is None else WriteErrors.uniform(threshold_S, n_weights)
         self._magnitude = np.empty(min(n_weights, _CHUNK), np.float32)
         self._digits = np.empty_like(self._magnitude)
         self._hit = np.empty(self._magnitude.shape, np.bool_)
 
-    def propose(self, dg_s: StepArray, errors: WriteErrors, rng: np.random.Generator) -> Proposal:
+    def propose(self, dg_S: StepArray, errors: WriteErrors, rng: np.random.Generator) -> Proposal:
         """Draws the writes of one step; see `UpdateRule.propose`. Exact in law, whatever the steps.
 
         A weight is written if u th < |dG| with u uniform in (0, 1). In a chunk of weights only a u below
@@ -108,35 +108,35 @@ class Eapu(BaseRule):
         scale = self._scale
         if self._fixed is not None:
             errors, scale = self._fixed, 1.0
-        if dg_s.shape != errors.up_s.shape:
-            raise ValueError(f"dg_s has shape {dg_s.shape}, the write errors have {errors.up_s.shape}")
-        floor_s = scale * errors.floor_s * _SLACK
-        rates = np.zeros(-(-dg_s.size // _CHUNK))
+        if dg_S.shape != errors.up_S.shape:
+            raise ValueError(f"dg_S has shape {dg_S.shape}, the write errors have {errors.up_S.shape}")
+        floor_S = scale * errors.floor_S * _SLACK
+        rates = np.zeros(-(-dg_S.size // _CHUNK))
         indices: list[IntArray] = []
         uniforms: list[FloatArray] = []
         for chunk in range(rates.size):
             start = chunk * _CHUNK
-            part = dg_s[start : start + _CHUNK]
+            part = dg_S[start : start + _CHUNK]
             magnitude = np.abs(part, out=self._magnitude[: part.size])
-            largest_s = float(magnitude.max())
-            require_finite(largest_s)
-            if largest_s > _RATE_MAX * floor_s:
-                index, uniform = self._survivors(magnitude, floor_s, rng)
+            largest_S = float(magnitude.max())
+            require_finite(largest_S)
+            if largest_S > _RATE_MAX * floor_S:
+                index, uniform = self._survivors(magnitude, floor_S, rng)
                 indices.append(index + start)
                 uniforms.append(uniform)
-            elif largest_s > 0:
-                rates[chunk] = largest_s / floor_s
+            elif largest_S > 0:
+                rates[chunk] = largest_S / floor_S
         if rates.any():
-            index, uniform = _candidates(rates, dg_s.size, rng)
+            index, uniform = _candidates(rates, dg_S.size, rng)
             indices.append(index)
             uniforms.append(uniform)
         if not indices:
             return Proposal(np.empty(0, np.int64), np.empty(0))
-        proposal = _decide(dg_s, errors, scale, np.concatenate(indices), np.concatenate(uniforms))
+        proposal = _decide(dg_S, errors, scale, np.concatenate(indices), np.concatenate(uniforms))
         return _ascending(proposal) if rates.any() and len(indices) > 1 else proposal
 
     def _survivors(
-        self, magnitude: StepArray, floor_s: float, rng: np.random.Generator
+        self, magnitude: StepArray, floor_S: float, rng: np.random.Generator
     ) -> tuple[IntArray, FloatArray]:
         """The weights of one chunk whose uniform number can pass, and these numbers.
 
@@ -147,7 +147,7 @@ class Eapu(BaseRule):
         bits = words.view(np.uint8)[: magnitude.size]
         digits = self._digits[: magnitude.size]
         np.copyto(digits, bits)
-        digits *= np.float32(floor_s * _SLACK / 256)
+        digits *= np.float32(floor_S * _SLACK / 256)
         hit = np.less_equal(digits, magnitude, out=self._hit[: magnitude.size])
         index = np.flatnonzero(hit)
         return index, (bits[index] + rng.random(index.size)) / 256
@@ -187,25 +187,25 @@ def _poisson_points(length: float, rng: np.random.Generator) -> FloatArray:
 
 
 def _decide(
-    dg_s: StepArray, errors: WriteErrors, scale: float, index: IntArray, uniform: FloatArray
+    dg_S: StepArray, errors: WriteErrors, scale: float, index: IntArray, uniform: FloatArray
 ) -> Proposal:
     """Writes the weights with uniform * threshold < |dG|, by the larger of |dG| and threshold."""
-    wanted_s = dg_s[index].astype(np.float64)
+    wanted_S = dg_S[index].astype(np.float64)
     # Random booleans as an index, or in `where`, cost a mispredicted branch each; positions do not.
-    error_s = errors.down_s[index]
-    up = np.flatnonzero(wanted_s > 0)
-    error_s[up] = errors.up_s[index[up]]
-    if error_s.size and not error_s.min() >= errors.floor_s * _SLACK:
+    error_S = errors.down_S[index]
+    up = np.flatnonzero(wanted_S > 0)
+    error_S[up] = errors.up_S[index[up]]
+    if error_S.size and not error_S.min() >= errors.floor_S * _SLACK:
         raise ValueError(
-            f"a write error of {error_s.min()} S is below its stated floor of {errors.floor_s} S"
+            f"a write error of {error_S.min()} S is below its stated floor of {errors.floor_S} S"
         )
-    threshold_s = error_s * scale
-    magnitude_s = np.abs(wanted_s)
-    write = np.flatnonzero(uniform * threshold_s < magnitude_s)
-    step_s = np.maximum(magnitude_s[write], threshold_s[write])
-    return Proposal(index[write], np.copysign(step_s, wanted_s[write]))
+    threshold_S = error_S * scale
+    magnitude_S = np.abs(wanted_S)
+    write = np.flatnonzero(uniform * threshold_S < magnitude_S)
+    step_S = np.maximum(magnitude_S[write], threshold_S[write])
+    return Proposal(index[write], np.copysign(step_S, wanted_S[write]))
 
 
 def _ascending(proposal: Proposal) -> Proposal:
     order = np.argsort(proposal.index)
-    return Proposal(proposal.index[order], proposal.step_s[order])
+    return Proposal(proposal.index[order], proposal.step_S[order])

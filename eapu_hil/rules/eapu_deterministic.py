@@ -44,16 +44,16 @@ class EapuDeterministic(AccumulatingRule):
         super().__init__(n_weights)
         self._scale = threshold_scale
 
-    def propose(self, dg_s: StepArray, errors: WriteErrors, rng: np.random.Generator) -> Proposal:  # noqa: ARG002
+    def propose(self, dg_S: StepArray, errors: WriteErrors, rng: np.random.Generator) -> Proposal:  # noqa: ARG002
         """See `UpdateRule.propose`."""
-        require_finite(float(np.abs(dg_s).max(initial=0.0)))
+        require_finite(float(np.abs(dg_S).max(initial=0.0)))
         acc = self._acc
-        threshold_s = self._scale * np.where(dg_s > 0, errors.up_s, errors.down_s)
-        large = np.abs(dg_s) >= threshold_s
-        np.add(acc, dg_s, out=acc, where=~large)
-        owed_s = self._scale * np.where(acc > 0, errors.up_s, errors.down_s)
-        due = ~large & (np.abs(acc) >= owed_s)
-        step_s = np.where(large, dg_s, np.where(due, np.copysign(owed_s, acc), 0.0))
-        np.subtract(acc, step_s, out=acc, where=due, casting="same_kind")
-        index = np.flatnonzero(step_s)
-        return Proposal(index, step_s[index].astype(np.float64))
+        threshold_S = self._scale * np.where(dg_S > 0, errors.up_S, errors.down_S)
+        large = np.abs(dg_S) >= threshold_S
+        np.add(acc, dg_S, out=acc, where=~large)
+        owed_S = self._scale * np.where(acc > 0, errors.up_S, errors.down_S)
+        due = ~large & (np.abs(acc) >= owed_S)
+        step_S = np.where(large, dg_S, np.where(due, np.copysign(owed_S, acc), 0.0))
+        np.subtract(acc, step_S, out=acc, where=due, casting="same_kind")
+        index = np.flatnonzero(step_S)
+        return Proposal(index, step_S[index].astype(np.float64))

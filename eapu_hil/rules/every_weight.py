@@ -11,8 +11,8 @@ from eapu_hil.rules.contract import Proposal, StepArray, WriteErrors
 class EveryWeightRule(BaseRule):
     """Proposes the full wanted change of every weight whose step is not 0. Draws nothing at random."""
 
-    def propose(self, dg_s: StepArray, errors: WriteErrors, rng: np.random.Generator) -> Proposal:  # noqa: ARG002
+    def propose(self, dg_S: StepArray, errors: WriteErrors, rng: np.random.Generator) -> Proposal:  # noqa: ARG002
         """See `UpdateRule.propose`."""
-        require_finite(float(np.abs(dg_s).max(initial=0.0)))
-        index = np.flatnonzero(dg_s)
-        return Proposal(index, dg_s[index].astype(np.float64))
+        require_finite(float(np.abs(dg_S).max(initial=0.0)))
+        index = np.flatnonzero(dg_S)
+        return Proposal(index, dg_S[index].astype(np.float64))

@@ -41,7 +41,7 @@ class Manhattan(BaseRule):
     def __init__(self, increment: IncrementRecipe) -> None:
         self._increment = increment
 
-    def propose(self, dg_s: StepArray, errors: WriteErrors, rng: np.random.Generator) -> BlindPulses:  # noqa: ARG002
+    def propose(self, dg_S: StepArray, errors: WriteErrors, rng: np.random.Generator) -> BlindPulses:  # noqa: ARG002
         """See `UpdateRule.propose`."""
-        require_finite(float(np.abs(dg_s).max(initial=0.0)))
-        return push_pull(np.sign(dg_s).astype(np.int64), self._increment)
+        require_finite(float(np.abs(dg_S).max(initial=0.0)))
+        return push_pull(np.sign(dg_S).astype(np.int64), self._increment)

@@ -44,10 +44,10 @@ class MixedPrecision(AccumulatingRule):
         self._increment = increment
         self._pulses_max = pulses_max
 
-    def propose(self, dg_s: StepArray, errors: WriteErrors, rng: np.random.Generator) -> BlindPulses:  # noqa: ARG002
+    def propose(self, dg_S: StepArray, errors: WriteErrors, rng: np.random.Generator) -> BlindPulses:  # noqa: ARG002
         """See `UpdateRule.propose`. The accumulator counts the pulses as if each made its mean change."""
-        self._acc += dg_s
-        count = np.trunc(steps_of(self._acc, self._increment.step_s)).astype(np.int64)
+        self._acc += dg_S
+        count = np.trunc(steps_of(self._acc, self._increment.step_S)).astype(np.int64)
         count = np.clip(count, -self._pulses_max, self._pulses_max)
-        self._acc -= (count * (2 * self._increment.step_s)).astype(np.float32)
+        self._acc -= (count * (2 * self._increment.step_S)).astype(np.float32)
         return push_pull(count, self._increment)

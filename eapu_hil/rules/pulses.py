@@ -21,9 +21,9 @@ def increment_of(recipe: Recipe | None, rule: str) -> IncrementRecipe:
     return recipe.increment
 
 
-def steps_of(dg_s: StepArray, step_s: float) -> FloatArray:
-    """The wanted changes in units of one increment of the pair, which is a pulse to each cell: `2 step_s`."""
-    steps = dg_s.astype(np.float64) / (2 * step_s)
+def steps_of(dg_S: StepArray, step_S: float) -> FloatArray:
+    """The wanted changes in units of one increment of the pair, which is a pulse to each cell: `2 step_S`."""
+    steps = dg_S.astype(np.float64) / (2 * step_S)
     require_finite(float(np.abs(steps).max(initial=0.0)))
     return steps
 
@@ -56,7 +56,7 @@ def one_way(
 def _train(
     index: IntArray, side: int | IntArray, up: NDArray[np.bool_], count: IntArray, increment: IncrementRecipe
 ) -> PulseTrain:
-    change_s = (np.where(up, 1.0, -1.0) * count * increment.step_s).astype(np.float64)
+    change_S = (np.where(up, 1.0, -1.0) * count * increment.step_S).astype(np.float64)
     return PulseTrain(
         index=index,
         side=np.broadcast_to(side, index.shape),
@@ -65,5 +65,5 @@ def _train(
         gate_v=np.where(up, increment.set_gate_v, increment.reset_gate_v),
         width_s=np.full(index.size, increment.width_s),
         count=count,
-        change_s=change_s,
+        change_S=change_S,
     )

@@ -22,29 +22,29 @@ class ResidualRule(AccumulatingRule):
         self._kappa = np.float32(kappa)
         self._scratch = np.empty(min(n_weights, _CHUNK), np.float32)
 
-    def propose(self, dg_s: StepArray, errors: WriteErrors, rng: np.random.Generator) -> Proposal:  # noqa: ARG002
-        """Adds `dg_s` to the accumulator and proposes what has grown large; see `UpdateRule.propose`.
+    def propose(self, dg_S: StepArray, errors: WriteErrors, rng: np.random.Generator) -> Proposal:  # noqa: ARG002
+        """Adds `dg_S` to the accumulator and proposes what has grown large; see `UpdateRule.propose`.
 
         Deterministic. The accumulator counts the proposal as done.
         """
-        if not dg_s.shape == errors.up_s.shape == self._acc.shape:
+        if not dg_S.shape == errors.up_S.shape == self._acc.shape:
             raise ValueError(
-                f"dg_s has {dg_s.shape} weights, errors {errors.up_s.shape}, rule {self._acc.shape}"
+                f"dg_S has {dg_S.shape} weights, errors {errors.up_S.shape}, rule {self._acc.shape}"
             )
         kappa = self._kappa
         found = []
-        for start in range(0, dg_s.size, _CHUNK):
+        for start in range(0, dg_S.size, _CHUNK):
             part = slice(start, start + _CHUNK)
             acc = self._acc[part]
-            acc += dg_s[part]
+            acc += dg_S[part]
             scratch = self._scratch[: acc.size]
             require_finite(float(np.abs(acc, out=scratch).max()))
-            hit = acc >= np.multiply(errors.up_s[part], kappa, out=scratch, casting="same_kind")
-            hit |= acc <= np.multiply(errors.down_s[part], -kappa, out=scratch, casting="same_kind")
+            hit = acc >= np.multiply(errors.up_S[part], kappa, out=scratch, casting="same_kind")
+            hit |= acc <= np.multiply(errors.down_S[part], -kappa, out=scratch, casting="same_kind")
             found.append(np.flatnonzero(hit) + start)
         index = np.concatenate(found) if found else np.empty(0, np.int64)
-        step_s = self._acc[index].astype(np.float64)
+        step_S = self._acc[index].astype(np.float64)
         # Without any write error the threshold is 0, and an accumulator of 0 has nothing to write.
-        index, step_s = index[step_s != 0], step_s[step_s != 0]
+        index, step_S = index[step_S != 0], step_S[step_S != 0]
         self._acc[index] = 0
-        return Proposal(index, step_s)
+        return Proposal(index, step_S)

@@ -60,13 +60,13 @@ class Stellar(BaseRule):
         votes = (x > 0).astype(np.float32).T @ sign
         return np.where(np.abs(votes) >= self._agreement * len(x), votes, np.float32(0))
 
-    def propose(self, dg_s: StepArray, errors: WriteErrors, rng: np.random.Generator) -> BlindPulses:  # noqa: ARG002
-        """See `UpdateRule.propose`. Only the signs of `dg_s` count."""
-        require_finite(float(np.abs(dg_s).max(initial=0.0)))
+    def propose(self, dg_S: StepArray, errors: WriteErrors, rng: np.random.Generator) -> BlindPulses:  # noqa: ARG002
+        """See `UpdateRule.propose`. Only the signs of `dg_S` count."""
+        require_finite(float(np.abs(dg_S).max(initial=0.0)))
         polarity = Polarity.RESET if self._steps % 2 == 0 else Polarity.SET
         self._steps += 1
-        index: IntArray = np.flatnonzero(dg_s)
-        return one_way(index, dg_s[index] > 0, polarity, self._increment)
+        index: IntArray = np.flatnonzero(dg_S)
+        return one_way(index, dg_S[index] > 0, polarity, self._increment)
 
     def state(self) -> State:
         """`steps`: how many were made; odd and even ones differ."""

@@ -42,8 +42,8 @@ class StochasticSparseMomentum(BaseRule):
     def __init__(self, increment: IncrementRecipe) -> None:
         self._increment = increment
 
-    def propose(self, dg_s: StepArray, errors: WriteErrors, rng: np.random.Generator) -> BlindPulses:  # noqa: ARG002
+    def propose(self, dg_S: StepArray, errors: WriteErrors, rng: np.random.Generator) -> BlindPulses:  # noqa: ARG002
         """See `UpdateRule.propose`."""
-        steps = steps_of(dg_s, self._increment.step_s)
+        steps = steps_of(dg_S, self._increment.step_S)
         count = np.where(rng.random(steps.size) < np.abs(steps), np.sign(steps), 0).astype(np.int64)
         return push_pull(count, self._increment)

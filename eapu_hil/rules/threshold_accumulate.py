@@ -21,27 +21,27 @@ from eapu_hil.rules.residual import ResidualRule
 
 
 class ThresholdAccumulateConfig(RuleModel):
-    """threshold_us: what has to be owed before it is written, uS."""
+    """threshold_uS: what has to be owed before it is written, uS."""
 
     colour: ClassVar[str | None] = GREEN
 
     name: Literal["threshold_accumulate"] = "threshold_accumulate"
-    threshold_us: PositiveFloat = 4.0
+    threshold_uS: PositiveFloat = 4.0
 
     def make(self, shape: tuple[int, int], recipe: Recipe | None) -> ThresholdAccumulate:  # noqa: ARG002
         """See `RuleModel.make`."""
-        return ThresholdAccumulate(shape[0] * shape[1], self.threshold_us * 1e-6)
+        return ThresholdAccumulate(shape[0] * shape[1], self.threshold_uS * 1e-6)
 
 
 class ThresholdAccumulate(ResidualRule):
-    """The rule for one layer. threshold_s: the same for all weights, S. Draws nothing at random."""
+    """The rule for one layer. threshold_S: the same for all weights, S. Draws nothing at random."""
 
     name = "threshold_accumulate"
 
-    def __init__(self, n_weights: int, threshold_s: float) -> None:
+    def __init__(self, n_weights: int, threshold_S: float) -> None:
         super().__init__(n_weights, kappa=1.0)
-        self._threshold = WriteErrors.uniform(threshold_s, n_weights)
+        self._threshold = WriteErrors.uniform(threshold_S, n_weights)
 
-    def propose(self, dg_s: StepArray, errors: WriteErrors, rng: np.random.Generator) -> Proposal:  # noqa: ARG002
+    def propose(self, dg_S: StepArray, errors: WriteErrors, rng: np.random.Generator) -> Proposal:  # noqa: ARG002
         """See `UpdateRule.propose`."""
-        return super().propose(dg_s, self._threshold, rng)
+        return super().propose(dg_S, self._threshold, rng)

@@ -50,9 +50,9 @@ class FastMatrixRule(AccumulatingRule):
         self._rows = min(rows, shape[0])
         self._next = np.array(0)  # row of A that is read next
 
-    def propose(self, dg_s: StepArray, errors: WriteErrors, rng: np.random.Generator) -> BlindPulses:  # noqa: ARG002
+    def propose(self, dg_S: StepArray, errors: WriteErrors, rng: np.random.Generator) -> BlindPulses:  # noqa: ARG002
         """Pulses for the fast matrix, by stochastic rounding; see `UpdateRule.propose`."""
-        steps = steps_of(self._written(dg_s.reshape(self._shape)).ravel(), self._increment.step_s)
+        steps = steps_of(self._written(dg_S.reshape(self._shape)).ravel(), self._increment.step_S)
         whole = np.floor(steps)
         count = whole + (rng.random(steps.size) < steps - whole)
         return push_pull(count.astype(np.int64), self._increment)
@@ -61,14 +61,14 @@ class FastMatrixRule(AccumulatingRule):
         """See `TransferRule.due`."""
         return (self._due_rows()[:, None] * self._shape[1] + np.arange(self._shape[1])).ravel()
 
-    def transfer(self, fast_s: FloatArray, rng: np.random.Generator) -> BlindPulses:
+    def transfer(self, fast_S: FloatArray, rng: np.random.Generator) -> BlindPulses:
         """See `TransferRule.transfer`."""
         rows = self._due_rows()
         owed = self._acc.reshape(self._shape)
-        owed[rows] += self._transfer * self._collected(rows, fast_s.reshape(rows.size, -1), rng)
+        owed[rows] += self._transfer * self._collected(rows, fast_S.reshape(rows.size, -1), rng)
         self._next[...] = (rows[-1] + 1) % self._shape[0]
-        count = np.trunc(steps_of(self._acc, self._increment.step_s)).clip(-1, 1).astype(np.int64)
-        self._acc -= (count * (2 * self._increment.step_s)).astype(np.float32)
+        count = np.trunc(steps_of(self._acc, self._increment.step_S)).clip(-1, 1).astype(np.int64)
+        self._acc -= (count * (2 * self._increment.step_S)).astype(np.float32)
         return push_pull(count, self._increment)
 
     def state(self) -> State:
@@ -82,13 +82,13 @@ class FastMatrixRule(AccumulatingRule):
     def _kept(self) -> dict[str, NDArray[Any]]:
         return {"acc": self._acc, "next": self._next}
 
-    def _written(self, dg_s: StepArray) -> StepArray:
+    def _written(self, dg_S: StepArray) -> StepArray:
         """What is written to A for the wanted changes, both (n_in, n_out)."""
-        return dg_s
+        return dg_S
 
-    def _collected(self, rows: IntArray, fast_s: FloatArray, rng: np.random.Generator) -> FloatArray:  # noqa: ARG002
+    def _collected(self, rows: IntArray, fast_S: FloatArray, rng: np.random.Generator) -> FloatArray:  # noqa: ARG002
         """What the readings of some rows of A, (rows, n_out), say about the gradients that went in."""
-        return fast_s
+        return fast_S
 
     def _due_rows(self) -> IntArray:
         return (int(self._next) + np.arange(self._rows)) % self._shape[0]
@@ -108,11 +108,11 @@ class ChoppedRule(FastMatrixRule):
         """As of `FastMatrixRule`, and `chopper`: the sign of each row, (n_in,)."""
         return {**super()._kept(), "chopper": self._chopper}
 
-    def _written(self, dg_s: StepArray) -> StepArray:
-        return dg_s * self._chopper[:, None]
+    def _written(self, dg_S: StepArray) -> StepArray:
+        return dg_S * self._chopper[:, None]
 
-    def _collected(self, rows: IntArray, fast_s: FloatArray, rng: np.random.Generator) -> FloatArray:
-        collected = fast_s * self._chopper[rows, None]
+    def _collected(self, rows: IntArray, fast_S: FloatArray, rng: np.random.Generator) -> FloatArray:
+        collected = fast_S * self._chopper[rows, None]
         self._flipped(rows, rng)
         return collected
 

@@ -16,18 +16,18 @@ from eapu_hil.bench.energy import Corner
 
 @dataclass(frozen=True)
 class EnduranceModel:
-    """Pulses that a cell bears. step_s: the change, S, that the mean pulse of a run is taken to make."""
+    """Pulses that a cell bears. step_S: the change, S, that the mean pulse of a run is taken to make."""
 
     full_cycles: float = 1e6
     exponent: float = 2.3
-    window_s: float = 39e-6
-    step_s: float = 2e-6
+    window_S: float = 39e-6
+    step_S: float = 2e-6
 
     def pulses(self, corner: Corner) -> float:
         """low: every pulse wears like a full cycle. high: none more than the weak pulses of the source above."""
         if corner == "low":
             return self.full_cycles
-        return 1e11 if corner == "high" else self.full_cycles * (self.window_s / self.step_s) ** self.exponent
+        return 1e11 if corner == "high" else self.full_cycles * (self.window_S / self.step_S) ** self.exponent
 
 
 def runs_to_failure(pulses_per_run: float, model: EnduranceModel, corner: Corner) -> float:

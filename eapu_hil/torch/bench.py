@@ -48,18 +48,18 @@ class BenchPairs:
         self._cells.conductances.program_matrix(self.name, self._flat(weights).astype(np.float32))
         self._cells.writes[...] = before
 
-    def threshold_us(self, dg_us: Tensor, fixed_us: float) -> Tensor:  # noqa: ARG002
+    def threshold_uS(self, dg_uS: Tensor, fixed_uS: float) -> Tensor:  # noqa: ARG002
         """The measured write error of the cell that each change would meet, uS, in place of a fixed threshold."""
         errors = self._cells.conductances.errors(self.name)
-        up_us, down_us = (self._tensor(values / US).to(dg_us) for values in (errors.up_s, errors.down_s))
-        return torch.where(dg_us > 0, up_us, down_us)
+        up_uS, down_uS = (self._tensor(values / US).to(dg_uS) for values in (errors.up_S, errors.down_S))
+        return torch.where(dg_uS > 0, up_uS, down_uS)
 
-    def write(self, change_us: Tensor, sigma_us: float, step: int, generator: torch.Generator | None) -> int:  # noqa: ARG002
+    def write(self, change_uS: Tensor, sigma_uS: float, step: int, generator: torch.Generator | None) -> int:  # noqa: ARG002
         """Writes the changes (uS) that are not 0 with write-verify, each as far as the window lets it."""
-        change_s = self._flat(change_us).ravel() * US
-        index = np.flatnonzero(change_s)
+        change_S = self._flat(change_uS).ravel() * US
+        index = np.flatnonzero(change_S)
         written = self._cells.conductances.write(
-            index + self._span.start, change_s[index], self._cells.recipe
+            index + self._span.start, change_S[index], self._cells.recipe
         )
         return sum(batch.weights.size for batch in written)
 
@@ -112,9 +112,9 @@ class BenchCells:
         tiles = place(
             shapes, [cell_cost(array, bad, recipe) for array, bad in zip(arrays, status, strict=True)]
         )
-        window_s = recipe.g_max_s - recipe.g_min_s
+        window_S = recipe.g_max_S - recipe.g_min_S
         r_wg = {
-            name: headroom * float(layer.weight.detach().abs().max()) / window_s
+            name: headroom * float(layer.weight.detach().abs().max()) / window_S
             for name, layer in layers.items()
         }
         self._columns = arrays[0].shape[1]
@@ -124,13 +124,13 @@ class BenchCells:
         # A change that the rule asks for is made, also where it is smaller than the band.
         self.recipe = recipe.model_copy(update={"rewrite_in_band": True})
         bad = [one != CellStatus.OK for one in status]
-        sigma_of = chip.write_error().sigma_s
+        sigma_of = chip.write_error().sigma_S
         self.conductances = ConductancePairs(arrays, tiles, shapes, r_wg, recipe, sigma_of, bad, self._count)
         self.pairs: dict[Tensor, BenchPairs] = {}
         for name, layer in layers.items():
             self.pairs[layer.weight] = BenchPairs(name, layer.weight.shape, self, r_wg[name])
             self.pairs[layer.weight].program(layer.weight, 0)
-            layer.weights = ArrayWeights(shapes[name], arrays, tiles[name], r_wg[name], recipe.v_read_v)
+            layer.weights = ArrayWeights(shapes[name], arrays, tiles[name], r_wg[name], recipe.v_in_max_v)
 
     def _count(self, batch: WriteBatch) -> None:
         cells = batch.targets.cells

@@ -61,8 +61,8 @@ class AdamW:
 class Writing:
     """How steps are written: arguments of `EaPU`."""
 
-    sigma_us: float = 2.0
-    threshold_us: float | None = None
+    sigma_uS: float = 2.0
+    threshold_uS: float | None = None
     r_wg: float = 1 / 80
     device: PairDevice | None = None
 
@@ -127,8 +127,8 @@ def train_rule(
     optimizer = EaPU(
         inner,
         rule=rule,
-        sigma_us=writing.sigma_us,
-        threshold_us=writing.threshold_us,
+        sigma_uS=writing.sigma_uS,
+        threshold_uS=writing.threshold_uS,
         r_wg=writing.r_wg,
         device=writing.device,
         generator=torch.Generator(where).manual_seed(1000 * seed + RULE_STREAM),

@@ -27,7 +27,7 @@ class EaPU(Optimizer):
     one dimension live on pairs; biases and the weights of norms stay digital and follow the inner optimizer, whose
     moments are digital too. A group of parameters may name an `r_wg` of its own.
 
-    sigma_us: standard deviation of what a write leaves, uS. threshold_us: None for `sigma_us`.
+    sigma_uS: standard deviation of what a write leaves, uS. threshold_uS: None for `sigma_uS`.
     r_wg: weight per uS of differential conductance.
     rule: `eapu`; `bp` writes every change that is not 0; `digital` is the inner optimizer alone.
     device: the simulated pairs. cells: pairs of a bench for some parameters, which have their own errors and scale:
@@ -43,23 +43,23 @@ class EaPU(Optimizer):
         self,
         inner: Optimizer,
         *,
-        sigma_us: float = 2.0,
+        sigma_uS: float = 2.0,
         r_wg: float = 1 / 80,
-        threshold_us: float | None = None,
+        threshold_uS: float | None = None,
         rule: RuleName = EAPU,
         device: PairDevice | None = None,
         cells: Mapping[Tensor, PairCells] | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
-        threshold_us = sigma_us if threshold_us is None else threshold_us
-        for name, value in (("sigma_us", sigma_us), ("threshold_us", threshold_us)):
+        threshold_uS = sigma_uS if threshold_uS is None else threshold_uS
+        for name, value in (("sigma_uS", sigma_uS), ("threshold_uS", threshold_uS)):
             if not 0 <= value < math.inf:
                 raise ConfigError(f"EaPU: {name} is {value}; expected a finite number of at least 0")
         if rule not in RULES:
             raise ConfigError(f"EaPU: rule is {rule!r}; expected one of {', '.join(RULES)}")
         self.inner = inner
-        self._sigma_us = sigma_us
-        self._threshold_us = threshold_us
+        self._sigma_uS = sigma_uS
+        self._threshold_uS = threshold_uS
         self._rule = rule
         self._generator = generator
         self._steps = 0
@@ -100,19 +100,19 @@ class EaPU(Optimizer):
         loss = self.inner.step(closure)
         self._steps += 1
         for parameter, pairs in self._pairs.items():
-            dg_us = (parameter.detach().float() - before[parameter].float()) / pairs.r_wg
-            self._write(parameter, pairs, dg_us)
+            dg_uS = (parameter.detach().float() - before[parameter].float()) / pairs.r_wg
+            self._write(parameter, pairs, dg_uS)
             pairs.relax(self._steps, self._generator)
         self.read()
         return loss
 
-    def _write(self, parameter: Tensor, pairs: PairCells, dg_us: Tensor) -> None:
-        if not bool(torch.isfinite(dg_us).all()):
+    def _write(self, parameter: Tensor, pairs: PairCells, dg_uS: Tensor) -> None:
+        if not bool(torch.isfinite(dg_uS).all()):
             raise DivergedError(f"{pairs.name}: a change that is not finite")
-        change_us = dg_us
+        change_uS = dg_uS
         if self._rule == EAPU:
-            change_us = eapu_step(dg_us, pairs.threshold_us(dg_us, self._threshold_us), self._generator)
-        written = pairs.write(change_us, self._sigma_us, self._steps, self._generator)
+            change_uS = eapu_step(dg_uS, pairs.threshold_uS(dg_uS, self._threshold_uS), self._generator)
+        written = pairs.write(change_uS, self._sigma_uS, self._steps, self._generator)
         self._written[parameter] += written
         self._written_last[parameter] = written
 

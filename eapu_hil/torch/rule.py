@@ -14,17 +14,17 @@ RULES: tuple[RuleName, ...] = get_args(RuleName)
 
 
 def eapu_step(
-    dg_us: Tensor, threshold_us: float | Tensor, generator: torch.Generator | None = None
+    dg_uS: Tensor, threshold_uS: float | Tensor, generator: torch.Generator | None = None
 ) -> Tensor:
-    """What EaPU writes for the wanted changes `dg_us` (uS, any shape): 0 where a weight is not written.
+    """What EaPU writes for the wanted changes `dg_uS` (uS, any shape): 0 where a weight is not written.
 
     A change of at least the threshold th is written as it is, a smaller one with probability |dG| / th and then as
     large as th. The expectation is dG; with write noise of standard deviation sigma the variance is
     |dG| (th + sigma^2 / th) - dG^2 below the threshold, least at th = sigma (doi 10.1038/s41467-025-66240-7).
-    threshold_us: one for all, or one for each change. A threshold of 0 writes every change that is not 0.
+    threshold_uS: one for all, or one for each change. A threshold of 0 writes every change that is not 0.
     """
-    size_us = dg_us.abs()
-    uniform = torch.rand(dg_us.shape, device=dg_us.device, dtype=dg_us.dtype, generator=generator)
-    written = (size_us >= uniform * threshold_us) & (size_us > 0)
-    least_us = torch.as_tensor(threshold_us, dtype=dg_us.dtype, device=dg_us.device)
-    return torch.where(written, torch.maximum(size_us, least_us).copysign(dg_us), 0.0)
+    size_uS = dg_uS.abs()
+    uniform = torch.rand(dg_uS.shape, device=dg_uS.device, dtype=dg_uS.dtype, generator=generator)
+    written = (size_uS >= uniform * threshold_uS) & (size_uS > 0)
+    least_uS = torch.as_tensor(threshold_uS, dtype=dg_uS.dtype, device=dg_uS.device)
+    return torch.where(written, torch.maximum(size_uS, least_uS).copysign(dg_uS), 0.0)

@@ -52,7 +52,7 @@ class ArrayModel:
         self._initial = initial_matrices(task, config.seed)
         shapes = matrix_shapes(task, config.rule)
         self._r_wg = weights_per_siemens(shapes, config, bench.recipe)
-        sigma_of = bench.chip.write_error().sigma_s
+        sigma_of = bench.chip.write_error().sigma_S
         self._pairs = ConductancePairs(
             [array.without_record() for array in bench.arrays],  # the run's record of its writes is kept here
             layout.tiles,
@@ -101,7 +101,7 @@ class ArrayModel:
     def largest_weight(self, layer: str) -> float:
         """What a pair of this layer can hold, in the network's units."""
         recipe = self._bench.recipe
-        return self._r_wg[layer] * (recipe.g_max_s - recipe.g_min_s)
+        return self._r_wg[layer] * (recipe.g_max_S - recipe.g_min_S)
 
     def update(self, step: int, wanted: Mapping[str, Float32Array], rng: np.random.Generator) -> WriteCounts:
         """Changes the weights as the rule says; see `Model.update`."""
@@ -115,7 +115,7 @@ class ArrayModel:
         one that was cut short goes on when it is asked for again.
         """
         self._log.begin(step, WriteCause.REFRESH)
-        return self._finish(self._pairs.write_again(self._log.verified_targets_s(), REFRESH_ERRORS))
+        return self._finish(self._pairs.write_again(self._log.verified_targets_S(), REFRESH_ERRORS))
 
     def level_wear(self, step: int) -> WriteCounts:
         """After the checkpoint of `step`: moves worn rows if the experiment asks for it.
@@ -170,9 +170,9 @@ class ArrayModel:
 
     def _asked(self, records: NDArray[np.void]) -> tuple[IntArray, FloatArray]:
         """Index and wanted differential change (S) of the weight of each record."""
-        change_s = records["target_s"].astype(np.float64) - records["before_s"]
+        change_S = records["target_S"].astype(np.float64) - records["before_S"]
         cells = Cells(records["row"], records["col"])
-        return self._pairs.asked(records["array"].astype(np.int64), cells, change_s)
+        return self._pairs.asked(records["array"].astype(np.int64), cells, change_S)
 
     def _finish(self, written: Sequence[WriteBatch]) -> WriteCounts:
         """Lets the host know the weights that `written` left, and says what it came to."""

@@ -36,7 +36,7 @@ class ArrayNetwork:
 
         def make(name: str, spec: WeightSpec) -> Weights:
             weights = ArrayWeights(
-                spec.matrix_shape, bench.arrays, tiles[name], r_wg[name], bench.recipe.v_read_v
+                spec.matrix_shape, bench.arrays, tiles[name], r_wg[name], bench.recipe.v_in_max_v
             )
             self._on_array[name] = weights
             if not host_backward:

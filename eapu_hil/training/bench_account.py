@@ -33,12 +33,12 @@ class BenchAccount:
         return self._layout.ever_occupied((len(self._bench.arrays), *self._bench.arrays[0].shape))
 
     def maps(self, moment: str) -> dict[str, NDArray[Any]]:
-        """For the report: `g_<moment>_s_<array>`, read now, and `pulses_<array>`, of each cell so far."""
+        """For the report: `g_<moment>_S_<array>`, read now, and `pulses_<array>`, of each cell so far."""
         maps: dict[str, NDArray[Any]] = {}
         pulses = self._bench.ledger.snapshot().pulses
         for number, array in enumerate(self._bench.arrays):
             reading = array.read(Cells.all(array.shape), self._bench.recipe.v_read_v)
-            maps[f"g_{moment}_s_{number}"] = reading.g_s.reshape(array.shape)
+            maps[f"g_{moment}_S_{number}"] = reading.g_S.reshape(array.shape)
             maps[f"pulses_{number}"] = pulses[number]
         return maps
 

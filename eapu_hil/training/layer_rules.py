@@ -56,15 +56,15 @@ class LayerRules:
         self, step: int, wanted: Mapping[str, Float32Array], rng: np.random.Generator
     ) -> list[WriteBatch]:
         """Lets each rule choose what is written; what is to be verified is written in all layers side by side."""
-        index, step_s, written = [], [], []
+        index, step_S, written = [], [], []
         pulses = self._worn()
         for name, change in wanted.items():
-            dg_s = (change / np.float32(self._r_wg[name])).ravel()
+            dg_S = (change / np.float32(self._r_wg[name])).ravel()
             rule = self._rules[name]
-            answer = rule.propose(dg_s, self._errors(name, pulses), rng)
+            answer = rule.propose(dg_S, self._errors(name, pulses), rng)
             if isinstance(answer, Proposal):
                 index.append(answer.index + self._pairs.weights_of(name).start)
-                step_s.append(answer.step_s)
+                step_S.append(answer.step_S)
             elif isinstance(rule, TransferRule):
                 written += self._pulse(name + FAST_MATRIX, answer)
                 due = rule.due() + self._pairs.weights_of(name + FAST_MATRIX).start
@@ -73,7 +73,7 @@ class LayerRules:
                 written += self._pulse(name, answer)
         if index:
             recipe = self._recipe_at(step / self._config.steps)
-            written += self._pairs.write(np.concatenate(index), np.concatenate(step_s), recipe)
+            written += self._pairs.write(np.concatenate(index), np.concatenate(step_S), recipe)
         return written
 
     def state(self) -> State:
@@ -90,7 +90,7 @@ class LayerRules:
             prefix = f"{name}."
             rule.restore({key.removeprefix(prefix): v for key, v in state.items() if key.startswith(prefix)})
 
-    def forget(self, weights: IntArray, change_s: FloatArray) -> None:
+    def forget(self, weights: IntArray, change_S: FloatArray) -> None:
         """Tells the rules of changes (S) that were asked for after the state that `restore` put back.
 
         weights: by their index over all matrices.
@@ -98,7 +98,7 @@ class LayerRules:
         for name, rule in self._rules.items():
             span = self._pairs.weights_of(name)
             own = (weights >= span.start) & (weights < span.stop)
-            rule.forget(weights[own] - span.start, change_s[own])
+            rule.forget(weights[own] - span.start, change_S[own])
 
     def _worn(self) -> IntArray | None:
         """The pulses of all cells so far, where wear levelling goes by them; each pair is told which cell to spare."""
@@ -124,5 +124,5 @@ class LayerRules:
 
     def _recipe_at(self, progress: float) -> Recipe:
         """The recipe at this share of the run: a rule may want a narrower band towards the end."""
-        band_s = self._config.rule.band_s(progress)
-        return self._recipe if band_s is None else self._recipe.model_copy(update={"band_s": band_s})
+        band_S = self._config.rule.band_S(progress)
+        return self._recipe if band_S is None else self._recipe.model_copy(update={"band_S": band_S})

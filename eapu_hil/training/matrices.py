@@ -39,9 +39,9 @@ def weights_per_siemens(
     shapes: Mapping[str, tuple[int, int]], config: ExperimentConfig, recipe: Recipe
 ) -> dict[str, float]:
     """Weight per siemens of differential conductance, by matrix: the window holds what `weight_range` says."""
-    window_s = recipe.g_max_s - recipe.g_min_s
+    window_S = recipe.g_max_S - recipe.g_min_S
     return {
-        name: config.weight_range * math.sqrt(2.0 / shape[0]) / window_s for name, shape in shapes.items()
+        name: config.weight_range * math.sqrt(2.0 / shape[0]) / window_S for name, shape in shapes.items()
     }
 
 

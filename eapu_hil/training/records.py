@@ -32,9 +32,9 @@ WRITE_DTYPE = np.dtype(
         ("array", "<i2"),
         ("row", "<i2"),
         ("col", "<i2"),
-        ("target_s", "<f4"),  # wanted conductance, S
-        ("before_s", "<f4"),  # first and last verify reading, S
-        ("after_s", "<f4"),  # NaN: pulses without verify, and before_s is what the host believed
+        ("target_S", "<f4"),  # wanted conductance, S
+        ("before_S", "<f4"),  # first and last verify reading, S
+        ("after_S", "<f4"),  # NaN: pulses without verify, and before_S is what the host believed
         ("pulses", "<i4"),
         ("status", "u1"),  # CellStatus
         ("cause", "u1"),  # WriteCause
@@ -47,9 +47,9 @@ _FORMAT_1 = [
     ("array", "<i2"),
     ("row", "<i2"),
     ("col", "<i2"),
-    ("target_s", "<f4"),
-    ("before_s", "<f4"),
-    ("after_s", "<f4"),
+    ("target_S", "<f4"),
+    ("before_S", "<f4"),
+    ("after_S", "<f4"),
     ("pulses", "<i4"),
     ("status", "u1"),
     ("refresh", "u1"),
@@ -70,8 +70,8 @@ def write_records(
     records = np.zeros(len(targets), dtype=WRITE_DTYPE)
     records["step"], records["time_s"], records["array"] = step, time_s, array
     records["row"], records["col"] = targets.cells.row, targets.cells.col
-    records["target_s"] = targets.g_target_s
-    records["before_s"], records["after_s"] = outcome.g_before_s, outcome.g_after_s
+    records["target_S"] = targets.g_target_S
+    records["before_S"], records["after_S"] = outcome.g_before_S, outcome.g_after_S
     records["pulses"], records["status"] = outcome.pulses, outcome.status
     records["cause"] = cause
     return records

@@ -72,19 +72,19 @@ class WriteLog:
         done[records["array"], records["row"], records["col"]] = True
         return done
 
-    def verified_targets_s(self) -> FloatArray:
+    def verified_targets_S(self) -> FloatArray:
         """The last target of each cell, S, shape (arrays, rows, columns).
 
         NaN for cells whose last write failed or was not verified, and for those that were never written.
         """
-        target_s = np.full(self._shape, np.nan)
+        target_S = np.full(self._shape, np.nan)
         records = self._records()
         # Of several records of a cell numpy keeps the last.
-        verified = (records["status"] == CellStatus.OK) & np.isfinite(records["after_s"])
-        target_s[records["array"], records["row"], records["col"]] = np.where(
-            verified, records["target_s"], np.nan
+        verified = (records["status"] == CellStatus.OK) & np.isfinite(records["after_S"])
+        target_S[records["array"], records["row"], records["col"]] = np.where(
+            verified, records["target_S"], np.nan
         )
-        return target_s
+        return target_S
 
     def updates_after(self, step: int) -> NDArray[np.void]:
         """The records of what rules asked for after `step`."""

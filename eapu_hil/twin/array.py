@@ -13,7 +13,7 @@ from eapu_hil.hal import FloatArray, IntArray
 from eapu_hil.twin.cells import CellArray
 from eapu_hil.twin.circuit import LineNetwork, row_read
 from eapu_hil.twin.converters import FullScale, InputConverter, OutputConverters
-from eapu_hil.twin.noise import SlowNoise, white_sd_s
+from eapu_hil.twin.noise import SlowNoise, white_sd_S
 from eapu_hil.twin.preset import TwinPreset
 from eapu_hil.twin.state import BenchClock, StateFiles
 
@@ -45,7 +45,7 @@ class TwinArray:
         self._rng = np.random.Generator(np.random.SFC64([*seed, 1, int(starts[0])]))
         starts[0] += 1
         count = shape[0] * shape[1]
-        self._cells = CellArray(preset, preset.faults.g_of_lines_s(shape).ravel(), files, seed)
+        self._cells = CellArray(preset, preset.faults.g_of_lines_S(shape).ravel(), files, seed)
         self._slow_noise = SlowNoise(preset, count, seed, self._rng)
         self._network = LineNetwork(
             shape, preset.circuit.line_resistance_ohm, preset.circuit.line_resistance_ohm
@@ -82,12 +82,12 @@ class TwinArray:
         rows = np.flatnonzero(used)
         position = used.cumsum()[row] - 1
         flat = (rows[:, None] * self.shape[1] + np.arange(self.shape[1])).ravel()
-        stored = self._cells.g_s[flat]
+        stored = self._cells.g_S[flat]
         sampled = stored * (1.0 + self._slow_noise.relative[flat])
-        sampled += white_sd_s(self.preset.read_noise, stored) * self._rng.standard_normal(flat.size)
+        sampled += white_sd_S(self.preset.read_noise, stored) * self._rng.standard_normal(flat.size)
         r_ohm = self.preset.circuit.line_resistance_ohm
-        row_g_s = np.maximum(sampled, 0.0).reshape(rows.size, self.shape[1])
-        seen = row_read(row_g_s, rows, r_ohm, r_ohm, self.shape)
+        row_g_S = np.maximum(sampled, 0.0).reshape(rows.size, self.shape[1])
+        seen = row_read(row_g_S, rows, r_ohm, r_ohm, self.shape)
         self._clock.advance(rows.size * self.preset.timing.read_row_s)
         current_a: FloatArray = seen[position, col] * self.read_adc.gain[col] * v_row_v
         return current_a
@@ -124,7 +124,7 @@ class TwinArray:
         self._products = None
         return peak_a
 
-    def conducting_s(self, gate_v: FloatArray) -> FloatArray:
+    def conducting_S(self, gate_v: FloatArray) -> FloatArray:
         """Conductance of each cell at this moment as ideal meters at the ends of its two lines see it, S.
 
         gate_v: of each row, shape (rows,). Cells whose gate does not open them conduct nothing. Shape (rows, columns);
@@ -134,13 +134,13 @@ class TwinArray:
         rows, columns = self.shape
         index = np.arange(rows * columns)
         is_open = self._cells.gate_open(index, np.repeat(gate_v, columns))
-        stored = self._cells.g_s
-        g_s = stored * (1.0 + self._slow_noise.relative)
-        g_s += white_sd_s(self.preset.read_noise, stored) * self._rng.standard_normal(index.size)
+        stored = self._cells.g_S
+        g_S = stored * (1.0 + self._slow_noise.relative)
+        g_S += white_sd_S(self.preset.read_noise, stored) * self._rng.standard_normal(index.size)
         segments = 1 + index % columns + rows - index // columns
-        g_s = np.where(is_open, np.maximum(g_s, 0.0), 0.0)
-        g_s /= 1.0 + g_s * segments * self.preset.circuit.line_resistance_ohm
-        return g_s.reshape(self.shape)
+        g_S = np.where(is_open, np.maximum(g_S, 0.0), 0.0)
+        g_S /= 1.0 + g_S * segments * self.preset.circuit.line_resistance_ohm
+        return g_S.reshape(self.shape)
 
     def select(
         self, forward: bool, driven: IntArray | slice = slice(None), measured: IntArray | slice = slice(None)
@@ -193,13 +193,13 @@ class TwinArray:
         self._updated_s = now_s
 
     def _matrices(self) -> _ProductMatrices:
-        g_s = self._cells.g_s.reshape(self.shape)
-        transfer = self._network.transfer(g_s)
-        share = self._attenuation.of(g_s)
+        g_S = self._cells.g_S.reshape(self.shape)
+        transfer = self._network.transfer(g_S)
+        share = self._attenuation.of(g_S)
         slow: FloatArray | float = 0.0
         if self._slow_noise.enabled:
-            slow = self._slow_noise.relative.reshape(self.shape) * g_s * share
-        white = white_sd_s(self.preset.read_noise, g_s) * share
+            slow = self._slow_noise.relative.reshape(self.shape) * g_S * share
+        white = white_sd_S(self.preset.read_noise, g_S) * share
         dtype = np.float64 if self.dac.exact else np.float32
         return _ProductMatrices((transfer + slow).astype(dtype), white.astype(np.float32))
 
@@ -219,19 +219,19 @@ class _LaggingAttenuation:
         self._segment_ohm = segment_ohm
         self._known: tuple[FloatArray, FloatArray] | None = None  # conductances and their attenuation
 
-    def of(self, g_s: FloatArray) -> FloatArray:
-        """Attenuation (rows, columns) for the conductances `g_s`, S, off by less than `TOLERANCE`."""
+    def of(self, g_S: FloatArray) -> FloatArray:
+        """Attenuation (rows, columns) for the conductances `g_S`, S, off by less than `TOLERANCE`."""
         if self._known is not None:
-            change_s = g_s - self._known[0]
-            drawn_s = sum(
-                length * float(np.abs(change_s.cumsum(axis=axis)).max())
+            change_S = g_S - self._known[0]
+            drawn_S = sum(
+                length * float(np.abs(change_S.cumsum(axis=axis)).max())
                 for axis, length in enumerate(self._shape)
             )
-            if drawn_s * self._segment_ohm < self.TOLERANCE:
+            if drawn_S * self._segment_ohm < self.TOLERANCE:
                 return self._known[1]
         # Its own circuit: the one that makes the products factorises at other times, and lags in its own way.
         fresh = LineNetwork(self._shape, self._segment_ohm, self._segment_ohm)
-        self._known = g_s.copy(), fresh.attenuation(g_s)
+        self._known = g_S.copy(), fresh.attenuation(g_S)
         return self._known[1]
 
 

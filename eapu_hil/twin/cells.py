@@ -33,45 +33,45 @@ class CellArray:
     """
 
     def __init__(
-        self, preset: TwinPreset, g_of_lines_s: FloatArray, files: StateFiles, seed: list[int]
+        self, preset: TwinPreset, g_of_lines_S: FloatArray, files: StateFiles, seed: list[int]
     ) -> None:
-        """g_of_lines_s: what faults of the lines fix each cell to, shape (cells,), S; NaN where nothing."""
-        count = g_of_lines_s.size
+        """g_of_lines_S: what faults of the lines fix each cell to, shape (cells,), S; NaN where nothing."""
+        count = g_of_lines_S.size
         self._preset = preset
         device = np.random.default_rng([*seed, 0])
         variation = preset.variation
         spread = float(variation.enabled)
         normal = device.standard_normal((4, count)) * spread
         self._gate_threshold_v = preset.gate.threshold_v + variation.gate_threshold_v * normal[0]
-        self._gate_slope = preset.gate.slope_s_per_v * np.maximum(
+        self._gate_slope = preset.gate.slope_S_per_v * np.maximum(
             1 + variation.gate_slope_relative * normal[1], 0.1
         )
         self._v_set_v = preset.set.v_half_v + variation.v_set_v * normal[2]
         self._v_reset_v = preset.reset.v_half_v + variation.v_reset_v * normal[3]
         form = preset.forming
         self._v_form_v = form.v_form_v + form.v_form_sd_v * device.standard_normal(count)
-        fresh = form.g_fresh_s * np.exp(form.g_fresh_log_sd * device.standard_normal(count))
+        fresh = form.g_fresh_S * np.exp(form.g_fresh_log_sd * device.standard_normal(count))
         stuck_draw, high_draw, fail_draw = device.random((3, count))
         stuck = stuck_draw < preset.faults.stuck_fraction
         high = stuck & (high_draw < preset.faults.stuck_high_share)
         if not form.enabled:
-            fresh = np.full(count, preset.window.g_min_s)
-        fresh[stuck] = preset.faults.g_stuck_low_s
-        fresh[high] = preset.faults.g_stuck_high_s
-        line_fault = np.isfinite(g_of_lines_s)
-        fresh[line_fault] = g_of_lines_s[line_fault]
+            fresh = np.full(count, preset.window.g_min_S)
+        fresh[stuck] = preset.faults.g_stuck_low_S
+        fresh[high] = preset.faults.g_stuck_high_S
+        line_fault = np.isfinite(g_of_lines_S)
+        fresh[line_fault] = g_of_lines_S[line_fault]
         self._fails_high = fail_draw < preset.endurance.fails_high_share
         self._life = np.exp(preset.endurance.log_sd * device.standard_normal(count))
 
-        self.g_s: FloatArray = files.array("g_s", fresh)
+        self.g_S: FloatArray = files.array("g_S", fresh)
         self._formed: BoolArray = files.array("formed", np.full(count, not form.enabled))
         self._dead: BoolArray = files.array("dead", stuck | line_fault)
         self._wear: FloatArray = files.zeros("wear", (count,), np.float64)
-        self._relaxing = RelaxingCells(preset.relaxation, self.g_s, files)
+        self._relaxing = RelaxingCells(preset.relaxation, self.g_S, files)
 
     def relax(self, now_s: float, rng: np.random.Generator, exactly: bool) -> None:
         """Brings the conductances up to date with the bench time: all of them if `exactly`."""
-        self._relaxing.advance(self.g_s, now_s, rng, exactly)
+        self._relaxing.advance(self.g_S, now_s, rng, exactly)
 
     def gate_open(self, index: IntArray, gate_v: FloatArray) -> BoolArray:
         """Whether the access transistor of each cell of `index` conducts."""
@@ -93,7 +93,7 @@ class CellArray:
         Where the gate does not open the access transistor no current flows and nothing happens. i_limit_a: of a
         source that lowers its voltage when it is reached, so that a SET ends there.
         """
-        before = self.g_s[index]
+        before = self.g_S[index]
         gate_open = self.gate_open(index, gate_v)
         alive = gate_open & ~self._dead[index]
         rising = polarity != Polarity.RESET
@@ -101,7 +101,7 @@ class CellArray:
         active = alive & self._formed[index]
         reach = self._gate_slope[index] * (gate_v - self._gate_threshold_v[index])
         reach = np.minimum(reach, i_limit_a / amplitude_v)
-        reach = np.clip(reach, self._preset.window.floor_s, self._preset.window.ceiling_s)
+        reach = np.clip(reach, self._preset.window.floor_S, self._preset.window.ceiling_S)
         after = before.copy()
         up, down = active & rising, active & ~rising
         if up.any():
@@ -113,10 +113,10 @@ class CellArray:
             after[formable] = reach[formable] * np.exp(spread)
             self._formed[index[formable]] = True
         after = np.where(
-            alive, np.clip(after, self._preset.window.floor_s, self._preset.window.ceiling_s), before
+            alive, np.clip(after, self._preset.window.floor_S, self._preset.window.ceiling_S), before
         )
         after = np.where(active | formable, after, before)
-        self.g_s[index] = after
+        self.g_S[index] = after
         moved = after != before
         self._relaxing.restart(index[moved], after[moved], now_s)
         self._wear_out(index[moved], (after - before)[moved])
@@ -125,61 +125,61 @@ class CellArray:
     def _set(
         self,
         index: IntArray,
-        g_s: FloatArray,
-        reach_s: FloatArray,
+        g_S: FloatArray,
+        reach_S: FloatArray,
         amplitude_v: FloatArray,
         width_s: FloatArray,
         rng: np.random.Generator,
     ) -> FloatArray:
         progress = _progress(amplitude_v, width_s, self._v_set_v[index], self._preset.set)
-        change = progress * np.maximum(reach_s - g_s, 0.0)
+        change = progress * np.maximum(reach_S - g_S, 0.0)
         noise = self._preset.write_noise
-        sd = np.sqrt(noise.set_absolute_s**2 * progress + (noise.set_relative * change) ** 2)
+        sd = np.sqrt(noise.set_absolute_S**2 * progress + (noise.set_relative * change) ** 2)
         # Where the transistor already limits the current below the cell's state nothing switches, noise included.
         sd = np.where(change > 0, sd * noise.enabled, 0.0)
         if self._preset.elements is not None:
-            return self._switched(g_s, g_s + change, self._preset.elements, rng)
-        return g_s + change + sd * rng.standard_normal(g_s.size)
+            return self._switched(g_S, g_S + change, self._preset.elements, rng)
+        return g_S + change + sd * rng.standard_normal(g_S.size)
 
     def _reset(
         self,
         index: IntArray,
-        g_s: FloatArray,
+        g_S: FloatArray,
         amplitude_v: FloatArray,
         width_s: FloatArray,
         rng: np.random.Generator,
     ) -> FloatArray:
         progress = _progress(amplitude_v, width_s, self._v_reset_v[index], self._preset.reset)
-        change = progress * np.maximum(g_s - self._preset.window.floor_s, 0.0)
+        change = progress * np.maximum(g_S - self._preset.window.floor_S, 0.0)
         noise = self._preset.write_noise
-        sd = np.sqrt(noise.reset_absolute_s**2 * progress + (noise.reset_relative * change) ** 2)
+        sd = np.sqrt(noise.reset_absolute_S**2 * progress + (noise.reset_relative * change) ** 2)
         if self._preset.elements is not None:
-            return self._switched(g_s, g_s - change, self._preset.elements, rng)
-        return g_s - change + sd * noise.enabled * rng.standard_normal(g_s.size)
+            return self._switched(g_S, g_S - change, self._preset.elements, rng)
+        return g_S - change + sd * noise.enabled * rng.standard_normal(g_S.size)
 
     def _switched(
-        self, g_s: FloatArray, mean_s: FloatArray, elements: int, rng: np.random.Generator
+        self, g_S: FloatArray, mean_S: FloatArray, elements: int, rng: np.random.Generator
     ) -> FloatArray:
-        """Cells of binary elements after a pulse that leads to `mean_s` on average: each element switches or not."""
-        low_s, high_s = self._preset.window.g_min_s, self._preset.window.g_max_s
-        step_s = (high_s - low_s) / elements
-        on = np.rint((g_s - low_s) / step_s).astype(np.int64)
-        rising = mean_s > g_s
+        """Cells of binary elements after a pulse that leads to `mean_S` on average: each element switches or not."""
+        low_S, high_S = self._preset.window.g_min_S, self._preset.window.g_max_S
+        step_S = (high_S - low_S) / elements
+        on = np.rint((g_S - low_S) / step_S).astype(np.int64)
+        rising = mean_S > g_S
         free = np.where(rising, elements - on, on)
-        probability = np.abs(mean_s - g_s) / (np.maximum(free, 1) * step_s)
+        probability = np.abs(mean_S - g_S) / (np.maximum(free, 1) * step_S)
         switched = rng.binomial(free, np.clip(probability, 0.0, 1.0))
-        return np.asarray(low_s + step_s * (on + np.where(rising, switched, -switched)))
+        return np.asarray(low_S + step_S * (on + np.where(rising, switched, -switched)))
 
-    def _wear_out(self, index: IntArray, change_s: FloatArray) -> None:
+    def _wear_out(self, index: IntArray, change_S: FloatArray) -> None:
         law: Endurance = self._preset.endurance
         if not law.enabled or index.size == 0:
             return
-        window = self._preset.window.g_max_s - self._preset.window.g_min_s
-        step = np.maximum(np.abs(change_s) / window, law.weakest_step)
+        window = self._preset.window.g_max_S - self._preset.window.g_min_S
+        step = np.maximum(np.abs(change_S) / window, law.weakest_step)
         self._wear[index] += step**law.exponent / law.cycles
         worn = index[self._wear[index] >= self._life[index]]
         faults = self._preset.faults
-        self.g_s[worn] = np.where(self._fails_high[worn], faults.g_stuck_high_s, faults.g_stuck_low_s)
+        self.g_S[worn] = np.where(self._fails_high[worn], faults.g_stuck_high_S, faults.g_stuck_low_S)
         self._dead[worn] = True
         self._relaxing.stop(worn)
 

@@ -54,57 +54,57 @@ def _wire_solve(x: FloatArray, ends: tuple[int, ...]) -> FloatArray:
 
 
 def row_read(
-    g_rows_s: FloatArray, row_index: IntArray, row_ohm: float, col_ohm: float, shape: tuple[int, int]
+    g_rows_S: FloatArray, row_index: IntArray, row_ohm: float, col_ohm: float, shape: tuple[int, int]
 ) -> FloatArray:
     """Current per volt of whole rows read one at a time, as a verify read does it.
 
     Only the gates of the selected row are on, so that all other cells are off; its line is driven and every
     column is a virtual ground.
 
-    g_rows_s: (k, n), conductances of the cells of k rows, S.
+    g_rows_S: (k, n), conductances of the cells of k rows, S.
     row_index: (k,), which row of an array of `shape` (rows, columns) each of them is.
     Returns the measured conductances, (k, n), S.
     """
     to_ground_ohm = col_ohm * (shape[0] - row_index)
-    g_path_s: FloatArray = g_rows_s / (1.0 + g_rows_s * to_ground_ohm[:, np.newaxis])
-    if row_ohm > 0.0 and len(g_path_s) > 0:
-        g_path_s *= _wire_solve(row_ohm * g_path_s, (0,))[0]
-    return g_path_s
+    g_path_S: FloatArray = g_rows_S / (1.0 + g_rows_S * to_ground_ohm[:, np.newaxis])
+    if row_ohm > 0.0 and len(g_path_S) > 0:
+        g_path_S *= _wire_solve(row_ohm * g_path_S, (0,))[0]
+    return g_path_S
 
 
 @dataclass(frozen=True, eq=False)
 class _Factors:
-    """The factorised circuit of conductances `g_s`, with no more columns than rows.
+    """The factorised circuit of conductances `g_S`, with no more columns than rows.
 
     The inverse of row i's wire with its cells is row_ohm * minimum(outer(rise, fall), its transpose), where
     `fall` is also the voltage along the row for 1 V at its end while all columns are at 0 V.
 
-    g_s, rise, fall: (m, n). inverse: (m, n, n), S_i^-1. to_end: (m, n, n), currents out of the columns for
-    currents into the column nodes of row i. transfer_s: (m, n), S.
+    g_S, rise, fall: (m, n). inverse: (m, n, n), S_i^-1. to_end: (m, n, n), currents out of the columns for
+    currents into the column nodes of row i. transfer_S: (m, n), S.
     """
 
-    g_s: FloatArray
+    g_S: FloatArray
     row_ohm: float
     col_ohm: float
     rise: FloatArray
     fall: FloatArray
     inverse: FloatArray
     to_end: FloatArray
-    transfer_s: FloatArray
+    transfer_S: FloatArray
 
     @classmethod
-    def of(cls, g_s: FloatArray, row_ohm: float, col_ohm: float) -> _Factors:
-        m, n = g_s.shape
-        fall, last = _wire_solve(row_ohm * g_s, (0, n - 1))
+    def of(cls, g_S: FloatArray, row_ohm: float, col_ohm: float) -> _Factors:
+        m, n = g_S.shape
+        fall, last = _wire_solve(row_ohm * g_S, (0, n - 1))
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             rise = last / fall[:, -1:]
         if not np.isfinite(rise).all():
             raise ValueError("the row wires attenuate by more than a double holds: line resistance too large")
-        source_s = g_s * fall
+        source_S = g_S * fall
         # _invert looks at the triangle j <= k only, where the wire's inverse is rise[j] * fall[k].
-        blocks = (-row_ohm * col_ohm * g_s * rise)[:, :, np.newaxis] * source_s[:, np.newaxis, :]
+        blocks = (-row_ohm * col_ohm * g_S * rise)[:, :, np.newaxis] * source_S[:, np.newaxis, :]
         diagonal = np.einsum("ijj->ij", blocks)
-        diagonal += col_ohm * g_s + 2.0
+        diagonal += col_ohm * g_S + 2.0
         diagonal[0] -= 1.0  # the columns are open above row 0
         _invert(blocks[0])
         for i in range(1, m):
@@ -114,13 +114,13 @@ class _Factors:
         to_end[m - 1] = blocks[m - 1]
         for i in range(m - 2, -1, -1):
             np.matmul(to_end[i + 1], blocks[i], out=to_end[i])
-        transfer_s = np.matmul(to_end, source_s[:, :, np.newaxis])[:, :, 0]
-        return cls(g_s, row_ohm, col_ohm, rise, fall, blocks, to_end, transfer_s)
+        transfer_S = np.matmul(to_end, source_S[:, :, np.newaxis])[:, :, 0]
+        return cls(g_S, row_ohm, col_ohm, rise, fall, blocks, to_end, transfer_S)
 
     def attenuation(self) -> FloatArray:
         """dT_ij / dg_ij, (m, n): the cell's voltage for 1 V at its row times that for 1 V at its column."""
-        m, n = self.g_s.shape
-        source_s = self.g_s * self.fall
+        m, n = self.g_S.shape
+        source_S = self.g_S * self.fall
         green = np.zeros((n, n))  # diagonal block of the inverse of the whole system
         half = np.empty_like(green)
         column_v = np.empty((m, n))  # of row i's nodes, for 1 V at row i
@@ -128,14 +128,14 @@ class _Factors:
             np.matmul(self.inverse[i], green, out=half)
             np.matmul(half, self.inverse[i], out=green)
             green += self.inverse[i]
-            np.matmul(green, self.col_ohm * source_s[i], out=column_v[i])
+            np.matmul(green, self.col_ohm * source_S[i], out=column_v[i])
         # products with the inverse of the row wires, as sums left and right of each cell
-        left = np.cumsum(self.rise * self.g_s * column_v, axis=1)
-        right = np.cumsum((source_s * column_v)[:, ::-1], axis=1)[:, ::-1] - source_s * column_v
+        left = np.cumsum(self.rise * self.g_S * column_v, axis=1)
+        right = np.cumsum((source_S * column_v)[:, ::-1], axis=1)[:, ::-1] - source_S * column_v
         from_row = self.fall - column_v + self.row_ohm * (self.fall * left + self.rise * right)
         up_to, beyond = np.tri(n), 1.0 - np.tri(n)
-        left = np.einsum("ijl,il->ij", self.to_end * up_to, self.rise * self.g_s)
-        right = np.einsum("ijl,il->ij", self.to_end * beyond, source_s)
+        left = np.einsum("ijl,il->ij", self.to_end * up_to, self.rise * self.g_S)
+        right = np.einsum("ijl,il->ij", self.to_end * beyond, source_S)
         from_col = np.einsum("ijj->ij", self.to_end) - self.row_ohm * (self.fall * left + self.rise * right)
         result: FloatArray = from_row * from_col
         return result
@@ -176,11 +176,11 @@ class _Dipoles:
         """These and the new cells (row, col), which come sorted by row."""
         new = np.arange(len(row))
         wire = _wire_columns(factors, row, col)
-        current = factors.g_s[row] * wire
+        current = factors.g_S[row] * wire
         current[new, col] -= 1.0
         response = _column_response(factors, row, current)
-        source_s = (factors.g_s * factors.fall)[:, :, np.newaxis]
-        to_cells = factors.col_ohm * np.matmul(response, source_s)[:, :, 0]
+        source_S = (factors.g_S * factors.fall)[:, :, np.newaxis]
+        to_cells = factors.col_ohm * np.matmul(response, source_S)[:, :, 0]
         to_cells[row, new] += factors.fall[row, col]
         all_row, all_col = np.concatenate([self.row, row]), np.concatenate([self.col, col])
         all_current = np.concatenate([self.column_current, current])
@@ -202,12 +202,12 @@ class _Dipoles:
             mutual_ohm=mutual,
         )
 
-    def corrected(self, factors: _Factors, g_s: FloatArray) -> FloatArray:
-        """T of `g_s`, which differs from the factorised conductances in these cells only."""
-        change = (g_s - factors.g_s)[self.row, self.col][:, np.newaxis]
+    def corrected(self, factors: _Factors, g_S: FloatArray) -> FloatArray:
+        """T of `g_S`, which differs from the factorised conductances in these cells only."""
+        change = (g_S - factors.g_S)[self.row, self.col][:, np.newaxis]
         system = change * self.mutual_ohm
         np.einsum("kk->k", system)[:] += 1.0
-        return factors.transfer_s - self.to_cells @ np.linalg.solve(system, change * self.to_columns)
+        return factors.transfer_S - self.to_cells @ np.linalg.solve(system, change * self.to_columns)
 
 
 def _wire_columns(factors: _Factors, row: IntArray, col: IntArray) -> FloatArray:
@@ -223,7 +223,7 @@ def _column_response(factors: _Factors, row: IntArray, current: FloatArray) -> F
 
     Returns the voltages of all column nodes / col_ohm, (m, k, n).
     """
-    m, n = factors.g_s.shape
+    m, n = factors.g_S.shape
     response = np.zeros((m, len(row), n))
     response[row, np.arange(len(row))] = current
     active = np.searchsorted(row, np.arange(m), side="right")  # cells in this row and above
@@ -260,34 +260,34 @@ class LineNetwork:
         self._last: tuple[FloatArray, FloatArray] | None = None  # conductances and their T
         self._attenuation: FloatArray | None = None
 
-    def transfer(self, g_s: FloatArray) -> FloatArray:
-        """T (m, n) in S for conductances `g_s` (m, n) in S: column currents = row voltages @ T.
+    def transfer(self, g_S: FloatArray) -> FloatArray:
+        """T (m, n) in S for conductances `g_S` (m, n) in S: column currents = row voltages @ T.
 
-        Without line resistance T is `g_s` itself. The result is read-only. Rounding errors are some 1e-13 of
+        Without line resistance T is `g_S` itself. The result is read-only. Rounding errors are some 1e-13 of
         the largest conductance since the last factorisation, so an open cell's current need not be quite 0.
-        Raises ValueError if `g_s` has another shape, or holds a negative or non-finite value.
+        Raises ValueError if `g_S` has another shape, or holds a negative or non-finite value.
         """
-        g_s = np.asarray(g_s, dtype=np.float64)
-        if self._last is not None and np.array_equal(g_s, self._last[0]):
+        g_S = np.asarray(g_S, dtype=np.float64)
+        if self._last is not None and np.array_equal(g_S, self._last[0]):
             return self._last[1]
-        if g_s.shape != self.shape:
-            raise ValueError(f"conductances of shape {g_s.shape}; the array has {self.shape}")
-        if not (np.min(g_s) >= 0.0 and np.max(g_s) < np.inf):
+        if g_S.shape != self.shape:
+            raise ValueError(f"conductances of shape {g_S.shape}; the array has {self.shape}")
+        if not (np.min(g_S) >= 0.0 and np.max(g_S) < np.inf):
             raise ValueError("conductances must be finite and not negative")
-        g_s = g_s.copy()
-        transfer_s = g_s if self._ideal else self._turn(self._solve(self._turn(g_s)))
-        transfer_s.flags.writeable = False
-        self._last = (g_s, transfer_s)
-        return transfer_s
+        g_S = g_S.copy()
+        transfer_S = g_S if self._ideal else self._turn(self._solve(self._turn(g_S)))
+        transfer_S.flags.writeable = False
+        self._last = (g_S, transfer_S)
+        return transfer_S
 
-    def attenuation(self, g_s: FloatArray) -> FloatArray:
+    def attenuation(self, g_S: FloatArray) -> FloatArray:
         """dT_ij / dg_ij, (m, n), no unit: how much of a small change of a cell arrives at its column.
 
         Exact for the conductances of the last factorisation, and kept until the next: it lags behind
         changes small enough to be handled by `transfer` as corrections of low rank (in at most
         `CHANGED_CELLS_PER_LINE` cells per line). 1 without line resistance. The result is read-only.
         """
-        self.transfer(g_s)
+        self.transfer(g_S)
         if self._attenuation is None:
             factors = self._factors
             value = np.ones(self.shape) if factors is None else self._turn(factors.attenuation())
@@ -298,19 +298,19 @@ class LineNetwork:
     def _turn(self, matrix: FloatArray) -> FloatArray:
         return np.ascontiguousarray(matrix[::-1, ::-1].T) if self._turned else matrix
 
-    def _solve(self, g_s: FloatArray) -> FloatArray:
+    def _solve(self, g_S: FloatArray) -> FloatArray:
         if self._factors is not None:
-            changed = g_s != self._factors.g_s
+            changed = g_S != self._factors.g_S
             row, col = np.nonzero(changed & ~self._tracked)
-            lines = g_s.shape[1]
+            lines = g_S.shape[1]
             few = len(row) <= NEW_CELLS_PER_LINE * lines
             if few and len(row) + len(self._dipoles.row) <= CHANGED_CELLS_PER_LINE * lines:
                 if len(row):
                     self._dipoles = self._dipoles.extended(self._factors, row, col)
                     self._tracked[row, col] = True
-                return self._dipoles.corrected(self._factors, g_s)
-        self._factors = _Factors.of(g_s, *self._segments_ohm)
-        self._dipoles = _Dipoles.none(g_s.shape)
-        self._tracked = np.zeros(g_s.shape, dtype=np.bool_)
+                return self._dipoles.corrected(self._factors, g_S)
+        self._factors = _Factors.of(g_S, *self._segments_ohm)
+        self._dipoles = _Dipoles.none(g_S.shape)
+        self._tracked = np.zeros(g_S.shape, dtype=np.bool_)
         self._attenuation = None
-        return self._factors.transfer_s.copy()
+        return self._factors.transfer_S.copy()

@@ -79,8 +79,8 @@ class _Telegraph:
         return deviation
 
 
-def white_sd_s(law: ReadNoise, g_s: FloatArray) -> FloatArray:
+def white_sd_S(law: ReadNoise, g_S: FloatArray) -> FloatArray:
     """Standard deviation of one sample of each cell's conductance, S."""
     if not law.enabled:
-        return np.zeros_like(g_s)
-    return np.hypot(law.white_absolute_s, law.white_relative * g_s)
+        return np.zeros_like(g_S)
+    return np.hypot(law.white_absolute_S, law.white_relative * g_S)

@@ -33,17 +33,17 @@ class Section(BaseModel):
 
 
 class Window(Section):
-    """Conductances that a working cell can hold, S; `floor_s` is where a full RESET ends."""
+    """Conductances that a working cell can hold, S; `floor_S` is where a full RESET ends."""
 
-    g_min_s: PositiveFloat
-    g_max_s: PositiveFloat
-    floor_s: PositiveFloat
-    ceiling_s: PositiveFloat
+    g_min_S: PositiveFloat
+    g_max_S: PositiveFloat
+    floor_S: PositiveFloat
+    ceiling_S: PositiveFloat
 
     @model_validator(mode="after")
     def _ordered(self) -> Window:
-        if not self.floor_s <= self.g_min_s < self.g_max_s <= self.ceiling_s:
-            raise ValueError("floor_s <= g_min_s < g_max_s <= ceiling_s must hold")
+        if not self.floor_S <= self.g_min_S < self.g_max_S <= self.ceiling_S:
+            raise ValueError("floor_S <= g_min_S < g_max_S <= ceiling_S must hold")
         return self
 
 
@@ -61,19 +61,19 @@ class Switching(Section):
 
 
 class Gate(Section):
-    """A SET ends at `slope_s_per_v * (v_gate - threshold_v)`: the access transistor limits the current."""
+    """A SET ends at `slope_S_per_v * (v_gate - threshold_v)`: the access transistor limits the current."""
 
     threshold_v: float
-    slope_s_per_v: PositiveFloat
+    slope_S_per_v: PositiveFloat
 
 
 class WriteNoise(Section):
     """Cycle-to-cycle spread of one pulse: sd = sqrt(absolute^2 * progress + (relative * change)^2)."""
 
     enabled: bool = True
-    set_absolute_s: NonNegativeFloat
+    set_absolute_S: NonNegativeFloat
     set_relative: NonNegativeFloat
-    reset_absolute_s: NonNegativeFloat
+    reset_absolute_S: NonNegativeFloat
     reset_relative: NonNegativeFloat
 
 
@@ -91,7 +91,7 @@ class Forming(Section):
     """Fresh cells: log-normal conductance, and the voltage at which a cell forms."""
 
     enabled: bool = True
-    g_fresh_s: PositiveFloat
+    g_fresh_S: PositiveFloat
     g_fresh_log_sd: NonNegativeFloat
     v_form_v: PositiveFloat
     v_form_sd_v: NonNegativeFloat
@@ -101,8 +101,8 @@ class Forming(Section):
 class Relaxation(Section):
     """Log-time relaxation after a write, by state; the law is that of `relaxing.RelaxingCells`.
 
-    At the conductances `g_s` the change has variance `variance_1s_s2` and mean `mean_1s_s` after 1 s and gains
-    `variance_per_decade_s2` and `mean_per_decade_s` with each decade of time. It comes in jumps: in u decades its
+    At the conductances `g_S` the change has variance `variance_1s_S2` and mean `mean_1s_S` after 1 s and gains
+    `variance_per_decade_S2` and `mean_per_decade_S` with each decade of time. It comes in jumps: in u decades its
     excess kurtosis is about 3 `jump_decades` / u (0: no jumps, normal). `up_share` of the variance is that of jumps
     upwards, which are rarer and larger than those downwards by `jump_ratio`. `passing_share` of the variance does not
     stay: a cell takes another draw of it `passing_per_decade` times a decade. Conductances are brought up to date at
@@ -110,11 +110,11 @@ class Relaxation(Section):
     """
 
     enabled: bool = True
-    g_s: list[PositiveFloat]
-    variance_1s_s2: list[PositiveFloat]
-    variance_per_decade_s2: list[PositiveFloat]
-    mean_1s_s: list[float]
-    mean_per_decade_s: list[float]
+    g_S: list[PositiveFloat]
+    variance_1s_S2: list[PositiveFloat]
+    variance_per_decade_S2: list[PositiveFloat]
+    mean_1s_S: list[float]
+    mean_per_decade_S: list[float]
     up_share: list[Fraction]
     jump_ratio: list[PositiveFloat]
     jump_decades: NonNegativeFloat
@@ -125,15 +125,15 @@ class Relaxation(Section):
     @model_validator(mode="after")
     def _same_length(self) -> Relaxation:
         columns = (
-            self.variance_1s_s2,
-            self.variance_per_decade_s2,
-            self.mean_1s_s,
-            self.mean_per_decade_s,
+            self.variance_1s_S2,
+            self.variance_per_decade_S2,
+            self.mean_1s_S,
+            self.mean_per_decade_S,
             self.up_share,
             self.jump_ratio,
         )
-        if any(len(column) != len(self.g_s) for column in columns) or sorted(self.g_s) != self.g_s:
-            raise ValueError("the lists must have one length and g_s must rise")
+        if any(len(column) != len(self.g_S) for column in columns) or sorted(self.g_S) != self.g_S:
+            raise ValueError("the lists must have one length and g_S must rise")
         return self
 
 
@@ -146,7 +146,7 @@ class ReadNoise(Section):
 
     enabled: bool = True
     white_relative: NonNegativeFloat
-    white_absolute_s: NonNegativeFloat
+    white_absolute_S: NonNegativeFloat
     flicker_relative_per_decade: NonNegativeFloat
     tau_min_s: PositiveFloat
     tau_max_s: PositiveFloat
@@ -172,19 +172,19 @@ class Faults(Section):
     """Cells that never switch, from the start.
 
     open_rows, open_columns: lines, by index, whose cells carry no current (0 S). shorted_rows, shorted_columns: lines
-    whose cells all conduct `g_stuck_high_s`. Where the two cross, the open line wins.
+    whose cells all conduct `g_stuck_high_S`. Where the two cross, the open line wins.
     """
 
     stuck_fraction: Fraction
     stuck_high_share: Fraction
-    g_stuck_high_s: PositiveFloat
-    g_stuck_low_s: PositiveFloat
+    g_stuck_high_S: PositiveFloat
+    g_stuck_low_S: PositiveFloat
     open_rows: tuple[NonNegativeInt, ...] = ()
     open_columns: tuple[NonNegativeInt, ...] = ()
     shorted_rows: tuple[NonNegativeInt, ...] = ()
     shorted_columns: tuple[NonNegativeInt, ...] = ()
 
-    def g_of_lines_s(self, shape: tuple[int, int]) -> NDArray[np.float64]:
+    def g_of_lines_S(self, shape: tuple[int, int]) -> NDArray[np.float64]:
         """What the faults of lines fix the conductances of an array to, (rows, columns), S; NaN where nothing.
 
         Raises ConfigError for a line that an array of `shape` has not.
@@ -196,12 +196,12 @@ class Faults(Section):
                     raise ConfigError(
                         f"faults.{kind}_{name}: {beyond[0]} asked; the array has {name} 0 to {shape[axis] - 1}"
                     )
-        g_s = np.full(shape, np.nan)
-        g_s[list(self.shorted_rows), :] = self.g_stuck_high_s
-        g_s[:, list(self.shorted_columns)] = self.g_stuck_high_s
-        g_s[list(self.open_rows), :] = 0.0
-        g_s[:, list(self.open_columns)] = 0.0
-        return g_s
+        g_S = np.full(shape, np.nan)
+        g_S[list(self.shorted_rows), :] = self.g_stuck_high_S
+        g_S[:, list(self.shorted_columns)] = self.g_stuck_high_S
+        g_S[list(self.open_rows), :] = 0.0
+        g_S[:, list(self.open_columns)] = 0.0
+        return g_S
 
 
 class Endurance(Section):

@@ -23,33 +23,33 @@ class RelaxingCells:
 
     STEP_DECADES = 0.25
 
-    def __init__(self, law: Relaxation, g_s: FloatArray, files: StateFiles) -> None:
-        count = g_s.size
+    def __init__(self, law: Relaxation, g_S: FloatArray, files: StateFiles) -> None:
+        count = g_S.size
         self._law = law
         self._written_s: FloatArray = files.array("written_s", np.full(count, np.inf))
-        self._g_written_s: FloatArray = files.zeros("g_written_s", (count,), np.float64)
+        self._g_written_S: FloatArray = files.zeros("g_written_S", (count,), np.float64)
         self._log_age: FloatArray = files.array("log_age", np.full(count, np.inf))
-        moved_s = np.where(np.isfinite(self._written_s), g_s - self._g_written_s, 0.0)
-        self._moved_s: FloatArray = files.array("moved_s", moved_s)  # where no floor would stop it
-        self._passing_s: FloatArray = files.zeros("passing_s", (count,), np.float64)  # this much of it passes
+        moved_S = np.where(np.isfinite(self._written_s), g_S - self._g_written_S, 0.0)
+        self._moved_S: FloatArray = files.array("moved_S", moved_S)  # where no floor would stop it
+        self._passing_S: FloatArray = files.zeros("passing_S", (count,), np.float64)  # this much of it passes
         self._log_start = log_start(law)
 
-    def restart(self, index: IntArray, g_s: FloatArray, now_s: float) -> None:
-        """The cells of `index` were just written to `g_s` (S)."""
+    def restart(self, index: IntArray, g_S: FloatArray, now_s: float) -> None:
+        """The cells of `index` were just written to `g_S` (S)."""
         if not self._law.enabled or index.size == 0:
             return
         self._written_s[index] = now_s
-        self._g_written_s[index] = g_s
-        self._moved_s[index] = 0.0
-        self._passing_s[index] = 0.0
-        self._log_age[index] = np.interp(g_s, self._law.g_s, self._log_start)
+        self._g_written_S[index] = g_S
+        self._moved_S[index] = 0.0
+        self._passing_S[index] = 0.0
+        self._log_age[index] = np.interp(g_S, self._law.g_S, self._log_start)
 
     def stop(self, index: IntArray) -> None:
         """The cells of `index` hold what they hold for ever."""
         self._written_s[index] = np.inf
 
-    def advance(self, g_s: FloatArray, now_s: float, rng: np.random.Generator, exactly: bool) -> None:
-        """Moves the conductances `g_s` (changed in place) to `now_s`: of the cells that are due, or of all."""
+    def advance(self, g_S: FloatArray, now_s: float, rng: np.random.Generator, exactly: bool) -> None:
+        """Moves the conductances `g_S` (changed in place) to `now_s`: of the cells that are due, or of all."""
         law = self._law
         if not law.enabled:
             return
@@ -59,36 +59,36 @@ class RelaxingCells:
         due = np.flatnonzero(log_age - self._log_age > (0.0 if exactly else self.STEP_DECADES))
         if due.size == 0:
             return
-        written_s, before, after = self._g_written_s[due], self._log_age[due], log_age[due]
-        moved_s = self._moved_s[due] + self._mean_s(written_s, after) - self._mean_s(written_s, before)
-        moved_s += self._jumps_s(written_s, after - before, 1.0 - law.passing_share, rng)
+        written_S, before, after = self._g_written_S[due], self._log_age[due], log_age[due]
+        moved_S = self._moved_S[due] + self._mean_S(written_S, after) - self._mean_S(written_S, before)
+        moved_S += self._jumps_S(written_S, after - before, 1.0 - law.passing_share, rng)
         if law.passing_share > 0:
-            moved_s += self._passed_s(due, written_s, before, after, rng)
-        self._moved_s[due] = moved_s
-        g_s[due] = np.maximum(written_s + moved_s, law.g_s[0] / 4)
+            moved_S += self._passed_S(due, written_S, before, after, rng)
+        self._moved_S[due] = moved_S
+        g_S[due] = np.maximum(written_S + moved_S, law.g_S[0] / 4)
         self._log_age[due] = after
 
-    def _jumps_s(
-        self, written_s: FloatArray, decades: FloatArray, share: float, rng: np.random.Generator
+    def _jumps_S(
+        self, written_S: FloatArray, decades: FloatArray, share: float, rng: np.random.Generator
     ) -> FloatArray:
         """Increments over `decades` of the walk that has `share` of the variance; their mean is zero."""
         law = self._law
-        variance_s2 = share * np.interp(written_s, law.g_s, law.variance_per_decade_s2)
+        variance_S2 = share * np.interp(written_S, law.g_S, law.variance_per_decade_S2)
         if law.jump_decades == 0:
-            return np.asarray(np.sqrt(variance_s2 * decades) * rng.standard_normal(written_s.size))
-        up_share = np.interp(written_s, law.g_s, law.up_share)
-        rarer = np.sqrt(np.interp(written_s, law.g_s, law.jump_ratio))
-        moved_s = np.zeros(written_s.size)
+            return np.asarray(np.sqrt(variance_S2 * decades) * rng.standard_normal(written_S.size))
+        up_share = np.interp(written_S, law.g_S, law.up_share)
+        rarer = np.sqrt(np.interp(written_S, law.g_S, law.jump_ratio))
+        moved_S = np.zeros(written_S.size)
         for sign, part, apart in ((1, up_share, rarer), (-1, 1.0 - up_share, 1.0 / rarer)):
             count = decades / (law.jump_decades * apart)
-            size_s = np.sqrt(part * variance_s2 * law.jump_decades * apart)
-            moved_s += sign * size_s * (rng.standard_gamma(count) - count)
-        return moved_s
+            size_S = np.sqrt(part * variance_S2 * law.jump_decades * apart)
+            moved_S += sign * size_S * (rng.standard_gamma(count) - count)
+        return moved_S
 
-    def _passed_s(
+    def _passed_S(
         self,
         due: IntArray,
-        written_s: FloatArray,
+        written_S: FloatArray,
         before: FloatArray,
         after: FloatArray,
         rng: np.random.Generator,
@@ -97,21 +97,21 @@ class RelaxingCells:
         since = (
             rng.standard_exponential(due.size) / self._law.passing_per_decade
         )  # decades since the last draw
-        change_s = np.zeros(due.size)
+        change_S = np.zeros(due.size)
         drawn = np.flatnonzero(since < after - before)
-        decades = after[drawn] - since[drawn] - np.interp(written_s[drawn], self._law.g_s, self._log_start)
-        fresh_s = self._jumps_s(written_s[drawn], decades, self._law.passing_share, rng)
-        change_s[drawn] = fresh_s - self._passing_s[due[drawn]]
-        self._passing_s[due[drawn]] = fresh_s
-        return change_s
+        decades = after[drawn] - since[drawn] - np.interp(written_S[drawn], self._law.g_S, self._log_start)
+        fresh_S = self._jumps_S(written_S[drawn], decades, self._law.passing_share, rng)
+        change_S[drawn] = fresh_S - self._passing_S[due[drawn]]
+        self._passing_S[due[drawn]] = fresh_S
+        return change_S
 
-    def _mean_s(self, written_s: FloatArray, log_age: FloatArray) -> FloatArray:
+    def _mean_S(self, written_S: FloatArray, log_age: FloatArray) -> FloatArray:
         """Mean change from the write to an age of 10^log_age s, S."""
         law = self._law
-        early = np.minimum(1.0 - log_age / np.interp(written_s, law.g_s, self._log_start), 1.0)
-        mean_s: FloatArray = np.interp(written_s, law.g_s, law.mean_1s_s) * early
-        mean_s += np.interp(written_s, law.g_s, law.mean_per_decade_s) * np.maximum(log_age, 0.0)
-        return mean_s
+        early = np.minimum(1.0 - log_age / np.interp(written_S, law.g_S, self._log_start), 1.0)
+        mean_S: FloatArray = np.interp(written_S, law.g_S, law.mean_1s_S) * early
+        mean_S += np.interp(written_S, law.g_S, law.mean_per_decade_S) * np.maximum(log_age, 0.0)
+        return mean_S
 
 
 def log_start(law: Relaxation) -> FloatArray:
@@ -121,5 +121,5 @@ def log_start(law: Relaxation) -> FloatArray:
     """
     lag = law.passing_share / law.passing_per_decade
     return np.asarray(
-        -(np.asarray(law.variance_1s_s2) / np.asarray(law.variance_per_decade_s2) + lag), dtype=np.float64
+        -(np.asarray(law.variance_1s_S2) / np.asarray(law.variance_per_decade_S2) + lag), dtype=np.float64
     )

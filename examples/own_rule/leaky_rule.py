@@ -20,7 +20,7 @@ from eapu_hil.rules import AccumulatingRule, Proposal, RuleModel, WriteErrors, r
 class LeakyConfig(RuleModel):
     """The keys of the rule in an experiment file.
 
-    leak: share of what is owed that is forgotten in a step. threshold_us: what has to be owed to be written, uS.
+    leak: share of what is owed that is forgotten in a step. threshold_uS: what has to be owed to be written, uS.
     """
 
     colour: ClassVar[str | None] = (
@@ -28,11 +28,11 @@ class LeakyConfig(RuleModel):
     )
 
     leak: Annotated[float, Field(ge=0, lt=1)] = 0.01
-    threshold_us: PositiveFloat = 3.0
+    threshold_uS: PositiveFloat = 3.0
 
     def make(self, shape: tuple[int, int], recipe: Recipe | None) -> Leaky:  # noqa: ARG002
         """A fresh rule for one layer of `shape` (n_in, n_out)."""
-        return Leaky(shape[0] * shape[1], self.leak, self.threshold_us * 1e-6)
+        return Leaky(shape[0] * shape[1], self.leak, self.threshold_uS * 1e-6)
 
 
 class Leaky(AccumulatingRule):
@@ -47,13 +47,13 @@ class Leaky(AccumulatingRule):
 
     def propose(
         self,
-        dg_s: NDArray[np.float32],
+        dg_S: NDArray[np.float32],
         errors: WriteErrors,  # noqa: ARG002
         rng: np.random.Generator,  # noqa: ARG002
     ) -> Proposal:
         """The weights that are written in this step, and by how much, S."""
         self._acc *= self._kept_share
-        self._acc += dg_s
+        self._acc += dg_S
         require_finite(float(np.abs(self._acc).max(initial=0.0)))
         index = np.flatnonzero(np.abs(self._acc) >= self._threshold_S)
         step_S = self._acc[index].astype(np.float64)

@@ -27,22 +27,22 @@ static double smaller(double a, double b)
     return a < b ? a : b;
 }
 
-history_t history_start(double g_first_s)
+history_t history_start(double g_first_S)
 {
-    const history_t history = {.g_first_s = g_first_s};
+    const history_t history = {.g_first_S = g_first_S};
     return history;
 }
 
 /* Gate voltage and amplitude of the next SET. */
-static step_t next_set(const law_t *law, double g_target_s, double error_s, const history_t *history)
+static step_t next_set(const law_t *law, double g_target_S, double error_S, const history_t *history)
 {
     const bool again = history->direction == ACTION_SET;
     step_t next;
     if (history->gate_v == 0.0) {
-        next.gate_v = law->gate_offset_v + g_target_s / law->gate_slope_s_per_v;
+        next.gate_v = law->gate_offset_v + g_target_S / law->gate_slope_S_per_v;
     } else if (again) {
         /* The last SET left the cell low by -error: raise the gate by what the line says, at least by one step. */
-        next.gate_v = history->gate_v + larger(-error_s / law->gate_slope_s_per_v, law->gate.step_v);
+        next.gate_v = history->gate_v + larger(-error_S / law->gate_slope_S_per_v, law->gate.step_v);
     } else {
         next.gate_v = history->gate_v;
     }
@@ -67,11 +67,11 @@ static step_t next_reset(const law_t *law, const history_t *history)
 }
 
 /* Whether a cell is in place, has met a cap, or goes on. */
-static standing_t assess(const law_t *law, double error_s, double g_read_s, int32_t wanted, bool strongest,
+static standing_t assess(const law_t *law, double error_S, double g_read_S, int32_t wanted, bool strongest,
                          const history_t *history)
 {
-    const double size_s = fabs(error_s);
-    const bool in_band = size_s <= law->band_s && (!law->rewrite_in_band || history->pulses > 0);
+    const double size_S = fabs(error_S);
+    const bool in_band = size_S <= law->band_S && (!law->rewrite_in_band || history->pulses > 0);
     const bool turned = history->direction != 0 && wanted != history->direction;
     standing_t at;
     at.flips = history->flips + (turned && !in_band ? 1 : 0);
@@ -79,10 +79,10 @@ static standing_t assess(const law_t *law, double error_s, double g_read_s, int3
     const bool over = history->pulses >= law->pulses_max || at.flips > law->flips_max;
     /* A ramp goes on to the middle half of the band: cells that just crossed its edge would bias the result. */
     const bool on_the_way =
-        history->direction != 0 && !turned && !history->confirming && size_s > law->band_s / 2;
+        history->direction != 0 && !turned && !history->confirming && size_S > law->band_S / 2;
     const bool inside = in_band && (!on_the_way || spent || over);
 
-    at.moved = history->moved || fabs(g_read_s - history->g_first_s) > law->band_s;
+    at.moved = history->moved || fabs(g_read_S - history->g_first_S) > law->band_S;
     const bool stuck = !in_band && history->probed && !at.moved;
     at.probe = !inside && spent && !at.moved && !history->probed && !over;
     const bool limit = !inside && spent && !at.probe && !stuck;
@@ -123,14 +123,14 @@ static void remember(history_t *history, const standing_t *at, bool pulsed, int3
     history->probed = history->probed || at->probe;
 }
 
-decision_t decide(const law_t *law, double g_target_s, double g_read_s, history_t *history)
+decision_t decide(const law_t *law, double g_target_S, double g_read_S, history_t *history)
 {
-    const double error_s = g_read_s - g_target_s;
-    const int32_t wanted = error_s < 0.0 ? ACTION_SET : ACTION_RESET;
-    step_t set = next_set(law, g_target_s, error_s, history);
+    const double error_S = g_read_S - g_target_S;
+    const int32_t wanted = error_S < 0.0 ? ACTION_SET : ACTION_RESET;
+    step_t set = next_set(law, g_target_S, error_S, history);
     step_t reset = next_reset(law, history);
     const bool strongest = wanted == ACTION_SET ? set.strongest : reset.strongest;
-    const standing_t at = assess(law, error_s, g_read_s, wanted, strongest, history);
+    const standing_t at = assess(law, error_S, g_read_S, wanted, strongest, history);
 
     if (at.probe) { /* the strongest pulse the other way shows whether the cell moves at all */
         set.gate_v = law->gate.stop_v;
@@ -140,7 +140,7 @@ decision_t decide(const law_t *law, double g_target_s, double g_read_s, history_
     const int32_t kind = at.probe ? -wanted : wanted;
     const step_t *next = kind == ACTION_SET ? &set : &reset;
     const bool overshot = at.flipped && history->direction == ACTION_SET;
-    const double overshot_v = overshot ? error_s / law->gate_slope_s_per_v : 0.0;
+    const double overshot_v = overshot ? error_S / law->gate_slope_S_per_v : 0.0;
     remember(history, &at, !at.stop && !at.confirm, kind, next, overshot_v, strongest);
 
     decision_t decision;

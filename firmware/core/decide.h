@@ -13,9 +13,9 @@ typedef struct {
 
 /* eapu_hil/recipe.py, in SI. */
 typedef struct {
-    double band_s;
+    double band_S;
     ramp_t gate; /* of SET */
-    double gate_offset_v, gate_slope_s_per_v;
+    double gate_offset_v, gate_slope_S_per_v;
     ramp_t set;
     double set_width_s;
     double reset_gate_v;
@@ -27,7 +27,7 @@ typedef struct {
 
 /* What is remembered of a cell between readings; the fields are those of History in writeverify.py. */
 typedef struct {
-    double g_first_s;
+    double g_first_S;
     double gate_v, set_amplitude_v, reset_amplitude_v;
     int32_t direction, pulses, flips, at_cap;
     bool confirming, moved, probed;
@@ -47,9 +47,9 @@ typedef struct {
 } decision_t;
 
 /* A cell that was read once and not pulsed yet. */
-history_t history_start(double g_first_s);
+history_t history_start(double g_first_S);
 
 /* The next step of a cell; `history` becomes the next history. */
-decision_t decide(const law_t *law, double g_target_s, double g_read_s, history_t *history);
+decision_t decide(const law_t *law, double g_target_S, double g_read_S, history_t *history);
 
 #endif

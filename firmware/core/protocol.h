@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define PROTOCOL_VERSION 1u
-#define PROTOCOL_SCHEMA 0xC1BACA6Du
+#define PROTOCOL_SCHEMA 0xA1F42C0Fu
 #define PAYLOAD_MAX 240u
 #define AFE_PAYLOAD_MAX 1024u
 #define CELLS_MAX 12u
@@ -734,15 +734,15 @@ typedef struct {
     uint16_t pulses_max;
     uint16_t flips_max;
     uint16_t pulses_at_cap_max;
-    double g_min_s;
-    double g_max_s;
-    double band_s;
+    double g_min_S;
+    double g_max_S;
+    double band_S;
     double v_read_v;
     double set_gate_start_v;
     double set_gate_step_v;
     double set_gate_stop_v;
     double set_gate_offset_v;
-    double set_gate_slope_s_per_v;
+    double set_gate_slope_S_per_v;
     double set_start_v;
     double set_step_v;
     double set_stop_v;
@@ -762,15 +762,15 @@ static inline size_t recipe_pack(const recipe_msg_t *m, uint8_t *p)
     put_u16(p + 6, m->pulses_max);
     put_u16(p + 8, m->flips_max);
     put_u16(p + 10, m->pulses_at_cap_max);
-    put_f64(p + 12, m->g_min_s);
-    put_f64(p + 20, m->g_max_s);
-    put_f64(p + 28, m->band_s);
+    put_f64(p + 12, m->g_min_S);
+    put_f64(p + 20, m->g_max_S);
+    put_f64(p + 28, m->band_S);
     put_f64(p + 36, m->v_read_v);
     put_f64(p + 44, m->set_gate_start_v);
     put_f64(p + 52, m->set_gate_step_v);
     put_f64(p + 60, m->set_gate_stop_v);
     put_f64(p + 68, m->set_gate_offset_v);
-    put_f64(p + 76, m->set_gate_slope_s_per_v);
+    put_f64(p + 76, m->set_gate_slope_S_per_v);
     put_f64(p + 84, m->set_start_v);
     put_f64(p + 92, m->set_step_v);
     put_f64(p + 100, m->set_stop_v);
@@ -793,15 +793,15 @@ static inline bool recipe_unpack(recipe_msg_t *m, const uint8_t *p, size_t n)
     m->pulses_max = get_u16(p + 6);
     m->flips_max = get_u16(p + 8);
     m->pulses_at_cap_max = get_u16(p + 10);
-    m->g_min_s = get_f64(p + 12);
-    m->g_max_s = get_f64(p + 20);
-    m->band_s = get_f64(p + 28);
+    m->g_min_S = get_f64(p + 12);
+    m->g_max_S = get_f64(p + 20);
+    m->band_S = get_f64(p + 28);
     m->v_read_v = get_f64(p + 36);
     m->set_gate_start_v = get_f64(p + 44);
     m->set_gate_step_v = get_f64(p + 52);
     m->set_gate_stop_v = get_f64(p + 60);
     m->set_gate_offset_v = get_f64(p + 68);
-    m->set_gate_slope_s_per_v = get_f64(p + 76);
+    m->set_gate_slope_S_per_v = get_f64(p + 76);
     m->set_start_v = get_f64(p + 84);
     m->set_step_v = get_f64(p + 92);
     m->set_stop_v = get_f64(p + 100);
@@ -1119,7 +1119,7 @@ static inline bool write_unpack(write_msg_t *m, const uint8_t *p, size_t n)
 typedef struct {
     uint16_t row;
     uint16_t col;
-    double g_target_s;
+    double g_target_S;
 } write_record_t;
 static inline size_t write_count(size_t n) /* records in a payload of n bytes */
 {
@@ -1134,14 +1134,14 @@ static inline void write_record_pack(const write_record_t *m, uint8_t *payload, 
     uint8_t *p = payload + write_size(index);
     put_u16(p + 0, m->row);
     put_u16(p + 2, m->col);
-    put_f64(p + 4, m->g_target_s);
+    put_f64(p + 4, m->g_target_S);
 }
 static inline void write_record_unpack(write_record_t *m, const uint8_t *payload, size_t index)
 {
     const uint8_t *p = payload + write_size(index);
     m->row = get_u16(p + 0);
     m->col = get_u16(p + 2);
-    m->g_target_s = get_f64(p + 4);
+    m->g_target_S = get_f64(p + 4);
 }
 
 /* WRITTEN, to host, sequenced */
@@ -1164,8 +1164,8 @@ static inline bool written_unpack(written_msg_t *m, const uint8_t *p, size_t n)
 #define WRITTEN_RECORD_SIZE 17u
 #define WRITTEN_RECORDS_MAX 13u /* that fit */
 typedef struct {
-    float g_before_s;
-    float g_after_s;
+    float g_before_S;
+    float g_after_S;
     float energy_j;
     uint16_t pulses;
     uint16_t reads;
@@ -1182,8 +1182,8 @@ static inline size_t written_size(size_t records)
 static inline void written_record_pack(const written_record_t *m, uint8_t *payload, size_t index)
 {
     uint8_t *p = payload + written_size(index);
-    put_f32(p + 0, m->g_before_s);
-    put_f32(p + 4, m->g_after_s);
+    put_f32(p + 0, m->g_before_S);
+    put_f32(p + 4, m->g_after_S);
     put_f32(p + 8, m->energy_j);
     put_u16(p + 12, m->pulses);
     put_u16(p + 14, m->reads);
@@ -1192,8 +1192,8 @@ static inline void written_record_pack(const written_record_t *m, uint8_t *paylo
 static inline void written_record_unpack(written_record_t *m, const uint8_t *payload, size_t index)
 {
     const uint8_t *p = payload + written_size(index);
-    m->g_before_s = get_f32(p + 0);
-    m->g_after_s = get_f32(p + 4);
+    m->g_before_S = get_f32(p + 0);
+    m->g_after_S = get_f32(p + 4);
     m->energy_j = get_f32(p + 8);
     m->pulses = get_u16(p + 12);
     m->reads = get_u16(p + 14);

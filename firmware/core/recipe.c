@@ -10,9 +10,9 @@ static const double MICRO = 1e6, NANO = 1e9;
 static verdict_t check_fields(const recipe_msg_t *m)
 {
     const double real[] = {
-        m->g_min_s,          m->g_max_s,         m->band_s,           m->v_read_v,
+        m->g_min_S,          m->g_max_S,         m->band_S,           m->v_read_v,
         m->set_gate_start_v, m->set_gate_step_v, m->set_gate_stop_v,  m->set_gate_offset_v,
-        m->set_gate_slope_s_per_v, m->set_start_v, m->set_step_v,     m->set_stop_v,
+        m->set_gate_slope_S_per_v, m->set_start_v, m->set_step_v,     m->set_stop_v,
         m->set_width_s,      m->reset_gate_v,    m->reset_start_v,    m->reset_step_v,
         m->reset_stop_v,     m->reset_width_s,   m->time_max_s,
     };
@@ -53,8 +53,8 @@ static verdict_t check_order(const recipe_msg_t *m)
             return verdict_refused(REASON_BAD_VALUE, ordered[i].field, ordered[i].value, ordered[i].least);
         }
     }
-    if (m->g_max_s <= m->g_min_s) {
-        return verdict_refused(REASON_BAD_VALUE, RECIPE_PLACE_G_MAX_S, m->g_max_s, m->g_min_s);
+    if (m->g_max_S <= m->g_min_S) {
+        return verdict_refused(REASON_BAD_VALUE, RECIPE_PLACE_G_MAX_S, m->g_max_S, m->g_min_S);
     }
     return verdict_accepted();
 }
@@ -84,17 +84,17 @@ verdict_t recipe_check(const limits_t *limits, const recipe_t *recipe)
     return verdict_accepted();
 }
 
-/* g_min_s and g_max_s are for the host's mapping: write-verify takes targets as they come, as in Python. */
+/* g_min_S and g_max_S are for the host's mapping: write-verify takes targets as they come, as in Python. */
 static recipe_t made(const recipe_msg_t *m)
 {
     const recipe_t recipe = {
         .set = true,
         .v_read_v = m->v_read_v,
         .time_max_s = m->time_max_s,
-        .law = {.band_s = m->band_s,
+        .law = {.band_S = m->band_S,
                 .gate = {m->set_gate_start_v, m->set_gate_step_v, m->set_gate_stop_v},
                 .gate_offset_v = m->set_gate_offset_v,
-                .gate_slope_s_per_v = m->set_gate_slope_s_per_v,
+                .gate_slope_S_per_v = m->set_gate_slope_S_per_v,
                 .set = {m->set_start_v, m->set_step_v, m->set_stop_v},
                 .set_width_s = m->set_width_s,
                 .reset_gate_v = m->reset_gate_v,

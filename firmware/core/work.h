@@ -44,7 +44,7 @@ typedef struct {
     uint16_t row, col;
     int16_t read_code; /* of the row's driver */
     double v_read_v;   /* what that code gives */
-    double g_target_s, g_before_s, g_after_s;
+    double g_target_S, g_before_S, g_after_S;
     double energy_j;
     uint16_t pulses, reads;
     uint8_t status;

@@ -42,16 +42,16 @@ static verdict_t check_converters(const board_t *board, uint8_t array, const rec
 
 /* A target that can be read, at a current inside the limit. Readings carry the offset of their converter, and so does
  * the target: it may be below 0, by no more than it may be above. */
-static verdict_t check_target(const board_t *board, const recipe_t *recipe, double g_target_s, size_t index)
+static verdict_t check_target(const board_t *board, const recipe_t *recipe, double g_target_S, size_t index)
 {
-    if (!isfinite(g_target_s)) {
-        return verdict_refused(REASON_BAD_VALUE, index, g_target_s, 0.0);
+    if (!isfinite(g_target_S)) {
+        return verdict_refused(REASON_BAD_VALUE, index, g_target_S, 0.0);
     }
     const law_t *law = &recipe->law;
     const double strongest_v = law->set.stop_v > law->reset.stop_v ? law->set.stop_v : law->reset.stop_v;
     const double most_na = board->limits.i_max_na;
-    if (convert_scaled(strongest_v * fabs(g_target_s), 1e9) > most_na) {
-        return verdict_refused(REASON_I_MAX, index, strongest_v * g_target_s, most_na * 1e-9);
+    if (convert_scaled(strongest_v * fabs(g_target_S), 1e9) > most_na) {
+        return verdict_refused(REASON_I_MAX, index, strongest_v * g_target_S, most_na * 1e-9);
     }
     return verdict_accepted();
 }
@@ -68,7 +68,7 @@ static verdict_t take(const board_t *board, write_job_t *job, const write_record
         }
     }
     if (verdict.reason == REASON_NONE) {
-        verdict = check_target(board, recipe, r->g_target_s, index);
+        verdict = check_target(board, recipe, r->g_target_S, index);
     }
     if (verdict.reason != REASON_NONE) {
         return verdict;
@@ -80,9 +80,9 @@ static verdict_t take(const board_t *board, write_job_t *job, const write_record
         .col = r->col,
         .read_code = (int16_t)(code < INT16_MAX ? (code > INT16_MIN ? code : INT16_MIN) : INT16_MAX),
         .v_read_v = convert_read_volts(board, job->array, LINE_KIND_ROW_DAC, r->row, code),
-        .g_target_s = r->g_target_s,
-        .g_before_s = (double)NAN,
-        .g_after_s = (double)NAN,
+        .g_target_S = r->g_target_S,
+        .g_before_S = (double)NAN,
+        .g_after_S = (double)NAN,
         .status = CELL_STATUS_NOT_CONVERGED,
         .active = true,
     };
@@ -132,7 +132,7 @@ static bool plan(write_job_t *job, const law_t *law)
         if (!cell->active) {
             continue;
         }
-        cell->decision = decide(law, cell->g_target_s, cell->g_after_s, &cell->history);
+        cell->decision = decide(law, cell->g_target_S, cell->g_after_S, &cell->history);
         if (cell->decision.action == ACTION_STOP) {
             cell->active = false;
             cell->status = cell->decision.status;
@@ -193,18 +193,18 @@ static job_state_t pulse_cells(board_t *board, write_job_t *job)
 }
 
 /* What a reading says of a cell, and of the pulse before it. first: nothing was pulsed yet. */
-static void see(write_cell_t *cell, double g_s, bool first)
+static void see(write_cell_t *cell, double g_S, bool first)
 {
     cell->reads++;
     if (first) {
-        cell->g_before_s = g_s;
-        cell->history = history_start(g_s);
+        cell->g_before_S = g_S;
+        cell->history = history_start(g_S);
     } else if (is_pulsed(cell)) { /* V^2 times the mean conductance before and after times the width */
         const decision_t *d = &cell->decision;
-        const double was_s = cell->g_after_s > 0.0 ? cell->g_after_s : 0.0, is_s = g_s > 0.0 ? g_s : 0.0;
-        cell->energy_j += d->amplitude_v * d->amplitude_v * (0.5 * (was_s + is_s)) * d->width_s;
+        const double was_S = cell->g_after_S > 0.0 ? cell->g_after_S : 0.0, is_S = g_S > 0.0 ? g_S : 0.0;
+        cell->energy_j += d->amplitude_v * d->amplitude_v * (0.5 * (was_S + is_S)) * d->width_s;
     }
-    cell->g_after_s = g_s;
+    cell->g_after_S = g_S;
     cell->active = cell->status != CELL_STATUS_COMPLIANCE;
 }
 
@@ -227,8 +227,8 @@ static bool read_cells(board_t *board, write_job_t *job)
     }
     for (uint8_t i = 0; i < count; i++) {
         write_cell_t *cell = &job->cells[of[i]];
-        const double g_s = convert_siemens(board, job->array, cell->col, codes[i], cell->v_read_v);
-        see(cell, g_s, job->phase == WRITE_FIRST_READ);
+        const double g_S = convert_siemens(board, job->array, cell->col, codes[i], cell->v_read_v);
+        see(cell, g_S, job->phase == WRITE_FIRST_READ);
     }
     return true;
 }
@@ -262,8 +262,8 @@ size_t write_result(const write_job_t *job, uint8_t *payload, bool aborted)
         const write_cell_t *cell = &job->cells[i];
         const uint8_t hit = cell->status & CELL_STATUS_COMPLIANCE;
         const written_record_t record = {
-            .g_before_s = (float)cell->g_before_s,
-            .g_after_s = (float)cell->g_after_s,
+            .g_before_S = (float)cell->g_before_S,
+            .g_after_S = (float)cell->g_after_S,
             .energy_j = (float)cell->energy_j,
             .pulses = cell->pulses,
             .reads = cell->reads,

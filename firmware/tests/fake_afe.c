@@ -46,8 +46,8 @@ void fake_reset(uint8_t arrays, uint16_t rows, uint16_t cols)
     fake.info.cols = cols;
     fake.cell_ns = 1000;
     fake.grounded = true;
-    for (size_t i = 0; i < sizeof fake.g_s / sizeof(double); i++) {
-        (&fake.g_s[0][0][0])[i] = 2e-6;
+    for (size_t i = 0; i < sizeof fake.g_S / sizeof(double); i++) {
+        (&fake.g_S[0][0][0])[i] = 2e-6;
     }
 }
 
@@ -100,11 +100,11 @@ static int16_t measured(double current_a, uint8_t range)
     return (int16_t)larger(smaller(code, top), -top);
 }
 
-/* From -noise_s to noise_s. */
-static double noise_s(void)
+/* From -noise_S to noise_S. */
+static double noise_S(void)
 {
     fake.seed = fake.seed * 1664525u + 1013904223u;
-    return fake.noise_s * ((double)(fake.seed >> 8) / (double)(1u << 23) - 1.0);
+    return fake.noise_S * ((double)(fake.seed >> 8) / (double)(1u << 23) - 1.0);
 }
 
 static double read_volts(int32_t code)
@@ -166,8 +166,8 @@ bool afe_read(uint8_t array, const afe_read_t *cells, uint8_t count, int16_t *co
     fake.grounded = false;
     for (uint8_t i = 0; i < count; i++) {
         most(&fake.most_read_code, cells[i].code);
-        const double g_s = fake.g_s[array][cells[i].row][cells[i].col] + noise_s();
-        const double current_a = g_s * read_volts(cells[i].code);
+        const double g_S = fake.g_S[array][cells[i].row][cells[i].col] + noise_S();
+        const double current_a = g_S * read_volts(cells[i].code);
         codes[i] = measured(current_a, fake.info.read_range);
     }
     fake.time_ns += count * fake.cell_ns;
@@ -179,20 +179,20 @@ static bool apply(uint8_t array, const afe_pulse_t *pulse)
 {
     const double volts = pulse->line_code * 1e-6 * fake.info.pulse_full_scale_uv / fake.info.pulse_top;
     const double gate_v = pulse->gate_code * 1e-6 * fake.info.gate_full_scale_uv / fake.info.gate_top;
-    double *g_s = &fake.g_s[array][pulse->row][pulse->col];
+    double *g_S = &fake.g_S[array][pulse->row][pulse->col];
     most(&fake.most_line_code, pulse->line_code);
     most(&fake.most_gate_code, pulse->gate_code);
     fake.pulses[array][pulse->row][pulse->col]++;
     if (fake.stuck[array][pulse->row][pulse->col]) {
         return false;
     }
-    const double before_s = *g_s;
+    const double before_S = *g_S;
     if (pulse->polarity > 0) {
-        *g_s = larger(*g_s, SLOPE_S_PER_V * (gate_v - GATE_THRESHOLD_V) + noise_s());
+        *g_S = larger(*g_S, SLOPE_S_PER_V * (gate_v - GATE_THRESHOLD_V) + noise_S());
     } else {
-        *g_s = smaller(*g_s, larger(G_LEAST_S, RESET_S_PER_V * (RESET_CEILING_V - volts) + noise_s()));
+        *g_S = smaller(*g_S, larger(G_LEAST_S, RESET_S_PER_V * (RESET_CEILING_V - volts) + noise_S()));
     }
-    return larger(before_s, *g_s) * volts * 1e9 >= fake.i_max_na;
+    return larger(before_S, *g_S) * volts * 1e9 >= fake.i_max_na;
 }
 
 bool afe_pulse(uint8_t array, const afe_pulse_t *pulses, uint8_t count, uint8_t *compliance)
@@ -258,7 +258,7 @@ bool afe_product(uint16_t vectors, const int16_t *in, uint16_t in_count, int16_t
                 const uint16_t row = chosen.forward ? chosen.driven[d] : chosen.measured[m];
                 const uint16_t col = chosen.forward ? chosen.measured[m] : chosen.driven[d];
                 most(&fake.most_read_code, code);
-                current_a += fake.g_s[chosen.array][row][col] * read_volts(code);
+                current_a += fake.g_S[chosen.array][row][col] * read_volts(code);
             }
             out[v * chosen.measured_count + m] = measured(current_a, chosen.range);
         }

@@ -30,13 +30,13 @@ typedef struct {
 typedef struct {
     /* Set by the test. */
     afe_info_t info;
-    double g_s[ARRAYS_MAX][LINES_MAX][LINES_MAX];
+    double g_S[ARRAYS_MAX][LINES_MAX][LINES_MAX];
     bool stuck[ARRAYS_MAX][LINES_MAX][LINES_MAX];
     uint32_t fail_at;   /* this many calls from now one fails, once: 1 is the next; 0 none */
     uint32_t fail_grounds;   /* so many of the next calls of afe_ground fail */
     void (*on_ground)(void); /* what happens during each of them, if anything */
     uint64_t cell_ns;   /* that one read or pulse takes */
-    double noise_s;     /* largest that reads and pulses are off by; the same each time for the same seed */
+    double noise_S;     /* largest that reads and pulses are off by; the same each time for the same seed */
     uint32_t seed;
     /* Recorded. */
     fake_call_t calls[FAKE_CALLS];

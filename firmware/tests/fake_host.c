@@ -83,10 +83,10 @@ void host_pulse(uint32_t id, uint16_t row, uint16_t count)
     host_request(MSG_PULSE, payload, pulse_size(1));
 }
 
-void host_write(uint32_t id, uint16_t row, double g_target_s)
+void host_write(uint32_t id, uint16_t row, double g_target_S)
 {
     const write_msg_t m = {id, 0, 1};
-    const write_record_t record = {row, 3, g_target_s};
+    const write_record_t record = {row, 3, g_target_S};
     uint8_t payload[PAYLOAD_MAX];
     write_pack(&m, payload);
     write_record_pack(&record, payload, 0);

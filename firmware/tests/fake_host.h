@@ -30,7 +30,7 @@ void host_give(uint8_t type, uint8_t seq, uint8_t ack, const uint8_t *payload, s
 void host_request(uint8_t type, const uint8_t *payload, size_t n);
 void host_request_id(uint8_t type, uint32_t id); /* with no field but the id */
 void host_pulse(uint32_t id, uint16_t row, uint16_t count); /* of the cell (row, 3) */
-void host_write(uint32_t id, uint16_t row, double g_target_s);
+void host_write(uint32_t id, uint16_t row, double g_target_S);
 void host_read(uint32_t id); /* of the cell (2, 3) */
 void host_wait(uint32_t id, uint64_t duration_ns);
 /* All rows in, the first two columns out. */

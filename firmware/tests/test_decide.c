@@ -5,10 +5,10 @@
 #include <math.h>
 
 static const law_t LAW = {
-    .band_s = 1e-6,
+    .band_S = 1e-6,
     .gate = {0.7, 0.02, 2.0},
     .gate_offset_v = 0.7,
-    .gate_slope_s_per_v = 40e-6,
+    .gate_slope_S_per_v = 40e-6,
     .set = {2.0, 0.1, 2.5},
     .set_width_s = 1e-7,
     .reset_gate_v = 4.0,
@@ -77,12 +77,12 @@ static void test_reset_ramps_and_restarts_on_a_flip(void **state)
     assert_int_equal(history.flips, 2);
 }
 
-/* Pulses a cell that reads `g_s` for ever. Returns the last decision. */
-static decision_t pulse_for_ever(const law_t *law, double target_s, double g_s, history_t *history)
+/* Pulses a cell that reads `g_S` for ever. Returns the last decision. */
+static decision_t pulse_for_ever(const law_t *law, double target_S, double g_S, history_t *history)
 {
     decision_t next = {.action = ACTION_SET};
     for (int i = 0; i < 1000 && next.action != ACTION_STOP; i++) {
-        next = decide(law, target_s, g_s, history);
+        next = decide(law, target_S, g_S, history);
     }
     return next;
 }

@@ -10,7 +10,7 @@ static void test_read_answers_a_block_row_by_row(void **state)
     (void)state;
     const read_msg_t m = {7, 1, 200000, 2, 3, 2, 3};
     bench_ready(2, 16, 8);
-    fake.g_s[1][3][4] = 10e-6;
+    fake.g_S[1][3][4] = 10e-6;
     assert_accepted(bench_read(&m));
     assert_int_equal(fake.count, 0); /* nothing before the first step */
     assert_int_equal(bench_run(), JOB_DONE);
@@ -127,7 +127,7 @@ static void test_compliance_ends_a_cell(void **state)
     cells[0].count = cells[1].count = 4;
     cells[1].row = 5;
     bench_ready(1, 16, 8);
-    fake.g_s[0][5][3] = 150e-6; /* 300 uA at 2 V */
+    fake.g_S[0][5][3] = 150e-6; /* 300 uA at 2 V */
     assert_accepted(bench_pulse(0, cells, 2));
     assert_int_equal(bench_run(), JOB_DONE);
     const uint8_t *payload = bench_result(MSG_PULSED, pulsed_size(2), false);

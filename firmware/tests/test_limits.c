@@ -228,7 +228,7 @@ static void test_recipe_that_contradicts_itself(void **state)
     bench_ready(1, 16, 8);
     m = good, m.slot = RECIPES, assert_recipe_refused(&m, REASON_BAD_VALUE, 1);
     m = good, m.rewrite_in_band = 2, assert_recipe_refused(&m, REASON_BAD_VALUE, 2);
-    m = good, m.g_max_s = m.g_min_s, assert_recipe_refused(&m, REASON_BAD_VALUE, 7);
+    m = good, m.g_max_S = m.g_min_S, assert_recipe_refused(&m, REASON_BAD_VALUE, 7);
     m = good, m.set_gate_stop_v = 0.6, assert_recipe_refused(&m, REASON_BAD_VALUE, 12);
     m = good, m.set_stop_v = 1.9, assert_recipe_refused(&m, REASON_BAD_VALUE, 17);
     m = good, m.reset_stop_v = 0.9, assert_recipe_refused(&m, REASON_BAD_VALUE, 22);

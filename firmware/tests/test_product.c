@@ -18,7 +18,7 @@ static int16_t expected(uint32_t vector, const uint16_t *driven, size_t count, u
     double current_a = 0.0;
     for (uint32_t i = 0; i < count; i++) {
         const uint16_t row = forward ? driven[i] : measured, col = forward ? measured : driven[i];
-        current_a += fake.g_s[0][row][col] * (code_of(vector, i) * 1e-6 * 250000 / 511);
+        current_a += fake.g_S[0][row][col] * (code_of(vector, i) * 1e-6 * 250000 / 511);
     }
     const double code = floor(current_a / (double)fake.info.range_full_scale_a[2] * 2047 + 0.5);
     return (int16_t)(code > 2047 ? 2047 : (code < -2047 ? -2047 : code));
@@ -122,7 +122,7 @@ static void vary_cells(void)
 {
     for (uint16_t row = 0; row < LINES_MAX; row++) {
         for (uint16_t col = 0; col < LINES_MAX; col++) {
-            fake.g_s[0][row][col] = 1e-6 * (1 + (row * 7 + col * 3) % 13);
+            fake.g_S[0][row][col] = 1e-6 * (1 + (row * 7 + col * 3) % 13);
         }
     }
 }

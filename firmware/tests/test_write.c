@@ -19,8 +19,8 @@ static void test_cells_converge_side_by_side(void **state)
     for (uint16_t i = 0; i < CELLS_MAX; i++) {
         cells[i].row = i;
         cells[i].col = i % 8;
-        cells[i].g_target_s = 4e-6 + 3e-6 * i;
-        fake.g_s[0][i][i % 8] = i % 2 == 0 ? 1e-6 : 45e-6;
+        cells[i].g_target_S = 4e-6 + 3e-6 * i;
+        fake.g_S[0][i][i % 8] = i % 2 == 0 ? 1e-6 : 45e-6;
     }
     assert_accepted(bench_write(0, 1, cells, CELLS_MAX));
     assert_int_equal(fake.count, 0);
@@ -30,8 +30,8 @@ static void test_cells_converge_side_by_side(void **state)
     for (uint16_t i = 0; i < CELLS_MAX; i++) {
         const written_record_t w = written(payload, i);
         assert_int_equal(w.status, CELL_STATUS_OK);
-        assert_true(fabs((double)w.g_after_s - cells[i].g_target_s) <= 1e-6);
-        assert_true(fabs((double)w.g_before_s - (i % 2 == 0 ? 1e-6 : 45e-6)) < 0.1e-6);
+        assert_true(fabs((double)w.g_after_S - cells[i].g_target_S) <= 1e-6);
+        assert_true(fabs((double)w.g_before_S - (i % 2 == 0 ? 1e-6 : 45e-6)) < 0.1e-6);
         assert_int_equal(w.pulses, fake.pulses[0][i][i % 8]);
         assert_true(w.pulses > 0 && w.reads >= w.pulses + 2 && (double)w.energy_j > 0.0);
     }
@@ -45,7 +45,7 @@ static void test_a_cell_in_place_is_read_twice(void **state)
     (void)state;
     const write_record_t cell = {3, 4, 10e-6};
     bench_ready(1, 16, 8);
-    fake.g_s[0][3][4] = 10.2e-6;
+    fake.g_S[0][3][4] = 10.2e-6;
     assert_accepted(bench_write(0, 1, &cell, 1));
     assert_int_equal(bench_run(), JOB_DONE);
     const written_record_t w = written(bench_result(MSG_WRITTEN, written_size(1), false), 0);
@@ -67,9 +67,9 @@ static void test_energy_is_that_of_the_pulse(void **state)
     assert_accepted(bench_write(0, 1, &cell, 1));
     assert_int_equal(bench_run(), JOB_DONE);
     const written_record_t w = written(bench_result(MSG_WRITTEN, written_size(1), false), 0);
-    const double mean_s = 0.5 * ((double)w.g_before_s + (double)w.g_after_s);
+    const double mean_S = 0.5 * ((double)w.g_before_S + (double)w.g_after_S);
     assert_int_equal(w.pulses, 1);
-    assert_true(fabs((double)w.energy_j / (4.0 * mean_s * 1e-6) - 1.0) < 1e-6); /* 2 V for 1 us */
+    assert_true(fabs((double)w.energy_j / (4.0 * mean_S * 1e-6) - 1.0) < 1e-6); /* 2 V for 1 us */
 }
 
 static void test_the_calibration_is_in_what_is_read(void **state)
@@ -78,12 +78,12 @@ static void test_the_calibration_is_in_what_is_read(void **state)
     const calibrate_record_t adc = {1.25f, 0.0f}, dac = {0.8f, 0.0f};
     const write_record_t cell = {3, 4, 12.5e-6};
     bench_ready(1, 16, 8);
-    fake.g_s[0][3][4] = 10e-6;
+    fake.g_S[0][3][4] = 10e-6;
     assert_accepted(bench_calibrate(0, LINE_KIND_COL_ADC, 4, &adc, 1));
     assert_accepted(bench_write(0, 1, &cell, 1));
     assert_int_equal(bench_run(), JOB_DONE);
     written_record_t w = written(bench_result(MSG_WRITTEN, written_size(1), false), 0);
-    assert_true(fabs((double)w.g_before_s - 12.5e-6) < 0.1e-6);
+    assert_true(fabs((double)w.g_before_S - 12.5e-6) < 0.1e-6);
     /* A row that gives 0.8 of its codes gets 1.25 of them: the cell sees more, and the sum is the same. */
     assert_accepted(bench_calibrate(0, LINE_KIND_ROW_DAC, 3, &dac, 1));
     assert_accepted(bench_write(0, 1, &cell, 1));
@@ -99,7 +99,7 @@ static void test_compliance_is_read_once_more(void **state)
     bench_ready(1, 16, 8);
     limits.i_max_na = 52000; /* above what the targets may ask for at 2.5 V */
     assert_accepted(bench_set_limits(&limits));
-    fake.g_s[0][3][4] = 80e-6; /* a RESET of 1 V draws 80 uA */
+    fake.g_S[0][3][4] = 80e-6; /* a RESET of 1 V draws 80 uA */
     fake_forget();
     assert_accepted(bench_write(0, 1, cells, 2));
     assert_int_equal(bench_run(), JOB_DONE);
@@ -120,7 +120,7 @@ static void test_stuck_cells(void **state)
     recipe_msg_t recipe = bench_recipe();
     recipe.pulses_max = 50;
     assert_accepted(bench_set_recipe(&recipe));
-    fake.g_s[0][3][4] = 60e-6;
+    fake.g_S[0][3][4] = 60e-6;
     fake.stuck[0][3][4] = true;
     assert_accepted(bench_write(0, 1, cells, 2));
     assert_int_equal(bench_run(), JOB_DONE);
@@ -168,7 +168,7 @@ static void test_aborted_cells_say_how_far_they_came(void **state)
     const uint8_t *payload = bench_result(MSG_WRITTEN, written_size(2), true);
     assert_int_equal(written(payload, 0).status, CELL_STATUS_ABORTED);
     assert_int_equal(written(payload, 0).reads, 0);
-    assert_true(isnan(written(payload, 0).g_after_s)); /* never read */
+    assert_true(isnan(written(payload, 0).g_after_S)); /* never read */
     fake.stuck[0][5][6] = true;
     assert_accepted(bench_write(0, 1, cells, 2));
     for (int i = 0; i < 4; i++) {
@@ -232,19 +232,19 @@ static void test_write_refused(void **state)
     w = good, w.row = 16, assert_write_refused(&w, REASON_BAD_CELL);
     w = good, w.col = 8, assert_write_refused(&w, REASON_BAD_CELL);
     w = good, w.row = w.col = 0, assert_write_refused(&w, REASON_BAD_CELL);
-    w = good, w.g_target_s = (double)NAN, assert_write_refused(&w, REASON_BAD_VALUE);
-    w = good, w.g_target_s = -(double)INFINITY, assert_write_refused(&w, REASON_BAD_VALUE);
-    w = good, w.g_target_s = (double)INFINITY, assert_write_refused(&w, REASON_BAD_VALUE);
-    w = good, w.g_target_s = 80.001e-6, assert_write_refused(&w, REASON_I_MAX); /* 200 uA at 2.5 V */
-    w = good, w.g_target_s = 1e300, assert_write_refused(&w, REASON_I_MAX);
-    w = good, w.g_target_s = -80.001e-6, assert_write_refused(&w, REASON_I_MAX); /* no offset of a reading is as large */
+    w = good, w.g_target_S = (double)NAN, assert_write_refused(&w, REASON_BAD_VALUE);
+    w = good, w.g_target_S = -(double)INFINITY, assert_write_refused(&w, REASON_BAD_VALUE);
+    w = good, w.g_target_S = (double)INFINITY, assert_write_refused(&w, REASON_BAD_VALUE);
+    w = good, w.g_target_S = 80.001e-6, assert_write_refused(&w, REASON_I_MAX); /* 200 uA at 2.5 V */
+    w = good, w.g_target_S = 1e300, assert_write_refused(&w, REASON_I_MAX);
+    w = good, w.g_target_S = -80.001e-6, assert_write_refused(&w, REASON_I_MAX); /* no offset of a reading is as large */
     assert_refused(bench_write(1, 1, &good, 1), REASON_BAD_CELL);
     assert_refused(bench_write(0, 1, &good, 0), REASON_BAD_VALUE);
     assert_refused(bench_write(0, RECIPES, &good, 1), REASON_BAD_VALUE);
     assert_refused(bench_write(0, 0, &good, 1), REASON_NOT_CONFIGURED);
     assert_refused(bench_short(write_start, write_size(1) + 1), REASON_BAD_LENGTH);
     assert_refused(bench_short(write_start, write_size(CELLS_MAX + 1)), REASON_BAD_LENGTH);
-    w = good, w.g_target_s = 80e-6; /* exactly the current limit */
+    w = good, w.g_target_S = 80e-6; /* exactly the current limit */
     assert_accepted(bench_write(0, 1, &w, 1));
 }
 

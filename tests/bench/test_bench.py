@@ -228,7 +228,7 @@ def test_writes_from_python_are_in_the_passport(lab: Lab, tmp_path: Path) -> Non
         bench.arrays[1].without_record().program(Targets(CELLS, np.array([3e-5, 3e-5])))
         (entry,) = bench.chip.history()
     assert (entry.kind, entry.values["array"], entry.values["in_band"]) == ("programmed", 1, 2)
-    assert entry.arrays["g_target_s"].tolist() == [1e-5, 3e-5]
+    assert entry.arrays["g_target_S"].tolist() == [1e-5, 3e-5]
     assert entry.arrays["pulses"].tolist() == [2, 2]
     assert lab.events[:2] == ["array1 program", "array1 program"]
 

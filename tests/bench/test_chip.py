@@ -57,20 +57,20 @@ def test_a_chip_of_another_shape_is_refused(chip: Chip) -> None:
 def test_history_keeps_every_measurement(chip: Chip) -> None:
     assert chip.history() == []
     assert chip.latest("noise") is None
-    chip.record("noise", {"sigma_s": np.float64(1e-6), "cells": (1, 2)}, {"g_s": np.eye(2)}, 1.5)
+    chip.record("noise", {"sigma_S": np.float64(1e-6), "cells": (1, 2)}, {"g_S": np.eye(2)}, 1.5)
     chip.record("offset", {"a": None}, {}, 2.0)
-    chip.record("noise", {"sigma_s": 2e-6}, {}, 3.0)
+    chip.record("noise", {"sigma_S": 2e-6}, {}, 3.0)
     history = Chip.open(chip.directory).history()
     assert [(entry.number, entry.kind, entry.clock_s) for entry in history] == [
         (1, "noise", 1.5),
         (2, "offset", 2.0),
         (3, "noise", 3.0),
     ]
-    assert history[0].values == {"sigma_s": 1e-6, "cells": [1, 2]}
-    np.testing.assert_array_equal(history[0].arrays["g_s"], np.eye(2))
+    assert history[0].values == {"sigma_S": 1e-6, "cells": [1, 2]}
+    np.testing.assert_array_equal(history[0].arrays["g_S"], np.eye(2))
     latest = chip.latest("noise")
     assert latest is not None
-    assert latest.values["sigma_s"] == 2e-6
+    assert latest.values["sigma_S"] == 2e-6
     names = sorted(path.name for path in (chip.directory / "measurements").iterdir())
     assert names == ["0001_noise.npz", "0001_noise.yaml", "0002_offset.yaml", "0003_noise.yaml"]
 
@@ -79,13 +79,13 @@ def test_an_entry_that_was_cut_short_does_not_count_and_is_not_overwritten(chip:
     chip.record("noise", {}, {}, 0.0)
     orphan = chip.directory / "measurements" / "0002_noise.npz"
     orphan.write_bytes(b"half")
-    chip.record("noise", {}, {"g_s": np.ones(2)}, 1.0)
+    chip.record("noise", {}, {"g_S": np.ones(2)}, 1.0)
     assert [entry.number for entry in chip.history()] == [1, 3]
     assert orphan.read_bytes() == b"half"
 
 
 def test_a_damaged_measurement_is_named(chip: Chip) -> None:
-    chip.record("noise", {}, {"g_s": np.ones(2)}, 0.0)
+    chip.record("noise", {}, {"g_S": np.ones(2)}, 0.0)
     (chip.directory / "measurements" / "0001_noise.npz").write_bytes(b"junk")
     with pytest.raises(HilError, match=r"0001_noise\.yaml: damaged"):
         chip.history()
@@ -121,33 +121,33 @@ def test_write_error_adds_both_parts_and_interpolates(chip: Chip) -> None:
     with pytest.raises(HilError, match="the write error was never measured"):
         chip.write_error()
     values = {
-        "levels_s": [10e-6, 20e-6],
-        "sigma_write_s": [0.6e-6, 0.0],
-        "sigma_relax_s": [0.8e-6, 2e-6],
+        "levels_S": [10e-6, 20e-6],
+        "sigma_write_S": [0.6e-6, 0.0],
+        "sigma_relax_S": [0.8e-6, 2e-6],
         "relax_time_s": 1.0,
     }
     chip.record("write_error", values, NO_ARRAYS, 0.0)
     error = chip.write_error()
     assert error.relax_time_s == 1.0
-    assert error.sigma_s([0.0, 10e-6, 15e-6, 20e-6, 1.0]) == pytest.approx([1e-6, 1e-6, 1.5e-6, 2e-6, 2e-6])
-    assert error.sigma_s(np.full((2, 3), 10e-6)).shape == (2, 3)
+    assert error.sigma_S([0.0, 10e-6, 15e-6, 20e-6, 1.0]) == pytest.approx([1e-6, 1e-6, 1.5e-6, 2e-6, 2e-6])
+    assert error.sigma_S(np.full((2, 3), 10e-6)).shape == (2, 3)
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"levels_s": [20e-6, 10e-6]},
-        {"levels_s": [10e-6]},
-        {"sigma_write_s": [None, 1e-6]},
-        {"sigma_relax_s": "much"},
+        {"levels_S": [20e-6, 10e-6]},
+        {"levels_S": [10e-6]},
+        {"sigma_write_S": [None, 1e-6]},
+        {"sigma_relax_S": "much"},
         {"relax_time_s": None},
     ],
 )
 def test_a_damaged_write_error_is_named(chip: Chip, change: dict[str, object]) -> None:
     values = {
-        "levels_s": [1e-5, 2e-5],
-        "sigma_write_s": [1e-6] * 2,
-        "sigma_relax_s": [1e-6] * 2,
+        "levels_S": [1e-5, 2e-5],
+        "sigma_write_S": [1e-6] * 2,
+        "sigma_relax_S": [1e-6] * 2,
         "relax_time_s": 1.0,
     }
     chip.record("write_error", {**values, **change}, NO_ARRAYS, 0.0)

@@ -39,15 +39,15 @@ def made(make_crossbar: Callable[..., Any], limits: Limits, recipe: Recipe, tmp_
 
 def test_the_offset_of_the_reads_is_taken_off_readings_and_added_to_targets(made: Made) -> None:
     device, array, _ = made
-    plain_s = array.read(CELL, 0.2).g_s
+    plain_S = array.read(CELL, 0.2).g_S
     array.corrections.read_offset_a = np.full(array.shape[1], 1e-6)
     array.corrections.read_offset_a[CELL.col] = -0.4e-6
-    np.testing.assert_allclose(array.read(CELL, 0.2).g_s, plain_s + 2e-6)
-    np.testing.assert_allclose(array.read(CELL, -0.1).g_s, plain_s - 4e-6)
+    np.testing.assert_allclose(array.read(CELL, 0.2).g_S, plain_S + 2e-6)
+    np.testing.assert_allclose(array.read(CELL, -0.1).g_S, plain_S - 4e-6)
     outcome = array.program(Targets(CELL, np.array([1e-5])))
     ((sent, _),) = [request for name, request in device.sent if name == "program"]
-    np.testing.assert_allclose(sent.g_target_s, 1e-5 - 2e-6)
-    np.testing.assert_allclose(outcome.g_after_s, 1e-5)
+    np.testing.assert_allclose(sent.g_target_S, 1e-5 - 2e-6)
+    np.testing.assert_allclose(outcome.g_after_S, 1e-5)
 
 
 def gains(rng: np.random.Generator) -> LineGains:
@@ -61,7 +61,7 @@ def test_products_are_those_of_the_cells_as_they_read(made: Made, direction: Dir
     """The device's lines have gains, and the reads an offset that its products do not see."""
     device, array, _ = made
     rng = np.random.default_rng(0)
-    device.g_s[...] = rng.uniform(1e-6, 40e-6, device.shape)
+    device.g_S[...] = rng.uniform(1e-6, 40e-6, device.shape)
     found = gains(rng)
     plain = device.vmm
 
@@ -76,13 +76,13 @@ def test_products_are_those_of_the_cells_as_they_read(made: Made, direction: Dir
 
     device.vmm = with_gains
     array.corrections.gains = found
-    reads_s = device.g_s + found.read_offset_s
-    matrix_s = reads_s if direction is Direction.FORWARD else reads_s.T
+    reads_S = device.g_S + found.read_offset_S
+    matrix_S = reads_S if direction is Direction.FORWARD else reads_S.T
     lines_in, lines_out = (np.array([2, 0, 1]), np.array([3, 1])) if some else (None, None)
     if some:
-        matrix_s = matrix_s[lines_in][:, lines_out]
-    v_v = rng.uniform(-0.2, 0.2, (5, matrix_s.shape[0]))
-    np.testing.assert_allclose(array.vmm(v_v, direction, lines_in, lines_out), v_v @ matrix_s, rtol=1e-9)
+        matrix_S = matrix_S[lines_in][:, lines_out]
+    v_v = rng.uniform(-0.2, 0.2, (5, matrix_S.shape[0]))
+    np.testing.assert_allclose(array.vmm(v_v, direction, lines_in, lines_out), v_v @ matrix_S, rtol=1e-9)
 
 
 def test_no_line_gets_more_than_was_asked_for(made: Made) -> None:
@@ -111,7 +111,7 @@ def test_line_gains_are_those_of_the_array_and_the_last(chip: Chip) -> None:
         values |= {
             "forward": {"gain": {"value": [gain] * columns}, "driven_gain": {"value": [1.5] * rows}},
             "transposed": {"gain": {"value": [gain] * rows}, "driven_gain": {"value": [1.6] * columns}},
-            "read_offset_s": {"value": [2e-7] * columns},
+            "read_offset_S": {"value": [2e-7] * columns},
         }
         chip.record("product_accuracy", values, NO_ARRAYS, 0.0)
     first, second = line_gains(chip, 0), line_gains(chip, 1)
@@ -121,7 +121,7 @@ def test_line_gains_are_those_of_the_array_and_the_last(chip: Chip) -> None:
     assert second.rows.tolist() == [1.3] * rows
     assert first.rows_driven.tolist() == [1.5] * rows
     assert first.columns_driven.tolist() == [1.6] * columns
-    assert first.read_offset_s.tolist() == [2e-7] * columns
+    assert first.read_offset_S.tolist() == [2e-7] * columns
 
 
 @pytest.mark.parametrize("gain", [[1.0], None, "x", [0.0] * 64])

@@ -89,7 +89,7 @@ def test_digital_and_gpu_grow_with_weights_steps_and_reuse() -> None:
     assert gpu_j(10**6, 1, 1.0, 20.5e-12) == pytest.approx(6e6 * 20.5e-12)
 
 
-def test_one_read_of_50_us_at_0_2_v_for_1_us_is_2_pj() -> None:
+def test_one_read_of_50_microsiemens_at_0_2_v_for_1_us_is_2_pj() -> None:
     run = counts(verify_power_w=0.2**2 * 50e-6)
     assert energy_j(run, EnergyModel(read_time_s=1e-6))["verify"] == pytest.approx(2e-12)
 

@@ -38,9 +38,9 @@ def test_every_working_cell_is_formed_at_a_voltage_of_its_own(open_twin: OpenTwi
     bench = open_twin()
     result = form(bench.arrays[0], CELLS, bench.recipe)
     law = bench.recipe.form
-    assert (result.g_fresh_s < law.g_formed_s).all()
+    assert (result.g_fresh_S < law.g_formed_S).all()
     assert np.isfinite(result.v_form_v).mean() > 0.99
-    assert (result.g_formed_s >= law.g_formed_s).mean() > 0.99
+    assert (result.g_formed_S >= law.g_formed_S).mean() > 0.99
     # the ramp finds each cell's voltage, rounded up to a step: 2.8 V, sd 0.15 V
     assert np.nanmean(result.v_form_v) == pytest.approx(2.8 + law.amplitude.step_v / 2, abs=0.03)
     assert np.nanstd(result.v_form_v) == pytest.approx(0.15, abs=0.03)
@@ -63,7 +63,7 @@ def test_a_formed_array_is_left_alone(open_twin: OpenTwin) -> None:
     again = form(bench.arrays[0], CELLS, bench.recipe)
     assert bench.ledger.snapshot().pulses.sum() == before
     assert np.isnan(again.v_form_v).all()
-    np.testing.assert_array_equal(again.g_formed_s, again.g_fresh_s)
+    np.testing.assert_array_equal(again.g_formed_S, again.g_fresh_S)
 
 
 def test_cells_that_do_not_form(open_twin: OpenTwin) -> None:
@@ -71,7 +71,7 @@ def test_cells_that_do_not_form(open_twin: OpenTwin) -> None:
     result = form(bench.arrays[0], CELLS, bench.recipe)
     failed = np.isnan(result.v_form_v)
     assert failed.mean() == pytest.approx(0.5, abs=0.1)  # the ramp ends at 3.4 V
-    assert (result.g_formed_s[failed] < bench.recipe.form.g_formed_s).all()
+    assert (result.g_formed_S[failed] < bench.recipe.form.g_formed_S).all()
     status = exercise(bench.arrays[0], CELLS, bench.recipe)
     assert (status[failed] != CellStatus.OK).all()
     assert (status[failed] == CellStatus.STUCK).mean() > 0.9
@@ -81,7 +81,7 @@ def test_cells_that_do_not_form(open_twin: OpenTwin) -> None:
 def test_exercise_finds_stuck_cells(open_twin: OpenTwin) -> None:
     bench = open_twin(**{"faults.stuck_fraction": 0.1})
     result = form(bench.arrays[0], CELLS, bench.recipe)
-    high = result.g_fresh_s > 60e-6
+    high = result.g_fresh_S > 60e-6
     low = ~high & np.isnan(result.v_form_v)
     assert high.mean() + low.mean() == pytest.approx(0.1, abs=0.04)
     status = exercise(bench.arrays[0], CELLS, bench.recipe)
@@ -95,5 +95,5 @@ def test_exercise_leaves_the_array_low(open_twin: OpenTwin) -> None:
     status = exercise(bench.arrays[0], CELLS, bench.recipe)
     good = status == CellStatus.OK
     assert good.mean() > 0.98
-    g_s = bench.arrays[0].read(CELLS, 0.2).g_s
-    assert (g_s[good] < bench.recipe.g_min_s + 2 * bench.recipe.band_s).all()
+    g_S = bench.arrays[0].read(CELLS, 0.2).g_S
+    assert (g_S[good] < bench.recipe.g_min_S + 2 * bench.recipe.band_S).all()

@@ -155,7 +155,7 @@ def test_refuses_a_cell_twice_in_a_write_but_not_in_a_read(guarded: Any) -> None
 
 def test_refuses_a_pulse_whose_current_is_predicted_too_high(guarded: Any) -> None:
     inner, array = guarded()
-    inner.g_s[2, 3] = 1.1e-3
+    inner.g_S[2, 3] = 1.1e-3
     array.pulse(pulses())  # never read: nothing is known of its current
     array.read(CELL, 0.2)
     with pytest.raises(LimitError, match=r"0\.0022 A at its last reading of 0\.0011 S; .*limits\.i_max_a"):
@@ -164,11 +164,11 @@ def test_refuses_a_pulse_whose_current_is_predicted_too_high(guarded: Any) -> No
     array.close()
 
 
-@pytest.mark.parametrize("g_s", [0.0, -1e-6, np.nan, np.inf, 1.0])
-def test_refuses_impossible_targets(guarded: Any, g_s: float) -> None:
+@pytest.mark.parametrize("g_S", [0.0, -1e-6, np.nan, np.inf, 1.0])
+def test_refuses_impossible_targets(guarded: Any, g_S: float) -> None:
     inner, array = guarded()
     with pytest.raises(LimitError, match=r"array 0, cell \(2, 3\)"):
-        array.program(Targets(CELL, np.array([g_s])))
+        array.program(Targets(CELL, np.array([g_S])))
     assert inner.sent == []
     array.close()
 
@@ -177,6 +177,7 @@ def test_refuses_impossible_targets(guarded: Any, g_s: float) -> None:
     ("key", "value"),
     [
         ("v_read_v", 0.6),
+        ("v_in_max_v", 0.6),
         ("set.amplitude.stop_v", 3.6),
         ("reset.amplitude.stop_v", 3.6),
         ("form.amplitude.stop_v", 3.6),
@@ -272,10 +273,10 @@ def test_refuses_a_wait(guarded: Any, duration_s: float) -> None:
     gate_v=st.floats(-10, 10),
     width_s=st.floats(-1, 1),
     count=st.integers(-5, 200),
-    g_s=st.floats(0, 1e-2),
+    g_S=st.floats(0, 1e-2),
 )
 def test_accepts_exactly_what_is_inside(
-    amplitude_v: float, gate_v: float, width_s: float, count: int, g_s: float
+    amplitude_v: float, gate_v: float, width_s: float, count: int, g_S: float
 ) -> None:
     check = LimitCheck("array 0", (6, 4), Limits(3.5, 5.0, 2e-3, 1e-3, 100))
     inside = (
@@ -283,14 +284,14 @@ def test_accepts_exactly_what_is_inside(
         and 0 <= gate_v <= 5
         and 0 < width_s <= 1e-3
         and 0 < count <= 100
-        and amplitude_v * g_s <= 2e-3
+        and amplitude_v * g_S <= 2e-3
     )
     asked = pulses(amplitude_v=amplitude_v, gate_v=gate_v, width_s=width_s, count=count)
     if inside:
-        check.pulses(asked, lambda _: np.array([g_s]))
+        check.pulses(asked, lambda _: np.array([g_S]))
     else:
         with pytest.raises(LimitError):
-            check.pulses(asked, lambda _: np.array([g_s]))
+            check.pulses(asked, lambda _: np.array([g_S]))
 
 
 def test_everything_but_ground_is_refused_after_close(guarded: Any) -> None:
@@ -369,7 +370,7 @@ def test_what_a_cut_write_left_is_not_known_any_more(guarded: Any) -> None:
             raise TransportError("lost")
 
     inner, array = guarded(fail)
-    inner.g_s[2, 3] = 1.1e-3
+    inner.g_S[2, 3] = 1.1e-3
     array.read(CELL, 0.2)
     with pytest.raises(TransportError):
         array.program(Targets(CELL, np.array([1e-5])))

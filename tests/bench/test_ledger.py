@@ -17,14 +17,14 @@ SHAPE = (3, 4)
 CELLS = Cells(np.array([0, 2]), np.array([1, 3]))
 
 
-def reading(*g_s: float) -> Reading:
-    return Reading(np.array(g_s), np.zeros(len(g_s), np.uint8))
+def reading(*g_S: float) -> Reading:
+    return Reading(np.array(g_S), np.zeros(len(g_S), np.uint8))
 
 
 def outcome() -> WriteOutcome:
     return WriteOutcome(
-        g_before_s=np.array([10e-6, 20e-6]),
-        g_after_s=np.array([30e-6, 20e-6]),
+        g_before_S=np.array([10e-6, 20e-6]),
+        g_after_S=np.array([30e-6, 20e-6]),
         pulses=np.array([3, 0]),
         reads=np.array([5, 2]),
         energy_j=np.array([2e-12, 0.0]),
@@ -64,7 +64,7 @@ def test_reads_count_every_time_a_cell_is_named(tmp_path: Path) -> None:
     assert counts.verify_reads[0, 1, 2] == 2
     assert counts.verify_reads[0, 0, 0] == 1
     assert counts.verify_power_w == pytest.approx(0.25 * 22e-6)
-    assert ledger.arrays[0].g_last_s(cells) == pytest.approx([12e-6, 12e-6, np.nan], nan_ok=True)
+    assert ledger.arrays[0].g_last_S(cells) == pytest.approx([12e-6, 12e-6, np.nan], nan_ok=True)
 
 
 def test_a_write_is_a_request_that_took_a_pulse(tmp_path: Path) -> None:
@@ -78,9 +78,9 @@ def test_a_write_is_a_request_that_took_a_pulse(tmp_path: Path) -> None:
     assert counts.pulse_energy_j.sum() == pytest.approx(2e-12)
     assert counts.verify_power_w == pytest.approx(0.04 * (5 * 20e-6 + 2 * 20e-6))
     assert counts.pulse_line_v2 == pytest.approx(30.0)
-    assert ledger.arrays[0].g_last_s(CELLS) == pytest.approx([30e-6, 20e-6])
+    assert ledger.arrays[0].g_last_S(CELLS) == pytest.approx([30e-6, 20e-6])
     ledger.arrays[0].forget(CELLS[:1])
-    assert ledger.arrays[0].g_last_s(CELLS) == pytest.approx([np.nan, 20e-6], nan_ok=True)
+    assert ledger.arrays[0].g_last_S(CELLS) == pytest.approx([np.nan, 20e-6], nan_ok=True)
 
 
 @pytest.mark.parametrize("direction", Direction)
@@ -90,14 +90,14 @@ def test_products_count_their_conversions_and_the_power_of_the_known_cells(
 ) -> None:
     rng = np.random.default_rng(1)
     ledger = Ledger(tmp_path, 1, SHAPE)
-    g_s = rng.uniform(1e-6, 40e-6, SHAPE)
-    ledger.arrays[0].record_reading(Cells.all(SHAPE), reading(*g_s.ravel()), 0.0)
+    g_S = rng.uniform(1e-6, 40e-6, SHAPE)
+    ledger.arrays[0].record_reading(Cells.all(SHAPE), reading(*g_S.ravel()), 0.0)
     forward = direction is Direction.FORWARD
     v_in_v = rng.uniform(-0.2, 0.2, (5, SHAPE[0] if forward else SHAPE[1])).astype(dtype)
     v_in_v[:, 1] = 0.0
     ledger.arrays[0].record_products(v_in_v, direction, None, 2)
     counts = ledger.snapshot()
-    expected_w = ((v_in_v.astype(float) ** 2) @ (g_s if forward else g_s.T)).sum()
+    expected_w = ((v_in_v.astype(float) ** 2) @ (g_S if forward else g_S.T)).sum()
     assert counts.vmm_vectors == 5
     assert counts.vmm_dac_conversions == 5 * (v_in_v.shape[1] - 1)
     assert counts.vmm_adc_conversions == 10
@@ -105,7 +105,7 @@ def test_products_count_their_conversions_and_the_power_of_the_known_cells(
     assert counts.vmm_power_w == pytest.approx(expected_w, rel=1e-5)
     some = np.array([2, 0])
     ledger.arrays[0].record_products(v_in_v[:, some], direction, some, 2)
-    part_w = ((v_in_v[:, some].astype(float) ** 2) @ (g_s if forward else g_s.T)[some]).sum()
+    part_w = ((v_in_v[:, some].astype(float) ** 2) @ (g_S if forward else g_S.T)[some]).sum()
     assert (ledger.snapshot() - counts).vmm_power_w == pytest.approx(part_w, rel=1e-5)
 
 
@@ -169,7 +169,7 @@ def test_counts_survive_a_kill(tmp_path: Path) -> None:
     assert done.returncode == -signal.SIGKILL
     ledger = ArrayLedger(tmp_path, SHAPE)
     assert (ledger.snapshot()["verify_reads"] == 1).all()
-    assert ledger.g_last_s(CELLS) == pytest.approx([1e-5, 1e-5])
+    assert ledger.g_last_S(CELLS) == pytest.approx([1e-5, 1e-5])
 
 
 def test_another_shape_and_a_damaged_file_are_refused(tmp_path: Path) -> None:

@@ -98,9 +98,9 @@ def test_each_measurement_is_an_entry(open_twin: OpenTwin) -> None:
         assert entry.values["calibration"] == 1
         assert entry.values["array"] == 0
         assert entry.values["bench_time_s"] > 0
-    assert bench.chip.write_error().sigma_s(20e-6) > 0  # what the trainer takes
-    g_s = bench.arrays[0].read(Cells.all((32, 16)), bench.recipe.v_read_v).g_s
-    assert np.median(g_s) < 2e-6  # cells that hold nothing draw no current
+    assert bench.chip.write_error().sigma_S(20e-6) > 0  # what the trainer takes
+    g_S = bench.arrays[0].read(Cells.all((32, 16)), bench.recipe.v_read_v).g_S
+    assert np.median(g_S) < 2e-6  # cells that hold nothing draw no current
     again = made(bench, "read_noise")
     assert [entry.number for entry in again] == [7]
     assert len(bench.chip.history()) == 7
@@ -203,7 +203,7 @@ def test_relaxation_that_is_stopped_keeps_what_it_has(open_twin: OpenTwin) -> No
     assert entry.values["interrupted"]
     assert entry.values["times_s"] == [0.01, 0.1, 10.0]
     assert len(entry.values["tail_share"]) == 3
-    assert entry.arrays["g_s"].shape == (3, 200)
+    assert entry.arrays["g_S"].shape == (3, 200)
     again = calibrate(bench, 0, wanted, ["relaxation"], seed=1, progress_of=silent)[0]
     assert again.number > entry.number
     assert not again.values["interrupted"]

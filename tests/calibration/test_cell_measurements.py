@@ -53,7 +53,7 @@ class Bent:
 
     def read(self, cells: Cells, v_read_v: float) -> Reading:
         reading: Reading = self._array.read(cells, v_read_v)
-        return Reading(reading.g_s * (1 + self._k * v_read_v**2), reading.status)
+        return Reading(reading.g_S * (1 + self._k * v_read_v**2), reading.status)
 
 
 @pytest.mark.parametrize("k_per_v2", [0.0, 0.8])
@@ -63,7 +63,7 @@ def test_the_bend_of_a_reading_is_found(open_twin: OpenTwin, k_per_v2: float) ->
     for level in values["nonlinearity_per_v2"][1:]:  # the lowest conducts too little to tell
         assert level["low"] - 0.05 < k_per_v2 < level["high"] + 0.05
         assert level["high"] - level["low"] < 0.3
-    for level in values["disturbed_s"]:
+    for level in values["disturbed_S"]:
         assert abs(level["value"]) < 0.1e-6
 
 
@@ -74,8 +74,8 @@ def test_switching_voltages_are_those_of_the_cells(open_twin: OpenTwin) -> None:
         assert 1.2 < values[name]["switched_v"]["value"] < 1.6
         assert values[name]["switched_sd_v"] == pytest.approx(0.08, rel=0.5)
         assert values[name]["compliance"][0]["value"] == 0.0
-    assert values["set"]["g_s"]["value"][-1] > 40e-6
-    assert values["reset"]["g_s"]["value"][-1] < 1e-6
+    assert values["set"]["g_S"]["value"][-1] > 40e-6
+    assert values["reset"]["g_S"]["value"][-1] < 1e-6
 
 
 def test_cells_that_do_not_switch_have_no_voltage(open_twin: OpenTwin) -> None:
@@ -98,12 +98,12 @@ def test_a_read_beyond_the_limits_is_refused(open_twin: OpenTwin) -> None:
 
 def test_pulses_go_up_and_down_and_saturate(open_twin: OpenTwin) -> None:
     values = run(measure_pulse_response, open_twin((32, 24), **QUIET), RESPONSE).values
-    up, down = (np.asarray(values[name]["g_s"]["value"]) for name in ("up", "down"))
+    up, down = (np.asarray(values[name]["g_S"]["value"]) for name in ("up", "down"))
     assert up.size == 21
     assert (np.diff(up) > 0).mean() > 0.8
     assert np.diff(up)[0] > 2 * np.diff(up)[-1]  # a SET goes a part of the way that is left
     assert (np.diff(down) < 0).all()
-    steps = [step for step in values["up"]["step_s"] if step is not None]
+    steps = [step for step in values["up"]["step_S"] if step is not None]
     assert steps[0]["value"] > steps[-1]["value"] > 0  # state dependence
     assert all(step["low"] <= step["value"] <= step["high"] for step in steps)
     assert values["asymmetry"] > 0
@@ -118,8 +118,8 @@ def test_write_verify_from_both_ends(open_twin: OpenTwin) -> None:
         assert 0.92 < share < 0.97  # the stuck ones
         assert one["statuses"]["STUCK"] + one["statuses"].get("LIMIT", 0) > 20
         assert one["statuses"]["OK"] == (found.arrays[f"{name}_status"] == 0).sum()
-        for level in one["error_sd_s"]:
-            assert 0.2e-6 < level["value"] < bench.recipe.band_s
+        for level in one["error_sd_S"]:
+            assert 0.2e-6 < level["value"] < bench.recipe.band_S
         assert all(
             p99 >= pulses["value"] for p99, pulses in zip(one["pulses_p99"], one["pulses"], strict=True)
         )

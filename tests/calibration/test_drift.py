@@ -15,11 +15,11 @@ from eapu_hil.hal import Cells, CellStatus, HilError, Polarity, Pulses, Targets
 OpenTwin = Callable[..., Bench]
 
 
-def programmed(bench: Bench, cells: Cells, g_s: float = 20e-6) -> np.ndarray:
+def programmed(bench: Bench, cells: Cells, g_S: float = 20e-6) -> np.ndarray:
     """Writes the cells; whether each ended in its band."""
     array = bench.arrays[0]
     form(array, cells, bench.recipe)
-    targets = Targets(cells, np.full(len(cells), g_s))
+    targets = Targets(cells, np.full(len(cells), g_S))
     outcome = array.program(targets)
     return np.asarray(outcome.status == CellStatus.OK)
 
@@ -28,8 +28,8 @@ def pulses(bench: Bench) -> np.ndarray:
     return bench.ledger.arrays[0].snapshot()["pulses"]
 
 
-def looked(bench: Bench, band_s: float = 1e-6) -> Drift:
-    return look(bench.arrays[0], 0, bench.chip, bench.recipe.v_read_v, band_s, pulses(bench))[0]
+def looked(bench: Bench, band_S: float = 1e-6) -> Drift:
+    return look(bench.arrays[0], 0, bench.chip, bench.recipe.v_read_v, band_S, pulses(bench))[0]
 
 
 def test_cells_that_stay_are_in(open_twin: OpenTwin) -> None:
@@ -92,7 +92,7 @@ def test_the_last_target_counts_and_failed_writes_have_none(open_twin: OpenTwin)
     programmed(bench, cells, 10e-6)
     programmed(bench, cells[:8], 30e-6)
     found = looked(bench)
-    assert (found.targets.g_target_s == np.where(found.targets.cells.row == 0, 30e-6, 10e-6)).all()
+    assert (found.targets.g_target_S == np.where(found.targets.cells.row == 0, 30e-6, 10e-6)).all()
     array = bench.arrays[0]
     failing = bench.recipe.model_copy(update={"pulses_max": 1})
     outcome = array.program(Targets(cells, np.full(len(cells), 39e-6)), failing)

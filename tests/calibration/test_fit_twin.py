@@ -39,10 +39,10 @@ PLAN = {
 }
 HIDDEN = {
     "gate.threshold_v": 0.78,
-    "gate.slope_s_per_v": 46e-6,
+    "gate.slope_S_per_v": 46e-6,
     "variation.gate_threshold_v": 0.04,
     "variation.gate_slope_relative": 0.07,
-    "write_noise.set_absolute_s": 0.9e-6,
+    "write_noise.set_absolute_S": 0.9e-6,
     "write_noise.set_relative": 0.04,
     "forming.v_form_v": 2.7,
     "forming.v_form_sd_v": 0.2,
@@ -80,12 +80,12 @@ def test_hidden_parameters_are_found(open_twin: OpenTwin, base: TwinPreset) -> N
         assert float(reach) < abs(hidden), key
     # 800 cells differ by 0.05 from their own law by chance; a quarter of these meet the floor.
     assert max(fit.relaxation_ks.values()) < 0.08
-    variance = np.asarray(fitted(fit, "relaxation.variance_1s_s2").estimate.value)
-    low = np.asarray(fitted(fit, "relaxation.variance_1s_s2").estimate.low)
+    variance = np.asarray(fitted(fit, "relaxation.variance_1s_S2").estimate.value)
+    low = np.asarray(fitted(fit, "relaxation.variance_1s_S2").estimate.low)
     assert np.isnan(low).tolist() == [True, False, False, False]  # the floor is in the lowest level
-    middle_s = np.asarray(fitted(fit, "relaxation.g_s").estimate.value)[1:]
+    middle_S = np.asarray(fitted(fit, "relaxation.g_S").estimate.value)[1:]
     law = base.relaxation
-    assert variance[1:] == pytest.approx(np.interp(middle_s, law.g_s, law.variance_1s_s2), rel=0.35)
+    assert variance[1:] == pytest.approx(np.interp(middle_S, law.g_S, law.variance_1s_S2), rel=0.35)
 
     text = fit.text("mine", "a test's chip")
     again = TwinPreset.model_validate(yaml.safe_load(text))

@@ -30,14 +30,14 @@ HEAD: dict[str, Any] = {
     "file": "data.csv",
     "delimiter": "comma",
     "skip_lines": 1,
-    "conductance_unit_s": 1e-6,
-    "window": {"g_min_s": 1e-6, "g_max_s": 40e-6},
+    "conductance_unit_S": 1e-6,
+    "window": {"g_min_S": 1e-6, "g_max_S": 40e-6},
 }
 RELAXATION = {
     "relaxation": {
         "columns": {"cell": 0, "age_s": 2, "conductance": 1},
         "times_s": [0.01, 0.1, 1.0, 1000.0],
-        "edges_s": [10e-6, 15e-6, 20e-6, 25e-6, 30e-6],
+        "edges_S": [10e-6, 15e-6, 20e-6, 25e-6, 30e-6],
     }
 }
 
@@ -51,18 +51,18 @@ def relaxing_file(cells: int, **changed: float) -> None:
     """Readings of `cells` cells that relax by the law of the default preset, as a lab might have kept them."""
     law = load_model(TwinPreset, "rram_180nm", [], "presets").relaxation.model_copy(update=changed)
     rng = np.random.default_rng(4)
-    g_s = rng.uniform(10e-6, 30e-6, cells)
-    twin = RelaxingCells(law, g_s, StateFiles(Path("state")))
-    twin.restart(np.arange(cells), g_s, 0.0)
+    g_S = rng.uniform(10e-6, 30e-6, cells)
+    twin = RelaxingCells(law, g_S, StateFiles(Path("state")))
+    twin.restart(np.arange(cells), g_S, 0.0)
     lines = ["cell,uS,s"]
 
     def read(age_s: float) -> None:
-        noisy_us = 1e6 * g_s * (1.0 + 0.005 * rng.standard_normal(cells))
-        lines.extend(f"{cell},{value:.4f},{age_s}" for cell, value in enumerate(noisy_us))
+        noisy_uS = 1e6 * g_S * (1.0 + 0.005 * rng.standard_normal(cells))
+        lines.extend(f"{cell},{value:.4f},{age_s}" for cell, value in enumerate(noisy_uS))
 
     read(0.0)
     for age_s in (0.01, 0.1, 1.0, 970.0):
-        twin.advance(g_s, age_s, rng, True)
+        twin.advance(g_S, age_s, rng, True)
         read(age_s)
     Path("data.csv").write_text("\n".join(lines))
 
@@ -87,10 +87,10 @@ def test_relaxation_from_a_file_makes_a_twin(capsys: pytest.CaptureFixture[str])
     base = load_model(TwinPreset, "rram_180nm", [], "presets")
     fit = fit_twin(chip, 0, base, np.random.default_rng(1))
     found = {one.key: one.estimate for one in fit.fitted}
-    at_s = found["relaxation.g_s"].value
-    assert at_s == pytest.approx([12.5e-6, 17.5e-6, 22.5e-6, 27.5e-6], abs=0.5e-6)
-    for name in ("variance_per_decade_s2", "variance_1s_s2"):
-        truth = np.interp(at_s, base.relaxation.g_s, getattr(base.relaxation, name))
+    at_S = found["relaxation.g_S"].value
+    assert at_S == pytest.approx([12.5e-6, 17.5e-6, 22.5e-6, 27.5e-6], abs=0.5e-6)
+    for name in ("variance_per_decade_S2", "variance_1s_S2"):
+        truth = np.interp(at_S, base.relaxation.g_S, getattr(base.relaxation, name))
         assert found[f"relaxation.{name}"].value == pytest.approx(truth, rel=0.4)
     assert max(fit.relaxation_ks.values()) < 0.06
 
@@ -98,7 +98,7 @@ def test_relaxation_from_a_file_makes_a_twin(capsys: pytest.CaptureFixture[str])
 def test_what_few_cells_do_not_settle_is_kept() -> None:
     """Sixty cells of one level at three times do not tell how much passes; the rest is fitted with the base's share."""
     relaxing_file(60, passing_share=0.0)
-    few = {**RELAXATION["relaxation"], "times_s": [0.01, 1.0, 1000.0], "edges_s": [10e-6, 30e-6]}
+    few = {**RELAXATION["relaxation"], "times_s": [0.01, 1.0, 1000.0], "edges_S": [10e-6, 30e-6]}
     import_file(load_import(mapping({"relaxation": few})), Path("chip"), np.random.default_rng(0))
     base = load_model(TwinPreset, "rram_180nm", [], "presets")
     fit = fit_twin(Chip.open(Path("chip")), 0, base, np.random.default_rng(1))
@@ -118,8 +118,8 @@ def test_a_gate_curve_from_a_file(open_twin: OpenTwin) -> None:
     found = measure_gate_curve(array, cells, bench.recipe, settings, np.random.default_rng(2), lambda _: None)
     good = np.flatnonzero(found.arrays["usable"])
     rows = [
-        f"{cell},{gate_v:.4f},{1e6 * found.arrays['lowest_s'][repeat, step, cell]:.5f},"
-        f"{1e6 * found.arrays['g_s'][repeat, step, cell]:.5f}"
+        f"{cell},{gate_v:.4f},{1e6 * found.arrays['lowest_S'][repeat, step, cell]:.5f},"
+        f"{1e6 * found.arrays['g_S'][repeat, step, cell]:.5f}"
         for cell in good
         for step, gate_v in enumerate(found.values["gate_v"])
         for repeat in range(4)
@@ -130,7 +130,7 @@ def test_a_gate_curve_from_a_file(open_twin: OpenTwin) -> None:
     import_file(load_import(path), Path("chip"), np.random.default_rng(0))
     base = load_model(TwinPreset, "rram_180nm", [], "presets")
     fit = fit_twin(Chip.open(Path("chip")), 0, base, np.random.default_rng(1))
-    assert fit.value("gate.slope_s_per_v") == pytest.approx(40e-6, rel=0.03)
+    assert fit.value("gate.slope_S_per_v") == pytest.approx(40e-6, rel=0.03)
     assert fit.value("gate.threshold_v") == pytest.approx(0.7, abs=0.02)
 
     Path("data.csv").write_text("cell,gate,before,after\n" + "\n".join(rows[:-1]))

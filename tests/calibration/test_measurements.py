@@ -28,11 +28,11 @@ QUIET = {
 }
 # One state: Var = 4 + 1 log10 t uS^2, zero at 0.1 ms; mean -0.8 - 0.2 log10 t uS, also zero at 0.1 ms.
 LAW = {
-    "relaxation.g_s": [2e-6, 40e-6],
-    "relaxation.variance_1s_s2": [4e-12, 4e-12],
-    "relaxation.variance_per_decade_s2": [1e-12, 1e-12],
-    "relaxation.mean_1s_s": [-0.8e-6, -0.8e-6],
-    "relaxation.mean_per_decade_s": [-0.2e-6, -0.2e-6],
+    "relaxation.g_S": [2e-6, 40e-6],
+    "relaxation.variance_1s_S2": [4e-12, 4e-12],
+    "relaxation.variance_per_decade_S2": [1e-12, 1e-12],
+    "relaxation.mean_1s_S": [-0.8e-6, -0.8e-6],
+    "relaxation.mean_per_decade_S": [-0.2e-6, -0.2e-6],
     "relaxation.up_share": [0.5, 0.5],
     "relaxation.jump_ratio": [1.0, 1.0],
 }
@@ -43,13 +43,13 @@ PRODUCTS = ProductSettings(vectors=64, v_in_v=0.2, reads=8, settle_s=1000.0, bat
 
 
 def run(
-    measure: Callable[..., Result], bench: Bench, settings: Any, g_min_s: float = 1e-6
+    measure: Callable[..., Result], bench: Bench, settings: Any, g_min_S: float = 1e-6
 ) -> Mapping[str, Any]:
     """Values of a measurement on all cells of a formed array; its progress must rise to 1."""
     array = bench.arrays[0]
     cells = Cells.all(array.shape)
     form(array, cells, bench.recipe)
-    recipe = bench.recipe.model_copy(update={"g_min_s": g_min_s})
+    recipe = bench.recipe.model_copy(update={"g_min_S": g_min_S})
     told: list[float] = []
     found = measure(array, cells, recipe, settings, np.random.default_rng(0), told.append)
     assert told == sorted(told)
@@ -65,13 +65,13 @@ def inside(estimates: Any, truth: float) -> list[bool]:
 def test_the_gate_curve_is_found(open_twin: OpenTwin) -> None:
     """The preset's transistor: 40 uS/V from 0.7 V, thresholds with sd 30 mV, slopes with 5 %; noise 0.6 uS and 6 %."""
     values = run(measure_gate_curve, open_twin((32, 16), **QUIET, **{"relaxation.enabled": False}), GATE)
-    assert values["slope_s_per_v"]["value"] == pytest.approx(40e-6, rel=0.03)
+    assert values["slope_S_per_v"]["value"] == pytest.approx(40e-6, rel=0.03)
     assert values["threshold_v"]["value"] == pytest.approx(0.7, abs=0.03)
-    assert values["slope_s_per_v"]["low"] < values["slope_s_per_v"]["value"] < values["slope_s_per_v"]["high"]
-    middle = int(np.argmin(np.abs(np.asarray(values["g_s"]["value"]) - 20e-6)))
-    g_s = values["g_s"]["value"][middle]
-    assert values["cell_sd_s"]["value"][middle] == pytest.approx(np.hypot(1.2e-6, 0.05 * g_s), rel=0.2)
-    assert values["cycle_sd_s"]["value"][middle] == pytest.approx(np.hypot(0.6e-6, 0.06 * g_s), rel=0.2)
+    assert values["slope_S_per_v"]["low"] < values["slope_S_per_v"]["value"] < values["slope_S_per_v"]["high"]
+    middle = int(np.argmin(np.abs(np.asarray(values["g_S"]["value"]) - 20e-6)))
+    g_S = values["g_S"]["value"][middle]
+    assert values["cell_sd_S"]["value"][middle] == pytest.approx(np.hypot(1.2e-6, 0.05 * g_S), rel=0.2)
+    assert values["cycle_sd_S"]["value"][middle] == pytest.approx(np.hypot(0.6e-6, 0.06 * g_S), rel=0.2)
 
 
 def test_a_gate_ramp_that_misses_the_window_is_an_error(open_twin: OpenTwin) -> None:
@@ -85,11 +85,11 @@ def test_the_law_of_relaxation_is_found(open_twin: OpenTwin) -> None:
     values = run(measure_relaxation, bench, RELAXATION, 12e-6)
     assert np.min(values["cells"]) > 1500
     assert values["age_s"] == pytest.approx(RELAXATION.times_s, rel=0.05)
-    assert sum(inside(values["variance_per_decade_s2"], 1e-12)) >= 2
-    assert [one["value"] for one in values["variance_per_decade_s2"]] == pytest.approx([1e-12] * 3, rel=0.25)
+    assert sum(inside(values["variance_per_decade_S2"], 1e-12)) >= 2
+    assert [one["value"] for one in values["variance_per_decade_S2"]] == pytest.approx([1e-12] * 3, rel=0.25)
     # The first reading comes some milliseconds after the write: by then a part of it is over.
-    assert all(2e-12 < one["value"] < 4.5e-12 for one in values["variance_1s_s2"])
-    assert sum(inside(values["mean_per_decade_s"], -0.2e-6)) >= 2
+    assert all(2e-12 < one["value"] < 4.5e-12 for one in values["variance_1s_S2"])
+    assert sum(inside(values["mean_per_decade_S"], -0.2e-6)) >= 2
 
 
 def test_tails_are_counted(open_twin: OpenTwin) -> None:
@@ -113,17 +113,17 @@ def test_read_noise_is_not_taken_for_relaxation(open_twin: OpenTwin) -> None:
     noisy = {**QUIET, "read_noise.enabled": True, "read_noise.white_relative": 0.02, "relaxation.enabled": False,
              "read_noise.flicker_relative_per_decade": 0.0}  # fmt: skip
     values = run(measure_relaxation, open_twin((64, 24), **noisy), RELAXATION)
-    for level, g_s in zip(values["sd_s"], values["levels_s"], strict=True):
-        assert max(level["value"]) < 0.02 * g_s  # two readings alone would give 1.4 times that
+    for level, g_S in zip(values["sd_S"], values["levels_S"], strict=True):
+        assert max(level["value"]) < 0.02 * g_S  # two readings alone would give 1.4 times that
 
 
 def test_white_noise_is_found(open_twin: OpenTwin) -> None:
     white = {**QUIET, "read_noise.enabled": True, "read_noise.white_relative": 0.01, "relaxation.enabled": False,
-             "read_noise.white_absolute_s": 0.0, "read_noise.flicker_relative_per_decade": 0.0,
+             "read_noise.white_absolute_S": 0.0, "read_noise.flicker_relative_per_decade": 0.0,
              "adc.bits": None}  # fmt: skip
     values = run(measure_read_noise, open_twin((32, 16), **white), NOISE)
-    for name in ("white_sd_s", "total_sd_s"):
-        relative = [one["value"] / g_s for one, g_s in zip(values[name], values["g_mean_s"], strict=True)]
+    for name in ("white_sd_S", "total_sd_S"):
+        relative = [one["value"] / g_S for one, g_S in zip(values[name], values["g_mean_S"], strict=True)]
         assert relative == pytest.approx([0.01] * 3, rel=0.05)
     assert values["restless_share"]["value"] == 0.0
     assert abs(values["spectrum_slope"]["value"]) < 0.1
@@ -131,9 +131,9 @@ def test_white_noise_is_found(open_twin: OpenTwin) -> None:
 
 def test_flicker_and_telegraph_noise_show(open_twin: OpenTwin) -> None:
     coloured = {**QUIET, "read_noise.enabled": True, "read_noise.white_relative": 0.001, "relaxation.enabled": False,
-                "read_noise.white_absolute_s": 0.0, "read_noise.flicker_relative_per_decade": 0.005}  # fmt: skip
+                "read_noise.white_absolute_S": 0.0, "read_noise.flicker_relative_per_decade": 0.005}  # fmt: skip
     values = run(measure_read_noise, open_twin((32, 16), **coloured), NOISE)
-    assert values["total_sd_s"][2]["value"] > 1.15 * values["white_sd_s"][2]["value"]
+    assert values["total_sd_S"][2]["value"] > 1.15 * values["white_sd_S"][2]["value"]
     assert -1.5 < values["spectrum_slope"]["value"] < -0.5
     telegraph = {**QUIET, "relaxation.enabled": False, "rtn.enabled": True, "rtn.fraction": 0.2,
                  "rtn.amplitude_relative": 0.1, "rtn.tau_min_s": 0.1, "rtn.tau_max_s": 1.0,
@@ -176,7 +176,7 @@ def test_cells_beyond_the_range_are_taken_from_the_products(open_twin: OpenTwin)
         **QUIET,
         "faults.stuck_fraction": 0.02,  # every other column has one
         "faults.stuck_high_share": 1.0,
-        "faults.g_stuck_high_s": 1e-3,
+        "faults.g_stuck_high_S": 1e-3,
         "relaxation.enabled": False,
     }
     bench = open_twin((64, 48), **stuck)

@@ -24,7 +24,7 @@ OFFSETS = {
 }
 
 
-def _held_s(bench: Bench) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+def _held_S(bench: Bench) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
     """Conductances (rows, columns) from products with one row at 0.2 V; offsets are those of a product with none."""
     v_v = np.vstack([0.2 * np.eye(SHAPE[0]), np.zeros((8, SHAPE[0]))])
     current_a = bench.arrays[0].vmm(v_v, Direction.FORWARD)
@@ -36,8 +36,8 @@ def test_the_offset_is_what_products_do_not_see(open_twin: OpenTwin) -> None:
     array = bench.arrays[0]
     found = measure_read_offset(array, 0.2)
     assert found.value.std() == pytest.approx(0.8e-6, rel=0.5)
-    seen_s = array.read(Cells.all(SHAPE), 0.2).g_s.reshape(SHAPE)
-    np.testing.assert_allclose((seen_s - _held_s(bench)).mean(axis=0), found.value / 0.2, atol=0.1e-6)
+    seen_S = array.read(Cells.all(SHAPE), 0.2).g_S.reshape(SHAPE)
+    np.testing.assert_allclose((seen_S - _held_S(bench)).mean(axis=0), found.value / 0.2, atol=0.1e-6)
     assert (found.high - found.low).max() < 0.02e-6
     again = measure_read_offset(array, 0.1)  # a current: it does not depend on the voltage of the reads
     np.testing.assert_allclose(again.value, found.value, atol=0.02e-6)
@@ -56,12 +56,12 @@ def test_writes_end_where_they_should(open_twin: OpenTwin) -> None:
     assert good.mean() > 0.98
     np.testing.assert_array_equal(read_offset_a(bench.chip, 0), bench.arrays[0].corrections.read_offset_a)
     cells = Cells(*np.nonzero(good))
-    target_s = np.random.default_rng(0).uniform(1e-6, 40e-6, len(cells))
-    outcome = bench.arrays[0].program(Targets(cells, target_s))
+    target_S = np.random.default_rng(0).uniform(1e-6, 40e-6, len(cells))
+    outcome = bench.arrays[0].program(Targets(cells, target_S))
     done = outcome.status == CellStatus.OK
     assert done.mean() > 0.98
-    assert np.abs(outcome.g_after_s - target_s)[done].max() < 1.01 * bench.recipe.band_s
-    error_s = _held_s(bench)[cells.row, cells.col] - target_s
-    assert error_s[done].std() < 0.8e-6
-    by_column_s = [error_s[done & (cells.col == column)].mean() for column in range(SHAPE[1])]
-    assert np.std(by_column_s) < 0.2e-6
+    assert np.abs(outcome.g_after_S - target_S)[done].max() < 1.01 * bench.recipe.band_S
+    error_S = _held_S(bench)[cells.row, cells.col] - target_S
+    assert error_S[done].std() < 0.8e-6
+    by_column_S = [error_S[done & (cells.col == column)].mean() for column in range(SHAPE[1])]
+    assert np.std(by_column_S) < 0.2e-6

@@ -20,8 +20,8 @@ from eapu_hil.twin.relaxing import RelaxingCells
 from eapu_hil.twin.state import StateFiles
 
 TIMES_S = (0.01, 0.1, 1.0, 1e5)
-BINS_US = ((0.0, 10.0), (10.0, 20.0), (20.0, 30.0), (30.0, 40.0))
-NOISE_US, NOISE_POWER = (
+BINS_uS = ((0.0, 10.0), (10.0, 20.0), (20.0, 30.0), (30.0, 40.0))
+NOISE_uS, NOISE_POWER = (
     0.095,
     0.72,
 )  # sd of a reading at 10 uS, and how it goes with conductance, as the fit finds it
@@ -32,25 +32,25 @@ COPIES = 8  # of each cell in the twin
 class Judged:
     """In uS: first readings (cells,), measured changes (times, cells), changes of the twin (times, cells, copies)."""
 
-    first_us: FloatArray
-    change_us: FloatArray
-    twin_us: FloatArray
+    first_uS: FloatArray
+    change_uS: FloatArray
+    twin_uS: FloatArray
 
 
 def mapping(file: Path) -> Import:
-    edges_us = (0.0, 1.25, 2.5, 5.0, 7.5, 10.0, 15.0, 20.0, 25.0, 30.0, 35.0, 40.0001)
+    edges_uS = (0.0, 1.25, 2.5, 5.0, 7.5, 10.0, 15.0, 20.0, 25.0, 30.0, 35.0, 40.0001)
     return load_import(
         {
             "chip": {"model": "technology C", "serial": "published"},
             "source": "github akashlevy/RRAM-Relaxation-Master-Model, MIT",
             "file": str(file),
             "delimiter": "tab",
-            "conductance_unit_s": 1.0,
-            "window": {"g_min_s": 1e-7, "g_max_s": 40e-6},  # no cell met a floor here
+            "conductance_unit_S": 1.0,
+            "window": {"g_min_S": 1e-7, "g_max_S": 40e-6},  # no cell met a floor here
             "relaxation": {
                 "columns": {"cell": 0, "age_s": 1, "conductance": 3},
                 "times_s": list(TIMES_S),
-                "edges_s": [1e-6 * edge for edge in edges_us],
+                "edges_S": [1e-6 * edge for edge in edges_uS],
             },
         }
     )
@@ -75,20 +75,20 @@ def judged(tmp_path_factory: pytest.TempPathFactory, measured_file: Callable[[st
     law = fit.preset("fitted", "to half of the cells").relaxation
 
     usable = halves[1].arrays["usable"]
-    first_us, later_us = (1e6 * halves[1].arrays[name][:, usable] for name in ("first_s", "g_s"))
+    first_uS, later_uS = (1e6 * halves[1].arrays[name][:, usable] for name in ("first_S", "g_S"))
     rng = np.random.default_rng(5)
-    began_s = np.repeat(1e-6 * first_us[0], COPIES)
-    g_s = began_s.copy()
-    twin = RelaxingCells(law, g_s, StateFiles(folder / "state"))
-    twin.restart(np.arange(g_s.size), g_s, 0.0)
-    noise_sd_s = 1e-6 * NOISE_US * (began_s / 10e-6) ** NOISE_POWER
-    first_noise_s = noise_sd_s * rng.standard_normal(g_s.size)
-    twin_us = []
+    began_S = np.repeat(1e-6 * first_uS[0], COPIES)
+    g_S = began_S.copy()
+    twin = RelaxingCells(law, g_S, StateFiles(folder / "state"))
+    twin.restart(np.arange(g_S.size), g_S, 0.0)
+    noise_sd_S = 1e-6 * NOISE_uS * (began_S / 10e-6) ** NOISE_POWER
+    first_noise_S = noise_sd_S * rng.standard_normal(g_S.size)
+    twin_uS = []
     for time_s in TIMES_S:
-        twin.advance(g_s, time_s, rng, True)
-        noise_s = noise_sd_s * rng.standard_normal(g_s.size) - first_noise_s
-        twin_us.append(1e6 * (g_s - began_s + noise_s).reshape(-1, COPIES))
-    return Judged(first_us[0], later_us - first_us, np.array(twin_us))
+        twin.advance(g_S, time_s, rng, True)
+        noise_S = noise_sd_S * rng.standard_normal(g_S.size) - first_noise_S
+        twin_uS.append(1e6 * (g_S - began_S + noise_S).reshape(-1, COPIES))
+    return Judged(first_uS[0], later_uS - first_uS, np.array(twin_uS))
 
 
 def tail_share(values: FloatArray) -> float:
@@ -97,11 +97,11 @@ def tail_share(values: FloatArray) -> float:
     return float((np.abs(values - middle) > 1.5 * (high - low)).mean())
 
 
-@pytest.mark.parametrize("state_us", BINS_US)
-def test_changes_are_distributed_as_measured(judged: Judged, state_us: tuple[float, float]) -> None:
-    inside = (judged.first_us >= state_us[0]) & (judged.first_us < state_us[1])
+@pytest.mark.parametrize("state_uS", BINS_uS)
+def test_changes_are_distributed_as_measured(judged: Judged, state_uS: tuple[float, float]) -> None:
+    inside = (judged.first_uS >= state_uS[0]) & (judged.first_uS < state_uS[1])
     for number, time_s in enumerate(TIMES_S):
-        measured, ours = judged.change_us[number, inside], judged.twin_us[number, inside].ravel()
+        measured, ours = judged.change_uS[number, inside], judged.twin_uS[number, inside].ravel()
         distance = stats.ks_2samp(measured, ours).statistic
         assert distance < 0.06, time_s
         # A share of 3 % of 2,000 cells is known to 25 %.
@@ -111,6 +111,6 @@ def test_changes_are_distributed_as_measured(judged: Judged, state_us: tuple[flo
 def test_a_part_passes_as_measured(judged: Judged) -> None:
     """Correlation of the changes after 0.1 s and 1 s, and after 1 s and 1e5 s."""
     for early, late in ((1, 2), (2, 3)):
-        measured = np.corrcoef(judged.change_us[early], judged.change_us[late])[0, 1]
-        ours = np.corrcoef(judged.twin_us[early].ravel(), judged.twin_us[late].ravel())[0, 1]
+        measured = np.corrcoef(judged.change_uS[early], judged.change_uS[late])[0, 1]
+        ours = np.corrcoef(judged.twin_uS[early].ravel(), judged.twin_uS[late].ravel())[0, 1]
         assert ours == pytest.approx(measured, abs=0.1), (early, late)

@@ -25,8 +25,8 @@ def measured(bench: Bench, relax_time_s: float = 1.0) -> WriteErrorTable:
 
 def test_levels_span_the_window(open_twin: OpenTwin) -> None:
     table = measured(open_twin())
-    assert table.levels_s[[0, -1]] == pytest.approx([1e-6, 40e-6])
-    assert table.levels_s.shape == table.sigma_write_s.shape == table.sigma_relax_s.shape == (LEVELS,)
+    assert table.levels_S[[0, -1]] == pytest.approx([1e-6, 40e-6])
+    assert table.levels_S.shape == table.sigma_write_S.shape == table.sigma_relax_S.shape == (LEVELS,)
     assert table.cells.sum() > 0.97 * 64 * 48
     assert table.relax_time_s == 1.0
 
@@ -34,12 +34,12 @@ def test_levels_span_the_window(open_twin: OpenTwin) -> None:
 def test_relaxation_is_found(open_twin: OpenTwin) -> None:
     """sd after 1 s: sqrt(5.75) uS at 15 uS, least at the ends, and growing with the time."""
     table = measured(open_twin())
-    middle = np.abs(table.levels_s - 15e-6).argmin()
-    assert table.sigma_relax_s[middle] == pytest.approx(2.4e-6, rel=0.2)
-    assert table.sigma_relax_s[0] < 0.7 * table.sigma_relax_s[middle]
-    assert table.mean_relax_s[-3:].mean() == pytest.approx(-0.55e-6, abs=0.3e-6)
+    middle = np.abs(table.levels_S - 15e-6).argmin()
+    assert table.sigma_relax_S[middle] == pytest.approx(2.4e-6, rel=0.2)
+    assert table.sigma_relax_S[0] < 0.7 * table.sigma_relax_S[middle]
+    assert table.mean_relax_S[-3:].mean() == pytest.approx(-0.55e-6, abs=0.3e-6)
     later = measured(open_twin(), 1e4)
-    assert later.sigma_relax_s[middle] > 1.3 * table.sigma_relax_s[middle]
+    assert later.sigma_relax_S[middle] > 1.3 * table.sigma_relax_S[middle]
 
 
 def test_the_two_parts_are_kept_apart(open_twin: OpenTwin) -> None:
@@ -47,22 +47,22 @@ def test_the_two_parts_are_kept_apart(open_twin: OpenTwin) -> None:
     quiet = {f"{name}.enabled": False for name in ("relaxation", "read_noise", "rtn")}
     bench = open_twin(**quiet, **{"adc.noise_relative": 0})
     table = measured(bench)
-    assert (table.sigma_relax_s == 0).all()
-    assert (table.mean_relax_s == 0).all()
-    assert (table.sigma_write_s > 0.15 * bench.recipe.band_s).all()
-    assert (table.sigma_write_s < 0.75 * bench.recipe.band_s).all()
+    assert (table.sigma_relax_S == 0).all()
+    assert (table.mean_relax_S == 0).all()
+    assert (table.sigma_write_S > 0.15 * bench.recipe.band_S).all()
+    assert (table.sigma_write_S < 0.75 * bench.recipe.band_S).all()
 
 
 def test_the_write_error_follows_the_band(open_twin: OpenTwin) -> None:
-    errors_s = []
-    for band_s in (0.5e-6, 3e-6):
+    errors_S = []
+    for band_S in (0.5e-6, 3e-6):
         bench = open_twin()
         array, cells = bench.arrays[0], Cells.all((64, 48))
         form(array, cells, bench.recipe)
-        recipe = bench.recipe.model_copy(update={"band_s": band_s})
+        recipe = bench.recipe.model_copy(update={"band_S": band_S})
         table = measure_write_error(array, cells, recipe, 1.0, np.random.default_rng(0))
-        errors_s.append(table.sigma_write_s[3:].mean())
-    assert errors_s[0] < 0.5 * errors_s[1]
+        errors_S.append(table.sigma_write_S[3:].mean())
+    assert errors_S[0] < 0.5 * errors_S[1]
 
 
 def test_too_few_cells(open_twin: OpenTwin) -> None:
@@ -73,7 +73,7 @@ def test_too_few_cells(open_twin: OpenTwin) -> None:
 
 def test_a_level_that_cells_cannot_reach(open_twin: OpenTwin) -> None:
     """One line that says which level, not a table with holes."""
-    bench = open_twin((16, 16), **{"gate.slope_s_per_v": 20e-6})
+    bench = open_twin((16, 16), **{"gate.slope_S_per_v": 20e-6})
     form(bench.arrays[0], Cells.all((16, 16)), bench.recipe)
     with pytest.raises(HilError, match=r"level of 3\.\d+e-05 S: only \d+ of \d+ cells"):
         measure_write_error(bench.arrays[0], Cells.all((16, 16)), bench.recipe, 1.0, np.random.default_rng(0))
@@ -85,12 +85,12 @@ def test_commissioning_fills_the_passport(open_twin: OpenTwin) -> None:
     for number in (0, 1):
         bad = bench.chip.bad_cells(number) != CellStatus.OK
         assert bad.mean() == pytest.approx(0.1, abs=0.06)
-        g_s = bench.arrays[number].read(Cells.all((24, 16)), 0.2).g_s.reshape(24, 16)
-        assert (g_s[~bad] < 45e-6).all()
+        g_S = bench.arrays[number].read(Cells.all((24, 16)), 0.2).g_S.reshape(24, 16)
+        assert (g_S[~bad] < 45e-6).all()
     assert [entry.kind for entry in bench.chip.history()] == ["forming", "forming", "write_error"]
-    sigma_s = bench.chip.write_error().sigma_s([1e-6, 15e-6, 40e-6])
-    assert (sigma_s > 0.3e-6).all()
-    assert (sigma_s < 5e-6).all()
+    sigma_S = bench.chip.write_error().sigma_S([1e-6, 15e-6, 40e-6])
+    assert (sigma_S > 0.3e-6).all()
+    assert (sigma_S < 5e-6).all()
 
 
 def test_an_array_that_does_not_work(open_twin: OpenTwin) -> None:

@@ -77,8 +77,8 @@ def test_calibrate_show_and_diff(capsys: pytest.CaptureFixture[str]) -> None:
     before, after = first["entries"][3]["number"], second["entries"][0]["number"]
     changed = said(capsys, "passport", "diff", "chip", str(before), str(after))
     names = [one["name"] for one in changed["changes"]]
-    assert "white_sd_s[0]" in names
-    assert "levels_s[0]" not in names
+    assert "white_sd_S[0]" in names
+    assert "levels_S[0]" not in names
     assert said(capsys, "passport", "show", "chip", str(before))["values"] == first["entries"][3]["values"]
 
 

@@ -28,11 +28,11 @@ BAND_S = 1e-6
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    targets_us = np.random.default_rng(5).uniform(2.0, 38.0, (16, 8))
+    targets_uS = np.random.default_rng(5).uniform(2.0, 38.0, (16, 8))
     with (tmp_path / "targets.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["row", "col", "g_target_uS"])
-        writer.writerows([row, col, targets_us[row, col]] for row in range(16) for col in range(8))
+        writer.writerows([row, col, targets_uS[row, col]] for row in range(16) for col in range(8))
     return tmp_path
 
 
@@ -50,18 +50,18 @@ def test_one_experiment_on_four_benches(folder: Path, bench: str) -> None:
     working = np.array([one == "OK" for one in status])
     assert working.mean() > 0.95
     assert main(["program", bench, "targets.csv", "--out", "written.csv"]) == 0
-    written_us, status = cells_of(folder / "written.csv")
+    written_uS, status = cells_of(folder / "written.csv")
     in_band = np.array([one == "OK" for one in status])
     assert (in_band & working).sum() >= 0.95 * working.sum()
-    targets_us = np.random.default_rng(5).uniform(2.0, 38.0, (16, 8)).ravel()
-    assert np.abs(written_us - targets_us)[in_band].max() <= 1e6 * BAND_S * 1.001
+    targets_uS = np.random.default_rng(5).uniform(2.0, 38.0, (16, 8)).ravel()
+    assert np.abs(written_uS - targets_uS)[in_band].max() <= 1e6 * BAND_S * 1.001
     assert main(["read", bench, "--out", "at_once.csv"]) == 0
     assert main(["read", bench, "--after", "3600", "--out", "later.csv"]) == 0
-    at_once_us, later_us = cells_of(folder / "at_once.csv")[0], cells_of(folder / "later.csv")[0]
-    moved_us = (later_us - at_once_us)[in_band]
+    at_once_uS, later_uS = cells_of(folder / "at_once.csv")[0], cells_of(folder / "later.csv")[0]
+    moved_uS = (later_uS - at_once_uS)[in_band]
     # The twin's law has 3 to 4 uS (sd) an hour after a write, less what had gone by the first reading.
-    assert 1.0 < moved_us.std() < 4.0
-    assert np.abs(at_once_us - targets_us)[in_band].std() < 3.0
+    assert 1.0 < moved_uS.std() < 4.0
+    assert np.abs(at_once_uS - targets_uS)[in_band].std() < 3.0
 
 
 @pytest.mark.parametrize("bench", BENCHES)

@@ -30,8 +30,8 @@ def test_what_the_host_counts_is_what_the_lines_saw(bench: Bench) -> None:
     [array] = bench.arrays
     directory, cells = bench.chip.directory, Cells.all(array.shape)
     before = LineRecord.read(directory).pulses
-    targets_s = np.random.default_rng(4).uniform(2e-6, 38e-6, 128)
-    asked = int(array.program(Targets(cells, targets_s)).pulses.sum())
+    targets_S = np.random.default_rng(4).uniform(2e-6, 38e-6, 128)
+    asked = int(array.program(Targets(cells, targets_S)).pulses.sum())
     assert LineRecord.read(directory).pulses - before == asked > 128
     array.pulse(Pulses.same(cells, Polarity.SET, 1.2, 1.0, bench.recipe.set.width_s, count=3))
     assert LineRecord.read(directory).pulses - before == asked + 3 * 128

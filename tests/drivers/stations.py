@@ -56,9 +56,9 @@ class SmallStation:
         """Drives the gates without an instrument."""
         self.probe.drive(self._gate, level_v=level_v)
 
-    def g_s(self, row: int = 0, column: int = 0) -> float:
+    def g_S(self, row: int = 0, column: int = 0) -> float:
         """The conductance that is really there."""
-        return float(self.array._cells.g_s[row * 3 + column])
+        return float(self.array._cells.g_S[row * 3 + column])
 
     @contextmanager
     def serving(self, device: Device) -> Iterator[Server]:

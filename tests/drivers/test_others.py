@@ -39,7 +39,7 @@ def test_every_script_is_run() -> None:
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_it_measures_the_cell(tmp_path: Path, script: str) -> None:
     station = SmallStation(tmp_path)
-    station.array._cells.g_s[:] = 20e-6
+    station.array._cells.g_S[:] = 20e-6
     device = FAMILIES[script.partition("_")[2]](station.probe)
     program = Path(__file__).parent / "others" / f"{script}.py"
     with station.serving(device) as server:
@@ -53,7 +53,7 @@ def test_it_measures_the_cell(tmp_path: Path, script: str) -> None:
         )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found["conductance_s"] == pytest.approx(20e-6, rel=0.01)
-    assert found.get("slope_s", 20e-6) == pytest.approx(20e-6, rel=0.01)
+    assert found["conductance_S"] == pytest.approx(20e-6, rel=0.01)
+    assert found.get("slope_S", 20e-6) == pytest.approx(20e-6, rel=0.01)
     assert found["compliance_a"] == pytest.approx(1e-4)
     assert found["errors"] == []

@@ -64,10 +64,10 @@ def test_a_bench_with_it(bench: Bench) -> None:
     [array] = bench.arrays
     assert array.identity.model == "SMU-1 + 707B"
     cells = Cells.block(0, 2, 0, 2)
-    target_s = np.array([5e-6, 12e-6, 20e-6, 33e-6])
-    done = array.program(Targets(cells, target_s))
+    target_S = np.array([5e-6, 12e-6, 20e-6, 33e-6])
+    done = array.program(Targets(cells, target_S))
     assert (done.status == CellStatus.OK).all()
-    np.testing.assert_allclose(array.read(cells, 0.2).g_s, target_s, atol=1.2 * bench.recipe.band_s)
+    np.testing.assert_allclose(array.read(cells, 0.2).g_S, target_S, atol=1.2 * bench.recipe.band_S)
 
 
 class TestContract(CrossbarContract):

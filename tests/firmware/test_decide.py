@@ -22,9 +22,9 @@ DRIVER = """
 #include <stddef.h>
 #include "decide.h"
 void sizes(size_t *out) { out[0] = sizeof(law_t); out[1] = sizeof(history_t); out[2] = sizeof(decision_t); }
-void start_all(size_t n, const double *g_first_s, history_t *histories)
+void start_all(size_t n, const double *g_first_S, history_t *histories)
 {
-    for (size_t i = 0; i < n; i++) histories[i] = history_start(g_first_s[i]);
+    for (size_t i = 0; i < n; i++) histories[i] = history_start(g_first_S[i]);
 }
 void decide_all(size_t n, const law_t *law, const double *target, const double *read, history_t *histories,
                 decision_t *decisions)
@@ -35,10 +35,10 @@ void decide_all(size_t n, const law_t *law, const double *target, const double *
 RAMP = [("start_v", "f8"), ("step_v", "f8"), ("stop_v", "f8")]
 LAW = np.dtype(
     [
-        ("band_s", "f8"),
+        ("band_S", "f8"),
         ("gate", RAMP),
         ("gate_offset_v", "f8"),
-        ("gate_slope_s_per_v", "f8"),
+        ("gate_slope_S_per_v", "f8"),
         ("set", RAMP),
         ("set_width_s", "f8"),
         ("reset_gate_v", "f8"),
@@ -51,7 +51,7 @@ LAW = np.dtype(
     ],
     align=True,
 )
-REAL = ("g_first_s", "gate_v", "set_amplitude_v", "reset_amplitude_v")
+REAL = ("g_first_S", "gate_v", "set_amplitude_v", "reset_amplitude_v")
 WHOLE = ("direction", "pulses", "flips", "at_cap")
 FLAG = ("confirming", "moved", "probed")
 HISTORY = np.dtype(
@@ -84,16 +84,16 @@ class Firmware:
         self._library.sizes(sizes)
         assert list(sizes) == [LAW.itemsize, HISTORY.itemsize, DECISION.itemsize]
 
-    def start(self, g_first_s: FloatArray) -> Records:
-        histories = np.zeros(g_first_s.size, HISTORY)
-        self._library.start_all(ctypes.c_size_t(g_first_s.size), _pointer(g_first_s), _pointer(histories))
+    def start(self, g_first_S: FloatArray) -> Records:
+        histories = np.zeros(g_first_S.size, HISTORY)
+        self._library.start_all(ctypes.c_size_t(g_first_S.size), _pointer(g_first_S), _pointer(histories))
         return histories
 
-    def decide(self, law: Records, target_s: FloatArray, read_s: FloatArray, histories: Records) -> Records:
+    def decide(self, law: Records, target_S: FloatArray, read_S: FloatArray, histories: Records) -> Records:
         """The decisions; `histories` become the next ones."""
-        decisions = np.zeros(target_s.size, DECISION)
-        arrays = (law, target_s, read_s, histories, decisions)
-        self._library.decide_all(ctypes.c_size_t(target_s.size), *map(_pointer, arrays))
+        decisions = np.zeros(target_S.size, DECISION)
+        arrays = (law, target_S, read_S, histories, decisions)
+        self._library.decide_all(ctypes.c_size_t(target_S.size), *map(_pointer, arrays))
         return decisions
 
 
@@ -115,23 +115,23 @@ def random_recipe(rng: np.random.Generator) -> Recipe:
         stop_v = start_v + rng.choice([0.0, step_v, 3 * step_v, rng.uniform(0.0, 1.0)])
         return Ramp(start_v=start_v, step_v=step_v, stop_v=stop_v)
 
-    g_min_s = rng.uniform(0.5e-6, 5e-6)
+    g_min_S = rng.uniform(0.5e-6, 5e-6)
     return Recipe(
-        g_min_s=g_min_s,
-        g_max_s=g_min_s + rng.uniform(10e-6, 80e-6),
-        band_s=rng.choice([0.25e-6, 0.5e-6, 1e-6, rng.uniform(0.1e-6, 4e-6)]),
+        g_min_S=g_min_S,
+        g_max_S=g_min_S + rng.uniform(10e-6, 80e-6),
+        band_S=rng.choice([0.25e-6, 0.5e-6, 1e-6, rng.uniform(0.1e-6, 4e-6)]),
         v_read_v=0.2,
         set=SetRecipe(
             gate=ramp(0.5, 1.5),
             gate_offset_v=rng.uniform(-0.5, 1.0),
-            gate_slope_s_per_v=rng.uniform(20e-6, 200e-6),
+            gate_slope_S_per_v=rng.uniform(20e-6, 200e-6),
             amplitude=ramp(1.0, 2.5),
             width_s=rng.uniform(1e-8, 1e-5),
         ),
         reset=ResetRecipe(
             gate_v=rng.uniform(2.0, 4.0), amplitude=ramp(0.5, 2.0), width_s=rng.uniform(1e-8, 1e-5)
         ),
-        form=FormRecipe(gate_v=1.0, amplitude=ramp(2.0, 3.0), width_s=1e-6, g_formed_s=1e-6),
+        form=FormRecipe(gate_v=1.0, amplitude=ramp(2.0, 3.0), width_s=1e-6, g_formed_S=1e-6),
         pulses_max=int(rng.integers(1, 60)),
         flips_max=int(rng.integers(1, 12)),
         pulses_at_cap_max=int(rng.integers(1, 8)),
@@ -147,14 +147,14 @@ def law_of(recipe: Recipe) -> Records:
         return ramp.start_v, ramp.step_v, ramp.stop_v
 
     up, down = recipe.set, recipe.reset
-    set_ = volts(up.gate), up.gate_offset_v, up.gate_slope_s_per_v, volts(up.amplitude), up.width_s
+    set_ = volts(up.gate), up.gate_offset_v, up.gate_slope_S_per_v, volts(up.amplitude), up.width_s
     reset = down.gate_v, volts(down.amplitude), down.width_s
     caps = recipe.pulses_max, recipe.flips_max, recipe.pulses_at_cap_max, recipe.rewrite_in_band
-    return np.array([(recipe.band_s, *set_, *reset, *caps)], LAW)
+    return np.array([(recipe.band_S, *set_, *reset, *caps)], LAW)
 
 
 def records_of(history: History) -> Records:
-    records = np.zeros(history.g_first_s.size, HISTORY)
+    records = np.zeros(history.g_first_S.size, HISTORY)
     for name in HISTORY.names or ():
         records[name] = getattr(history, name)
     return records
@@ -192,14 +192,14 @@ def random_state(recipe: Recipe, rng: np.random.Generator, n: int) -> tuple[Floa
             rng.random(n) < 0.5, rng.integers(0, most + 2, n), most + rng.integers(-1, 2, n)
         ).astype(np.int64)
 
-    band_s = recipe.band_s
-    target_s = rng.uniform(recipe.g_min_s, recipe.g_max_s, n)
-    off_s = some(-band_s, band_s, -band_s / 2, band_s / 2, 0.0, otherwise=rng.normal(0.0, 3 * band_s, n))
-    read_s = target_s + off_s
-    first_s = read_s + some(-band_s, band_s, 0.0, otherwise=rng.normal(0.0, 2 * band_s, n))
+    band_S = recipe.band_S
+    target_S = rng.uniform(recipe.g_min_S, recipe.g_max_S, n)
+    off_S = some(-band_S, band_S, -band_S / 2, band_S / 2, 0.0, otherwise=rng.normal(0.0, 3 * band_S, n))
+    read_S = target_S + off_S
+    first_S = read_S + some(-band_S, band_S, 0.0, otherwise=rng.normal(0.0, 2 * band_S, n))
     gate, up, down = recipe.set.gate, recipe.set.amplitude, recipe.reset.amplitude
     history = History(
-        g_first_s=first_s,
+        g_first_S=first_S,
         direction=rng.integers(-1, 2, n),
         gate_v=some(0.0, gate.start_v, gate.stop_v, otherwise=rng.uniform(-0.5, 3.0, n)),
         set_amplitude_v=some(0.0, up.start_v, up.stop_v, otherwise=rng.uniform(0.0, 4.0, n)),
@@ -211,7 +211,7 @@ def random_state(recipe: Recipe, rng: np.random.Generator, n: int) -> tuple[Floa
         moved=rng.random(n) < 0.5,
         probed=rng.random(n) < 0.5,
     )
-    return target_s, read_s, history
+    return target_S, read_S, history
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -220,10 +220,10 @@ def test_independent_states_give_the_same_step(firmware: Firmware, seed: int) ->
     actions, statuses = set[int](), set[int]()
     for _ in range(RECIPES):
         recipe = random_recipe(rng)
-        target_s, read_s, history = random_state(recipe, rng, CELLS)
-        decision, after = decide(recipe, target_s, read_s, history)
+        target_S, read_S, history = random_state(recipe, rng, CELLS)
+        decision, after = decide(recipe, target_S, read_S, history)
         histories = records_of(history)
-        steps = firmware.decide(law_of(recipe), target_s, read_s, histories)
+        steps = firmware.decide(law_of(recipe), target_S, read_S, histories)
         assert_same(decision, after, steps, histories)
         actions |= set(decision.action.tolist())
         statuses |= set(decision.status.tolist())
@@ -231,22 +231,22 @@ def test_independent_states_give_the_same_step(firmware: Firmware, seed: int) ->
     assert len(statuses) == 4  # done, not converged, limit, stuck
 
 
-def _stuck(g_s: FloatArray, _: Decision, recipe: Recipe, rng: np.random.Generator) -> FloatArray:
-    return g_s + rng.normal(0.0, 0.05 * recipe.band_s, g_s.size)
+def _stuck(g_S: FloatArray, _: Decision, recipe: Recipe, rng: np.random.Generator) -> FloatArray:
+    return g_S + rng.normal(0.0, 0.05 * recipe.band_S, g_S.size)
 
 
-def _ideal(g_s: FloatArray, decision: Decision, recipe: Recipe, rng: np.random.Generator) -> FloatArray:
+def _ideal(g_S: FloatArray, decision: Decision, recipe: Recipe, rng: np.random.Generator) -> FloatArray:
     """Cells that do what the recipe expects, nearly, so that the walks converge."""
-    gate_g_s = (decision.gate_v - recipe.set.gate_offset_v) * recipe.set.gate_slope_s_per_v
-    up = np.maximum(g_s, gate_g_s + rng.normal(0.0, recipe.band_s / 2, g_s.size))
-    down = g_s - rng.uniform(0.0, 4 * recipe.band_s, g_s.size)
+    gate_g_S = (decision.gate_v - recipe.set.gate_offset_v) * recipe.set.gate_slope_S_per_v
+    up = np.maximum(g_S, gate_g_S + rng.normal(0.0, recipe.band_S / 2, g_S.size))
+    down = g_S - rng.uniform(0.0, 4 * recipe.band_S, g_S.size)
     kind = decision.action
-    return np.select([kind == Action.SET, kind == Action.RESET], [up, down], g_s)
+    return np.select([kind == Action.SET, kind == Action.RESET], [up, down], g_S)
 
 
-def _wild(g_s: FloatArray, _: Decision, recipe: Recipe, rng: np.random.Generator) -> FloatArray:
+def _wild(g_S: FloatArray, _: Decision, recipe: Recipe, rng: np.random.Generator) -> FloatArray:
     """Cells that jump about their band, in whole quarters of it: many readings lie exactly at an edge."""
-    return g_s + rng.integers(-6, 7, g_s.size) * (recipe.band_s / 4)
+    return g_S + rng.integers(-6, 7, g_S.size) * (recipe.band_S / 4)
 
 
 Cell = Callable[[FloatArray, Decision, Recipe, np.random.Generator], FloatArray]
@@ -259,13 +259,13 @@ def test_long_walks_stay_together(firmware: Firmware, cell: Cell) -> None:
     done = 0
     for _ in range(RECIPES // 4):
         recipe = random_recipe(rng)
-        target_s = rng.uniform(recipe.g_min_s, recipe.g_max_s, CELLS)
-        read_s = target_s + rng.integers(-8, 9, CELLS) * (recipe.band_s / 2)
-        history, histories, law = History.start(read_s), firmware.start(read_s), law_of(recipe)
+        target_S = rng.uniform(recipe.g_min_S, recipe.g_max_S, CELLS)
+        read_S = target_S + rng.integers(-8, 9, CELLS) * (recipe.band_S / 2)
+        history, histories, law = History.start(read_S), firmware.start(read_S), law_of(recipe)
         for _ in range(60):
-            decision, history = decide(recipe, target_s, read_s, history)
-            steps = firmware.decide(law, target_s, read_s, histories)
+            decision, history = decide(recipe, target_S, read_S, history)
+            steps = firmware.decide(law, target_S, read_S, histories)
             assert_same(decision, history, steps, histories)
             done += int(np.count_nonzero(decision.action == Action.STOP))
-            read_s = cell(read_s, decision, recipe, rng)
+            read_S = cell(read_S, decision, recipe, rng)
     assert done > 0

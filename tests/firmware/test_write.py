@@ -42,11 +42,11 @@ DRIVER = """
 #include "recipe.h"
 #include "write_job.h"
 static board_t board;
-void prepare(unsigned seed, double noise_s, const double *g_s, const bool *stuck)
+void prepare(unsigned seed, double noise_S, const double *g_S, const bool *stuck)
 {
     fake_reset(1, 16, 8);
-    fake.seed = seed, fake.noise_s = noise_s;
-    for (int i = 0; i < 16 * 8; i++) fake.g_s[0][i / 8][i % 8] = g_s[i], fake.stuck[0][i / 8][i % 8] = stuck[i];
+    fake.seed = seed, fake.noise_S = noise_S;
+    for (int i = 0; i < 16 * 8; i++) fake.g_S[0][i / 8][i % 8] = g_S[i], fake.stuck[0][i / 8][i % 8] = stuck[i];
 }
 bool arm(unsigned i_max_na) { return afe_arm(i_max_na, 1000000, 2500000); }
 unsigned configure(const uint8_t *limits, size_t limits_size, const uint8_t *recipe, size_t recipe_size)
@@ -105,8 +105,8 @@ class FakeArray:
         code = int(_codes(np.array([v_read_v]), READ_V, READ_TOP)[0])
         reads["row"], reads["col"], reads["code"] = cells.row, cells.col, code
         assert self._library.afe_read(0, _pointer(reads), len(cells), _pointer(codes))
-        g_s = ADC_A * (codes / ADC_TOP) / (code * (READ_V / READ_TOP))
-        return Reading(g_s, np.zeros(len(cells), np.uint8))
+        g_S = ADC_A * (codes / ADC_TOP) / (code * (READ_V / READ_TOP))
+        return Reading(g_S, np.zeros(len(cells), np.uint8))
 
     def pulse(self, pulses: Pulses) -> PulseOutcome:
         records, hit = np.zeros(len(pulses.cells), PULSE), np.zeros(len(pulses.cells), np.uint8)
@@ -139,7 +139,7 @@ def _recipe(rng: np.random.Generator) -> Recipe:
     return base.model_copy(
         update={
             "reset": base.reset.model_copy(update={"gate_v": 2.5}),
-            "band_s": float(rng.choice([0.5e-6, 1e-6])),
+            "band_S": float(rng.choice([0.5e-6, 1e-6])),
             "pulses_max": int(rng.integers(3, 60)),
             "flips_max": int(rng.integers(1, 10)),
             "pulses_at_cap_max": int(rng.integers(1, 5)),
@@ -155,8 +155,8 @@ def _configure(library: ctypes.CDLL, recipe: Recipe, i_max_na: int) -> None:
     gate, rise, fall = ((r.start_v, r.step_v, r.stop_v) for r in (up.gate, up.amplitude, down.amplitude))
     caps = recipe.pulses_max, recipe.flips_max, recipe.pulses_at_cap_max
     packed = messages.Recipe(
-        2, 1, int(recipe.rewrite_in_band), *caps, recipe.g_min_s, recipe.g_max_s, recipe.band_s, recipe.v_read_v,
-        *gate, up.gate_offset_v, up.gate_slope_s_per_v, *rise, up.width_s,
+        2, 1, int(recipe.rewrite_in_band), *caps, recipe.g_min_S, recipe.g_max_S, recipe.band_S, recipe.v_read_v,
+        *gate, up.gate_offset_v, up.gate_slope_S_per_v, *rise, up.width_s,
         down.gate_v, *fall, down.width_s, recipe.time_max_s,
     ).pack()  # fmt: skip
     assert library.configure(limits, ctypes.c_size_t(len(limits)), packed, ctypes.c_size_t(len(packed))) == 0
@@ -165,7 +165,7 @@ def _configure(library: ctypes.CDLL, recipe: Recipe, i_max_na: int) -> None:
 def _in_firmware(library: ctypes.CDLL, targets: Targets) -> NDArray[np.void]:
     records = np.zeros(len(targets), messages.Write.TAIL)
     records["row"], records["col"] = targets.cells.row, targets.cells.col
-    records["g_target_s"] = targets.g_target_s
+    records["g_target_S"] = targets.g_target_S
     request = messages.Write(id=1, array=0, slot=1, tail=records).pack()
     answer = ctypes.create_string_buffer(messages.PAYLOAD_MAX)
     size = library.write_cells(request, ctypes.c_size_t(len(request)), answer)
@@ -176,7 +176,7 @@ def _in_firmware(library: ctypes.CDLL, targets: Targets) -> NDArray[np.void]:
 def _assert_same(python: WriteOutcome, firmware: NDArray[np.void]) -> None:
     for name in ("pulses", "reads", "status"):
         np.testing.assert_array_equal(firmware[name], getattr(python, name), name)
-    for name in ("g_before_s", "g_after_s", "energy_j"):
+    for name in ("g_before_S", "g_after_S", "energy_j"):
         np.testing.assert_array_equal(firmware[name], getattr(python, name).astype(np.float32), name)
 
 
@@ -186,12 +186,12 @@ def test_same_cells_same_steps(library: ctypes.CDLL) -> None:
     for seed in range(300):
         recipe, i_max_na = _recipe(rng), int(rng.choice([60_000, 200_000]))
         picked = rng.choice(ROWS * COLS, int(rng.integers(1, messages.CELLS_MAX + 1)), replace=False)
-        most_s = min(recipe.g_max_s, i_max_na * 1e-9 / 2.5)
+        most_S = min(recipe.g_max_S, i_max_na * 1e-9 / 2.5)
         targets = Targets(
-            Cells(picked // COLS, picked % COLS), rng.uniform(recipe.g_min_s, most_s, picked.size)
+            Cells(picked // COLS, picked % COLS), rng.uniform(recipe.g_min_S, most_S, picked.size)
         )
-        g_s, stuck = rng.uniform(0.5e-6, 60e-6, ROWS * COLS), rng.random(ROWS * COLS) < 0.1
-        start = (ctypes.c_uint(seed), ctypes.c_double(rng.uniform(0.0, 2e-6)), _pointer(g_s), _pointer(stuck))
+        g_S, stuck = rng.uniform(0.5e-6, 60e-6, ROWS * COLS), rng.random(ROWS * COLS) < 0.1
+        start = (ctypes.c_uint(seed), ctypes.c_double(rng.uniform(0.0, 2e-6)), _pointer(g_S), _pointer(stuck))
         library.prepare(*start)
         _configure(library, recipe, i_max_na)
         firmware = _in_firmware(library, targets)

@@ -26,7 +26,7 @@ def test_an_increment_moves_the_mean_cell_by_its_step(device: str) -> None:
     assert increment is not None
     chosen = np.random.default_rng(0).permutation(config.shape[0] * config.shape[1])[:2000]
     cells = Cells(chosen // config.shape[1], chosen % config.shape[1])
-    middle_s = np.full(len(cells), (recipe.g_min_s + recipe.g_max_s) / 2)
+    middle_S = np.full(len(cells), (recipe.g_min_S + recipe.g_max_S) / 2)
     moved = []
     with open_bench(config) as bench:
         prepare_for_training(bench)
@@ -35,11 +35,17 @@ def test_an_increment_moves_the_mean_cell_by_its_step(device: str) -> None:
             (Polarity.SET, increment.set_amplitude_v, increment.set_gate_v),
             (Polarity.RESET, increment.reset_amplitude_v, increment.reset_gate_v),
         ):
-            written = array.program(Targets(cells, middle_s), recipe).status == CellStatus.OK
-            before_s = array.read(cells, recipe.v_read_v).g_s
+            written = array.program(Targets(cells, middle_S), recipe).status == CellStatus.OK
+            before_S = array.read(cells, recipe.v_read_v).g_S
             array.pulse(Pulses.same(cells, polarity, amplitude_v, gate_v, increment.width_s))
-            after_s = array.read(cells, recipe.v_read_v).g_s
-            moved.append(float((after_s - before_s)[written].mean()))
-    up_s, down_s = moved
-    assert (up_s - down_s) / 2 == pytest.approx(increment.step_s, rel=0.25)
-    assert up_s > 0 > down_s
+            after_S = array.read(cells, recipe.v_read_v).g_S
+            moved.append(float((after_S - before_S)[written].mean()))
+    up_S, down_S = moved
+    assert (up_S - down_S) / 2 == pytest.approx(increment.step_S, rel=0.25)
+    assert up_S > 0 > down_S
+
+
+def test_products_have_the_voltage_of_the_reads_unless_they_are_given_one() -> None:
+    plain, other = (load_model(Recipe, "rram_180nm", more, "recipes") for more in ({}, {"v_in_max_v": 0.1}))
+    assert plain.v_in_max_v == plain.v_read_v == other.v_read_v == 0.2
+    assert other.v_in_max_v == 0.1

@@ -47,11 +47,11 @@ def whole(low: int, high: int) -> st.SearchStrategy[IntArray]:
 
 
 booleans = st.lists(st.booleans(), min_size=N, max_size=N).map(np.array)
-targets = reals(RECIPE.g_min_s, RECIPE.g_max_s)
+targets = reals(RECIPE.g_min_S, RECIPE.g_max_S)
 conductances = reals(-1e-6, 160e-6)
 histories = st.builds(
     History,
-    g_first_s=conductances,
+    g_first_S=conductances,
     direction=whole(-1, 1),
     gate_v=reals(0.7, 2.0),
     set_amplitude_v=reals(2.0, 2.5),
@@ -66,22 +66,22 @@ histories = st.builds(
 
 
 def one(
-    g_read_s: float, target_s: float, history: History, recipe: Recipe = RECIPE
+    g_read_S: float, target_S: float, history: History, recipe: Recipe = RECIPE
 ) -> tuple[Decision, History]:
-    return decide(recipe, np.array([target_s]), np.array([g_read_s]), history)
+    return decide(recipe, np.array([target_S]), np.array([g_read_S]), history)
 
 
-def fresh(g_s: float) -> History:
-    return History.start(np.array([g_s]))
+def fresh(g_S: float) -> History:
+    return History.start(np.array([g_S]))
 
 
 class TestDecide:
     @given(targets, conductances, histories)
-    def test_is_pure(self, target_s: FloatArray, read_s: FloatArray, history: History) -> None:
-        inputs = {"target": target_s, "read": read_s, **vars(history)}
+    def test_is_pure(self, target_S: FloatArray, read_S: FloatArray, history: History) -> None:
+        inputs = {"target": target_S, "read": read_S, **vars(history)}
         copies = {name: value.copy() for name, value in inputs.items()}
-        first, after = decide(RECIPE, target_s, read_s, history)
-        again, after_again = decide(RECIPE, target_s, read_s, history)
+        first, after = decide(RECIPE, target_S, read_S, history)
+        again, after_again = decide(RECIPE, target_S, read_S, history)
         for name, value in inputs.items():
             np.testing.assert_array_equal(value, copies[name], err_msg=name)
         for mine, theirs in ((first, again), (after, after_again)):
@@ -90,19 +90,19 @@ class TestDecide:
 
     @given(targets, conductances, histories)
     def test_cells_do_not_influence_each_other(
-        self, target_s: FloatArray, read_s: FloatArray, history: History
+        self, target_S: FloatArray, read_S: FloatArray, history: History
     ) -> None:
-        together, _ = decide(RECIPE, target_s, read_s, history)
+        together, _ = decide(RECIPE, target_S, read_S, history)
         backwards = np.arange(N)[::-1]
-        turned, _ = decide(RECIPE, target_s[backwards], read_s[backwards], history.take(backwards))
+        turned, _ = decide(RECIPE, target_S[backwards], read_S[backwards], history.take(backwards))
         for name, value in vars(together).items():
             np.testing.assert_array_equal(value[backwards], vars(turned)[name], err_msg=name)
 
     @given(targets, conductances, histories)
     def test_never_beyond_the_recipe(
-        self, target_s: FloatArray, read_s: FloatArray, history: History
+        self, target_S: FloatArray, read_S: FloatArray, history: History
     ) -> None:
-        decision, after = decide(RECIPE, target_s, read_s, history)
+        decision, after = decide(RECIPE, target_S, read_S, history)
         up, down = decision.action == SET, decision.action == RESET
         for chosen, amplitude in ((up, RECIPE.set.amplitude), (down, RECIPE.reset.amplitude)):
             assert (decision.amplitude_v[chosen] >= amplitude.start_v).all()
@@ -115,8 +115,8 @@ class TestDecide:
         np.testing.assert_array_equal(after.pulses - history.pulses, up | down)
 
     @given(targets, conductances, histories)
-    def test_caps(self, target_s: FloatArray, read_s: FloatArray, history: History) -> None:
-        decision, after = decide(RECIPE, target_s, read_s, history)
+    def test_caps(self, target_S: FloatArray, read_S: FloatArray, history: History) -> None:
+        decision, after = decide(RECIPE, target_S, read_S, history)
         pulsed = np.abs(decision.action) == 1
         assert not (pulsed & (history.pulses >= RECIPE.pulses_max)).any()
         assert (after.flips[pulsed] <= RECIPE.flips_max).all()
@@ -125,10 +125,10 @@ class TestDecide:
 
     @given(targets, conductances, histories)
     def test_ok_only_inside_the_band_and_confirmed(
-        self, target_s: FloatArray, read_s: FloatArray, history: History
+        self, target_S: FloatArray, read_S: FloatArray, history: History
     ) -> None:
-        decision, after = decide(RECIPE, target_s, read_s, history)
-        inside = np.abs(read_s - target_s) <= RECIPE.band_s
+        decision, after = decide(RECIPE, target_S, read_S, history)
+        inside = np.abs(read_S - target_S) <= RECIPE.band_S
         done = (decision.action == Action.STOP) & (decision.status == CellStatus.OK)
         np.testing.assert_array_equal(done, inside & history.confirming)
         confirm = decision.action == Action.CONFIRM
@@ -140,22 +140,22 @@ class TestDecide:
 
     def test_a_probed_cell_that_has_come_into_its_band_is_not_stuck(self) -> None:
         """It has not moved far from its first reading, and is still on its way to the middle of the band."""
-        target_s, first_s = np.array([10e-6]), np.array([10e-6 - 1.4 * RECIPE.band_s])
-        history = replace(History.start(first_s), direction=np.array([SET]), probed=np.array([True]))
-        read_s = np.array([10e-6 - 0.9 * RECIPE.band_s])
-        decision, _ = decide(RECIPE, target_s, read_s, history)
+        target_S, first_S = np.array([10e-6]), np.array([10e-6 - 1.4 * RECIPE.band_S])
+        history = replace(History.start(first_S), direction=np.array([SET]), probed=np.array([True]))
+        read_S = np.array([10e-6 - 0.9 * RECIPE.band_S])
+        decision, _ = decide(RECIPE, target_S, read_S, history)
         assert (decision.status[0], decision.action[0]) == (CellStatus.OK, SET)
-        decision, _ = decide(RECIPE, target_s, first_s, history)
+        decision, _ = decide(RECIPE, target_S, first_S, history)
         assert (decision.status[0], decision.action[0]) == (CellStatus.STUCK, Action.STOP)
 
     @given(targets, conductances, histories)
     def test_pulses_go_towards_the_target(
-        self, target_s: FloatArray, read_s: FloatArray, history: History
+        self, target_S: FloatArray, read_S: FloatArray, history: History
     ) -> None:
-        decision, after = decide(RECIPE, target_s, read_s, history)
+        decision, after = decide(RECIPE, target_S, read_S, history)
         probe = after.probed & ~history.probed
-        assert not ((decision.action == SET) & (read_s >= target_s) & ~probe).any()
-        assert not ((decision.action == RESET) & (read_s < target_s) & ~probe).any()
+        assert not ((decision.action == SET) & (read_S >= target_S) & ~probe).any()
+        assert not ((decision.action == RESET) & (read_S < target_S) & ~probe).any()
         assert (history.at_cap[probe] >= RECIPE.pulses_at_cap_max).all()
 
     def test_reads_twice_then_stops(self) -> None:
@@ -188,15 +188,15 @@ class TestDecide:
 
     def test_reset_ramps_while_the_direction_stays(self) -> None:
         history, amplitudes = fresh(30e-6), []
-        for read_s in (30e-6, 29e-6, 27e-6, 25e-6):
-            decision, history = one(read_s, 10e-6, history)
+        for read_S in (30e-6, 29e-6, 27e-6, 25e-6):
+            decision, history = one(read_S, 10e-6, history)
             amplitudes.append(decision.amplitude_v[0])
         assert amplitudes == pytest.approx([1.0, 1.05, 1.1, 1.15])
 
     def test_a_flip_restarts_the_ramp(self) -> None:
         history = fresh(30e-6)
-        for read_s in (30e-6, 25e-6, 20e-6):
-            _, history = one(read_s, 10e-6, history)
+        for read_S in (30e-6, 25e-6, 20e-6):
+            _, history = one(read_S, 10e-6, history)
         decision, history = one(7e-6, 10e-6, history)  # fell too far
         assert decision.action[0] == SET
         assert history.flips[0] == 1
@@ -208,28 +208,28 @@ class TestDecide:
         decision, _ = one(7e-6, 10e-6, history)
         assert decision.gate_v[0] == pytest.approx(0.7 + 10 / 40 - 3 / 40)
 
-    @pytest.mark.parametrize(("g_s", "target_s"), [(0.5e-6, 20e-6), (80e-6, 20e-6)])
-    def test_a_cell_that_nothing_moves_is_stuck(self, g_s: float, target_s: float) -> None:
-        history, actions = fresh(g_s), []
+    @pytest.mark.parametrize(("g_S", "target_S"), [(0.5e-6, 20e-6), (80e-6, 20e-6)])
+    def test_a_cell_that_nothing_moves_is_stuck(self, g_S: float, target_S: float) -> None:
+        history, actions = fresh(g_S), []
         for _ in range(100):
-            decision, history = one(g_s, target_s, history)
+            decision, history = one(g_S, target_S, history)
             if decision.action[0] == Action.STOP:
                 break
             actions.append(int(decision.action[0]))
         assert decision.status[0] == CellStatus.STUCK
-        towards = SET if g_s < target_s else RESET
+        towards = SET if g_S < target_S else RESET
         assert actions == [towards] * (len(actions) - 1) + [-towards]  # full strength both ways
         assert history.probed[0]
 
     def test_a_cell_that_moves_but_not_far_enough_meets_a_limit(self) -> None:
         """Also when it starts where it can go no further: the pulse the other way shows that it lives."""
-        reach_s, target_s, g_s = 35e-6, 39e-6, 35e-6
-        history = fresh(g_s)
+        reach_S, target_S, g_S = 35e-6, 39e-6, 35e-6
+        history = fresh(g_S)
         for _ in range(100):
-            decision, history = one(g_s, target_s, history)
+            decision, history = one(g_S, target_S, history)
             if decision.action[0] == Action.STOP:
                 break
-            g_s = reach_s if decision.action[0] == SET else 5e-6
+            g_S = reach_S if decision.action[0] == SET else 5e-6
         assert decision.status[0] == CellStatus.LIMIT
 
     def test_in_band_at_the_end_of_a_ramp_is_in_band(self) -> None:
@@ -271,7 +271,7 @@ class Recorder:
 
     def __init__(self, inner: Crossbar) -> None:
         self._inner = inner
-        self.g_s = np.full(inner.shape, np.nan)  # last reading of each cell
+        self.g_S = np.full(inner.shape, np.nan)  # last reading of each cell
         self.energy_j = np.zeros(inner.shape)
         self.pulses = np.zeros(inner.shape, np.int64)
         self.reads = np.zeros(inner.shape, np.int64)
@@ -297,11 +297,11 @@ class Recorder:
 
     def read(self, cells: Cells, v_read_v: float) -> Reading:
         reading = self._inner.read(cells, v_read_v)
-        before_s = self.g_s.copy()
-        self.g_s[cells.row, cells.col] = reading.g_s
+        before_S = self.g_S.copy()
+        self.g_S[cells.row, cells.col] = reading.g_S
         self.reads[cells.row, cells.col] += 1
         for row, col, v2_t in self._open:
-            self.energy_j[row, col] += v2_t * (before_s + self.g_s)[row, col] / 2
+            self.energy_j[row, col] += v2_t * (before_S + self.g_S)[row, col] / 2
         self._open = []
         return reading
 
@@ -365,11 +365,11 @@ class TestEngine:
         wanted = random_targets()
         outcome = write_verify(array, wanted, RECIPE)
         ok = outcome.status == CellStatus.OK
-        error_s = outcome.g_after_s - wanted.g_target_s
+        error_S = outcome.g_after_S - wanted.g_target_S
         assert ok.mean() >= 0.97
-        assert (np.abs(error_s[ok]) <= RECIPE.band_s).all()
-        assert 0.25 < error_s[ok].std() / RECIPE.band_s < 0.7
-        assert abs(error_s[ok].mean()) < 0.2 * RECIPE.band_s
+        assert (np.abs(error_S[ok]) <= RECIPE.band_S).all()
+        assert 0.25 < error_S[ok].std() / RECIPE.band_S < 0.7
+        assert abs(error_S[ok].mean()) < 0.2 * RECIPE.band_S
         assert outcome.pulses.mean() < 12
         assert (outcome.reads >= 2).all()  # a first one and one that confirms
 
@@ -379,24 +379,24 @@ class TestEngine:
         at = CELLS.row, CELLS.col
         np.testing.assert_array_equal(outcome.pulses, recorder.pulses[at])
         np.testing.assert_array_equal(outcome.reads, recorder.reads[at])
-        np.testing.assert_array_equal(outcome.g_after_s, recorder.g_s[at])
+        np.testing.assert_array_equal(outcome.g_after_S, recorder.g_S[at])
         np.testing.assert_allclose(outcome.energy_j, recorder.energy_j[at], rtol=1e-3, atol=1e-15)
         assert (outcome.energy_j[outcome.pulses > 0] > 0).all()
         assert (outcome.energy_j[outcome.pulses == 0] == 0).all()
 
     def test_stuck_cells(self, open_twin: OpenTwin) -> None:
         bench = open_twin(**{"faults.stuck_fraction": 0.1})
-        before_s = bench.arrays[0].read(CELLS, 0.2).g_s
-        wanted_s = np.full(len(CELLS), 20e-6)
-        outcome = write_verify(bench.arrays[0], Targets(CELLS, wanted_s), RECIPE)
+        before_S = bench.arrays[0].read(CELLS, 0.2).g_S
+        wanted_S = np.full(len(CELLS), 20e-6)
+        outcome = write_verify(bench.arrays[0], Targets(CELLS, wanted_S), RECIPE)
         stuck = outcome.status == CellStatus.STUCK
         assert stuck.mean() == pytest.approx(0.1, abs=0.03)
-        assert (outcome.status[before_s > 60e-6] == CellStatus.STUCK).all()
+        assert (outcome.status[before_S > 60e-6] == CellStatus.STUCK).all()
         assert (outcome.status[~stuck] == CellStatus.OK).mean() > 0.97
-        assert np.abs(outcome.g_after_s - before_s)[stuck].max() < RECIPE.band_s
+        assert np.abs(outcome.g_after_S - before_S)[stuck].max() < RECIPE.band_S
 
     def test_cells_that_cannot_go_so_far_meet_a_limit(self, open_twin: OpenTwin) -> None:
-        weak = {"gate.slope_s_per_v": 20e-6, "variation.enabled": False, "faults.stuck_fraction": 0.0}
+        weak = {"gate.slope_S_per_v": 20e-6, "variation.enabled": False, "faults.stuck_fraction": 0.0}
         array = open_twin(shape=(8, 8), **weak).arrays[0]
         cells = Cells.all((8, 8))
         for _ in range(2):  # the second time they start from where they can go no further
@@ -417,7 +417,7 @@ class TestEngine:
         assert (rewritten.status == CellStatus.OK).mean() > 0.99
 
     def test_epochs_reduce_what_relaxation_leaves(self, open_twin: OpenTwin) -> None:
-        errors_s, pulses = [], []
+        errors_S, pulses = [], []
         for epochs in (1, 3):
             array = open_twin(**{"faults.stuck_fraction": 0.0}).arrays[0]
             repeated = RECIPE.model_copy(update={"epochs": epochs, "epoch_wait_s": 1.0})
@@ -425,8 +425,8 @@ class TestEngine:
             outcome = write_verify(array, wanted, repeated)
             pulses.append(outcome.pulses.sum())
             array.wait(1.0)
-            errors_s.append((array.read(CELLS, 0.2).g_s - wanted.g_target_s).std())
-        assert errors_s[1] < 0.9 * errors_s[0]
+            errors_S.append((array.read(CELLS, 0.2).g_S - wanted.g_target_S).std())
+        assert errors_S[1] < 0.9 * errors_S[0]
         assert pulses[1] > pulses[0]
 
     def test_later_epochs_leave_cells_alone_that_cannot_be_written(self, open_twin: OpenTwin) -> None:
@@ -459,7 +459,7 @@ class TestEngine:
         steep = RECIPE.model_copy(
             update={
                 "epochs": 2,
-                "set": RECIPE.set.model_copy(update={"gate_slope_s_per_v": 25e-6}),
+                "set": RECIPE.set.model_copy(update={"gate_slope_S_per_v": 25e-6}),
             }
         )
         outcome = write_verify(recorder, wanted, steep)
@@ -467,7 +467,7 @@ class TestEngine:
         assert (outcome.status[~low] == CellStatus.COMPLIANCE).all()
         assert (outcome.pulses[~low] == 1).all()
         assert (outcome.reads[~low] == 2).all()  # what it holds now was read
-        assert outcome.g_after_s[~low].min() > 15e-6
+        assert outcome.g_after_S[~low].min() > 15e-6
 
     def test_nothing_to_do(self, open_twin: OpenTwin) -> None:
         nothing = Targets(Cells(np.zeros(0, np.int64), np.zeros(0, np.int64)), np.zeros(0))

@@ -154,12 +154,12 @@ def written_weights(
     matrix = np.zeros(shape)
     rng = np.random.default_rng(0)
     for sign, flat in ((1.0, plus), (-1.0, minus)):
-        targets_s = rng.uniform(2e-6, 38e-6, shape)
+        targets_S = rng.uniform(2e-6, 38e-6, shape)
         for number, crossbar in enumerate(bench.arrays):
             here = array == number
             cells = Cells(flat[here] // columns, flat[here] % columns)
-            crossbar.program(Targets(cells, targets_s[here]))
-            matrix[here] += sign * r_wg * crossbar.read(cells, 0.2).g_s
+            crossbar.program(Targets(cells, targets_S[here]))
+            matrix[here] += sign * r_wg * crossbar.read(cells, 0.2).g_S
     return ArrayWeights(shape, bench.arrays, placed, r_wg, 0.2), matrix
 
 
@@ -194,8 +194,8 @@ def test_the_largest_input_gets_the_read_voltage(open_ideal: OpenIdeal) -> None:
     result = weights.forward(x)
     np.testing.assert_allclose(result, x @ matrix, rtol=1e-5)
     power_w = (bench.ledger.snapshot() - before).vmm_power_w
-    line_s = float(bench.arrays[0].read(Cells.block(3, 4, 0, 10), 0.2).g_s.sum())
-    assert power_w == pytest.approx(0.2**2 * line_s, rel=1e-3)
+    line_S = float(bench.arrays[0].read(Cells.block(3, 4, 0, 10), 0.2).g_S.sum())
+    assert power_w == pytest.approx(0.2**2 * line_S, rel=1e-3)
 
 
 def test_host_backward_uses_the_matrix_it_was_given(open_ideal: OpenIdeal) -> None:
@@ -262,9 +262,9 @@ def test_calibrated_line_gains_correct_the_products(limits: Limits) -> None:
         calibrate(bench, 0, plan, names, seed=1, progress_of=lambda _: lambda _: None)
         cells = Cells.all((32, 24))
         array.program(Targets(cells, rng.uniform(1e-6, 40e-6, len(cells))))
-        g_s = array.read(cells, 0.2).g_s.reshape(32, 24)
+        g_S = array.read(cells, 0.2).g_S.reshape(32, 24)
         tile = WeightTile(0, np.arange(32), np.arange(0, 24, 2), np.arange(1, 24, 2), 0, 0)
-        matrix = 1e5 * (g_s[:, tile.plus] - g_s[:, tile.minus])
+        matrix = 1e5 * (g_S[:, tile.plus] - g_S[:, tile.minus])
         x, d = (rng.uniform(-1, 1, (200, n)).astype(np.float32) for n in (32, 12))
         weights = ArrayWeights((32, 12), [array], [tile], 1e5, 0.2)
         calibrated = array.corrections.gains

@@ -78,7 +78,7 @@ def make(limits: Limits) -> Iterator[Make]:
                 SHAPES,
                 R_WG,
                 bench.recipe,
-                lambda g_s: 1e-6 + 0.05 * np.asarray(g_s),
+                lambda g_S: 1e-6 + 0.05 * np.asarray(g_S),
                 known_bad,
                 bed.on_written,
             )
@@ -104,18 +104,18 @@ class TestProgramming:
         bed = make(preset, **({} if preset == "ideal" else {"faults.stuck_fraction": 0.0}))
         program_all(bed)
         for layer in SHAPES:
-            error_s = (bed.pairs.matrix(layer) - some_matrix(layer)) / R_WG[layer]
+            error_S = (bed.pairs.matrix(layer) - some_matrix(layer)) / R_WG[layer]
             assert bed.pairs.matrix(layer).dtype == np.float32
             # two cells, each inside its band
-            assert (np.abs(error_s) <= 2 * bed.recipe.band_s * 1.001).mean() > 0.99
-            assert error_s.std() < bed.recipe.band_s
+            assert (np.abs(error_S) <= 2 * bed.recipe.band_S * 1.001).mean() > 0.99
+            assert error_S.std() < bed.recipe.band_S
 
     def test_one_cell_of_each_pair_stays_low(self, make: Make) -> None:
         bed = make()
         program_all(bed)
-        targets_s = np.concatenate([written.targets.g_target_s for written in bed.log])
-        assert targets_s.size == 2 * COUNT
-        assert np.isclose(targets_s, bed.recipe.g_min_s).mean() == pytest.approx(0.5, abs=0.01)
+        targets_S = np.concatenate([written.targets.g_target_S for written in bed.log])
+        assert targets_S.size == 2 * COUNT
+        assert np.isclose(targets_S, bed.recipe.g_min_S).mean() == pytest.approx(0.5, abs=0.01)
 
     def test_weights_beyond_the_window_are_cut(self, make: Make) -> None:
         bed = make()
@@ -148,14 +148,14 @@ class TestProgramming:
         matrix, wanted = bed.pairs.matrix("first"), some_matrix("first", 0.8)
         errors = bed.pairs.errors("first")
         alone = np.zeros(SHAPES["first"], bool)
-        dead = np.isinf(errors.up_s).reshape(alone.shape) & np.isinf(errors.down_s).reshape(alone.shape)
+        dead = np.isinf(errors.up_S).reshape(alone.shape) & np.isinf(errors.down_S).reshape(alone.shape)
         assert dead.any()
         held_by_one = [w for w in bed.log if w.array == 0]
         rows = np.concatenate([w.targets.cells.row for w in held_by_one])
         cols = np.concatenate([w.targets.cells.col for w in held_by_one])
         assert not ((rows >= 2) & (rows < 6) & (cols % 2 == 0)).any()
         # The bad cell holds 1 uS, so its partner alone makes weights of one sign; those arrive.
-        partly = np.abs(matrix - wanted) < 2 * R_WG["first"] * bed.recipe.band_s
+        partly = np.abs(matrix - wanted) < 2 * R_WG["first"] * bed.recipe.band_S
         assert partly[~dead].mean() > 0.85
         assert (matrix[dead] == 0).all()
 
@@ -164,31 +164,31 @@ class TestProgramming:
         stuck = {
             "faults.stuck_fraction": 0.15,
             "faults.stuck_high_share": 1.0,
-            "faults.g_stuck_high_s": 15e-6,
+            "faults.g_stuck_high_S": 15e-6,
         }
         bed = make("rram_180nm", **stuck)
         for layer, shape in SHAPES.items():
             bed.pairs.program_matrix(layer, np.zeros(shape, np.float32))
         bed.pairs.refresh()
-        weights_s = np.concatenate([(bed.pairs.matrix(layer) / R_WG[layer]).ravel() for layer in SHAPES])
+        weights_S = np.concatenate([(bed.pairs.matrix(layer) / R_WG[layer]).ravel() for layer in SHAPES])
         # with 28 % of the pairs holding such a cell, an uncompensated one would stand out by 14 uS
-        assert (np.abs(weights_s) < 6e-6).mean() > 0.95
+        assert (np.abs(weights_S) < 6e-6).mean() > 0.95
 
 
 class TestWriting:
-    @pytest.mark.parametrize("size_s", [3e-6, 8e-6])
-    def test_a_change_arrives_within_the_band(self, make: Make, size_s: float) -> None:
+    @pytest.mark.parametrize("size_S", [3e-6, 8e-6])
+    def test_a_change_arrives_within_the_band(self, make: Make, size_S: float) -> None:
         bed = make()
         program_all(bed, share=0.6)
         before = np.concatenate([bed.pairs.matrix(layer).ravel() / R_WG[layer] for layer in SHAPES])
         chosen = np.arange(0, COUNT, 3)
-        step_s = np.where(np.arange(chosen.size) % 2, size_s, -size_s)
+        step_S = np.where(np.arange(chosen.size) % 2, size_S, -size_S)
         bed.log.clear()
-        written = bed.pairs.write(chosen, step_s, bed.recipe)
+        written = bed.pairs.write(chosen, step_S, bed.recipe)
         assert written == bed.log
         after = np.concatenate([bed.pairs.matrix(layer).ravel() / R_WG[layer] for layer in SHAPES])
         moved = after - before
-        assert np.abs(moved[chosen] - step_s).max() <= bed.recipe.band_s * 1.01
+        assert np.abs(moved[chosen] - step_S).max() <= bed.recipe.band_S * 1.01
         others = np.setdiff1d(np.arange(COUNT), chosen)
         assert (moved[others] == 0).all()
         # one cell a weight, and all weights in one request an array
@@ -200,24 +200,24 @@ class TestWriting:
         """Not from what it held when it was last read: it may have relaxed since."""
         bed = make()
         bed.pairs.program_matrix("first", np.full(SHAPES["first"], R_WG["first"] * 20e-6, np.float32))
-        plus = [one for one in bed.log if (one.targets.g_target_s > 10e-6).any()]
+        plus = [one for one in bed.log if (one.targets.g_target_S > 10e-6).any()]
         for one in plus:
-            high = one.targets.g_target_s > 10e-6
+            high = one.targets.g_target_S > 10e-6
             cells = one.targets.cells[high]
             bed.bench.arrays[one.array].program(Targets(cells, np.full(len(cells), 30e-6)))
         [written] = bed.pairs.write(np.arange(6), np.full(6, -6e-6), bed.recipe)
-        np.testing.assert_allclose(written.targets.g_target_s, 24e-6, atol=1e-6)
+        np.testing.assert_allclose(written.targets.g_target_S, 24e-6, atol=1e-6)
 
     def test_lowering_a_cell_comes_first(self, make: Make) -> None:
         bed = make()
         program_all(bed, share=0.6)
         written = bed.pairs.write(np.arange(COUNT), np.full(COUNT, -0.5e-6), bed.recipe)
         for one in written:
-            falls = one.targets.g_target_s < one.outcome.g_before_s + 1e-9
+            falls = one.targets.g_target_S < one.outcome.g_before_S + 1e-9
             # of a positive weight the plus cell falls; of a negative one there is no room but upwards
-            matrix_s = np.concatenate([some_matrix(layer, 0.6).ravel() / R_WG[layer] for layer in SHAPES])
-            clear = np.abs(matrix_s[one.weights]) > 3e-6
-            np.testing.assert_array_equal(falls[clear], matrix_s[one.weights][clear] > 0)
+            matrix_S = np.concatenate([some_matrix(layer, 0.6).ravel() / R_WG[layer] for layer in SHAPES])
+            clear = np.abs(matrix_S[one.weights]) > 3e-6
+            np.testing.assert_array_equal(falls[clear], matrix_S[one.weights][clear] > 0)
 
     def test_a_preferred_cell_takes_what_it_has_room_for(self, make: Make) -> None:
         """To lower a weight its minus cell rises, though the plus cell of a positive one could fall."""
@@ -227,17 +227,17 @@ class TestWriting:
         bed.pairs.prefer("first", np.full(count, MINUS))
         first = bed.pairs.weights_of("first")
         for one in bed.pairs.write(np.arange(first.start, first.stop), np.full(count, -0.5e-6), bed.recipe):
-            assert (one.targets.g_target_s > one.outcome.g_before_s).all()
+            assert (one.targets.g_target_S > one.outcome.g_before_S).all()
         # Raised, the minus cell of a negative weight falls; that of a positive one has no room, so the plus cell rises.
         for one in bed.pairs.write(np.arange(first.start, first.stop), np.full(count, 8e-6), bed.recipe):
-            falls = one.targets.g_target_s < one.outcome.g_before_s
-            matrix_s = some_matrix("first", 0.6).ravel() / R_WG["first"]
-            clear = np.abs(matrix_s[one.weights - first.start]) > 10e-6
+            falls = one.targets.g_target_S < one.outcome.g_before_S
+            matrix_S = some_matrix("first", 0.6).ravel() / R_WG["first"]
+            clear = np.abs(matrix_S[one.weights - first.start]) > 10e-6
             assert clear.any()
-            np.testing.assert_array_equal(falls[clear], matrix_s[one.weights - first.start][clear] < 0)
+            np.testing.assert_array_equal(falls[clear], matrix_S[one.weights - first.start][clear] < 0)
         bed.pairs.prefer("first", np.full(count, NEITHER))
         written = bed.pairs.write(np.arange(first.start, first.stop), np.full(count, -0.5e-6), bed.recipe)
-        assert any((one.targets.g_target_s < one.outcome.g_before_s).any() for one in written)
+        assert any((one.targets.g_target_S < one.outcome.g_before_S).any() for one in written)
 
     def test_at_the_end_of_the_window(self, make: Make) -> None:
         bed = make()
@@ -248,7 +248,7 @@ class TestWriting:
         assert bed.pairs.write(np.arange(10), np.full(10, 20e-6), bed.recipe) == []
         assert bed.log == []
         errors = bed.pairs.errors("first")
-        assert np.isfinite(errors.down_s).all()
+        assert np.isfinite(errors.down_S).all()
         [down] = bed.pairs.write(np.arange(10), np.full(10, -5e-6), bed.recipe)
         assert (down.outcome.status == CellStatus.OK).all()
 
@@ -257,7 +257,7 @@ class TestWriting:
         matrix = np.full(SHAPES["first"], R_WG["first"] * 34e-6, np.float32)
         bed.pairs.program_matrix("first", matrix)
         [written] = bed.pairs.write(np.arange(8), np.full(8, 20e-6), bed.recipe)
-        np.testing.assert_allclose(written.targets.g_target_s, bed.recipe.g_max_s)
+        np.testing.assert_allclose(written.targets.g_target_S, bed.recipe.g_max_S)
 
     def test_the_log_comes_before_the_belief(self, make: Make) -> None:
         bed = make()
@@ -287,18 +287,18 @@ class TestWriting:
             bad[:] = True
 
         bed = make(bad=spoil)
-        dead = np.flatnonzero(np.concatenate([np.isinf(bed.pairs.errors(layer).up_s) for layer in SHAPES]))
+        dead = np.flatnonzero(np.concatenate([np.isinf(bed.pairs.errors(layer).up_S) for layer in SHAPES]))
         alive = np.setdiff1d(np.arange(COUNT), dead)
         assert dead.size > 0
         for layer in SHAPES:
             np.testing.assert_array_equal(
-                np.isinf(bed.pairs.errors(layer).up_s), np.isinf(bed.pairs.errors(layer).down_s)
+                np.isinf(bed.pairs.errors(layer).up_S), np.isinf(bed.pairs.errors(layer).down_S)
             )
         bed.pairs.write(np.arange(COUNT), np.full(COUNT, 10e-6), bed.recipe)
         touched = np.concatenate([one.weights for one in bed.log] or [np.zeros(0, np.int64)])
         np.testing.assert_array_equal(np.sort(touched), alive)
         errors = bed.pairs.errors("first")
-        assert errors.floor_s == (0.0 if np.isinf(errors.up_s).all() else errors.up_s.min())
+        assert errors.floor_S == (0.0 if np.isinf(errors.up_S).all() else errors.up_S.min())
 
     def test_a_cell_that_gets_stuck_is_not_written_again(self, make: Make) -> None:
         stuck = {"faults.stuck_fraction": 0.2, "faults.stuck_high_share": 0.0}
@@ -330,19 +330,19 @@ class TestErrors:
         bed = make()
         program_all(bed, share=0.6)
         errors = bed.pairs.errors("first")
-        matrix_s = bed.pairs.matrix("first").ravel() / R_WG["first"]
-        high = matrix_s > 5e-6  # lowering it lowers the plus cell, raising it raises the same
-        expected_s = 1e-6 + 0.05 * (matrix_s[high] + 1e-6)
-        np.testing.assert_allclose(errors.down_s[high], expected_s, atol=0.06e-6)
-        assert errors.floor_s == pytest.approx(min(errors.up_s.min(), errors.down_s.min()))
-        assert errors.floor_s > 1e-6
+        matrix_S = bed.pairs.matrix("first").ravel() / R_WG["first"]
+        high = matrix_S > 5e-6  # lowering it lowers the plus cell, raising it raises the same
+        expected_S = 1e-6 + 0.05 * (matrix_S[high] + 1e-6)
+        np.testing.assert_allclose(errors.down_S[high], expected_S, atol=0.06e-6)
+        assert errors.floor_S == pytest.approx(min(errors.up_S.min(), errors.down_S.min()))
+        assert errors.floor_S > 1e-6
 
     def test_they_are_renewed_by_a_write(self, make: Make) -> None:
         bed = make()
         program_all(bed, share=0.2)
-        before = bed.pairs.errors("first").down_s[0]
+        before = bed.pairs.errors("first").down_S[0]
         bed.pairs.write(np.array([0]), np.array([20e-6]), bed.recipe)
-        assert bed.pairs.errors("first").down_s[0] > before + 0.3e-6
+        assert bed.pairs.errors("first").down_S[0] > before + 0.3e-6
 
 
 class TestAsked:
@@ -352,16 +352,16 @@ class TestAsked:
         program_all(bed, share=0.6)
         rng = np.random.default_rng(3)
         chosen = rng.permutation(COUNT)[:40]
-        step_s = rng.choice([-4e-6, 4e-6], 40)
+        step_S = rng.choice([-4e-6, 4e-6], 40)
         bed.log.clear()
-        bed.pairs.write(chosen, step_s, bed.recipe)
+        bed.pairs.write(chosen, step_S, bed.recipe)
         found = np.full(COUNT, np.nan)
         for one in bed.log:
-            change_s = one.targets.g_target_s - one.outcome.g_before_s
-            weights, asked_s = bed.pairs.asked(one.array, one.targets.cells, change_s)
+            change_S = one.targets.g_target_S - one.outcome.g_before_S
+            weights, asked_S = bed.pairs.asked(one.array, one.targets.cells, change_S)
             np.testing.assert_array_equal(weights, one.weights)
-            found[weights] = asked_s
-        np.testing.assert_allclose(found[chosen], step_s, atol=1e-12)
+            found[weights] = asked_S
+        np.testing.assert_allclose(found[chosen], step_S, atol=1e-12)
         assert np.isnan(found).sum() == COUNT - 40
 
     def test_cells_without_a_weight_are_left_out(self, make: Make) -> None:
@@ -379,7 +379,7 @@ class TestAsked:
 
 
 class TestPulses:
-    def train(self, weights: list[int], sides: list[int], change_us: float) -> PulseTrain:
+    def train(self, weights: list[int], sides: list[int], change_uS: float) -> PulseTrain:
         n = len(weights)
         return PulseTrain(
             index=np.array(weights),
@@ -389,7 +389,7 @@ class TestPulses:
             gate_v=np.full(n, GATE_OF_TARGET),
             width_s=np.full(n, 1e-7),
             count=np.full(n, 2),
-            change_s=np.full(n, change_us * 1e-6),
+            change_S=np.full(n, change_uS * 1e-6),
         )
 
     def test_the_host_goes_on_with_what_it_expects(self, make: Make) -> None:
@@ -400,7 +400,7 @@ class TestPulses:
         after = bed.pairs.matrix("first").ravel()[:2] / R_WG["first"]
         np.testing.assert_allclose(after - before, [2e-6, -2e-6], atol=2e-9)
         outcome = written[0].outcome
-        assert np.isnan(outcome.g_after_s).all()
+        assert np.isnan(outcome.g_after_S).all()
         assert outcome.pulses.tolist() == [2, 2]
         assert outcome.reads.tolist() == [0, 0]
 
@@ -420,5 +420,5 @@ class TestPulses:
         train = self.train([*range(COUNT)], [PLUS] * COUNT, 100.0)
         pulsed = sum(batch.weights.size for batch in bed.pairs.pulse(weights, train))
         assert 0 < pulsed < COUNT
-        largest_s = max(bed.pairs.matrix(layer).max() / R_WG[layer] for layer in SHAPES)
-        assert largest_s <= bed.recipe.g_max_s
+        largest_S = max(bed.pairs.matrix(layer).max() / R_WG[layer] for layer in SHAPES)
+        assert largest_S <= bed.recipe.g_max_S

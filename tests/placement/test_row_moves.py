@@ -83,11 +83,11 @@ def test_weights_never_share_a_cell_and_records_follow_them(growth: list[list[in
         moves += choose_moves(step, here, pulses, bad)
         assert occupied(moved(tiles, moves), SHAPE).sum() == cells
     written = np.zeros(len(records), WRITE_DTYPE)
-    for field, values in zip(("step", "col", "row", "target_s"), zip(*records, strict=True), strict=True):
+    for field, values in zip(("step", "col", "row", "target_S"), zip(*records, strict=True), strict=True):
         written[field] = values
     now = moved(tiles, moves)
     for record in as_if_moved(written, now, moves):
-        number, line = divmod(int(record["target_s"]), 10)
+        number, line = divmod(int(record["target_S"]), 10)
         assert record["row"] == list(now.values())[number][0].rows[line]
     assert ever_occupied(tiles, moves, SHAPE)[occupied(now, SHAPE)].all()
 

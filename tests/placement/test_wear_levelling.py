@@ -49,12 +49,12 @@ def test_factors_by_hand() -> None:
     pulses = np.array([[10, 0], [5, 20], [60, 60], [30, 0]])
     errors = WriteErrors.uniform(2 * US, 4)
     raised = WearLevelling(threshold_growth=1.0).raised(errors, pulses)
-    np.testing.assert_allclose(raised.up_s, np.array([2, 2, 4, 2]) * US)
-    np.testing.assert_allclose(raised.down_s, raised.up_s)
+    np.testing.assert_allclose(raised.up_S, np.array([2, 2, 4, 2]) * US)
+    np.testing.assert_allclose(raised.down_S, raised.up_S)
     rooted = WearLevelling(threshold_growth=0.5).raised(errors, pulses)
-    np.testing.assert_allclose(rooted.up_s[2], 2 * US * 2**0.5)
+    np.testing.assert_allclose(rooted.up_S[2], 2 * US * 2**0.5)
     capped = WearLevelling(threshold_growth=9.0).raised(errors, pulses)
-    np.testing.assert_allclose(capped.up_s[2], FACTOR_MAX * 2 * US)
+    np.testing.assert_allclose(capped.up_S[2], FACTOR_MAX * 2 * US)
 
 
 def test_a_fresh_chip_and_no_growth_change_nothing() -> None:
@@ -64,7 +64,7 @@ def test_a_fresh_chip_and_no_growth_change_nothing() -> None:
         (WearLevelling(threshold_growth=0.0), [[1, 0], [9, 9]]),
     ):
         raised = levelling.raised(errors, np.array(pulses))
-        np.testing.assert_array_equal(raised.up_s, errors.up_s)
+        np.testing.assert_array_equal(raised.up_S, errors.up_S)
 
 
 def test_a_worn_weight_is_written_more_rarely_and_its_mean_change_stays() -> None:
@@ -73,18 +73,18 @@ def test_a_worn_weight_is_written_more_rarely_and_its_mean_change_stays() -> Non
     pulses[: n // 100] = 100
     raised = WearLevelling().raised(WriteErrors.uniform(2 * US, n), pulses)
     rule, rng = EapuConfig().make((n, 1), None), np.random.default_rng(0)
-    writes, change_s = np.zeros((2, n))
+    writes, change_S = np.zeros((2, n))
     for _ in range(200):
         proposal = rule.propose(np.full(n, 0.1 * US, np.float32), raised, rng)
         assert isinstance(proposal, Proposal)
         writes[proposal.index] += 1
-        change_s[proposal.index] += proposal.step_s
+        change_S[proposal.index] += proposal.step_S
     worn, other = slice(None, n // 100), slice(n // 100, None)
     factor = 100 / (0.01 * 100 + 0.99 * 10)
     assert writes[other].mean() / writes[worn].mean() == pytest.approx(factor, rel=0.2)
     # 200 weights and steps, some 0.5 % of them written: relative error 7 %.
-    assert change_s[worn].mean() == pytest.approx(200 * 0.1 * US, rel=0.25)
-    assert change_s[other].mean() == pytest.approx(200 * 0.1 * US, rel=0.02)
+    assert change_S[worn].mean() == pytest.approx(200 * 0.1 * US, rel=0.25)
+    assert change_S[other].mean() == pytest.approx(200 * 0.1 * US, rel=0.02)
 
 
 def test_in_training_it_takes_writes_from_the_hottest_cells(tmp_path: Path, trained: Trained) -> None:
@@ -137,7 +137,7 @@ def test_bad_values_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "rule", [{"name": "bp"}, {"name": "mixed_precision"}, {"name": "eapu", "threshold_us": 2.0}]
+    "rule", [{"name": "bp"}, {"name": "mixed_precision"}, {"name": "eapu", "threshold_uS": 2.0}]
 )
 def test_a_rule_whose_threshold_does_not_follow_the_write_error_is_refused(
     rule: dict[str, Any], make_experiment: Callable[..., ExperimentConfig]

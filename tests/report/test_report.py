@@ -104,10 +104,10 @@ def synthetic_run(path: Path, *, rule: str = "eapu", steps: int = 400, finished:
 def _writes(rng: np.random.Generator, size: int) -> np.ndarray:
     writes = np.zeros(size, dtype=WRITE_DTYPE)
     writes["step"] = np.sort(rng.integers(1, 400, size))
-    writes["target_s"] = rng.uniform(5e-6, 45e-6, size)
+    writes["target_S"] = rng.uniform(5e-6, 45e-6, size)
     failed = rng.random(size) < 0.006
     error = np.where(failed, rng.normal(0, 6e-6, size), rng.normal(0.05e-6, 0.5e-6, size).clip(-1e-6, 1e-6))
-    writes["after_s"] = writes["target_s"] + error
+    writes["after_S"] = writes["target_S"] + error
     writes["status"] = np.where(failed, CellStatus.NOT_CONVERGED, CellStatus.OK)
     writes["array"] = rng.integers(0, 2, size)
     writes["pulses"] = rng.geometric(0.4, size)
@@ -120,8 +120,8 @@ def _maps(rng: np.random.Generator) -> dict[str, np.ndarray]:
         before = rng.normal(25e-6, 7e-6, (128, 64)).clip(2e-6, 50e-6)
         before[:, 50:] = np.nan  # columns that hold no weights
         wear = rng.poisson(rng.gamma(1.2, 6.0, (128, 64)))
-        maps |= {f"g_before_s_{k}": before, f"pulses_{k}": wear}
-        maps[f"g_after_s_{k}"] = before + rng.standard_t(3, (128, 64)) * 2e-6
+        maps |= {f"g_before_S_{k}": before, f"pulses_{k}": wear}
+        maps[f"g_after_S_{k}"] = before + rng.standard_t(3, (128, 64)) * 2e-6
     return maps
 
 

@@ -11,4 +11,4 @@ from eapu_hil.hal.recipe import Recipe
 
 @pytest.fixture(scope="session")
 def recipe() -> Recipe:
-    return load_model(Recipe, "rram_180nm", {"increment.step_s": STEP_S}, "recipes")
+    return load_model(Recipe, "rram_180nm", {"increment.step_S": STEP_S}, "recipes")

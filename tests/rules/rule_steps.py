@@ -19,7 +19,7 @@ def errors(n: int) -> WriteErrors:
     return WriteErrors.uniform(2 * US, n)
 
 
-def steps_us(*values: float) -> np.ndarray:
+def steps_uS(*values: float) -> np.ndarray:
     """Wanted changes, given in uS."""
     return np.array(values, np.float32) * np.float32(US)
 

@@ -22,26 +22,26 @@ US = 1e-6
 N = 400_000  # several chunks, and not a whole number of them
 
 
-def draw(dg_s: np.ndarray, errors: WriteErrors, seed: int = 1, **keys: float) -> np.ndarray:
-    """The change asked for, 0 where nothing is written, shape of `dg_s`."""
-    dg_s = np.asarray(dg_s, np.float32)
-    rule = EapuConfig(**keys).make((dg_s.size, 1), None)
-    proposal = rule.propose(dg_s, errors, np.random.default_rng(seed))
-    return dense(proposal, dg_s.size)
+def draw(dg_S: np.ndarray, errors: WriteErrors, seed: int = 1, **keys: float) -> np.ndarray:
+    """The change asked for, 0 where nothing is written, shape of `dg_S`."""
+    dg_S = np.asarray(dg_S, np.float32)
+    rule = EapuConfig(**keys).make((dg_S.size, 1), None)
+    proposal = rule.propose(dg_S, errors, np.random.default_rng(seed))
+    return dense(proposal, dg_S.size)
 
 
 def dense(proposal: Proposal, n_weights: int) -> np.ndarray:
     assert np.all(np.diff(proposal.index) > 0)
     asked = np.zeros(n_weights)
-    asked[proposal.index] = proposal.step_s
+    asked[proposal.index] = proposal.step_S
     return asked
 
 
-def naive(dg_s: np.ndarray, threshold_s: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def naive(dg_S: np.ndarray, threshold_S: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The rule in its textbook form: one uniform number for every weight."""
-    magnitude = np.abs(dg_s.astype(np.float64))
-    write = (magnitude >= rng.random(dg_s.size) * threshold_s) & (dg_s != 0)
-    return np.where(write, np.copysign(np.maximum(magnitude, threshold_s), dg_s), 0.0)
+    magnitude = np.abs(dg_S.astype(np.float64))
+    write = (magnitude >= rng.random(dg_S.size) * threshold_S) & (dg_S != 0)
+    return np.where(write, np.copysign(np.maximum(magnitude, threshold_S), dg_S), 0.0)
 
 
 def within(value: float, expected: float, sd: float, sigmas: float = 5.0) -> None:
@@ -51,45 +51,45 @@ def within(value: float, expected: float, sd: float, sigmas: float = 5.0) -> Non
 
 
 # Below, at and above the rate where the rule changes from candidates to a number for every weight, and above th.
-@pytest.mark.parametrize("dg_us", [0.0004, 0.02, 0.1, 0.13, 1.0, 1.9, 2.0, 3.0, -0.02, -1.0])
-@pytest.mark.parametrize("threshold_us", [0.5, 2.0, 4.0])
-def test_mean_and_variance_follow_the_closed_form(dg_us: float, threshold_us: float) -> None:
-    sigma_s = 2 * US
-    dg_s = float(np.float32(dg_us * US))
-    th_s = threshold_us * US
+@pytest.mark.parametrize("dg_uS", [0.0004, 0.02, 0.1, 0.13, 1.0, 1.9, 2.0, 3.0, -0.02, -1.0])
+@pytest.mark.parametrize("threshold_uS", [0.5, 2.0, 4.0])
+def test_mean_and_variance_follow_the_closed_form(dg_uS: float, threshold_uS: float) -> None:
+    sigma_S = 2 * US
+    dg_S = float(np.float32(dg_uS * US))
+    th_S = threshold_uS * US
     rng = np.random.default_rng(7)
     errors = WriteErrors.uniform(1 * US, N)  # must not matter: the threshold is fixed
-    asked = draw(np.full(N, dg_s), errors, threshold_us=threshold_us)
-    applied = asked + np.where(asked != 0, sigma_s * rng.standard_normal(N), 0.0)
-    size = abs(dg_s)
-    if size >= th_s:
-        variance = sigma_s**2
-        assert np.all(asked == dg_s)
+    asked = draw(np.full(N, dg_S), errors, threshold_uS=threshold_uS)
+    applied = asked + np.where(asked != 0, sigma_S * rng.standard_normal(N), 0.0)
+    size = abs(dg_S)
+    if size >= th_S:
+        variance = sigma_S**2
+        assert np.all(asked == dg_S)
     else:
-        variance = size * (th_s + sigma_s**2 / th_s) - size**2
-    within(float(applied.mean()), dg_s, np.sqrt(variance / N))
+        variance = size * (th_S + sigma_S**2 / th_S) - size**2
+    within(float(applied.mean()), dg_S, np.sqrt(variance / N))
     # sd of a sample variance from the fourth central moment of the mixture of 0 and N(+-max(dG, th), sigma)
-    p, step = min(1.0, size / th_s), max(size, th_s) - size
-    fourth = p * (step**4 + 6 * step**2 * sigma_s**2 + 3 * sigma_s**4) + (1 - p) * size**4
+    p, step = min(1.0, size / th_S), max(size, th_S) - size
+    fourth = p * (step**4 + 6 * step**2 * sigma_S**2 + 3 * sigma_S**4) + (1 - p) * size**4
     within(float(applied.var()), variance, np.sqrt((fourth - variance**2) / N))
 
 
 def test_threshold_at_the_error_is_never_noisier_than_writing_always() -> None:
-    sigma_s = 2 * US
-    errors = WriteErrors.uniform(sigma_s, N)
+    sigma_S = 2 * US
+    errors = WriteErrors.uniform(sigma_S, N)
     rng = np.random.default_rng(3)
-    for dg_us in (0.02, 0.5, 1.0, 1.9):
-        asked = draw(np.full(N, dg_us * US), errors)
-        applied = asked + np.where(asked != 0, sigma_s * rng.standard_normal(N), 0.0)
-        assert applied.var() < sigma_s**2
+    for dg_uS in (0.02, 0.5, 1.0, 1.9):
+        asked = draw(np.full(N, dg_uS * US), errors)
+        applied = asked + np.where(asked != 0, sigma_S * rng.standard_normal(N), 0.0)
+        assert applied.var() < sigma_S**2
 
 
 def test_every_weight_has_its_own_threshold_for_each_direction() -> None:
     rng = np.random.default_rng(5)
-    up_s, down_s = rng.uniform(1 * US, 4 * US, (2, 6))
-    up, down = np.tile(up_s, N // 6), np.tile(down_s, N // 6)
+    up_S, down_S = rng.uniform(1 * US, 4 * US, (2, 6))
+    up, down = np.tile(up_S, N // 6), np.tile(down_S, N // 6)
     errors = WriteErrors(up, down, 1 * US)
-    for sign, own in ((1, up_s), (-1, down_s)):
+    for sign, own in ((1, up_S), (-1, down_S)):
         for size in (0.03 * US, 0.8 * US):
             asked = draw(np.full(up.size, sign * size), errors).reshape(-1, 6)
             for k in range(6):
@@ -107,41 +107,41 @@ def test_threshold_scale_multiplies_the_write_error() -> None:
 
 def test_changes_beyond_the_threshold_are_all_written_unclipped() -> None:
     rng = np.random.default_rng(2)
-    dg_s = (rng.uniform(2, 50, N) * US * rng.choice([-1, 1], N)).astype(np.float32)
-    assert np.array_equal(draw(dg_s, WriteErrors.uniform(2 * US, N)), dg_s)
+    dg_S = (rng.uniform(2, 50, N) * US * rng.choice([-1, 1], N)).astype(np.float32)
+    assert np.array_equal(draw(dg_S, WriteErrors.uniform(2 * US, N)), dg_S)
 
 
 def test_fraction_written_is_the_mean_probability_for_mixed_sizes() -> None:
     rng = np.random.default_rng(11)
     # Heavy tails: most weights are candidates at a low rate, some chunks hold steps far above the threshold.
-    dg_s = (0.002 * US * rng.standard_t(1.5, N)).astype(np.float32)
-    dg_s[:100_000] *= 0.01
-    dg_s[120_000] = 9 * US
-    probability = np.minimum(1, np.abs(dg_s.astype(float)) / (2 * US))
+    dg_S = (0.002 * US * rng.standard_t(1.5, N)).astype(np.float32)
+    dg_S[:100_000] *= 0.01
+    dg_S[120_000] = 9 * US
+    probability = np.minimum(1, np.abs(dg_S.astype(float)) / (2 * US))
     expected, variance = probability.sum(), (probability * (1 - probability)).sum()
-    counts = [np.count_nonzero(draw(dg_s, WriteErrors.uniform(2 * US, N), seed)) for seed in range(8)]
+    counts = [np.count_nonzero(draw(dg_S, WriteErrors.uniform(2 * US, N), seed)) for seed in range(8)]
     within(float(np.sum(counts)), 8 * expected, np.sqrt(8 * variance))
 
 
-@pytest.mark.parametrize("size_us", [0.02, 0.4, 2.0])
-def test_agrees_with_the_textbook_form_in_distribution(size_us: float) -> None:
+@pytest.mark.parametrize("size_uS", [0.02, 0.4, 2.0])
+def test_agrees_with_the_textbook_form_in_distribution(size_uS: float) -> None:
     """Count of writes per weight over many draws: compared weight by weight through a chi-square distance."""
     n, draws = 4096, 600
     rng = np.random.default_rng(13)
-    dg_s = (size_us * US * rng.standard_normal(n)).astype(np.float32)
-    up_s, down_s = rng.uniform(1.5 * US, 3 * US, (2, n))
-    errors = WriteErrors(up_s, down_s, 1.5 * US)
-    threshold_s = np.where(dg_s > 0, up_s, down_s)
+    dg_S = (size_uS * US * rng.standard_normal(n)).astype(np.float32)
+    up_S, down_S = rng.uniform(1.5 * US, 3 * US, (2, n))
+    errors = WriteErrors(up_S, down_S, 1.5 * US)
+    threshold_S = np.where(dg_S > 0, up_S, down_S)
     rule = EapuConfig().make((n, 1), None)
     thinned, plain = np.zeros((2, n))
     totals = np.zeros((2, draws))
     for k in range(draws):
-        a = dense(rule.propose(dg_s, errors, rng), n)
-        b = naive(dg_s, threshold_s, rng)
+        a = dense(rule.propose(dg_S, errors, rng), n)
+        b = naive(dg_S, threshold_S, rng)
         thinned += a != 0
         plain += b != 0
         totals[:, k] = np.count_nonzero(a), np.count_nonzero(b)
-    p = np.minimum(1, np.abs(dg_s.astype(float)) / threshold_s)
+    p = np.minimum(1, np.abs(dg_S.astype(float)) / threshold_S)
     variance = draws * p * (1 - p)
     drawn = variance > 5
     for counts in (thinned, plain):
@@ -168,29 +168,29 @@ def test_writes_fall_evenly_over_the_weights_and_in_the_right_number() -> None:
 
 def test_up_and_down_are_treated_alike() -> None:
     rng = np.random.default_rng(17)
-    dg_s = (0.05 * US * rng.standard_normal(N)).astype(np.float32)
+    dg_S = (0.05 * US * rng.standard_normal(N)).astype(np.float32)
     errors = WriteErrors.uniform(2 * US, N)
-    assert np.array_equal(draw(dg_s, errors), -draw(-dg_s, errors))
+    assert np.array_equal(draw(dg_S, errors), -draw(-dg_S, errors))
 
 
 def test_same_seed_same_writes() -> None:
-    dg_s = np.full(N, 0.05 * US, np.float32)
+    dg_S = np.full(N, 0.05 * US, np.float32)
     errors = WriteErrors.uniform(2 * US, N)
-    assert np.array_equal(draw(dg_s, errors, 4), draw(dg_s, errors, 4))
-    assert not np.array_equal(draw(dg_s, errors, 4), draw(dg_s, errors, 5))
+    assert np.array_equal(draw(dg_S, errors, 4), draw(dg_S, errors, 4))
+    assert not np.array_equal(draw(dg_S, errors, 4), draw(dg_S, errors, 5))
 
 
 def test_without_write_error_everything_is_written_as_asked() -> None:
-    dg_s = np.array([0, 1e-12, -3e-6, 0], np.float32)
-    assert np.array_equal(draw(dg_s, WriteErrors.uniform(0.0, 4)), dg_s)
+    dg_S = np.array([0, 1e-12, -3e-6, 0], np.float32)
+    assert np.array_equal(draw(dg_S, WriteErrors.uniform(0.0, 4)), dg_S)
 
 
-sizes_us = st.sampled_from([0.0, -0.0, 1e-30, 1e-6, 0.01, 0.1, 0.5, 1.0, 2.5, 40.0])
+sizes_uS = st.sampled_from([0.0, -0.0, 1e-30, 1e-6, 0.01, 0.1, 0.5, 1.0, 2.5, 40.0])
 
 
 @settings(max_examples=150, deadline=None)
 @given(
-    sizes=st.lists(st.tuples(sizes_us, st.sampled_from([-1, 1])), max_size=60),
+    sizes=st.lists(st.tuples(sizes_uS, st.sampled_from([-1, 1])), max_size=60),
     repeat=st.sampled_from([1, 2, 3000]),
     dtype=st.sampled_from([np.float32, np.float64]),
     seed=st.integers(0, 2**32),
@@ -199,30 +199,30 @@ def test_a_proposal_is_well_formed(
     sizes: list[tuple[float, int]], repeat: int, dtype: type, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    dg_s = np.repeat([size * sign * US for size, sign in sizes], repeat).astype(np.float32)
-    up_s, down_s = rng.uniform(1.0 * US, 3 * US, (2, dg_s.size)).astype(dtype)
-    before = dg_s.copy()
-    rule = EapuConfig().make((dg_s.size, 1), None)
-    proposal = rule.propose(dg_s, WriteErrors(up_s, down_s, 1.0 * US), rng)
-    assert np.array_equal(dg_s, before)
+    dg_S = np.repeat([size * sign * US for size, sign in sizes], repeat).astype(np.float32)
+    up_S, down_S = rng.uniform(1.0 * US, 3 * US, (2, dg_S.size)).astype(dtype)
+    before = dg_S.copy()
+    rule = EapuConfig().make((dg_S.size, 1), None)
+    proposal = rule.propose(dg_S, WriteErrors(up_S, down_S, 1.0 * US), rng)
+    assert np.array_equal(dg_S, before)
     assert proposal.index.dtype == np.int64
-    assert proposal.step_s.dtype == np.float64
-    assert proposal.index.shape == proposal.step_s.shape
+    assert proposal.step_S.dtype == np.float64
+    assert proposal.index.shape == proposal.step_S.shape
     assert np.all(np.diff(proposal.index) > 0)
-    wanted = dg_s[proposal.index].astype(float)
+    wanted = dg_S[proposal.index].astype(float)
     assert np.all(wanted != 0)
-    threshold = np.where(wanted > 0, up_s[proposal.index], down_s[proposal.index]).astype(float)
-    assert np.array_equal(proposal.step_s, np.copysign(np.maximum(np.abs(wanted), threshold), wanted))
-    must = np.abs(dg_s) >= np.where(dg_s > 0, up_s, down_s)
+    threshold = np.where(wanted > 0, up_S[proposal.index], down_S[proposal.index]).astype(float)
+    assert np.array_equal(proposal.step_S, np.copysign(np.maximum(np.abs(wanted), threshold), wanted))
+    must = np.abs(dg_S) >= np.where(dg_S > 0, up_S, down_S)
     assert np.isin(np.flatnonzero(must), proposal.index).all()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_diverged_step_is_refused(bad: float) -> None:
-    dg_s = np.zeros(N, np.float32)
-    dg_s[N - 3] = bad
+    dg_S = np.zeros(N, np.float32)
+    dg_S[N - 3] = bad
     with pytest.raises(HilError, match="diverged"):
-        draw(dg_s, WriteErrors.uniform(2 * US, N))
+        draw(dg_S, WriteErrors.uniform(2 * US, N))
 
 
 def test_errors_below_their_floor_are_refused() -> None:
@@ -255,7 +255,7 @@ def test_nothing_to_remember() -> None:
 
 def test_configuration_takes_only_the_keys_of_its_rule() -> None:
     adapter: TypeAdapter[RuleConfig] = TypeAdapter(RuleConfig)
-    assert adapter.validate_python({"name": "eapu", "threshold_us": 2}) == EapuConfig(threshold_us=2.0)
+    assert adapter.validate_python({"name": "eapu", "threshold_uS": 2}) == EapuConfig(threshold_uS=2.0)
     assert adapter.validate_python({"name": "eapu_residual", "kappa": 1.5}) == EapuResidualConfig(kappa=1.5)
     for name in ("eapu", "eapu_residual", "bp", "digital"):
         config = adapter.validate_python({"name": name})
@@ -263,8 +263,8 @@ def test_configuration_takes_only_the_keys_of_its_rule() -> None:
     for bad in (
         {"name": "bp", "kappa": 3},
         {"name": "eapu", "kappa": 3},
-        {"name": "eapu", "threshold_us": 0},
-        {"name": "eapu", "threshold_us": 2, "threshold_scale": 1.5},
+        {"name": "eapu", "threshold_uS": 0},
+        {"name": "eapu", "threshold_uS": 2, "threshold_scale": 1.5},
         {"name": "madem"},
         {"kappa": 3},
     ):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from rule_steps import RESET, SET, errors, pulses, steps_us
+from rule_steps import RESET, SET, errors, pulses, steps_uS
 
 from eapu_hil.hal import HilError
 from eapu_hil.hal.recipe import Recipe
@@ -22,7 +22,7 @@ def test_the_votes_by_hand(recipe: Recipe) -> None:
 
 def test_steps_alternate_between_reset_and_set(recipe: Recipe) -> None:
     rule = StellarConfig().make((2, 2), recipe)
-    wanted, rng = steps_us(-0.1, 0.0, 3.0, 0.0), np.random.default_rng(0)
+    wanted, rng = steps_uS(-0.1, 0.0, 3.0, 0.0), np.random.default_rng(0)
     # Weight 0 is to fall: RESET of its plus cell. Weight 2 is to rise: RESET of its minus cell.
     assert pulses(rule.propose(wanted, errors(4), rng)) == [[(0, "+", RESET, 1), (2, "-", RESET, 1)]]
     saved = rule.state()

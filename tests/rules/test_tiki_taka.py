@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from rule_steps import RESET, SET, US, errors, pulses, steps_us
+from rule_steps import RESET, SET, US, errors, pulses, steps_uS
 
 from eapu_hil.hal.recipe import Recipe
 from eapu_hil.rules import TransferRule
@@ -24,7 +24,7 @@ def transferring(config: TikiTakaV2Config | CTtv2Config | AgadConfig, recipe: Re
 
 def test_the_fast_matrix_gets_whole_increments_at_random(recipe: Recipe) -> None:
     rule = transferring(TikiTakaV2Config(), recipe)
-    assert pulses(rule.propose(steps_us(2.0, -1.0, 0, 0, 0, 0), errors(6), RNG)) == [
+    assert pulses(rule.propose(steps_uS(2.0, -1.0, 0, 0, 0, 0), errors(6), RNG)) == [
         [(0, "+", SET, 2), (1, "+", RESET, 1)],
         [(0, "-", RESET, 2), (1, "-", SET, 1)],
     ]
@@ -42,7 +42,7 @@ def test_rows_are_read_in_turn_and_moved_when_they_are_large(recipe: Recipe) -> 
         [(0, "+", SET, 1)],
         [(0, "-", RESET, 1)],
     ]
-    np.testing.assert_allclose(rule.state()["acc"], steps_us(0.5, -0.4, 0.1, 0.2, 0, 0), atol=1e-12)
+    np.testing.assert_allclose(rule.state()["acc"], steps_uS(0.5, -0.4, 0.1, 0.2, 0, 0), atol=1e-12)
     assert rule.due().tolist() == [4, 5, 0, 1]
     # -0.4 - 0.8 = -1.2 in the second weight
     assert pulses(rule.transfer(np.array([0.0, 0.0, 0.0, -1.6]) * US, RNG))[0] == [(1, "+", RESET, 1)]
@@ -53,28 +53,28 @@ def test_rows_are_read_in_turn_and_moved_when_they_are_large(recipe: Recipe) -> 
 
 def test_a_flipped_row_is_written_and_read_with_the_other_sign(recipe: Recipe) -> None:
     rule = transferring(CTtv2Config(transfer=1.0, rows=1, flip=1.0), recipe)
-    rest_s = np.array([0.4, 0.0]) * US
-    rule.transfer(rest_s, RNG)  # row 0 is read as it is, then its sign flips
-    np.testing.assert_allclose(rule.state()["acc"][:2], rest_s)
+    rest_S = np.array([0.4, 0.0]) * US
+    rule.transfer(rest_S, RNG)  # row 0 is read as it is, then its sign flips
+    np.testing.assert_allclose(rule.state()["acc"][:2], rest_S)
     assert rule.state()["chopper"].tolist() == [-1, 1, 1]
-    first, _ = pulses(rule.propose(steps_us(1, 0, 1, 0, 0, 0), errors(6), RNG))
+    first, _ = pulses(rule.propose(steps_uS(1, 0, 1, 0, 0, 0), errors(6), RNG))
     assert first == [(0, "+", RESET, 1), (2, "+", SET, 1)]
     rule.transfer(np.zeros(2), RNG)
     rule.transfer(np.zeros(2), RNG)
-    rule.transfer(rest_s, RNG)  # what the row rests at has cancelled
+    rule.transfer(rest_S, RNG)  # what the row rests at has cancelled
     np.testing.assert_allclose(rule.state()["acc"][:2], 0.0, atol=1e-12)
 
 
 def test_agad_takes_the_other_sign_as_reference(recipe: Recipe) -> None:
     rule = transferring(AgadConfig(transfer=0.5, rows=3, flip=1.0, significance=0.0), recipe)
-    rest_s = np.array([5.0, 5.0, 0, 0, 0, 0]) * US
-    rule.transfer(rest_s, RNG)  # sign +: nothing to compare with yet
+    rest_S = np.array([5.0, 5.0, 0, 0, 0, 0]) * US
+    rule.transfer(rest_S, RNG)  # sign +: nothing to compare with yet
     np.testing.assert_array_equal(rule.state()["acc"], 0.0)
-    moved_s = (
+    moved_S = (
         np.array([-0.6, 0.0, 0, 0, 0, 0]) * US
     )  # written under -: the gradient pushed the weight up by 0.6
-    rule.transfer(rest_s + moved_s, RNG)
-    np.testing.assert_allclose(rule.state()["acc"], steps_us(0.3, 0, 0, 0, 0, 0), atol=1e-12)
+    rule.transfer(rest_S + moved_S, RNG)
+    np.testing.assert_allclose(rule.state()["acc"], steps_uS(0.3, 0, 0, 0, 0, 0), atol=1e-12)
 
 
 def test_agad_leaves_out_what_may_be_chance(recipe: Recipe) -> None:

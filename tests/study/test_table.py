@@ -270,7 +270,7 @@ class TestQuality:
 
 
 def test_runs_to_failure() -> None:
-    model = EnduranceModel(full_cycles=1e6, exponent=2.0, window_s=40e-6, step_s=4e-6)
+    model = EnduranceModel(full_cycles=1e6, exponent=2.0, window_S=40e-6, step_S=4e-6)
     assert runs_to_failure(1000, model, "low") == pytest.approx(1000)
     assert runs_to_failure(1000, model, "typical") == pytest.approx(1e5)
     assert runs_to_failure(1000, model, "high") == pytest.approx(1e8)

@@ -139,14 +139,14 @@ def test_counts_belong_to_the_cells_that_were_written() -> None:
         layer = model[3]
         pairs = cells.pairs[layer.weight]
         before = pairs.read(None)
-        change_us = torch.zeros(3, 36)
-        change_us[1, 7], change_us[2, 0] = 6.0, -5.0
-        assert pairs.write(change_us, 0.0, 1, None) == 2
+        change_uS = torch.zeros(3, 36)
+        change_uS[1, 7], change_uS[2, 0] = 6.0, -5.0
+        assert pairs.write(change_uS, 0.0, 1, None) == 2
         assert int(pairs.writes.sum()) == 2
-        assert torch.equal(pairs.writes.sum(dim=0), (change_us != 0).int())
+        assert torch.equal(pairs.writes.sum(dim=0), (change_uS != 0).int())
         assert int(cells.pairs[model[0].weight].writes.sum()) == 0
-        moved_us = (pairs.read(None) - before) / pairs.r_wg
-        assert torch.allclose(moved_us, change_us, atol=0.02)
+        moved_uS = (pairs.read(None) - before) / pairs.r_wg
+        assert torch.allclose(moved_uS, change_uS, atol=0.02)
 
 
 def test_a_checkpoint_keeps_the_counts_and_the_chip_keeps_the_weights() -> None:

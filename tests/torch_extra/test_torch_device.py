@@ -20,9 +20,9 @@ def generator(seed: int = 1) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def pairs_at(plus_us: float, minus_us: float, n: int = 1, device: PairDevice | None = None) -> Pairs:
+def pairs_at(plus_uS: float, minus_uS: float, n: int = 1, device: PairDevice | None = None) -> Pairs:
     pairs = Pairs(device or PairDevice(), torch.zeros(n), R_WG, "w")
-    pairs.g_us[0], pairs.g_us[1] = plus_us, minus_us
+    pairs.g_uS[0], pairs.g_uS[1] = plus_uS, minus_uS
     return pairs
 
 
@@ -30,7 +30,7 @@ def test_weights_are_held_exactly_with_one_cell_at_the_low_end() -> None:
     weights = torch.tensor([[0.5, -1.0], [0.0, 1.2]])
     pairs = Pairs(PairDevice(), weights, R_WG, "w")
     assert torch.allclose(pairs.read(None), weights, atol=1e-6)
-    assert pairs.g_us.amin(dim=0).tolist() == [[2.0, 2.0], [2.0, 2.0]]
+    assert pairs.g_uS.amin(dim=0).tolist() == [[2.0, 2.0], [2.0, 2.0]]
     assert int(pairs.writes.sum()) == 0
 
 
@@ -42,7 +42,7 @@ def test_weights_beyond_the_window_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before_us", "change_us", "after_us"),
+    ("before_uS", "change_uS", "after_uS"),
     [
         ((20.0, 10.0), 5.0, (20.0, 5.0)),  # lowered where there is room
         ((20.0, 10.0), -5.0, (15.0, 10.0)),
@@ -53,12 +53,12 @@ def test_weights_beyond_the_window_are_refused() -> None:
     ],
 )
 def test_which_cell_is_written(
-    before_us: tuple[float, float], change_us: float, after_us: tuple[float, float]
+    before_uS: tuple[float, float], change_uS: float, after_uS: tuple[float, float]
 ) -> None:
-    pairs = pairs_at(*before_us)
-    written = pairs.write(torch.tensor([change_us]), 0.0, 1, None)
-    assert tuple(pairs.g_us[:, 0].tolist()) == after_us
-    assert written == int(pairs.writes.sum()) == (before_us != after_us)
+    pairs = pairs_at(*before_uS)
+    written = pairs.write(torch.tensor([change_uS]), 0.0, 1, None)
+    assert tuple(pairs.g_uS[:, 0].tolist()) == after_uS
+    assert written == int(pairs.writes.sum()) == (before_uS != after_uS)
 
 
 @given(
@@ -67,37 +67,37 @@ def test_which_cell_is_written(
     st.integers(0, 2**32),
 )
 def test_no_cell_leaves_the_window_and_a_change_of_0_is_no_write(
-    changes_us: list[float], sigma_us: float, seed: int
+    changes_uS: list[float], sigma_uS: float, seed: int
 ) -> None:
-    change_us = torch.tensor(changes_us)
-    pairs = Pairs(PairDevice(), torch.zeros(change_us.shape), R_WG, "w")
+    change_uS = torch.tensor(changes_uS)
+    pairs = Pairs(PairDevice(), torch.zeros(change_uS.shape), R_WG, "w")
     draws = generator(seed)
     total = 0
     for step in range(4):
-        before = pairs.g_us.clone()
-        total += pairs.write(change_us, sigma_us, step, draws)
-        assert float(pairs.g_us.min()) >= 2.0
-        assert float(pairs.g_us.max()) <= 100.0
-        assert torch.equal(pairs.g_us[:, change_us == 0], before[:, change_us == 0])
-        assert int(((pairs.g_us != before).sum(dim=0) > 1).sum()) == 0  # one cell of a pair
-    assert int(pairs.writes.sum()) == total <= 4 * int((change_us != 0).sum())
+        before = pairs.g_uS.clone()
+        total += pairs.write(change_uS, sigma_uS, step, draws)
+        assert float(pairs.g_uS.min()) >= 2.0
+        assert float(pairs.g_uS.max()) <= 100.0
+        assert torch.equal(pairs.g_uS[:, change_uS == 0], before[:, change_uS == 0])
+        assert int(((pairs.g_uS != before).sum(dim=0) > 1).sum()) == 0  # one cell of a pair
+    assert int(pairs.writes.sum()) == total <= 4 * int((change_uS != 0).sum())
 
 
 def test_relaxation_follows_its_line_in_log_time() -> None:
-    law = Relaxation(variance_1s_us2=4.0, variance_per_decade_us2=2.0, seconds_per_step=0.5)
+    law = Relaxation(variance_1s_uS2=4.0, variance_per_decade_uS2=2.0, seconds_per_step=0.5)
     pairs = pairs_at(500.0, 500.0, 50_000, PairDevice(0.0, 1000.0, relaxation=law))
     draws = generator()
     for step in range(1, 75):
         pairs.relax(step, draws)
         if step == 10:
-            pairs.g_us[1] = 500.0
+            pairs.g_uS[1] = 500.0
             pairs.write(torch.full((50_000,), 10.0), 0.0, 10, None)  # lowers the minus cells
         if step - 10 in (1, 8, 64):
             age_s = 0.5 * (step - 10)
-            variance = float(pairs.g_us[1].double().var())
+            variance = float(pairs.g_uS[1].double().var())
             assert variance == pytest.approx(4.0 + 2.0 * math.log10(age_s), rel=0.04)
     # The plus cells are as old as the pairs: 74 steps, and were looked at last at 64.
-    assert float(pairs.g_us[0].double().var()) == pytest.approx(4.0 + 2.0 * math.log10(0.5 * 64), rel=0.04)
+    assert float(pairs.g_uS[0].double().var()) == pytest.approx(4.0 + 2.0 * math.log10(0.5 * 64), rel=0.04)
 
 
 def test_nothing_moves_before_the_line_is_above_0() -> None:
@@ -105,26 +105,26 @@ def test_nothing_moves_before_the_line_is_above_0() -> None:
     pairs = pairs_at(50.0, 50.0, 1000, PairDevice(relaxation=law))
     for step in range(1, 300):
         pairs.relax(step, generator())
-    assert torch.equal(pairs.g_us, torch.full((2, 1000), 50.0))
+    assert torch.equal(pairs.g_uS, torch.full((2, 1000), 50.0))
 
 
 def test_each_reading_has_noise_of_two_cells() -> None:
-    pairs = pairs_at(50.0, 42.0, 100_000, PairDevice(read_noise_us=0.5))
+    pairs = pairs_at(50.0, 42.0, 100_000, PairDevice(read_noise_uS=0.5))
     draws = generator()
     first, second = pairs.read(draws), pairs.read(draws)
     assert not torch.equal(first, second)
     assert float(first.mean()) == pytest.approx(8 * R_WG, abs=5 * R_WG * 0.71 / 316)
     assert float(first.std()) == pytest.approx(math.sqrt(2) * 0.5 * R_WG, rel=0.02)
-    assert torch.equal(pairs.g_us[0], torch.full((100_000,), 50.0))
+    assert torch.equal(pairs.g_uS[0], torch.full((100_000,), 50.0))
 
 
 @pytest.mark.parametrize(
     "keys",
     [
-        {"g_min_us": -1.0},
-        {"g_min_us": 5.0, "g_max_us": 5.0},
-        {"read_noise_us": -0.1},
-        {"read_noise_us": math.nan},
+        {"g_min_uS": -1.0},
+        {"g_min_uS": 5.0, "g_max_uS": 5.0},
+        {"read_noise_uS": -0.1},
+        {"read_noise_uS": math.nan},
     ],
 )
 def test_impossible_devices_are_refused(keys: dict[str, float]) -> None:

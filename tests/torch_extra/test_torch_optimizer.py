@@ -74,7 +74,7 @@ def test_exact_writes_of_every_change_are_the_inner_optimizer(
 ) -> None:
     plain, wrapped = make_model(), make_model()
     train(plain, make(plain.parameters()), 20)
-    optimizer = EaPU(make(wrapped.parameters()), rule=rule, sigma_us=0.0, device=WIDE)
+    optimizer = EaPU(make(wrapped.parameters()), rule=rule, sigma_uS=0.0, device=WIDE)
     train(wrapped, optimizer, 20)
     for a, b in zip(weights_of(plain), weights_of(wrapped), strict=True):
         assert torch.allclose(a, b, atol=1e-4)
@@ -102,7 +102,7 @@ def test_eapu_learns_where_plain_backpropagation_does_not() -> None:
 def test_biases_and_norms_follow_the_inner_optimizer_without_noise() -> None:
     plain, wrapped = make_model(), make_model()
     train(plain, adam(plain), 1)
-    train(wrapped, EaPU(adam(wrapped), sigma_us=5.0, generator=generator()), 1)
+    train(wrapped, EaPU(adam(wrapped), sigma_uS=5.0, generator=generator()), 1)
     for a, b in zip(weights_of(plain), weights_of(wrapped), strict=True):
         assert torch.allclose(a, b, atol=1e-5) == (a.dim() == 1)
 
@@ -111,7 +111,7 @@ def test_weights_are_what_the_pairs_hold_and_move_in_steps_of_the_threshold() ->
     model = make_model()
     before = weights_of(model)
     optimizer = EaPU(
-        adam(model, 1e-3), sigma_us=0.0, threshold_us=2.0, r_wg=R_WG, device=WIDE, generator=generator()
+        adam(model, 1e-3), sigma_uS=0.0, threshold_uS=2.0, r_wg=R_WG, device=WIDE, generator=generator()
     )
     train(model, optimizer, 1)
     for parameter, old in zip(model.parameters(), before, strict=True):
@@ -196,7 +196,7 @@ def test_changes_by_others_are_refused_until_they_are_programmed() -> None:
 
 def test_read_draws_new_noise_around_the_same_cells() -> None:
     model = make_model()
-    optimizer = EaPU(adam(model), device=PairDevice(read_noise_us=0.5), generator=generator())
+    optimizer = EaPU(adam(model), device=PairDevice(read_noise_uS=0.5), generator=generator())
     first = model[0].weight.detach().clone()
     optimizer.read()
     assert not torch.equal(first, model[0].weight.detach())
@@ -228,7 +228,7 @@ def test_a_closure_is_evaluated_with_gradients() -> None:
 
 @pytest.mark.parametrize(
     "keys",
-    [{"sigma_us": -1.0}, {"threshold_us": math.nan}, {"r_wg": 0.0}, {"rule": "sgd"}, {"sigma_us": math.inf}],
+    [{"sigma_uS": -1.0}, {"threshold_uS": math.nan}, {"r_wg": 0.0}, {"rule": "sgd"}, {"sigma_uS": math.inf}],
 )
 def test_impossible_settings_are_refused(keys: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(keys))):
@@ -244,7 +244,7 @@ def test_groups_cannot_be_added_later() -> None:
 def test_half_precision_parameters_are_kept_in_full_on_the_pairs() -> None:
     """Steps far below the resolution of bfloat16 reach the pairs as writes of threshold size."""
     weight = torch.nn.Parameter(torch.full((200, 200), 1.0, dtype=torch.bfloat16))
-    optimizer = EaPU(torch.optim.SGD([weight], lr=1.0), sigma_us=0.5, r_wg=R_WG, generator=generator())
+    optimizer = EaPU(torch.optim.SGD([weight], lr=1.0), sigma_uS=0.5, r_wg=R_WG, generator=generator())
     weight.grad = torch.full_like(weight, 0.0078)
     optimizer.step()
     assert weight.dtype == torch.bfloat16

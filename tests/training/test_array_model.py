@@ -59,9 +59,9 @@ def open_model(ready: Path, tmp_path: Path, task: Task, make_experiment: Make) -
                 # An ideal chip hits every target; rules need an error to be aware of.
                 known = bench.chip.write_error()
                 errors = {
-                    "levels_s": known.levels_s,
-                    "sigma_write_s": np.full(known.levels_s.size, 1e-6),
-                    "sigma_relax_s": np.zeros(known.levels_s.size),
+                    "levels_S": known.levels_S,
+                    "sigma_write_S": np.full(known.levels_S.size, 1e-6),
+                    "sigma_relax_S": np.zeros(known.levels_S.size),
                     "relax_time_s": 1.0,
                 }
                 bench.chip.record("write_error", errors, {}, bench.arrays[0].clock_s())
@@ -99,9 +99,9 @@ def _gradients(model: ArrayModel, task: Task) -> list[tuple[Float32Array, Float3
     return [(d_weights.copy(), d_bias.copy()) for d_weights, d_bias in model.network.backward(d)]
 
 
-def _weight_step(shape: tuple[int, int], range_s: float = 39e-6, weight_range: float = 2.5) -> float:
+def _weight_step(shape: tuple[int, int], range_S: float = 39e-6, weight_range: float = 2.5) -> float:
     """Weight of one siemens: the window holds `weight_range` standard deviations of the initialisation."""
-    return float(weight_range * np.sqrt(2 / shape[0]) / range_s)
+    return float(weight_range * np.sqrt(2 / shape[0]) / range_S)
 
 
 def test_the_initial_weights_are_on_the_arrays(open_model: OpenModel, task: Task) -> None:
@@ -142,21 +142,21 @@ def test_a_change_reaches_the_weights_it_is_wanted_of(open_model: OpenModel) -> 
     with open_model(rule={"name": "bp"}, weight_range=10.0) as (model, _):
         model.begin()
         before = _matrices(model)
-        step_s = 4e-6
+        step_S = 4e-6
         change = {name: np.zeros_like(matrix) for name, matrix in before.items()}
-        change["dense1"][:32] = step_s * _weight_step((64, 6), weight_range=10.0)
-        change["dense2"][:, ::2] = -step_s * _weight_step((6, 10), weight_range=10.0)
+        change["dense1"][:32] = step_S * _weight_step((64, 6), weight_range=10.0)
+        change["dense2"][:, ::2] = -step_S * _weight_step((6, 10), weight_range=10.0)
         applied = model.update(1, change, _rng())
         assert applied.changed == {"dense1": 0.5, "dense2": 0.5}
         assert applied.writes == 32 * 6 + 6 * 5
         assert applied.pulses >= applied.writes
         for name, after in _matrices(model).items():
             scale = _weight_step(after.shape, weight_range=10.0)
-            moved_s = (after - before[name]) / scale
+            moved_S = (after - before[name]) / scale
             untouched = change[name] == 0
-            np.testing.assert_allclose(moved_s[untouched], 0, atol=1e-9)
+            np.testing.assert_allclose(moved_S[untouched], 0, atol=1e-9)
             np.testing.assert_allclose(
-                moved_s[~untouched], change[name][~untouched] / scale, atol=1.01 * BAND_S
+                moved_S[~untouched], change[name][~untouched] / scale, atol=1.01 * BAND_S
             )
 
 
@@ -251,9 +251,9 @@ def test_a_refresh_writes_again_what_drifted_and_only_that(
         first = read_writes(store.path)
         here = first[first["array"] == 1]
         cells = Cells(here["row"][:7].astype(np.int64), here["col"][:7].astype(np.int64))
-        held_s = here["target_s"][:7].astype(np.float64)
-        off_s = np.array([2.5e-6] * 3 + [5e-6] * 4)  # the write error is 1 uS
-        bench.arrays[1].program(Targets(cells, held_s + np.where(held_s < 20e-6, off_s, -off_s)))
+        held_S = here["target_S"][:7].astype(np.float64)
+        off_S = np.array([2.5e-6] * 3 + [5e-6] * 4)  # the write error is 1 uS
+        bench.arrays[1].program(Targets(cells, held_S + np.where(held_S < 20e-6, off_S, -off_S)))
         # Somebody else's cell, as far as this run knows.
         used = BenchAccount(bench, Layout.read(store.path)).used()
         spare = Cells(*np.argwhere(~used[1])[:1].T)
@@ -269,9 +269,9 @@ def test_a_refresh_writes_again_what_drifted_and_only_that(
         assert not first["cause"].any()
         found = {(row, col) for row, col in zip(records["row"], records["col"], strict=True)}
         assert found == set(zip(cells.row[3:], cells.col[3:], strict=True))
-        now_s = bench.arrays[1].read(cells, 0.2).g_s
-        assert (np.abs(now_s[3:] - held_s[3:]) <= BAND_S).all()
-        assert (np.abs(now_s[:3] - held_s[:3]) > 1.5 * BAND_S).all()
+        now_S = bench.arrays[1].read(cells, 0.2).g_S
+        assert (np.abs(now_S[3:] - held_S[3:]) <= BAND_S).all()
+        assert (np.abs(now_S[:3] - held_S[:3]) > 1.5 * BAND_S).all()
         assert model.refresh(1).writes == 0
         # No rule asked for that, so none is told of it after a crash.
         assert model.reconcile(0) == (1, {1: WriteCounts({"dense1": 0.0, "dense2": 0.0})})
@@ -283,7 +283,7 @@ def test_a_cell_whose_write_failed_is_not_refreshed(open_model: OpenModel, store
         model.begin()
         records = read_writes(store.path)[:5].copy()
         records["status"] = CellStatus.NOT_CONVERGED
-        records["target_s"] += np.float32(10e-6)
+        records["target_S"] += np.float32(10e-6)
         store.append_writes(records)
         assert model.refresh(1).writes == 0
         records["status"] = CellStatus.OK
@@ -303,7 +303,7 @@ def test_the_cells_in_use_are_told_apart_from_the_rest(open_model: OpenModel, st
         maps, counts = account.maps("after"), account.counts()
         for array in range(3):
             reading = bench.arrays[array].read(Cells.all((64, 16)), 0.2)
-            np.testing.assert_allclose(maps[f"g_after_s_{array}"].ravel(), reading.g_s)
+            np.testing.assert_allclose(maps[f"g_after_S_{array}"].ravel(), reading.g_S)
             np.testing.assert_array_equal(maps[f"pulses_{array}"], counts.pulses[array])
         assert account.clock_s() == bench.arrays[0].clock_s() > 0
 

@@ -155,9 +155,9 @@ def test_offsets_of_the_reads_do_not_reach_the_cells(tmp_path: Path) -> None:
     bench = {**EXPERIMENT["bench"], "arrays": 1, "shape": [32, 16]}
     errors = {"adc.offset_error_sd": 0.05, "adc.gain_error_sd": 0.0, "faults.stuck_fraction": 0.0}
     with open_bench({**bench, "overrides": errors}, chip_dir=tmp_path / "chip") as opened:
-        offset_s = opened.arrays[0].corrections.read_offset_a / opened.recipe.v_read_v
-        assert offset_s.min() < -2e-6
-        assert offset_s.max() > 2e-6
+        offset_S = opened.arrays[0].corrections.read_offset_a / opened.recipe.v_read_v
+        assert offset_S.min() < -2e-6
+        assert offset_S.max() > 2e-6
         assert (opened.chip.bad_cells(0) == CellStatus.OK).mean() > 0.97
-        low_s = opened.arrays[0].read(Cells.all((32, 16)), 0.2).g_s
-        assert np.median(low_s) == pytest.approx(opened.recipe.g_min_s, abs=opened.recipe.band_s)
+        low_S = opened.arrays[0].read(Cells.all((32, 16)), 0.2).g_S
+        assert np.median(low_S) == pytest.approx(opened.recipe.g_min_S, abs=opened.recipe.band_S)

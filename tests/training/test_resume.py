@@ -289,7 +289,7 @@ def _account(run: Path) -> tuple[int, NDArray[np.float32]]:
     return checkpoint.step, np.concatenate(accounts)
 
 
-def _asked_s(run: Path, writes: NDArray[np.void], columns: int) -> NDArray[np.float64]:
+def _asked_S(run: Path, writes: NDArray[np.void], columns: int) -> NDArray[np.float64]:
     """By weight: the sum of the differential changes that these records asked for."""
     placement = json.loads((run / "placement.json").read_text())
     shapes = {"dense1": (64, 6), "dense2": (6, 10)}
@@ -297,10 +297,10 @@ def _asked_s(run: Path, writes: NDArray[np.void], columns: int) -> NDArray[np.fl
     for layer, shape in shapes.items():
         tiles = [WeightTile.from_plain(tile) for tile in placement[layer]]
         array, plus, minus = cell_indices(shape, tiles, columns)
-        change_s = np.zeros((TILES, 64 * columns))
+        change_S = np.zeros((TILES, 64 * columns))
         at = writes["array"], writes["row"].astype(int) * columns + writes["col"]
-        np.add.at(change_s, at, writes["target_s"].astype(float) - writes["before_s"])
-        asked.append((change_s[array, plus] - change_s[array, minus]).ravel())
+        np.add.at(change_S, at, writes["target_S"].astype(float) - writes["before_S"])
+        asked.append((change_S[array, plus] - change_S[array, minus]).ravel())
     return np.concatenate(asked)
 
 
@@ -310,17 +310,17 @@ def test_what_was_asked_for_after_the_checkpoint_is_not_owed_any_more(
     residual = {"name": "eapu_residual", "kappa": 0.5}
     run, experiment = tmp_path / "run", make_experiment(rule=residual, optimizer={"name": "adam", "lr": 0.02})
     _killed(run, experiment, "checkpoint before 4")  # the last of 0, 4, 8 and 10
-    step, owed_s = _account(run)
+    step, owed_S = _account(run)
     assert step == 8
     later = read_writes(run)
     later = later[later["step"] > 8]
     assert later.size > 20
     resume(run, silent())
-    step, still_owed_s = _account(run)
+    step, still_owed_S = _account(run)
     assert step == STEPS
-    asked_s = _asked_s(run, later, 16)
-    assert np.count_nonzero(asked_s) > 20
-    np.testing.assert_allclose(still_owed_s + asked_s, owed_s, atol=1e-10)
+    asked_S = _asked_S(run, later, 16)
+    assert np.count_nonzero(asked_S) > 20
+    np.testing.assert_allclose(still_owed_S + asked_S, owed_S, atol=1e-10)
 
 
 def test_a_run_can_be_killed_and_resumed_again_and_again(

@@ -66,9 +66,9 @@ def test_what_a_rule_sends_is_on_record(rule: str, tmp_path: Path, make: Make, s
     records = read_writes(tmp_path / "run")
     trained = records[records["step"] > 0]
     assert trained.size > 0 or rule == "dead_zone"
-    blind = np.isnan(trained["after_s"])
+    blind = np.isnan(trained["after_S"])
     assert blind.all() if rule in BLIND | TWO_MATRICES else not blind.any()
-    assert np.isfinite(trained["target_s"]).all()
+    assert np.isfinite(trained["target_S"]).all()
     # The ledger saw as many pulses as the log.
     assert summary["pulses_total"] == records["pulses"].sum()
     assert summary["writes_total"] == np.count_nonzero(records["pulses"])
@@ -118,8 +118,8 @@ def test_weights_on_the_host_stay_inside_what_a_pair_can_hold(
     experiment = make("offline_then_map", optimizer={"name": "adam", "lr": 3.0}, weight_range=0.5)
     train(experiment, tmp_path / "run", silent())
     # All targets are conductances of the window, none had to be cut: the largest is the window's end.
-    targets_us = read_writes(tmp_path / "run")["target_s"] * 1e6
-    assert targets_us.max() == pytest.approx(40.0, abs=1e-3)
+    targets_uS = read_writes(tmp_path / "run")["target_S"] * 1e6
+    assert targets_uS.max() == pytest.approx(40.0, abs=1e-3)
 
 
 def test_a_rule_without_its_pulses_is_refused_before_anything_is_opened(
@@ -139,13 +139,13 @@ def test_a_second_matrix_needs_its_own_cells(tmp_path: Path, make_experiment: Ma
 
 def test_a_narrower_band_late_in_training(tmp_path: Path, make_experiment: Make, silent: Silent) -> None:
     errors = {}
-    for band_us in (None, 0.2):
-        rule = {"name": "eapu", "late_band_us": band_us, "late_from": 0.5, "threshold_scale": 0.2}
-        run = tmp_path / str(band_us)
+    for band_uS in (None, 0.2):
+        rule = {"name": "eapu", "late_band_uS": band_uS, "late_from": 0.5, "threshold_scale": 0.2}
+        run = tmp_path / str(band_uS)
         train(make_experiment(rule=rule, optimizer={"name": "adam", "lr": 0.02}), run, silent())
         records = read_writes(run)
         late = records[(records["step"] > 5) & (records["status"] == 0)]
         early = records[(records["step"] <= 5) & (records["step"] > 0) & (records["status"] == 0)]
-        errors[band_us] = [np.abs(some["after_s"] - some["target_s"]).mean() for some in (early, late)]
+        errors[band_uS] = [np.abs(some["after_S"] - some["target_S"]).mean() for some in (early, late)]
     assert errors[0.2][0] == pytest.approx(errors[None][0])
     assert errors[0.2][1] < 0.5 * errors[None][1]

@@ -39,8 +39,8 @@ START = {"name": "denoise", "experiment": {"task": "denoise", "steps": 3}, "seed
 def _records(step: int, count: int = 4) -> np.ndarray:
     cells = Cells.block(0, 1, 0, count)
     outcome = WriteOutcome(
-        g_before_s=np.full(count, 10e-6),
-        g_after_s=np.linspace(19e-6, 21e-6, count),
+        g_before_S=np.full(count, 10e-6),
+        g_after_S=np.linspace(19e-6, 21e-6, count),
         pulses=np.arange(count),
         reads=np.arange(count),
         energy_j=np.zeros(count),
@@ -105,7 +105,7 @@ def test_records_keep_every_field_and_are_36_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "writes.bin").stat().st_size == 8 * 36
     found = read_writes(tmp_path / "a")
     np.testing.assert_array_equal(found, np.concatenate([_records(1), _records(3)]))
-    np.testing.assert_allclose(found["target_s"], 20e-6, rtol=1e-6)
+    np.testing.assert_allclose(found["target_S"], 20e-6, rtol=1e-6)
     assert list(found["time_s"][[0, -1]]) == [1.5, 4.5]
 
 
@@ -215,9 +215,9 @@ def test_a_finished_run_is_closed_for_good_and_a_stopped_one_is_not(tmp_path: Pa
 
 def test_snapshots_are_added_to_each_other(tmp_path: Path) -> None:
     with RunStore.create(tmp_path / "a", START) as store:
-        store.save_snapshots({"g_before_s_0": np.ones((2, 2))})
-        store.save_snapshots({"g_after_s_0": np.zeros((2, 2)), "gallery_names": np.array(["camera"])})
-    assert set(read_snapshots(tmp_path / "a")) == {"g_before_s_0", "g_after_s_0", "gallery_names"}
+        store.save_snapshots({"g_before_S_0": np.ones((2, 2))})
+        store.save_snapshots({"g_after_S_0": np.zeros((2, 2)), "gallery_names": np.array(["camera"])})
+    assert set(read_snapshots(tmp_path / "a")) == {"g_before_S_0", "g_after_S_0", "gallery_names"}
 
 
 @pytest.mark.parametrize("damage", ["absent", "no start", "not yaml", "not a mapping"])

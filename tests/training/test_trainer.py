@@ -232,8 +232,8 @@ def test_the_initial_weights_are_step_0(tmp_path: Path, make_experiment: Make, s
     assert cells.size == initial.size
     assert set(writes["step"]) == {0, 1, 2, 3}
     maps = np.load(tmp_path / "a" / "snapshots.npz")
-    found_s = [maps[f"g_before_s_{c['array']}"][c["row"], c["col"]] for c in initial]
-    np.testing.assert_allclose(found_s, initial["target_s"], atol=1.01e-6)
+    found_S = [maps[f"g_before_S_{c['array']}"][c["row"], c["col"]] for c in initial]
+    np.testing.assert_allclose(found_S, initial["target_S"], atol=1.01e-6)
 
 
 @pytest.mark.parametrize("backward", ["array", "host"])
@@ -407,7 +407,7 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("change", "said"),
         [
-            ("rule.kapa=3", r"rule\.kapa .*: unknown key.*allowed are name, threshold_us"),
+            ("rule.kapa=3", r"rule\.kapa .*: unknown key.*allowed are name, threshold_uS"),
             ("rule.name=magic", r"rule.*magic.*eapu_residual"),
             ("batch=many", r"batch .*: .*'many'"),
             ("steps=2.5", r"steps .*: .*2\.5"),
@@ -415,7 +415,7 @@ class TestBadInput:
             ("weight_range=2.5 uS", r"weight_range .*: .*2\.5 uS"),
             ("backward=both", r"backward .*: must be 'array' or 'host'"),
             ("optimizer.lr=0", r"optimizer\.lr .*: .*greater than 0"),
-            ("bench.recipe.band_us=1", r"bench\.recipe\.band_us .*: unknown key, did you mean 'band_s'"),
+            ("bench.recipe.band_uS=1", r"bench\.recipe\.band_uS .*: unknown key, did you mean 'band_S'"),
             ("bench.shape=[32, 8]", r"does not fit: .*dense1 64 x 12.*3 array\(s\) of 32 x 8"),
             ("bench.backend=lab", r"bench: backend: .*'lab'.* are controller, smu, twin"),
         ],

@@ -13,7 +13,7 @@ from eapu_hil.twin.cells import CellArray
 
 MakeCells = Callable[..., CellArray]
 STUCK_S = [150e-6, 0.3e-6]
-STUCK_LOW = {"faults.g_stuck_low_s": 0.3e-6}  # below what a full RESET reaches
+STUCK_LOW = {"faults.g_stuck_low_S": 0.3e-6}  # below what a full RESET reaches
 FRESH = {"forming.enabled": True, "forming.v_form_sd_v": 0.0}
 SHORT_LIVED = {"endurance.enabled": True, "endurance.cycles": 20.0, **STUCK_LOW}
 GATE_OPEN_V = 4.0
@@ -30,7 +30,7 @@ def pulse(
     now_s: float = 0.0,
 ) -> FloatArray:
     """The same pulse to every cell; returns the peak currents."""
-    n = cells.g_s.size
+    n = cells.g_S.size
     return cells.pulse(
         np.arange(n),
         np.full(n, int(polarity)),
@@ -42,72 +42,72 @@ def pulse(
     )
 
 
-def at(cells: CellArray, g_s: float) -> CellArray:
-    cells.g_s[:] = g_s
+def at(cells: CellArray, g_S: float) -> CellArray:
+    cells.g_S[:] = g_S
     return cells
 
 
 class TestForming:
     def test_fresh_cells_ignore_set_and_reset(self, make_cells: MakeCells) -> None:
         cells = make_cells(overrides=FRESH)
-        fresh_s = cells.g_s.copy()
-        assert fresh_s.max() < 2e-6
-        assert np.unique(fresh_s).size == fresh_s.size  # each cell its own
+        fresh_S = cells.g_S.copy()
+        assert fresh_S.max() < 2e-6
+        assert np.unique(fresh_S).size == fresh_S.size  # each cell its own
         pulse(cells, Polarity.SET, STRONG_V)
         pulse(cells, Polarity.RESET, STRONG_V)
-        np.testing.assert_array_equal(cells.g_s, fresh_s)
+        np.testing.assert_array_equal(cells.g_S, fresh_S)
 
     def test_below_its_voltage_nothing_happens_above_it_forms(self, make_cells: MakeCells) -> None:
         cells = make_cells(overrides=FRESH)
-        fresh_s = cells.g_s.copy()
+        fresh_S = cells.g_S.copy()
         pulse(cells, Polarity.FORM, 2.79, 1.4)
-        np.testing.assert_array_equal(cells.g_s, fresh_s)
+        np.testing.assert_array_equal(cells.g_S, fresh_S)
         pulse(cells, Polarity.FORM, 2.81, 1.4)
-        assert (cells.g_s > 10e-6).mean() > 0.98  # the gate of 1.4 V lets 28 uS through, with some spread
+        assert (cells.g_S > 10e-6).mean() > 0.98  # the gate of 1.4 V lets 28 uS through, with some spread
         pulse(cells, Polarity.RESET, STRONG_V)  # and from now on RESET works
-        assert (cells.g_s < 2e-6).all()
+        assert (cells.g_S < 2e-6).all()
 
     def test_the_forming_voltage_differs_from_cell_to_cell(self, make_cells: MakeCells) -> None:
         cells = make_cells(overrides={"forming.enabled": True})
         shares = []
         for amplitude_v in (2.6, 2.8, 3.0):
             pulse(cells, Polarity.FORM, amplitude_v, 1.4)
-            shares.append((cells.g_s > 5e-6).mean())
+            shares.append((cells.g_S > 5e-6).mean())
         assert shares == pytest.approx([0.09, 0.5, 0.91], abs=0.08)
 
     def test_without_a_gate_no_cell_forms(self, make_cells: MakeCells) -> None:
         cells = make_cells(overrides=FRESH)
-        fresh_s = cells.g_s.copy()
+        fresh_S = cells.g_S.copy()
         pulse(cells, Polarity.FORM, 3.4, 0.0)
-        np.testing.assert_array_equal(cells.g_s, fresh_s)
+        np.testing.assert_array_equal(cells.g_S, fresh_S)
 
     def test_off_by_name_cells_are_formed_from_the_start(self, make_cells: MakeCells) -> None:
         cells = make_cells()
         pulse(cells, Polarity.SET, STRONG_V, 1.2)
-        assert cells.g_s == pytest.approx(20e-6, rel=0.01)
+        assert cells.g_S == pytest.approx(20e-6, rel=0.01)
 
 
 class TestSet:
     def test_the_gate_limits_the_conductance_reached(self, make_cells: MakeCells) -> None:
         cells = make_cells(4)
-        for gate_v, reach_s in ((0.8, 4e-6), (1.2, 20e-6), (1.7, 40e-6)):
+        for gate_v, reach_S in ((0.8, 4e-6), (1.2, 20e-6), (1.7, 40e-6)):
             for _ in range(3):
                 pulse(cells, Polarity.SET, STRONG_V, gate_v)
-            assert cells.g_s == pytest.approx(reach_s, rel=1e-6)
+            assert cells.g_S == pytest.approx(reach_S, rel=1e-6)
 
     def test_a_lower_gate_never_lowers_the_conductance(self, make_cells: MakeCells) -> None:
         noisy = {"write_noise.enabled": True}
         cells = at(make_cells(overrides=noisy), 30e-6)
         pulse(cells, Polarity.SET, STRONG_V, 1.0)
-        assert (cells.g_s == 30e-6).all()
+        assert (cells.g_S == 30e-6).all()
 
     def test_the_step_depends_on_amplitude_and_state(self, make_cells: MakeCells) -> None:
         steps = {}
         for amplitude_v in (1.2, 1.5, 1.8):
-            for start_s in (2e-6, 20e-6):
-                cells = at(make_cells(1), start_s)
+            for start_S in (2e-6, 20e-6):
+                cells = at(make_cells(1), start_S)
                 pulse(cells, Polarity.SET, amplitude_v, 1.7)
-                steps[amplitude_v, start_s] = cells.g_s[0] - start_s
+                steps[amplitude_v, start_S] = cells.g_S[0] - start_S
         assert steps[1.2, 2e-6] < 0.1 * steps[1.8, 2e-6]
         assert steps[1.2, 2e-6] < steps[1.5, 2e-6] < steps[1.8, 2e-6]
         for amplitude_v in (1.2, 1.5, 1.8):  # the step is a share of what is left to the limit of 40 uS
@@ -117,27 +117,27 @@ class TestSet:
 
 class TestReset:
     def test_the_step_grows_with_the_amplitude(self, make_cells: MakeCells) -> None:
-        after_s = []
+        after_S = []
         for amplitude_v in (1.0, 1.3, 1.6, 2.2):
             cells = at(make_cells(1), 30e-6)
             pulse(cells, Polarity.RESET, amplitude_v)
-            after_s.append(float(cells.g_s[0]))
-        assert 29e-6 < after_s[0] < 30e-6
-        assert after_s[0] > after_s[1] > after_s[2] > after_s[3]
-        assert after_s[3] < 1e-6
+            after_S.append(float(cells.g_S[0]))
+        assert 29e-6 < after_S[0] < 30e-6
+        assert after_S[0] > after_S[1] > after_S[2] > after_S[3]
+        assert after_S[3] < 1e-6
 
     def test_the_step_depends_on_the_state(self, make_cells: MakeCells) -> None:
         steps = []
-        for start_s in (5e-6, 20e-6):
-            cells = at(make_cells(1), start_s)
+        for start_S in (5e-6, 20e-6):
+            cells = at(make_cells(1), start_S)
             pulse(cells, Polarity.RESET, 1.4)
-            steps.append(start_s - cells.g_s[0])
+            steps.append(start_S - cells.g_S[0])
         assert steps[1] / steps[0] == pytest.approx(19.5 / 4.5, rel=1e-6)
 
     def test_without_a_gate_nothing_moves_and_no_current_flows(self, make_cells: MakeCells) -> None:
         cells = at(make_cells(4), 30e-6)
         assert (pulse(cells, Polarity.RESET, STRONG_V, gate_v=0.0) == 0.0).all()
-        assert (cells.g_s == 30e-6).all()
+        assert (cells.g_S == 30e-6).all()
 
     def test_peak_current(self, make_cells: MakeCells) -> None:
         cells = at(make_cells(4), 30e-6)
@@ -149,31 +149,31 @@ class TestSpread:
     def reached(cells: CellArray, gate_v: float, rng: np.random.Generator) -> FloatArray:
         at(cells, 1e-6)
         pulse(cells, Polarity.SET, STRONG_V, gate_v, rng)
-        return cells.g_s.copy()
+        return cells.g_S.copy()
 
     def test_cycle_to_cycle(self, make_cells: MakeCells) -> None:
         rng = np.random.default_rng(2)
         quiet, noisy = make_cells(2000), make_cells(2000, {"write_noise.enabled": True})
         assert np.ptp(self.reached(quiet, 1.2, rng)) == 0.0
         first, second = self.reached(noisy, 1.2, rng), self.reached(noisy, 1.2, rng)
-        expected_s = np.hypot(0.6e-6, 0.06 * 19e-6)
-        assert first.std() == pytest.approx(expected_s, rel=0.1)
+        expected_S = np.hypot(0.6e-6, 0.06 * 19e-6)
+        assert first.std() == pytest.approx(expected_S, rel=0.1)
         assert abs(np.corrcoef(first, second)[0, 1]) < 0.1
         assert first.mean() == pytest.approx(20e-6, rel=0.01)
 
     def test_reset_is_noisier_than_set(self, make_cells: MakeCells) -> None:
         cells = at(make_cells(2000, {"write_noise.enabled": True}), 30e-6)
         pulse(cells, Polarity.RESET, 1.5)
-        change_s = 30e-6 - cells.g_s
-        assert change_s.std() / change_s.mean() == pytest.approx(0.25, rel=0.15)
+        change_S = 30e-6 - cells.g_S
+        assert change_S.std() / change_S.mean() == pytest.approx(0.25, rel=0.15)
 
     def test_device_to_device(self, make_cells: MakeCells) -> None:
         rng = np.random.default_rng(2)
         cells = make_cells(2000, {"variation.enabled": True})
         first, second = self.reached(cells, 1.2, rng), self.reached(cells, 1.2, rng)
         np.testing.assert_array_equal(first, second)  # a cell is always the same cell
-        expected_s = np.hypot(0.05 * 20e-6, 0.03 * 40e-6)
-        assert first.std() == pytest.approx(expected_s, rel=0.1)
+        expected_S = np.hypot(0.05 * 20e-6, 0.03 * 40e-6)
+        assert first.std() == pytest.approx(expected_S, rel=0.1)
 
     def test_the_seed_makes_the_devices(self, make_cells: MakeCells) -> None:
         rng = np.random.default_rng(2)
@@ -197,21 +197,21 @@ class TestStuckCells:
         }
         cells = make_cells(2000, faulty)
         rng = np.random.default_rng(3)
-        start_s = cells.g_s.copy()
+        start_S = cells.g_S.copy()
         for step, (polarity, gate_v) in enumerate(
             [(Polarity.FORM, 1.4), (Polarity.SET, 1.7), (Polarity.RESET, 4.0), (Polarity.SET, 1.2)]
         ):
             pulse(cells, polarity, 3.4, gate_v, rng, now_s=float(step))
             cells.relax(step + 0.5, rng, exactly=True)
-        still = cells.g_s == start_s
+        still = cells.g_S == start_S
         assert still.mean() == pytest.approx(0.2, abs=0.03)
-        assert set(np.unique(cells.g_s[still])) == set(STUCK_S)
-        assert (cells.g_s[still] > 100e-6).mean() == pytest.approx(0.5, abs=0.1)
+        assert set(np.unique(cells.g_S[still])) == set(STUCK_S)
+        assert (cells.g_S[still] > 100e-6).mean() == pytest.approx(0.5, abs=0.1)
 
     def test_off_by_name(self, make_cells: MakeCells) -> None:
         cells = make_cells(2000)
         pulse(cells, Polarity.SET, STRONG_V, 1.2)
-        assert cells.g_s == pytest.approx(20e-6, rel=0.01)
+        assert cells.g_S == pytest.approx(20e-6, rel=0.01)
 
 
 class TestEndurance:
@@ -225,38 +225,38 @@ class TestEndurance:
         cells = make_cells(400, {**SHORT_LIVED, "relaxation.enabled": True})
         rng = np.random.default_rng(4)
         self.cycle(cells, 1)
-        assert not np.isin(cells.g_s, STUCK_S).any()
+        assert not np.isin(cells.g_S, STUCK_S).any()
         self.cycle(cells, 60, start=1)
-        dead_s = cells.g_s.copy()
-        assert np.isin(dead_s, STUCK_S).all()
-        assert (dead_s > 100e-6).mean() == pytest.approx(0.5, abs=0.1)
+        dead_S = cells.g_S.copy()
+        assert np.isin(dead_S, STUCK_S).all()
+        assert (dead_S > 100e-6).mean() == pytest.approx(0.5, abs=0.1)
         cells.relax(1e5, rng, exactly=True)  # nor does a dead cell relax
         self.cycle(cells, 2, start=200_000)
-        np.testing.assert_array_equal(cells.g_s, dead_s)
+        np.testing.assert_array_equal(cells.g_S, dead_S)
 
     def test_lives_spread_over_the_cells(self, make_cells: MakeCells) -> None:
         cells = make_cells(400, SHORT_LIVED)
         alive = []
         for _ in range(20):
             self.cycle(cells, 1)
-            alive.append((~np.isin(cells.g_s, STUCK_S)).mean())
+            alive.append((~np.isin(cells.g_S, STUCK_S)).mean())
         assert alive[2] > 0.95
         assert 0.1 < alive[9] < 0.9  # each of the two pulses of a cycle wears: half the cells see 10 cycles
 
     def test_weak_steps_wear_less(self, make_cells: MakeCells) -> None:
         strong, weak = make_cells(200, SHORT_LIVED), make_cells(200, SHORT_LIVED)
-        weak.g_s[:] = 10e-6
+        weak.g_S[:] = 10e-6
         for _ in range(150):  # steps of 2 uS, fifteen times as many
             pulse(weak, Polarity.SET, STRONG_V, 0.7 + 12e-6 / 40e-6)
-            weak.g_s[:] = 10e-6
+            weak.g_S[:] = 10e-6
         self.cycle(strong, 10)
-        assert np.isin(strong.g_s, STUCK_S).mean() > 0.3
-        assert not np.isin(weak.g_s, STUCK_S).any()
+        assert np.isin(strong.g_S, STUCK_S).mean() > 0.3
+        assert not np.isin(weak.g_S, STUCK_S).any()
 
     def test_off_by_name(self, make_cells: MakeCells) -> None:
         cells = make_cells(50, {"endurance.cycles": 1.0, **STUCK_LOW})
         self.cycle(cells, 10)
-        assert not np.isin(cells.g_s, STUCK_S).any()
+        assert not np.isin(cells.g_S, STUCK_S).any()
 
 
 def test_state_survives_reopening(make_cells: MakeCells) -> None:
@@ -266,16 +266,16 @@ def test_state_survives_reopening(make_cells: MakeCells) -> None:
     for _ in range(3):
         pulse(cells, Polarity.SET, STRONG_V, 1.7)
         pulse(cells, Polarity.RESET, STRONG_V)
-    before_s = cells.g_s.copy()
+    before_S = cells.g_S.copy()
     again = make_cells(300, overrides, folder="chip")
-    np.testing.assert_array_equal(again.g_s, before_s)
-    unformed = (before_s < 0.5e-6) & (before_s != 0.3e-6)
-    dead = np.isin(before_s, STUCK_S)
+    np.testing.assert_array_equal(again.g_S, before_S)
+    unformed = (before_S < 0.5e-6) & (before_S != 0.3e-6)
+    dead = np.isin(before_S, STUCK_S)
     assert unformed.any()
     assert dead.any()
     pulse(again, Polarity.SET, STRONG_V, 1.2)
-    np.testing.assert_array_equal(again.g_s[unformed | dead], before_s[unformed | dead])
-    assert (again.g_s != before_s).any()
+    np.testing.assert_array_equal(again.g_S[unformed | dead], before_S[unformed | dead])
+    assert (again.g_S != before_S).any()
 
 
 class TestSlowPulses:
@@ -283,7 +283,7 @@ class TestSlowPulses:
 
     @staticmethod
     def slow(cells: CellArray, polarity: Polarity, amplitude_v: float, **more: float) -> FloatArray:
-        n = cells.g_s.size
+        n = cells.g_S.size
         gate_v, width_s, limit_a = (
             more.get("gate_v", 4.0),
             more.get("width_s", 10.0),
@@ -298,27 +298,27 @@ class TestSlowPulses:
         self, make_cells: MakeCells, polarity: Polarity
     ) -> None:
         cells = at(make_cells(overrides={"write_noise.enabled": True}), 20e-6)
-        before = cells.g_s.copy()
+        before = cells.g_S.copy()
         self.slow(cells, polarity, 0.699)
-        np.testing.assert_array_equal(cells.g_s, before)
+        np.testing.assert_array_equal(cells.g_S, before)
         self.slow(cells, polarity, 0.7)
-        assert (cells.g_s != before).all()
+        assert (cells.g_S != before).all()
 
     def test_a_preset_without_a_threshold_goes_by_the_exponential_alone(self, make_cells: MakeCells) -> None:
         cells = at(make_cells(overrides={"reset.v_threshold_v": 0.0}), 20e-6)
         self.slow(cells, Polarity.RESET, 0.3)
-        assert (cells.g_s < 1e-6).all()
+        assert (cells.g_S < 1e-6).all()
 
     def test_the_current_limit_ends_a_set(self, make_cells: MakeCells) -> None:
         cells = at(make_cells(), 1e-6)
         peak_a = self.slow(cells, Polarity.SET, 2.0, i_limit_a=2e-5)
-        np.testing.assert_allclose(cells.g_s, 10e-6)
+        np.testing.assert_allclose(cells.g_S, 10e-6)
         np.testing.assert_allclose(peak_a, 2e-5)
 
     def test_a_limit_that_is_not_reached_changes_nothing(self, make_cells: MakeCells) -> None:
         cells = at(make_cells(), 1e-6)
         self.slow(cells, Polarity.SET, 2.0, gate_v=1.2, i_limit_a=1e-3)
-        np.testing.assert_allclose(cells.g_s, 20e-6)
+        np.testing.assert_allclose(cells.g_S, 20e-6)
 
     def test_gates(self, make_cells: MakeCells) -> None:
         cells = make_cells(count=3)

@@ -17,16 +17,16 @@ SEGMENTS_OHM = [(1.0, 1.0), (2.5, 40.0), (0.0, 30.0), (30.0, 0.0), (3e3, 1e3)]
 
 
 def nodal_currents(
-    g_s: FloatArray, row_ohm: float, col_ohm: float, v_row_v: FloatArray, v_col_v: FloatArray
+    g_S: FloatArray, row_ohm: float, col_ohm: float, v_row_v: FloatArray, v_col_v: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Currents into the rows' ends and out of the columns' ends, from Kirchhoff's law at every node."""
-    m, n = g_s.shape
+    m, n = g_S.shape
     row_end, col_end = np.arange(m), m + np.arange(n)
     inner = m + n + np.arange(m * n).reshape(m, n)
     # a line without resistance is one node: its end
     row_node = inner if row_ohm > 0 else np.broadcast_to(row_end[:, None], (m, n))
     col_node = inner + m * n if col_ohm > 0 else np.broadcast_to(col_end, (m, n))
-    resistors: list[tuple[IntArray, IntArray, FloatArray | float]] = [(row_node, col_node, g_s)]
+    resistors: list[tuple[IntArray, IntArray, FloatArray | float]] = [(row_node, col_node, g_S)]
     if row_ohm > 0:
         resistors.append((row_end, row_node[:, 0], 1 / row_ohm))
         resistors.append((row_node[:, :-1], row_node[:, 1:], 1 / row_ohm))
@@ -51,10 +51,10 @@ def nodal_currents(
     return current[:m], -current[m:]
 
 
-def nodal_transfer(g_s: FloatArray, row_ohm: float, col_ohm: float) -> FloatArray:
-    m, n = g_s.shape
+def nodal_transfer(g_S: FloatArray, row_ohm: float, col_ohm: float) -> FloatArray:
+    m, n = g_S.shape
     grounded = np.zeros(n)
-    return np.array([nodal_currents(g_s, row_ohm, col_ohm, one, grounded)[1] for one in np.eye(m)])
+    return np.array([nodal_currents(g_S, row_ohm, col_ohm, one, grounded)[1] for one in np.eye(m)])
 
 
 def some_array(shape: tuple[int, int], seed: int = 0) -> FloatArray:
@@ -71,41 +71,41 @@ def assert_same(actual: FloatArray, expected: FloatArray, scale: float = 0.0) ->
 @pytest.mark.parametrize("segments_ohm", SEGMENTS_OHM)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_transfer_is_the_nodal_solution(shape: tuple[int, int], segments_ohm: tuple[float, float]) -> None:
-    g_s = some_array(shape)
-    assert_same(LineNetwork(shape, *segments_ohm).transfer(g_s), nodal_transfer(g_s, *segments_ohm))
+    g_S = some_array(shape)
+    assert_same(LineNetwork(shape, *segments_ohm).transfer(g_S), nodal_transfer(g_S, *segments_ohm))
 
 
 def test_a_full_size_array() -> None:
     rng = np.random.default_rng(1)
-    g_s = rng.uniform(2e-6, 4e-5, (128, 64))
+    g_S = rng.uniform(2e-6, 4e-5, (128, 64))
     v_row_v = rng.uniform(-0.2, 0.2, 128)
-    _, expected = nodal_currents(g_s, 1.0, 1.0, v_row_v, np.zeros(64))
-    assert_same(v_row_v @ LineNetwork((128, 64), 1.0, 1.0).transfer(g_s), expected)
+    _, expected = nodal_currents(g_S, 1.0, 1.0, v_row_v, np.zeros(64))
+    assert_same(v_row_v @ LineNetwork((128, 64), 1.0, 1.0).transfer(g_S), expected)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_driven_from_the_columns_it_is_the_transpose(shape: tuple[int, int]) -> None:
-    g_s = some_array(shape)
+    g_S = some_array(shape)
     v_col_v = np.random.default_rng(2).uniform(-0.2, 0.2, shape[1])
-    i_row, _ = nodal_currents(g_s, 5.0, 80.0, np.zeros(shape[0]), v_col_v)
-    assert_same(v_col_v @ LineNetwork(shape, 5.0, 80.0).transfer(g_s).T, -i_row)
+    i_row, _ = nodal_currents(g_S, 5.0, 80.0, np.zeros(shape[0]), v_col_v)
+    assert_same(v_col_v @ LineNetwork(shape, 5.0, 80.0).transfer(g_S).T, -i_row)
 
 
 def test_without_resistance_it_is_the_conductance_bit_for_bit() -> None:
     network = LineNetwork((9, 5), 0.0, 0.0)
     for seed in range(2):
-        g_s = some_array((9, 5), seed)
-        np.testing.assert_array_equal(network.transfer(g_s), g_s)
-        np.testing.assert_array_equal(network.attenuation(g_s), np.ones((9, 5)))
+        g_S = some_array((9, 5), seed)
+        np.testing.assert_array_equal(network.transfer(g_S), g_S)
+        np.testing.assert_array_equal(network.attenuation(g_S), np.ones((9, 5)))
 
 
 def test_an_array_of_open_cells_carries_no_current() -> None:
     network = LineNetwork((4, 3), 2.0, 2.0)
     np.testing.assert_array_equal(network.transfer(np.zeros((4, 3))), np.zeros((4, 3)))
-    g_s = np.zeros((4, 3))
-    g_s[1, 2] = 1e-4
+    g_S = np.zeros((4, 3))
+    g_S[1, 2] = 1e-4
     # the only path: three segments of the row, the cell, three segments of the column
-    assert network.transfer(g_s)[1, 2] == pytest.approx(1 / (1e4 + 6 * 2.0), rel=1e-12)
+    assert network.transfer(g_S)[1, 2] == pytest.approx(1 / (1e4 + 6 * 2.0), rel=1e-12)
 
 
 @settings(max_examples=60, deadline=None)
@@ -119,56 +119,56 @@ def test_any_sequence_of_writes_gives_what_a_fresh_start_gives(
     shape: tuple[int, int], segments_ohm: tuple[float, float], batches: list[int], seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    g_s = some_array(shape, seed)
+    g_S = some_array(shape, seed)
     network = LineNetwork(shape, *segments_ohm)
-    network.transfer(g_s)
+    network.transfer(g_S)
     for count in batches:
-        written = rng.integers(g_s.size, size=count)
-        g_s.flat[written] = rng.uniform(0, 1e-4, count) * (rng.random(count) > 0.2)
+        written = rng.integers(g_S.size, size=count)
+        g_S.flat[written] = rng.uniform(0, 1e-4, count) * (rng.random(count) > 0.2)
         # a correction is as exact as the factorisation it starts from, whose conductances may be larger
-        fresh = LineNetwork(shape, *segments_ohm).transfer(g_s)
-        assert_same(network.transfer(g_s), fresh, scale=1e-4)
-    assert_same(network.transfer(g_s), nodal_transfer(g_s, *segments_ohm), scale=1e-4)
+        fresh = LineNetwork(shape, *segments_ohm).transfer(g_S)
+        assert_same(network.transfer(g_S), fresh, scale=1e-4)
+    assert_same(network.transfer(g_S), nodal_transfer(g_S, *segments_ohm), scale=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(20, 16), (16, 20)])
 def test_a_few_writes_are_corrections_and_many_are_a_new_factorisation(shape: tuple[int, int]) -> None:
     rng = np.random.default_rng(3)
-    g_s = some_array(shape)
+    g_S = some_array(shape)
     network = LineNetwork(shape, 10.0, 10.0)
-    first = network.attenuation(g_s)  # kept as long as the factorisation is
+    first = network.attenuation(g_S)  # kept as long as the factorisation is
     kept, steps = True, 0
     while kept:
         steps += 1
-        g_s.flat[rng.choice(g_s.size, 5, replace=False)] = rng.uniform(1e-6, 1e-4, 5)
-        assert_same(network.transfer(g_s), nodal_transfer(g_s, 10.0, 10.0))
-        kept = network.attenuation(g_s) is first
+        g_S.flat[rng.choice(g_S.size, 5, replace=False)] = rng.uniform(1e-6, 1e-4, 5)
+        assert_same(network.transfer(g_S), nodal_transfer(g_S, 10.0, 10.0))
+        kept = network.attenuation(g_S) is first
     assert 5 <= steps <= 40
-    last = network.attenuation(g_s)
-    g_s *= 1.01
-    assert network.attenuation(g_s) is not last
+    last = network.attenuation(g_S)
+    g_S *= 1.01
+    assert network.attenuation(g_S) is not last
 
 
 def test_writing_the_same_cells_again_and_back() -> None:
-    g_s = some_array((12, 8))
+    g_S = some_array((12, 8))
     network = LineNetwork((12, 8), 25.0, 25.0)
-    original = network.transfer(g_s)
-    block = g_s[3:5, 2:4].copy()
+    original = network.transfer(g_S)
+    block = g_S[3:5, 2:4].copy()
     for factor in (2.0, 0.0, 0.5):
-        g_s[3:5, 2:4] = factor * block
-        assert_same(network.transfer(g_s), nodal_transfer(g_s, 25.0, 25.0))
-    g_s[3:5, 2:4] = block
-    assert_same(network.transfer(g_s), original)
+        g_S[3:5, 2:4] = factor * block
+        assert_same(network.transfer(g_S), nodal_transfer(g_S, 25.0, 25.0))
+    g_S[3:5, 2:4] = block
+    assert_same(network.transfer(g_S), original)
 
 
 def test_results_do_not_follow_the_callers_array_and_cannot_be_written() -> None:
-    g_s = some_array((6, 4))
+    g_S = some_array((6, 4))
     network = LineNetwork((6, 4), 5.0, 5.0)
-    before = network.transfer(g_s)
+    before = network.transfer(g_S)
     copy = before.copy()
-    assert network.transfer(g_s.copy()) is before
-    g_s[2, 2] += 5e-5  # in place: has to be noticed
-    assert_same(network.transfer(g_s), nodal_transfer(g_s, 5.0, 5.0))
+    assert network.transfer(g_S.copy()) is before
+    g_S[2, 2] += 5e-5  # in place: has to be noticed
+    assert_same(network.transfer(g_S), nodal_transfer(g_S, 5.0, 5.0))
     np.testing.assert_array_equal(before, copy)
     with pytest.raises(ValueError, match="read-only"):
         before[0, 0] = 0.0
@@ -177,17 +177,17 @@ def test_results_do_not_follow_the_callers_array_and_cannot_be_written() -> None
 @pytest.mark.parametrize("segments_ohm", SEGMENTS_OHM)
 @pytest.mark.parametrize("shape", [(1, 1), (6, 4), (3, 7)])
 def test_attenuation_is_the_derivative(shape: tuple[int, int], segments_ohm: tuple[float, float]) -> None:
-    g_s = some_array(shape) + 1e-5
+    g_S = some_array(shape) + 1e-5
     expected = np.empty(shape)
-    step_s = 1e-9
+    step_S = 1e-9
     for cell in np.ndindex(shape):
         values = []
         for sign in (1, -1):
-            moved = g_s.copy()
-            moved[cell] += sign * step_s
+            moved = g_S.copy()
+            moved[cell] += sign * step_S
             values.append(nodal_transfer(moved, *segments_ohm)[cell])
-        expected[cell] = (values[0] - values[1]) / (2 * step_s)
-    attenuation = LineNetwork(shape, *segments_ohm).attenuation(g_s)
+        expected[cell] = (values[0] - values[1]) / (2 * step_S)
+    attenuation = LineNetwork(shape, *segments_ohm).attenuation(g_S)
     np.testing.assert_allclose(attenuation, expected, rtol=1e-5, atol=1e-8)
     assert (attenuation > 0).all()
     assert (attenuation < 1 + 1e-12).all()
@@ -198,12 +198,12 @@ def test_attenuation_is_the_derivative(shape: tuple[int, int], segments_ohm: tup
 def test_row_read_is_the_nodal_solution_with_the_other_rows_off(
     shape: tuple[int, int], segments_ohm: tuple[float, float]
 ) -> None:
-    g_s = some_array(shape)
+    g_S = some_array(shape)
     rows = np.random.default_rng(4).integers(shape[0], size=5)  # any order, also twice
-    measured = row_read(g_s[rows], rows, *segments_ohm, shape)
+    measured = row_read(g_S[rows], rows, *segments_ohm, shape)
     for row, value in zip(rows, measured, strict=True):
         alone = np.zeros(shape)
-        alone[row] = g_s[row]
+        alone[row] = g_S[row]
         assert_same(value, nodal_transfer(alone, *segments_ohm)[row])
 
 
@@ -216,17 +216,17 @@ def test_badcrossbar_agrees() -> None:
     badcrossbar = pytest.importorskip(
         "badcrossbar", reason="badcrossbar is not installed (it builds pycairo, which needs cairo's headers)"
     )
-    g_s = some_array((7, 5)) + 1e-6
-    solution = badcrossbar.compute(np.eye(7), 1 / g_s, r_i_word_line=3.0, r_i_bit_line=20.0)
-    assert_same(LineNetwork((7, 5), 3.0, 20.0).transfer(g_s), solution.currents.output)
+    g_S = some_array((7, 5)) + 1e-6
+    solution = badcrossbar.compute(np.eye(7), 1 / g_S, r_i_word_line=3.0, r_i_bit_line=20.0)
+    assert_same(LineNetwork((7, 5), 3.0, 20.0).transfer(g_S), solution.currents.output)
 
 
 @pytest.mark.parametrize("bad", [-1e-6, np.nan, np.inf])
 def test_impossible_conductances_are_refused(bad: float) -> None:
-    g_s = some_array((3, 2))
-    g_s[1, 1] = bad
+    g_S = some_array((3, 2))
+    g_S[1, 1] = bad
     with pytest.raises(ValueError, match="finite and not negative"):
-        LineNetwork((3, 2), 1.0, 1.0).transfer(g_s)
+        LineNetwork((3, 2), 1.0, 1.0).transfer(g_S)
 
 
 def test_wrong_shapes_and_impossible_wires_are_refused() -> None:

@@ -51,19 +51,19 @@ ALL_OFF: dict[str, Any] = {
 }
 
 
-def true_g_s(chip_dir: Path, shape: tuple[int, int] = SHAPE, array: int = 0) -> FloatArray:
+def true_g_S(chip_dir: Path, shape: tuple[int, int] = SHAPE, array: int = 0) -> FloatArray:
     """What the cells hold: the file that stands for the silicon."""
-    g_s: FloatArray = np.load(chip_dir / "twin" / f"array{array}" / "g_s.npy")
-    return g_s.reshape(shape)
+    g_S: FloatArray = np.load(chip_dir / "twin" / f"array{array}" / "g_S.npy")
+    return g_S.reshape(shape)
 
 
-def some_targets_s(shape: tuple[int, int] = SHAPE, seed: int = 0) -> FloatArray:
+def some_targets_S(shape: tuple[int, int] = SHAPE, seed: int = 0) -> FloatArray:
     return np.random.default_rng(seed).uniform(2e-6, 38e-6, shape[0] * shape[1])
 
 
 def written(bench: Bench, seed: int = 0) -> Crossbar:
     array = bench.arrays[0]
-    array.program(Targets(Cells.all(array.shape), some_targets_s(array.shape, seed)))
+    array.program(Targets(Cells.all(array.shape), some_targets_S(array.shape, seed)))
     return array
 
 
@@ -75,11 +75,11 @@ class TestExactProducts:
     ) -> None:
         chip = tmp_path / "chip"
         array = written(open_twin("rram_180nm" if off else "ideal", SHAPE, chip_dir=chip, **off))
-        g_s = true_g_s(chip)
-        g_s = g_s if direction is Direction.FORWARD else g_s.T
-        v_v = np.random.default_rng(1).uniform(-0.2, 0.2, (7, g_s.shape[0]))
+        g_S = true_g_S(chip)
+        g_S = g_S if direction is Direction.FORWARD else g_S.T
+        v_v = np.random.default_rng(1).uniform(-0.2, 0.2, (7, g_S.shape[0]))
         currents_a = array.vmm(v_v, direction)
-        np.testing.assert_allclose(currents_a, v_v @ g_s, rtol=1e-13, atol=1e-20)
+        np.testing.assert_allclose(currents_a, v_v @ g_S, rtol=1e-13, atol=1e-20)
         assert currents_a.dtype == np.float64
 
     @pytest.mark.parametrize(
@@ -101,10 +101,10 @@ class TestExactProducts:
     ) -> None:
         chip = tmp_path / "chip"
         array = written(open_twin(chip_dir=chip))
-        g_s = true_g_s(chip)
-        g_s = g_s if direction is Direction.FORWARD else g_s.T
-        driven: IntArray = np.arange(g_s.shape[0]) if lines_in is None else np.array(lines_in)
-        measured: IntArray = np.arange(g_s.shape[1]) if lines_out is None else np.array(lines_out)
+        g_S = true_g_S(chip)
+        g_S = g_S if direction is Direction.FORWARD else g_S.T
+        driven: IntArray = np.arange(g_S.shape[0]) if lines_in is None else np.array(lines_in)
+        measured: IntArray = np.arange(g_S.shape[1]) if lines_out is None else np.array(lines_out)
         v_v = np.random.default_rng(1).uniform(-0.2, 0.2, (4, driven.size))
         currents_a = array.vmm(
             v_v,
@@ -112,23 +112,23 @@ class TestExactProducts:
             None if lines_in is None else driven,
             None if lines_out is None else measured,
         )
-        np.testing.assert_allclose(currents_a, v_v @ g_s[np.ix_(driven, measured)], rtol=1e-13)
+        np.testing.assert_allclose(currents_a, v_v @ g_S[np.ix_(driven, measured)], rtol=1e-13)
 
     def test_line_resistance_is_in_products_and_readings(self, open_twin: OpenTwin, tmp_path: Path) -> None:
         chip, r_ohm = tmp_path / "chip", 50.0
         array = written(open_twin(chip_dir=chip, **{"circuit.line_resistance_ohm": r_ohm}))
-        g_s = true_g_s(chip)
+        g_S = true_g_S(chip)
         v_v = np.random.default_rng(1).uniform(-0.2, 0.2, (4, SHAPE[0]))
-        transfer_s = LineNetwork(SHAPE, r_ohm, r_ohm).transfer(g_s)
-        np.testing.assert_allclose(array.vmm(v_v, Direction.FORWARD), v_v @ transfer_s, rtol=1e-9)
+        transfer_S = LineNetwork(SHAPE, r_ohm, r_ohm).transfer(g_S)
+        np.testing.assert_allclose(array.vmm(v_v, Direction.FORWARD), v_v @ transfer_S, rtol=1e-9)
         v_v = v_v[:, : SHAPE[1]]
-        np.testing.assert_allclose(array.vmm(v_v, Direction.TRANSPOSED), v_v @ transfer_s.T, rtol=1e-9)
-        read_s = array.read(Cells.all(SHAPE), 0.2).g_s.reshape(SHAPE)
-        assert (read_s < g_s).all()
+        np.testing.assert_allclose(array.vmm(v_v, Direction.TRANSPOSED), v_v @ transfer_S.T, rtol=1e-9)
+        read_S = array.read(Cells.all(SHAPE), 0.2).g_S.reshape(SHAPE)
+        assert (read_S < g_S).all()
         alone = np.zeros(SHAPE)
-        alone[5] = g_s[5]
-        expected_s = LineNetwork(SHAPE, r_ohm, r_ohm).transfer(alone)[5]
-        np.testing.assert_allclose(read_s[5], expected_s, rtol=1e-9)
+        alone[5] = g_S[5]
+        expected_S = LineNetwork(SHAPE, r_ohm, r_ohm).transfer(alone)[5]
+        np.testing.assert_allclose(read_S[5], expected_S, rtol=1e-9)
 
     def test_products_follow_the_cells(self, open_twin: OpenTwin, tmp_path: Path) -> None:
         """A product after a write shows the write: nothing stale is kept."""
@@ -138,7 +138,7 @@ class TestExactProducts:
         for step in range(5):
             array.vmm(v_v, Direction.FORWARD)
             array.program(Targets(Cells(np.array([step]), np.array([3])), np.array([7e-6])))
-            expected_a = v_v @ LineNetwork(SHAPE, 5.0, 5.0).transfer(true_g_s(chip))
+            expected_a = v_v @ LineNetwork(SHAPE, 5.0, 5.0).transfer(true_g_S(chip))
             np.testing.assert_allclose(array.vmm(v_v, Direction.FORWARD), expected_a, rtol=1e-9)
 
 
@@ -151,7 +151,7 @@ NON_IDEALITIES: dict[str, dict[str, Any]] = {
     "flicker noise": {
         "read_noise.enabled": True,
         "read_noise.white_relative": 0,
-        "read_noise.white_absolute_s": 0,
+        "read_noise.white_absolute_S": 0,
     },
     "telegraph noise": {"rtn.enabled": True, "rtn.fraction": 0.5},
     "stuck cells": {"faults.stuck_fraction": 0.2},
@@ -177,7 +177,7 @@ def test_each_non_ideality_alone_shows(open_twin: OpenTwin, name: str) -> None:
             array.pulse(Pulses.same(cells, Polarity.RESET, 1.4, 4.0, 1e-7))
         array.wait(10.0)
         v_v = np.linspace(-0.1, 0.2, SHAPE[0])[np.newaxis]
-        return np.concatenate([array.vmm(v_v, Direction.FORWARD)[0], array.read(cells, 0.2).g_s * 0.2])
+        return np.concatenate([array.vmm(v_v, Direction.FORWARD)[0], array.read(cells, 0.2).g_S * 0.2])
 
     difference_a = measured(NON_IDEALITIES[name]) - measured({})
     assert np.abs(difference_a).max() > 1e-9
@@ -199,19 +199,19 @@ class TestNoiseOfProducts:
             "read_noise.enabled": True,
             "read_noise.flicker_relative_per_decade": 0,
             "read_noise.white_relative": 0.05,
-            "read_noise.white_absolute_s": 1e-6,
+            "read_noise.white_absolute_S": 1e-6,
         }
         array = written(open_twin("ideal", shape, chip_dir=chip, **white))
-        g_s = true_g_s(chip, shape)
+        g_S = true_g_S(chip, shape)
         rng = np.random.default_rng(2)
         forward = direction is Direction.FORWARD
         v_v = rng.uniform(-0.2, 0.2, (1, shape[0] if forward else shape[1]))
-        sd_s = np.hypot(1e-6, 0.05 * g_s)
+        sd_S = np.hypot(1e-6, 0.05 * g_S)
         oracle_a = np.empty((self.DRAWS, shape[1] if forward else shape[0]))
         for draw_a in oracle_a:
-            noisy_s = np.maximum(g_s + sd_s * rng.standard_normal(shape), 0.0)
-            transfer_s = LineNetwork(shape, r_ohm, r_ohm).transfer(noisy_s)
-            draw_a[:] = (v_v @ (transfer_s if forward else transfer_s.T))[0]
+            noisy_S = np.maximum(g_S + sd_S * rng.standard_normal(shape), 0.0)
+            transfer_S = LineNetwork(shape, r_ohm, r_ohm).transfer(noisy_S)
+            draw_a[:] = (v_v @ (transfer_S if forward else transfer_S.T))[0]
         twin_a = array.vmm(np.repeat(v_v, self.DRAWS, axis=0), direction)
         standard_error_a = oracle_a.std(axis=0) * np.sqrt(2 / self.DRAWS)
         assert np.abs(twin_a.mean(axis=0) - oracle_a.mean(axis=0)).max() < 4.5 * standard_error_a.max()
@@ -223,7 +223,7 @@ class TestNoiseOfProducts:
         slow = {
             "read_noise.enabled": True,
             "read_noise.white_relative": 0,
-            "read_noise.white_absolute_s": 0,
+            "read_noise.white_absolute_S": 0,
             "read_noise.flicker_relative_per_decade": 0.02,
             "rtn.enabled": True,
             "rtn.fraction": 0.5,
@@ -232,8 +232,8 @@ class TestNoiseOfProducts:
         v_v = np.random.default_rng(1).uniform(-0.2, 0.2, (1, SHAPE[0]))
         for _ in range(3):
             array.wait(10.0)
-            read_s = array.read(Cells.all(SHAPE), 0.2).g_s.reshape(SHAPE)
-            np.testing.assert_allclose(array.vmm(v_v, Direction.FORWARD), v_v @ read_s, rtol=1e-5)
+            read_S = array.read(Cells.all(SHAPE), 0.2).g_S.reshape(SHAPE)
+            np.testing.assert_allclose(array.vmm(v_v, Direction.FORWARD), v_v @ read_S, rtol=1e-5)
 
     def test_attenuation_may_lag_but_not_matter(
         self, open_twin: OpenTwin, tmp_path: Path, mocker: MockerFixture
@@ -254,15 +254,15 @@ class TestNoiseOfProducts:
         rng = np.random.default_rng(3)
         for _ in range(10):  # small changes of a few cells, as in training
             cells = Cells.all(SHAPE)[rng.choice(128, 2, replace=False)]
-            now_s = array.read(cells, 0.2).g_s
-            array.program(Targets(cells, np.clip(now_s + rng.choice([-1e-6, 1e-6], 2), 2e-6, 38e-6)))
+            now_S = array.read(cells, 0.2).g_S
+            array.program(Targets(cells, np.clip(now_S + rng.choice([-1e-6, 1e-6], 2), 2e-6, 38e-6)))
             array.vmm(v_v[:1], Direction.FORWARD)
         assert computed.call_count <= 3
         array.program(Targets(Cells.block(0, 16, 0, 3), np.full(48, 38e-6)))  # and then a large one
         measured_a = array.vmm(v_v, Direction.FORWARD)
-        g_s = true_g_s(chip)
-        share = LineNetwork(SHAPE, r_ohm, r_ohm).attenuation(g_s)
-        expected_a = 0.2 * np.sqrt(((np.hypot(0.03e-6, 0.004 * g_s) * share) ** 2).sum(axis=0))
+        g_S = true_g_S(chip)
+        share = LineNetwork(SHAPE, r_ohm, r_ohm).attenuation(g_S)
+        expected_a = 0.2 * np.sqrt(((np.hypot(0.03e-6, 0.004 * g_S) * share) ** 2).sum(axis=0))
         assert (measured_a.std(axis=0) / expected_a).mean() == pytest.approx(1.0, abs=0.005)
         np.testing.assert_allclose(measured_a.std(axis=0), expected_a, rtol=0.015)
 
@@ -275,10 +275,10 @@ class TestSeeds:
         results = []
         for array in (first, second):
             array.pulse(Pulses.same(cells, Polarity.FORM, 3.2, 1.4, 1e-5))
-            outcome = array.program(Targets(cells, some_targets_s()))
-            results += [outcome.g_after_s, outcome.pulses.astype(float), outcome.energy_j]
+            outcome = array.program(Targets(cells, some_targets_S()))
+            results += [outcome.g_after_S, outcome.pulses.astype(float), outcome.energy_j]
             array.wait(1.0)
-            results += [array.read(cells, 0.2).g_s, array.vmm(np.full((3, SHAPE[0]), 0.1), Direction.FORWARD)]
+            results += [array.read(cells, 0.2).g_S, array.vmm(np.full((3, SHAPE[0]), 0.1), Direction.FORWARD)]
         return results
 
     def test_the_same_seed_gives_the_same_bits(self, open_twin: OpenTwin) -> None:
@@ -323,20 +323,20 @@ class TestReopening:
                 array.pulse(Pulses.same(half, Polarity.RESET, 2.5, 4.0, 1e-7))
             array.pulse(Pulses.same(half, Polarity.SET, 2.5, 1.2, 1e-7))
             array.wait(100.0)
-            before_s, clock_s = true_g_s(chip), array.clock_s()
+            before_S, clock_s = true_g_S(chip), array.clock_s()
         del bench, array
         gc.collect()
         with open_bench(source, chip_dir=chip, commission=False) as bench:
             array = bench.arrays[0]
             assert array.clock_s() == clock_s
-            np.testing.assert_array_equal(true_g_s(chip), before_s)
-            read_s = array.read(cells, 0.2).g_s.reshape(SHAPE)
-            held = before_s < 75e-6  # what the converter can show
-            np.testing.assert_allclose(read_s[held], before_s[held], rtol=0.15, atol=0.3e-6)
+            np.testing.assert_array_equal(true_g_S(chip), before_S)
+            read_S = array.read(cells, 0.2).g_S.reshape(SHAPE)
+            held = before_S < 75e-6  # what the converter can show
+            np.testing.assert_allclose(read_S[held], before_S[held], rtol=0.15, atol=0.3e-6)
             array.pulse(Pulses.same(cells, Polarity.SET, 2.5, 1.6, 1e-7))
-            after_s = true_g_s(chip)
-            np.testing.assert_array_equal(after_s[:, 4:], before_s[:, 4:])  # still fresh
-            moved = (after_s != before_s)[:, :4]
+            after_S = true_g_S(chip)
+            np.testing.assert_array_equal(after_S[:, 4:], before_S[:, 4:])  # still fresh
+            moved = (after_S != before_S)[:, :4]
             assert 0.1 < moved.mean() < 0.9  # the dead are still dead, the others still work
 
     def test_relaxation_goes_on(self, tmp_path: Path, open_twin: OpenTwin) -> None:
@@ -348,10 +348,10 @@ class TestReopening:
             array = bench.arrays[0]
             array.program(Targets(Cells.all(SHAPE), np.full(128, 20e-6)))
             array.wait(1.0)
-            early_s = true_g_s(chip).copy()
+            early_S = true_g_S(chip).copy()
         with open_bench({**source, "limits": limits}, chip_dir=chip, commission=False) as bench:
             bench.arrays[0].wait(1e5)
-            spread = (true_g_s(chip) - early_s).std() * 1e6
+            spread = (true_g_S(chip) - early_S).std() * 1e6
         assert spread == pytest.approx(np.sqrt(5 * 2.07), rel=0.35)
 
 
@@ -382,13 +382,13 @@ class TestStatus:
         faulty = {"faults.stuck_fraction": 0.3, "faults.stuck_high_share": 1.0, "adc.bits": 12}
         array = open_twin(**faulty).arrays[0]
         reading = array.read(Cells.all(SHAPE), 0.2)
-        high = reading.g_s > 50e-6
+        high = reading.g_S > 50e-6
         assert 0.1 < high.mean() < 0.5
         assert (reading.status[high] == CellStatus.SATURATED).all()
         assert (reading.status[~high] == CellStatus.OK).all()
-        assert reading.g_s[high] == pytest.approx(80e-6)  # 16 uA at 0.2 V, not the cell's 150 uS
+        assert reading.g_S[high] == pytest.approx(80e-6)  # 16 uA at 0.2 V, not the cell's 150 uS
         # at half the voltage the current fits
-        assert array.read(Cells.all(SHAPE), 0.1).g_s[high] == pytest.approx(150e-6, rel=0.01)
+        assert array.read(Cells.all(SHAPE), 0.1).g_S[high] == pytest.approx(150e-6, rel=0.01)
 
     def test_a_pulse_that_reaches_the_current_limit(self, open_twin: OpenTwin) -> None:
         array = open_twin(limits={"i_max_a": 50e-6}).arrays[0]
@@ -415,7 +415,7 @@ class TestStatus:
         with pytest.raises(LimitError, match=r"dac\.v_full_scale_v"):
             array.read(Cells.all(SHAPE), v_read_v)
         assert array.clock_s() == before_s
-        assert array.read(Cells.all(SHAPE), -0.2).g_s.mean() > 0.1e-6  # the sign is free
+        assert array.read(Cells.all(SHAPE), -0.2).g_S.mean() > 0.1e-6  # the sign is free
 
     def test_several_pulses_are_as_many_single_ones(self, open_twin: OpenTwin) -> None:
         after = []
@@ -423,6 +423,6 @@ class TestStatus:
             array = open_twin().arrays[0]
             for count in counts:
                 array.pulse(Pulses.same(Cells.all(SHAPE), Polarity.SET, 1.5, 1.4, 1e-7, count=count))
-            after.append(array.read(Cells.all(SHAPE), 0.2).g_s)
+            after.append(array.read(Cells.all(SHAPE), 0.2).g_S)
         np.testing.assert_array_equal(after[0], after[1])
         assert after[0].min() > 5e-6

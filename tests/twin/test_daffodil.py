@@ -31,7 +31,7 @@ def data(measured_file: Callable[[str], Path]) -> Data:
 
 @contextmanager
 def programmed(
-    seed: int, states_s: FloatArray = STATES_S, band_s: float | None = None
+    seed: int, states_S: FloatArray = STATES_S, band_S: float | None = None
 ) -> Iterator[tuple[Bench, FloatArray, StatusArray]]:
     """A kernel of 25 x 25 cells, each written to one of four states; which, and what the writes ended with."""
     limits = {
@@ -45,47 +45,47 @@ def programmed(
     with open_bench(source, commission=False) as bench:
         cells = Cells.all((25, 25))
         form(bench.arrays[0], cells, bench.recipe)
-        targets_s = np.random.default_rng(seed).choice(states_s, len(cells))
-        recipe = bench.recipe if band_s is None else bench.recipe.model_copy(update={"band_s": band_s})
-        outcome = bench.arrays[0].program(Targets(cells, targets_s), recipe)
-        yield bench, targets_s, outcome.status
+        targets_S = np.random.default_rng(seed).choice(states_S, len(cells))
+        recipe = bench.recipe if band_S is None else bench.recipe.model_copy(update={"band_S": band_S})
+        outcome = bench.arrays[0].program(Targets(cells, targets_S), recipe)
+        yield bench, targets_S, outcome.status
 
 
-def mean_read_s(bench: Bench, reads: int) -> FloatArray:
+def mean_read_S(bench: Bench, reads: int) -> FloatArray:
     cells = Cells.all((25, 25))
-    return np.mean([bench.arrays[0].read(cells, 0.2).g_s for _ in range(reads)], axis=0)
+    return np.mean([bench.arrays[0].read(cells, 0.2).g_S for _ in range(reads)], axis=0)
 
 
 def test_the_slopes_of_retention(data: Data) -> None:
     """Over the logarithm of two hours."""
     measured = []
     for state in range(4):
-        minutes, g_us, _ = data(f"b/retention_grouped_state{state}.txt").T
-        line = stats.linregress(np.log10(minutes - minutes[0] + 1), g_us)
+        minutes, g_uS, _ = data(f"b/retention_grouped_state{state}.txt").T
+        line = stats.linregress(np.log10(minutes - minutes[0] + 1), g_uS)
         measured.append((line.slope, stats.t.ppf(0.975, minutes.size - 2) * line.stderr))
     slopes = []
     for seed in SEEDS[:6]:
-        with programmed(seed, RETAINED_S, 4e-6) as (bench, targets_s, status):
-            began_s, read_us = bench.arrays[0].clock_s(), []
+        with programmed(seed, RETAINED_S, 4e-6) as (bench, targets_S, status):
+            began_s, read_uS = bench.arrays[0].clock_s(), []
             for minute in MINUTES:
                 bench.arrays[0].wait(began_s + 60 * minute - bench.arrays[0].clock_s())
-                read_us.append(1e6 * mean_read_s(bench, 32))
+                read_uS.append(1e6 * mean_read_S(bench, 32))
             by_state = [
-                np.mean(read_us, axis=1, where=(targets_s == state_s) & (status == CellStatus.OK))
-                for state_s in RETAINED_S
+                np.mean(read_uS, axis=1, where=(targets_S == state_S) & (status == CellStatus.OK))
+                for state_S in RETAINED_S
             ]
-            slopes.append([stats.linregress(np.log10(MINUTES), g_us).slope for g_us in by_state])
+            slopes.append([stats.linregress(np.log10(MINUTES), g_uS).slope for g_uS in by_state])
     for slope, (middle, reach) in zip(np.mean(slopes, axis=0), measured, strict=True):
         assert abs(slope - middle) < reach
 
 
 def test_the_share_of_stuck_cells(data: Data) -> None:
-    g_us = 1e-6 * data("d/conductance_map_multibit_k17.txt")
-    interval = stats.binomtest(int((g_us > 300).sum()), g_us.size).proportion_ci(0.95, "wilson")
+    g_uS = 1e-6 * data("d/conductance_map_multibit_k17.txt")
+    interval = stats.binomtest(int((g_uS > 300).sum()), g_uS.size).proportion_ci(0.95, "wilson")
     shares = []
     for seed in SEEDS:
         with programmed(seed) as (bench, _, _):
-            shares.append((mean_read_s(bench, 4) > 300e-6).mean())
+            shares.append((mean_read_S(bench, 4) > 300e-6).mean())
     assert interval.low < np.mean(shares) < interval.high
 
 
@@ -95,10 +95,10 @@ def test_gain_and_residual_of_products(data: Data) -> None:
     ours = []
     for seed in SEEDS:
         with programmed(seed) as (bench, _, _):
-            g_s = mean_read_s(bench, 16).reshape(25, 25)
+            g_S = mean_read_S(bench, 16).reshape(25, 25)
             v_v = np.random.default_rng(seed).uniform(-0.2, 0.2, (100, 25))
             current_a = bench.arrays[0].vmm(v_v, Direction.TRANSPOSED)
-            ours.append(gain_and_residual((v_v @ g_s.T).ravel(), current_a.ravel()))
+            ours.append(gain_and_residual((v_v @ g_S.T).ravel(), current_a.ravel()))
     rng = np.random.default_rng(0)
     draws = [rng.integers(0, theory_a.size, theory_a.size) for _ in range(400)]
     resampled = [gain_and_residual(theory_a[draw], measured_a[draw]) for draw in draws]
@@ -118,8 +118,8 @@ def gain_and_residual(computed: FloatArray, measured: FloatArray) -> tuple[float
 
 def test_errors_of_programming_come_out_as_published() -> None:
     """Not fitted, but following from the band: 88-95 % of the cells in it, errors of 8-11 uS."""
-    with programmed(1) as (bench, targets_s, status):
+    with programmed(1) as (bench, targets_S, status):
         written = status == CellStatus.OK
         assert 0.88 < written.mean() < 0.97
-        error_us = 1e6 * (mean_read_s(bench, 1) - targets_s)[written]
-        assert 7 < error_us.std() < 11
+        error_uS = 1e6 * (mean_read_S(bench, 1) - targets_S)[written]
+        assert 7 < error_uS.std() < 11

@@ -13,25 +13,25 @@ from eapu_hil.hal import Cells, FloatArray, Targets
 OpenTwin = Callable[..., Bench]
 
 
-def readings(bench: Bench, g_s: float, count: int, interval_s: float) -> FloatArray:
-    """Writes all cells to `g_s` and reads them `count` times; (count, cells), S."""
+def readings(bench: Bench, g_S: float, count: int, interval_s: float) -> FloatArray:
+    """Writes all cells to `g_S` and reads them `count` times; (count, cells), S."""
     array = bench.arrays[0]
     cells = Cells.all(array.shape)
-    array.program(Targets(cells, np.full(len(cells), g_s)))
+    array.program(Targets(cells, np.full(len(cells), g_S)))
     rows = np.empty((count, len(cells)))
     for row in rows:
         array.wait(interval_s)
-        row[:] = array.read(cells, 0.2).g_s
+        row[:] = array.read(cells, 0.2).g_S
     return rows
 
 
-@pytest.mark.parametrize("g_s", [2e-6, 30e-6])
-def test_white_noise(open_twin: OpenTwin, g_s: float) -> None:
+@pytest.mark.parametrize("g_S", [2e-6, 30e-6])
+def test_white_noise(open_twin: OpenTwin, g_S: float) -> None:
     white = {"read_noise.enabled": True, "read_noise.flicker_relative_per_decade": 0.0}
-    noise_s = readings(open_twin(shape=(8, 8), **white), g_s, 200, 1e-3)
-    fluctuation = noise_s - noise_s.mean(axis=0)
-    expected_s = np.hypot(0.03e-6, 0.004 * noise_s.mean())
-    assert fluctuation.std() == pytest.approx(expected_s, rel=0.03)
+    noise_S = readings(open_twin(shape=(8, 8), **white), g_S, 200, 1e-3)
+    fluctuation = noise_S - noise_S.mean(axis=0)
+    expected_S = np.hypot(0.03e-6, 0.004 * noise_S.mean())
+    assert fluctuation.std() == pytest.approx(expected_S, rel=0.03)
     lagged = np.corrcoef(fluctuation[1:].ravel(), fluctuation[:-1].ravel())[0, 1]
     assert abs(lagged) < 0.05
 
@@ -40,30 +40,30 @@ def test_flicker_noise_falls_as_1_over_f(open_twin: OpenTwin) -> None:
     flicker = {
         "read_noise.enabled": True,
         "read_noise.white_relative": 0.0,
-        "read_noise.white_absolute_s": 0.0,
+        "read_noise.white_absolute_S": 0.0,
     }
     interval_s, count = 0.05, 4096
-    noise_s = readings(open_twin(shape=(8, 8), **flicker), 20e-6, count, interval_s)
-    spectrum = (np.abs(np.fft.rfft(noise_s - noise_s.mean(axis=0), axis=0)) ** 2).mean(axis=1)
+    noise_S = readings(open_twin(shape=(8, 8), **flicker), 20e-6, count, interval_s)
+    spectrum = (np.abs(np.fft.rfft(noise_S - noise_S.mean(axis=0), axis=0)) ** 2).mean(axis=1)
     frequency_hz = np.fft.rfftfreq(count, interval_s)
     inner = (frequency_hz > 0.02) & (frequency_hz < 2.0)  # two decades, away from the ends
     slope = np.polyfit(np.log10(frequency_hz[inner]), np.log10(spectrum[inner]), 1)[0]
     assert slope == pytest.approx(-1.0, abs=0.2)
     # 1 ms to 1000 s are seven processes of 0.4 % each; cells are independent, so their spread shows all of it
-    assert noise_s[-1].std() / 20e-6 == pytest.approx(0.004 * np.sqrt(7), rel=0.35)
+    assert noise_S[-1].std() / 20e-6 == pytest.approx(0.004 * np.sqrt(7), rel=0.35)
 
 
 def test_telegraph_noise_has_two_levels(open_twin: OpenTwin) -> None:
     telegraph = {"rtn.enabled": True, "rtn.fraction": 0.25, "rtn.tau_max_s": 10.0}
-    noise_s = readings(open_twin(shape=(16, 16), **telegraph), 20e-6, 300, 0.5)
-    levels = [np.unique(cell.round(12)) for cell in noise_s.T]
+    noise_S = readings(open_twin(shape=(16, 16), **telegraph), 20e-6, 300, 0.5)
+    levels = [np.unique(cell.round(12)) for cell in noise_S.T]
     count = np.array([cell.size for cell in levels])
     assert set(count) == {1, 2}
     assert (count == 2).mean() == pytest.approx(0.25, abs=0.08)
     jump = np.array([np.ptp(cell) / cell.mean() for cell in levels if cell.size == 2])
     assert np.median(jump) == pytest.approx(0.05, rel=0.25)
     assert np.log(jump).std() == pytest.approx(0.5, abs=0.15)
-    switching = np.abs(np.diff(noise_s, axis=0)).astype(bool).mean(axis=0)[count == 2]
+    switching = np.abs(np.diff(noise_S, axis=0)).astype(bool).mean(axis=0)[count == 2]
     assert switching.max() > 0.4  # fast cells: every reading is a new draw
     assert switching.min() < 0.1  # slow ones stay
 
@@ -80,8 +80,8 @@ def test_telegraph_cells_are_the_same_after_reopening(open_twin: OpenTwin) -> No
 
 def test_off_by_name(open_twin: OpenTwin) -> None:
     large = {"read_noise.white_relative": 0.5, "rtn.fraction": 1.0, "rtn.amplitude_relative": 0.5}
-    noise_s = readings(open_twin(shape=(8, 8), **large), 20e-6, 20, 1.0)
-    assert (noise_s == noise_s[0]).all()
+    noise_S = readings(open_twin(shape=(8, 8), **large), 20e-6, 20, 1.0)
+    assert (noise_S == noise_S[0]).all()
 
 
 def test_products_fluctuate_with_the_same_noise(open_twin: OpenTwin) -> None:
@@ -92,7 +92,7 @@ def test_products_fluctuate_with_the_same_noise(open_twin: OpenTwin) -> None:
     for name, moves_together in (("flicker_relative_per_decade", True), ("white_relative", False)):
         alone = {
             "read_noise.enabled": True,
-            "read_noise.white_absolute_s": 0.0,
+            "read_noise.white_absolute_S": 0.0,
             "read_noise.white_relative": 0.0,
             "read_noise.flicker_relative_per_decade": 0.0,
             f"read_noise.{name}": 0.02,

@@ -24,27 +24,27 @@ TAIL_TIMES_S = [1.0, 1e5]
 class Watched:
     """Cells that were written and then read again: first readings (n,) and changes since (times, n), both uS."""
 
-    first_us: FloatArray
-    change_us: dict[float, FloatArray]
+    first_uS: FloatArray
+    change_uS: dict[float, FloatArray]
 
 
-def watch(bench: Bench, times_s: list[float], g_min_s: float = 1e-6, g_max_s: float = 40e-6) -> Watched:
+def watch(bench: Bench, times_s: list[float], g_min_S: float = 1e-6, g_max_S: float = 40e-6) -> Watched:
     """Forms an array, programs random targets, reads, waits and reads."""
     array, recipe = bench.arrays[0], bench.recipe
     cells = Cells.all(array.shape)
     form(array, cells, recipe)
-    targets_s = np.random.default_rng(5).uniform(g_min_s, g_max_s, len(cells))
-    outcome = array.program(Targets(cells, targets_s))
-    first_s = array.read(cells, recipe.v_read_v).g_s
+    targets_S = np.random.default_rng(5).uniform(g_min_S, g_max_S, len(cells))
+    outcome = array.program(Targets(cells, targets_S))
+    first_S = array.read(cells, recipe.v_read_v).g_S
     start_s = array.clock_s()
     written = outcome.status == CellStatus.OK
     assert written.mean() > 0.97
-    change_us = {}
+    change_uS = {}
     for time_s in times_s:
         array.wait(start_s + time_s - array.clock_s())
-        later_s = array.read(cells, recipe.v_read_v).g_s
-        change_us[time_s] = (later_s - first_s)[written] * 1e6
-    return Watched(first_s[written] * 1e6, change_us)
+        later_S = array.read(cells, recipe.v_read_v).g_S
+        change_uS[time_s] = (later_S - first_S)[written] * 1e6
+    return Watched(first_S[written] * 1e6, change_uS)
 
 
 @pytest.fixture(scope="module")
@@ -63,25 +63,25 @@ def robust_sd(values: FloatArray) -> float:
 
 @pytest.mark.parametrize("time_s", TIMES_S)
 def test_variance_follows_the_law(watched: Watched, time_s: float) -> None:
-    law_us2 = 4.28 + 1.78 * np.log10(time_s)
-    assert watched.change_us[time_s].var() == pytest.approx(law_us2, rel=0.2)
+    law_uS2 = 4.28 + 1.78 * np.log10(time_s)
+    assert watched.change_uS[time_s].var() == pytest.approx(law_uS2, rel=0.2)
 
 
 @pytest.mark.parametrize("time_s", TIMES_S)
 def test_mean_follows_the_data(watched: Watched, time_s: float) -> None:
-    law_us = -0.33 - 0.206 * np.log10(time_s)
-    assert watched.change_us[time_s].mean() == pytest.approx(law_us, abs=0.15)
+    law_uS = -0.33 - 0.206 * np.log10(time_s)
+    assert watched.change_uS[time_s].mean() == pytest.approx(law_uS, abs=0.15)
 
 
 @pytest.mark.parametrize("time_s", TAIL_TIMES_S)
 def test_tails_are_heavy(watched: Watched, time_s: float) -> None:
-    change = watched.change_us[time_s]
+    change = watched.change_uS[time_s]
     beyond = np.abs(change - np.median(change)) > 3 * robust_sd(change)
     assert beyond.mean() > 0.015  # Gauss: 0.0027; the data: 0.057 at 1 s
 
 
 def test_states_differ(watched: Watched) -> None:
-    first, change = watched.first_us, watched.change_us[1e5]
+    first, change = watched.first_uS, watched.change_uS[1e5]
     by_state = {low: change[(first >= low) & (first < low + 10)] for low in (10, 30)}
     low_end = change[first < 4]
     assert by_state[30].mean() == pytest.approx(-2.05, abs=0.35)  # high states lose
@@ -93,15 +93,15 @@ def test_states_differ(watched: Watched) -> None:
 def test_a_part_of_the_change_does_not_last(watched: Watched) -> None:
     """Independent increments would give a correlation of 0.56 between 1 s and 1e5 s; the data have 0.36."""
     centred = [
-        change - np.poly1d(np.polyfit(watched.first_us, change, 3))(watched.first_us)
-        for change in (watched.change_us[1.0], watched.change_us[1e5])
+        change - np.poly1d(np.polyfit(watched.first_uS, change, 3))(watched.first_uS)
+        for change in (watched.change_uS[1.0], watched.change_uS[1e5])
     ]
     assert 0.3 < np.corrcoef(*centred)[0, 1] < 0.47
 
 
 def test_jumps_go_the_way_of_the_data(watched: Watched) -> None:
     """Skewed upwards below 10 uS (data: +1.2 to +4 at 1 s), downwards above 25 uS (-1.0 to -2.1)."""
-    first, change = watched.first_us, watched.change_us[1.0]
+    first, change = watched.first_uS, watched.change_uS[1.0]
     assert stats.skew(change[first < 10]) > 0.8
     assert stats.skew(change[first > 25]) < -0.8
 
@@ -110,11 +110,11 @@ def test_jumps_go_the_way_of_the_data(watched: Watched) -> None:
 def test_the_table_gives_the_variance(open_twin: OpenTwin, jump_decades: float) -> None:
     """Passing or not, one-sided or not: variance 4 uS^2 after 1 s and 2 more with each decade, mean as it says."""
     law = {
-        "g_s": [1e-6, 40e-6],
-        "variance_1s_s2": [4e-12, 4e-12],
-        "variance_per_decade_s2": [2e-12, 2e-12],
-        "mean_1s_s": [0.5e-6, 0.5e-6],
-        "mean_per_decade_s": [-0.25e-6, -0.25e-6],
+        "g_S": [1e-6, 40e-6],
+        "variance_1s_S2": [4e-12, 4e-12],
+        "variance_per_decade_S2": [2e-12, 2e-12],
+        "mean_1s_S": [0.5e-6, 0.5e-6],
+        "mean_per_decade_S": [-0.25e-6, -0.25e-6],
         "up_share": [0.8, 0.8],
         "jump_ratio": [2.0, 2.0],
         "jump_decades": jump_decades,
@@ -126,10 +126,10 @@ def test_the_table_gives_the_variance(open_twin: OpenTwin, jump_decades: float) 
         "rram_180nm", (128, 64), **off, **{f"relaxation.{key}": value for key, value in law.items()}
     )
     watched = watch(bench, [1.0, 1e4], 20e-6, 30e-6)  # far from the floor
-    for time_s, variance_us2, mean_us in ((1.0, 4.0, 0.5), (1e4, 12.0, -0.5)):
-        change = watched.change_us[time_s]
-        assert change.var() == pytest.approx(variance_us2, rel=0.12 if jump_decades else 0.06)
-        assert change.mean() == pytest.approx(mean_us, abs=0.15)
+    for time_s, variance_uS2, mean_uS in ((1.0, 4.0, 0.5), (1e4, 12.0, -0.5)):
+        change = watched.change_uS[time_s]
+        assert change.var() == pytest.approx(variance_uS2, rel=0.12 if jump_decades else 0.06)
+        assert change.mean() == pytest.approx(mean_uS, abs=0.15)
 
 
 def test_time_passing_in_small_steps_changes_nothing(open_twin: OpenTwin) -> None:
@@ -142,10 +142,10 @@ def test_time_passing_in_small_steps_changes_nothing(open_twin: OpenTwin) -> Non
         cells = Cells.all(array.shape)
         form(array, cells, bench.recipe)
         array.program(Targets(cells, np.full(len(cells), 15e-6)))
-        first_s = array.read(cells, 0.2).g_s
+        first_S = array.read(cells, 0.2).g_S
         for _ in range(steps):
             array.wait(10.0 / steps)
-        variances.append(((array.read(cells, 0.2).g_s - first_s) * 1e6).var())
+        variances.append(((array.read(cells, 0.2).g_S - first_S) * 1e6).var())
     assert variances[1] == pytest.approx(variances[0], rel=0.25)
     assert variances[0] == pytest.approx(5.75 + 2.2, rel=0.25)
 
@@ -159,17 +159,17 @@ def test_a_wait_brings_every_cell_up_to_date(open_twin: OpenTwin) -> None:
     form(array, cells, bench.recipe)
     array.program(Targets(cells, np.full(len(cells), 15e-6)))
     for duration_s in (10.0, 2.0, 1.0):  # a twentieth of a decade and less
-        before_s = array.read(cells, 0.2).g_s
+        before_S = array.read(cells, 0.2).g_S
         array.wait(duration_s)
-        assert (array.read(cells, 0.2).g_s != before_s).mean() > 0.95
+        assert (array.read(cells, 0.2).g_S != before_S).mean() > 0.95
 
 
 def test_off_by_name(open_twin: OpenTwin) -> None:
     names = ("relaxation", "read_noise", "rtn")
     off = {f"{name}.enabled": False for name in names} | {"adc.noise_relative": 0.0}
     watched = watch(open_twin("rram_180nm", (32, 16), **off), [1.0, 1e5])
-    for change_us in watched.change_us.values():
-        assert (change_us == 0.0).all()
+    for change_uS in watched.change_uS.values():
+        assert (change_uS == 0.0).all()
 
 
 def test_a_new_write_starts_anew(open_twin: OpenTwin) -> None:
@@ -180,13 +180,13 @@ def test_a_new_write_starts_anew(open_twin: OpenTwin) -> None:
     form(array, cells, bench.recipe)
     array.program(Targets(cells, np.full(len(cells), 10e-6)))
     array.wait(1e5)
-    settled_s = array.read(cells, 0.2).g_s
+    settled_S = array.read(cells, 0.2).g_S
     array.wait(1.0)  # nothing happens in one second at that age
-    assert ((array.read(cells, 0.2).g_s - settled_s) * 1e6).var() < 0.05
+    assert ((array.read(cells, 0.2).g_S - settled_S) * 1e6).var() < 0.05
     array.program(Targets(cells, np.full(len(cells), 20e-6)))
-    first_s = array.read(cells, 0.2).g_s
+    first_S = array.read(cells, 0.2).g_S
     array.wait(1.0)
-    assert ((array.read(cells, 0.2).g_s - first_s) * 1e6).var() > 3.0
+    assert ((array.read(cells, 0.2).g_S - first_S) * 1e6).var() > 3.0
 
 
 def test_against_the_measured_cells(open_twin: OpenTwin, measured_file: Callable[[str], Path]) -> None:
@@ -202,8 +202,8 @@ def test_against_the_measured_cells(open_twin: OpenTwin, measured_file: Callable
     for nominal, time_s in times_s.items():
         measured = data[data[:, 6] == nominal]
         change = measured[:, 3] - measured[:, 4]
-        assert twin.change_us[time_s].std() == pytest.approx(change.std(), rel=0.12)
+        assert twin.change_uS[time_s].std() == pytest.approx(change.std(), rel=0.12)
         for low, high in ((4, 10), (10, 20), (20, 30), (30, 40)):
             inside = (measured[:, 4] >= low) & (measured[:, 4] < high)
-            ours = twin.change_us[time_s][(twin.first_us >= low) & (twin.first_us < high)]
+            ours = twin.change_uS[time_s][(twin.first_uS >= low) & (twin.first_uS < high)]
             assert ours.std() == pytest.approx(change[inside].std(), rel=0.2), (nominal, low)

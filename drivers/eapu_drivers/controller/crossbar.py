@@ -213,7 +213,7 @@ class ControllerCrossbar:
         slot = self._board.slot(recipe) if len(cells) else 0
         records = np.empty(len(cells), messages.Write.TAIL)
         records["row"], records["col"] = cells.row, cells.col
-        records["g_target_s"] = targets.g_target_s
+        records["g_target_S"] = targets.g_target_S
         answers = self._send(
             cells,
             records,
@@ -222,8 +222,8 @@ class ControllerCrossbar:
             recipe.v_read_v,
         )
         return WriteOutcome(
-            answers["g_before_s"].astype(np.float64),
-            answers["g_after_s"].astype(np.float64),
+            answers["g_before_S"].astype(np.float64),
+            answers["g_after_S"].astype(np.float64),
             answers["pulses"].astype(np.int64),
             answers["reads"].astype(np.int64),
             answers["energy_j"].astype(np.float64),
@@ -260,7 +260,7 @@ class ControllerCrossbar:
                 self._board,
                 lost,
                 SentCells(cells, sent, futures),
-                lambda touched: self.read(touched, v_read_v).g_s,
+                lambda touched: self.read(touched, v_read_v).g_S,
             ) from lost
         except BaseException:
             self._board.abandon(futures)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from eapu_drivers.controller.message import Exchange, Message, records
 
 VERSION = 1
-SCHEMA = 0xC1BACA6D
+SCHEMA = 0xA1F42C0F
 PAYLOAD_MAX = 240
 AFE_PAYLOAD_MAX = 1024
 CELLS_MAX = 12
@@ -212,15 +212,15 @@ class Recipe(Exchange, number=0x13, form="<IBBHHHddddddddddddddddddd", sequenced
     pulses_max: int
     flips_max: int
     pulses_at_cap_max: int
-    g_min_s: float
-    g_max_s: float
-    band_s: float
+    g_min_S: float
+    g_max_S: float
+    band_S: float
     v_read_v: float
     set_gate_start_v: float
     set_gate_step_v: float
     set_gate_stop_v: float
     set_gate_offset_v: float
-    set_gate_slope_s_per_v: float
+    set_gate_slope_S_per_v: float
     set_start_v: float
     set_step_v: float
     set_stop_v: float
@@ -298,15 +298,15 @@ class Write(Exchange, number=0x22, form="<IBB", sequenced=True):
     array: int
     slot: int
     tail: NDArray[Any]
-    TAIL: ClassVar[np.dtype[Any]] = records(("row", "<u2"), ("col", "<u2"), ("g_target_s", "<f8"))
+    TAIL: ClassVar[np.dtype[Any]] = records(("row", "<u2"), ("col", "<u2"), ("g_target_S", "<f8"))
 
 
 @dataclass(frozen=True, eq=False)
 class Written(Exchange, number=0xA2, form="<I", sequenced=True):
     tail: NDArray[Any]
     TAIL: ClassVar[np.dtype[Any]] = records(
-        ("g_before_s", "<f4"),
-        ("g_after_s", "<f4"),
+        ("g_before_S", "<f4"),
+        ("g_after_S", "<f4"),
         ("energy_j", "<f4"),
         ("pulses", "<u2"),
         ("reads", "<u2"),

@@ -18,14 +18,14 @@ from eapu_hil.hal import Cells, CellStatus, FloatArray, HilError, TransportError
 class UnfinishedError(TransportError):
     """The link was lost in the middle of pulses or writes.
 
-    cells: those of the request that are not known to be finished. g_s: what they read once the link was back, S;
+    cells: those of the request that are not known to be finished. g_S: what they read once the link was back, S;
     NaN where they could not be read.
     """
 
-    def __init__(self, text: str, cells: Cells, g_s: FloatArray) -> None:
+    def __init__(self, text: str, cells: Cells, g_S: FloatArray) -> None:
         super().__init__(text)
         self.cells = cells
-        self.g_s = g_s
+        self.g_S = g_S
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +42,9 @@ def account_for(
     board: Board,
     lost: TransportError,
     under_way: SentCells,
-    read_g_s: Callable[[Cells], FloatArray],
+    read_g_S: Callable[[Cells], FloatArray],
 ) -> UnfinishedError:
-    """The exception that tells it all. name: of the array. read_g_s: reads conductances of its cells, S.
+    """The exception that tells it all. name: of the array. read_g_S: reads conductances of its cells, S.
 
     Where the link came back, the board is asked for the results that it holds, and the other cells are read.
     """
@@ -69,11 +69,11 @@ def account_for(
     pieces = [np.arange(first[number], first[number + 1]) for number in open_]
     unknown = np.concatenate([*pieces, np.arange(first[-1], len(cells))])
     touched = cells[unknown]
-    g_s = np.full(len(touched), np.nan)
+    g_S = np.full(len(touched), np.nan)
     if reconnected and len(touched):
         try:
-            g_s = read_g_s(touched)
-            found = f"the others were read: {g_s.min() * 1e6:.3g} to {g_s.max() * 1e6:.3g} uS"
+            g_S = read_g_S(touched)
+            found = f"the others were read: {g_S.min() * 1e6:.3g} to {g_S.max() * 1e6:.3g} uS"
         except HilError as error:
             found = f"the others could not be read ({error})"
     kind = "write" if isinstance(sent[0], messages.Write) else "pulse"
@@ -81,7 +81,7 @@ def account_for(
         f"{name}: the link was lost during a {kind} of {len(cells)} cells ({lost}); {answered} had answered, "
         f"{recalled} more were finished, {found}; nothing was sent twice: {kind} what is missing again",
         touched,
-        g_s,
+        g_S,
     )
 
 

@@ -101,15 +101,15 @@ class SmuArray:
 
     def read(self, cells: Cells, v_read_v: float) -> Reading:
         """Cell after cell; each takes a change of crosspoints and one reading."""
-        g_s, status = np.full(len(cells), np.nan), np.full(len(cells), CellStatus.STUCK, np.uint8)
+        g_S, status = np.full(len(cells), np.nan), np.full(len(cells), CellStatus.STUCK, np.uint8)
         for index in np.flatnonzero(~self._bad[cells.row, cells.col]):
             self._select(int(cells.row[index]), int(cells.col[index]))
             self._ready(self._setups.read, self._setups.gate_read_v)
             seen = self._sources.cell.sweep(np.array([v_read_v]))
-            g_s[index] = seen.current_a[0] / v_read_v
+            g_S[index] = seen.current_a[0] / v_read_v
             beyond = bool(seen.limited[0] or seen.overflow[0])
             status[index] = CellStatus.SATURATED if beyond else CellStatus.OK
-        return Reading(g_s, status)
+        return Reading(g_S, status)
 
     def vmm(
         self,
@@ -194,7 +194,7 @@ class SmuArray:
         write = self._write_there if self._sources.verifier is not None else self._write_from_here
         for index in np.flatnonzero(~self._bad[targets.cells.row, targets.cells.col]):
             one = slice(index, index + 1)
-            done = write(Targets(targets.cells[one], targets.g_target_s[one]), once)
+            done = write(Targets(targets.cells[one], targets.g_target_S[one]), once)
             for name, values in vars(total).items():
                 values[index] = getattr(done, name)
         return total
@@ -210,7 +210,7 @@ class SmuArray:
         self._ready(setups.read, 0.0)
         self._setup = None  # not known while the script runs; it ends as it began
         done = self._sources.verifier.write(
-            float(target.g_target_s[0]), recipe, setups.read, setups.pulse, setups.gate_read_v
+            float(target.g_target_S[0]), recipe, setups.read, setups.pulse, setups.gate_read_v
         )
         self._setup = setups.read
         return done

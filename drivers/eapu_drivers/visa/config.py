@@ -25,6 +25,7 @@ class SmuConfig(TwinBenchConfig):
         **TwinBenchConfig.references,
         "instruments": (Instruments, "instruments"),
     }
+    filled: ClassVar[tuple[str, ...]] = (*TwinBenchConfig.filled, "instruments")
     address_key: ClassVar[str | None] = "resource"
     default_recipe: ClassVar[str] = "rram_180nm_ms"  # instruments pulse for milliseconds
     preset_names_recipe: ClassVar[bool] = False

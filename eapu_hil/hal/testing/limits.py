@@ -28,10 +28,10 @@ def requests(array: Crossbar, recipe: Recipe, levels: Levels) -> dict[str, Calla
     def pulse(cells: Cells = inside, count: int = 1, **changes: float) -> Callable[[], object]:
         return lambda: array.pulse(Pulses.same(cells, Polarity.SET, **(gentle | changes), count=count))
 
-    def program(cells: Cells, g_s: float, with_recipe: Recipe | None = None) -> Callable[[], object]:
-        return lambda: array.program(Targets(cells, np.full(len(cells), g_s)), with_recipe)
+    def program(cells: Cells, g_S: float, with_recipe: Recipe | None = None) -> Callable[[], object]:
+        return lambda: array.program(Targets(cells, np.full(len(cells), g_S)), with_recipe)
 
-    forward, middle_s, too_high_v = Direction.FORWARD, levels.at(0.5), MORE * limits.v_read_max_v
+    forward, middle_S, too_high_v = Direction.FORWARD, levels.at(0.5), MORE * limits.v_read_max_v
     return {
         "pulse amplitude": pulse(amplitude_v=MORE * limits.v_max_v),
         "pulse gate": pulse(gate_v=MORE * limits.v_gate_max_v),
@@ -45,9 +45,9 @@ def requests(array: Crossbar, recipe: Recipe, levels: Levels) -> dict[str, Calla
         "product voltage": lambda: array.vmm(np.full((1, rows), too_high_v), forward),
         "product shape": lambda: array.vmm(np.zeros((1, rows + 1)), forward),
         "product line": lambda: array.vmm(np.zeros((1, 1)), forward, np.array([rows])),
-        "program recipe": program(inside, middle_s, too_strong),
-        "program target": program(inside, -middle_s),
-        "program outside": program(outside, middle_s),
+        "program recipe": program(inside, middle_S, too_strong),
+        "program target": program(inside, -middle_S),
+        "program outside": program(outside, middle_S),
         "wait": lambda: array.wait(-1.0),
     }
 
@@ -67,7 +67,7 @@ class LimitContract:
         self, bench: BenchUnderTest, array: Crossbar, cells: Cells, levels: Levels, v_read_v: float, what: str
     ) -> None:
         write(array, cells, levels.board(cells))
-        before_s, clock_s = array.read(cells, v_read_v).g_s, array.clock_s()
+        before_S, clock_s = array.read(cells, v_read_v).g_S, array.clock_s()
         before = bench.ledger.snapshot()
         with pytest.raises(LimitError) as caught:
             requests(array, bench.recipe, levels)[what]()
@@ -77,7 +77,7 @@ class LimitContract:
         np.testing.assert_array_equal(after.pulses, before.pulses)
         np.testing.assert_array_equal(after.verify_reads, before.verify_reads)
         assert after.vmm_vectors == before.vmm_vectors
-        assert np.abs(array.read(cells, v_read_v).g_s - before_s).mean() < levels.noise_s / 3
+        assert np.abs(array.read(cells, v_read_v).g_S - before_S).mean() < levels.noise_S / 3
 
     def test_every_request_of_the_list_is_tried(
         self, bench: BenchUnderTest, array: Crossbar, levels: Levels

@@ -21,13 +21,13 @@ class ProductContract:
         self, array: Crossbar, cells: Cells, levels: Levels, v_read_v: float, direction: Direction
     ) -> None:
         write(array, cells, levels.random(2, len(cells)))
-        g_s = array.read(Cells.all(array.shape), v_read_v).g_s.reshape(array.shape)
-        g_s = g_s if direction is Direction.FORWARD else g_s.T
-        v_v = np.random.default_rng(3).uniform(-v_read_v, v_read_v, (20, g_s.shape[0]))
+        g_S = array.read(Cells.all(array.shape), v_read_v).g_S.reshape(array.shape)
+        g_S = g_S if direction is Direction.FORWARD else g_S.T
+        v_v = np.random.default_rng(3).uniform(-v_read_v, v_read_v, (20, g_S.shape[0]))
         currents_a = array.vmm(v_v, direction)
-        assert currents_a.shape == (20, g_s.shape[1])
+        assert currents_a.shape == (20, g_S.shape[1])
         assert currents_a.dtype == np.float64
-        expected_a = v_v @ g_s
+        expected_a = v_v @ g_S
         assert np.abs(currents_a - expected_a).max() < 0.1 * np.abs(expected_a).max()
         assert np.corrcoef(currents_a.ravel(), expected_a.ravel())[0, 1] > 0.998
 
@@ -64,8 +64,8 @@ class ProductContract:
     def test_no_voltage_no_current(
         self, array: Crossbar, cells: Cells, levels: Levels, v_read_v: float
     ) -> None:
-        g_s = levels.at(0.74)
-        write(array, cells, g_s)
+        g_S = levels.at(0.74)
+        write(array, cells, g_S)
         rows = array.shape[0]
         currents_a = array.vmm(np.zeros((50, rows)), Direction.FORWARD)
-        assert np.abs(currents_a.mean(axis=0)).max() < 0.01 * rows * g_s * v_read_v
+        assert np.abs(currents_a.mean(axis=0)).max() < 0.01 * rows * g_S * v_read_v

@@ -21,15 +21,15 @@ class GroundContract:
         with pytest.raises(LimitError):
             array.read(cells, 2 * array.limits.v_max_v)
         array.ground()
-        assert array.read(cells, v_read_v).g_s.shape == (len(cells),)
+        assert array.read(cells, v_read_v).g_S.shape == (len(cells),)
 
     def test_ground_keeps_what_is_stored(
         self, array: Crossbar, cells: Cells, levels: Levels, v_read_v: float
     ) -> None:
         write(array, cells, levels.board(cells))
-        before_s = array.read(cells, v_read_v).g_s
+        before_S = array.read(cells, v_read_v).g_S
         array.ground()
-        assert np.abs(array.read(cells, v_read_v).g_s - before_s).mean() < levels.noise_s / 3
+        assert np.abs(array.read(cells, v_read_v).g_S - before_S).mean() < levels.noise_S / 3
 
 
 class TimeContract:

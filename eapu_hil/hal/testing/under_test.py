@@ -50,13 +50,13 @@ class Levels:
     """Conductances within a recipe's window, S."""
 
     def __init__(self, recipe: Recipe) -> None:
-        self.window_s = recipe.g_max_s - recipe.g_min_s
-        self._g_min_s = recipe.g_min_s
-        self.noise_s = NOISE * self.window_s
+        self.window_S = recipe.g_max_S - recipe.g_min_S
+        self._g_min_S = recipe.g_min_S
+        self.noise_S = NOISE * self.window_S
 
     def at(self, share: float) -> float:
         """The conductance at this share of the window, 0 to 1."""
-        return self._g_min_s + share * self.window_s
+        return self._g_min_S + share * self.window_S
 
     def random(self, seed: int, count: int) -> FloatArray:
         """Uniform between 3 and 95 % of the window, shape (count,)."""
@@ -68,6 +68,6 @@ class Levels:
         return board
 
 
-def write(array: Crossbar, cells: Cells, g_target_s: FloatArray | float) -> None:
+def write(array: Crossbar, cells: Cells, g_target_S: FloatArray | float) -> None:
     """Programs the cells and leaves the outcome to who reads them."""
-    array.program(Targets(cells, np.broadcast_to(g_target_s, len(cells)).astype(np.float64)))
+    array.program(Targets(cells, np.broadcast_to(g_target_S, len(cells)).astype(np.float64)))

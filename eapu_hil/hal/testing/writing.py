@@ -29,36 +29,36 @@ class ReadContract:
 
     def test_read_shapes_and_types(self, array: Crossbar, cells: Cells, v_read_v: float) -> None:
         reading = array.read(cells, v_read_v)
-        assert reading.g_s.shape == reading.status.shape == (len(cells),)
-        assert reading.g_s.dtype == np.float64
+        assert reading.g_S.shape == reading.status.shape == (len(cells),)
+        assert reading.g_S.dtype == np.float64
         assert reading.status.dtype == np.uint8
-        assert np.isfinite(reading.g_s).all()
+        assert np.isfinite(reading.g_S).all()
 
     def test_two_reads_agree(self, array: Crossbar, cells: Cells, levels: Levels, v_read_v: float) -> None:
         write(array, cells, levels.board(cells))
-        first_s, second_s = (array.read(cells, v_read_v).g_s for _ in range(2))
-        assert np.abs(first_s - second_s).mean() < levels.noise_s / 3
-        assert np.abs(first_s - second_s).max() < 2.7 * levels.noise_s
+        first_S, second_S = (array.read(cells, v_read_v).g_S for _ in range(2))
+        assert np.abs(first_S - second_S).mean() < levels.noise_S / 3
+        assert np.abs(first_S - second_S).max() < 2.7 * levels.noise_S
 
     def test_reads_come_in_the_order_asked(
         self, array: Crossbar, cells: Cells, levels: Levels, v_read_v: float
     ) -> None:
-        wanted_s = levels.board(cells)
-        write(array, cells, wanted_s)
+        wanted_S = levels.board(cells)
+        write(array, cells, wanted_S)
         shuffled = np.random.default_rng(0).permutation(len(cells))[: max(2, len(cells) // 3)]
-        read_s = array.read(cells[shuffled], v_read_v).g_s
-        middle_s = levels.at(0.48)
-        np.testing.assert_array_equal(read_s > middle_s, wanted_s[shuffled] > middle_s)
+        read_S = array.read(cells[shuffled], v_read_v).g_S
+        middle_S = levels.at(0.48)
+        np.testing.assert_array_equal(read_S > middle_S, wanted_S[shuffled] > middle_S)
 
     def test_the_sign_of_the_read_voltage_does_not_matter(
         self, array: Crossbar, cells: Cells, levels: Levels, v_read_v: float
     ) -> None:
         write(array, cells, levels.board(cells))
-        difference_s = array.read(cells, v_read_v).g_s - array.read(cells, -v_read_v).g_s
-        assert np.abs(difference_s).mean() < levels.noise_s / 3
+        difference_S = array.read(cells, v_read_v).g_S - array.read(cells, -v_read_v).g_S
+        assert np.abs(difference_S).mean() < levels.noise_S / 3
 
     def test_a_read_of_no_cells(self, array: Crossbar, cells: Cells, v_read_v: float) -> None:
-        assert array.read(cells[:0], v_read_v).g_s.shape == (0,)
+        assert array.read(cells[:0], v_read_v).g_S.shape == (0,)
 
 
 class ProgramContract:
@@ -68,14 +68,14 @@ class ProgramContract:
         self, bench: BenchUnderTest, array: Crossbar, cells: Cells, levels: Levels, v_read_v: float
     ) -> None:
         n = len(cells)
-        targets_s = levels.random(1, n)
-        before_s = array.read(cells, v_read_v).g_s
-        outcome = array.program(Targets(cells, targets_s))
+        targets_S = levels.random(1, n)
+        before_S = array.read(cells, v_read_v).g_S
+        outcome = array.program(Targets(cells, targets_S))
         ok = outcome.status == CellStatus.OK
         assert ok.mean() >= 0.97
-        assert np.abs(outcome.g_after_s - targets_s)[ok].max() <= bench.recipe.band_s
-        assert np.abs(outcome.g_before_s - before_s).mean() < levels.noise_s
-        assert np.abs(array.read(cells, v_read_v).g_s - targets_s).mean() < levels.noise_s
+        assert np.abs(outcome.g_after_S - targets_S)[ok].max() <= bench.recipe.band_S
+        assert np.abs(outcome.g_before_S - before_S).mean() < levels.noise_S
+        assert np.abs(array.read(cells, v_read_v).g_S - targets_S).mean() < levels.noise_S
         for name, value in vars(outcome).items():
             assert value.shape == (n,), name
         assert outcome.pulses.dtype == outcome.reads.dtype == np.int64
@@ -87,9 +87,9 @@ class ProgramContract:
         write(array, cells, levels.at(0.23))
         chosen = cells.row < np.median(cells.row)
         write(array, cells[chosen], levels.at(0.74))
-        g_s = array.read(cells, v_read_v).g_s
-        assert g_s[chosen].mean() == pytest.approx(levels.at(0.74), abs=levels.noise_s)
-        assert g_s[~chosen].mean() == pytest.approx(levels.at(0.23), abs=levels.noise_s)
+        g_S = array.read(cells, v_read_v).g_S
+        assert g_S[chosen].mean() == pytest.approx(levels.at(0.74), abs=levels.noise_S)
+        assert g_S[~chosen].mean() == pytest.approx(levels.at(0.23), abs=levels.noise_S)
 
     def test_a_recipe_of_the_request(
         self, bench: BenchUnderTest, array: Crossbar, cells: Cells, levels: Levels
@@ -107,7 +107,7 @@ class ProgramContract:
         two, recipe = cells[:2], bench.recipe
         write(array, two, levels.at(0.23))
         # The gate limits what SET reaches: a third of the way up the window here.
-        low_v = recipe.set.gate_offset_v + recipe.g_max_s * 0.3 / recipe.set.gate_slope_s_per_v
+        low_v = recipe.set.gate_offset_v + recipe.g_max_S * 0.3 / recipe.set.gate_slope_S_per_v
         gate = recipe.set.gate.model_copy(update={"stop_v": low_v})
         weak = recipe.model_copy(update={"set": recipe.set.model_copy(update={"gate": gate})})
         outcome = array.program(Targets(two, np.array([levels.at(0.95), levels.at(0.1)])), weak)
@@ -126,17 +126,17 @@ class PulseContract:
     ) -> None:
         write(array, cells, levels.at(0.36))
         up, down = bench.recipe.set, bench.recipe.reset
-        gate_v = min(up.gate_offset_v + levels.at(0.9) / up.gate_slope_s_per_v, up.gate.stop_v)
+        gate_v = min(up.gate_offset_v + levels.at(0.9) / up.gate_slope_S_per_v, up.gate.stop_v)
         raising = Pulses.same(cells, Polarity.SET, up.amplitude.stop_v, gate_v, up.width_s)
         outcome = array.pulse(raising)
         assert outcome.status.shape == (len(cells),)
         assert outcome.status.dtype == np.uint8
-        high_s = array.read(cells, v_read_v).g_s
-        assert (high_s > levels.at(0.43)).mean() > 0.97
+        high_S = array.read(cells, v_read_v).g_S
+        assert (high_S > levels.at(0.43)).mean() > 0.97
         array.pulse(
             Pulses.same(cells, Polarity.RESET, 0.88 * down.amplitude.stop_v, down.gate_v, down.width_s)
         )
-        assert (array.read(cells, v_read_v).g_s < 0.6 * high_s).mean() > 0.97
+        assert (array.read(cells, v_read_v).g_S < 0.6 * high_S).mean() > 0.97
 
     def test_the_count_is_per_cell(self, bench: BenchUnderTest, array: Crossbar, cells: Cells) -> None:
         n = len(cells)

@@ -106,10 +106,10 @@ static bool read(afe_message_t *m)
     for (size_t i = 0; i < count; i++) {
         afe_read_record_t record;
         afe_read_record_unpack(&record, m->payload, i);
-        const double *g_s = cell(request.array, record.row, record.col);
-        if (!g_s)
+        const double *g_S = cell(request.array, record.row, record.col);
+        if (!g_S)
             return false;
-        codes[i] = measure(*g_s * read_volts(record.code), READ_RANGE);
+        codes[i] = measure(*g_S * read_volts(record.code), READ_RANGE);
     }
     time_ns += READ_NS * count;
     is.time_ns = time_ns;
@@ -130,11 +130,11 @@ static bool pulse(afe_message_t *m)
     for (size_t i = 0; i < count; i++) {
         afe_pulse_record_t record;
         afe_pulse_record_unpack(&record, m->payload, i);
-        double *g_s = cell(request.array, record.row, record.col);
-        if (!g_s)
+        double *g_S = cell(request.array, record.row, record.col);
+        if (!g_S)
             return false;
         const double gate_v = record.gate_code * (DRIVE_FULL_SCALE_UV * 1e-6 / TOP);
-        *g_s = record.polarity < 0 ? G_BOTTOM_S : fmax(*g_s, GATE_SLOPE_S_PER_V * (gate_v - GATE_OFFSET_V));
+        *g_S = record.polarity < 0 ? G_BOTTOM_S : fmax(*g_S, GATE_SLOPE_S_PER_V * (gate_v - GATE_OFFSET_V));
         time_ns += PULSE_NS + record.width_ns;
     }
     is.time_ns = time_ns;
@@ -184,8 +184,8 @@ static bool product(afe_message_t *m)
             double current_a = 0.0;
             for (uint32_t i = 0; i < driven_count; i++) {
                 const int16_t code = get_i16(m->payload + afe_product_size((size_t)v * driven_count + i));
-                const double *g_s = transposed ? cell(array, measured[j], driven[i]) : cell(array, driven[i], measured[j]);
-                current_a += read_volts(code) * *g_s;
+                const double *g_S = transposed ? cell(array, measured[j], driven[i]) : cell(array, driven[i], measured[j]);
+                current_a += read_volts(code) * *g_S;
             }
             codes[v * measured_count + j] = measure(current_a, range);
         }

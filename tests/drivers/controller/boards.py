@@ -83,7 +83,7 @@ class CountingFrontEnd:
 
     def __init__(self, line: socket.socket) -> None:
         self.pulses: Counter[tuple[int, int]] = Counter()
-        self._g_s = np.full(SHAPE, G_LOW_S)
+        self._g_S = np.full(SHAPE, G_LOW_S)
         self._line = line
         self._time_ns = 0
 
@@ -110,13 +110,13 @@ class CountingFrontEnd:
         if isinstance(request, messages.AfeRead):
             cells = request.tail
             volts = cells["code"] * (0.5 / 32767)
-            codes = np.rint(self._g_s[cells["row"], cells["col"]] * volts / 2e-5 * 32767)
+            codes = np.rint(self._g_S[cells["row"], cells["col"]] * volts / 2e-5 * 32767)
             return messages.AfeReadIs(self._time_ns, codes.astype(np.int16))
         if isinstance(request, messages.AfePulse):
             for row, col, polarity, _, gate, _ in request.tail.tolist():
                 self.pulses[row, col] += 1
-                reached_s = GATE_SLOPE_S_PER_V * (gate * (5.0 / 32767) - GATE_OFFSET_V)
-                self._g_s[row, col] = max(self._g_s[row, col], reached_s) if polarity > 0 else G_LOW_S
+                reached_S = GATE_SLOPE_S_PER_V * (gate * (5.0 / 32767) - GATE_OFFSET_V)
+                self._g_S[row, col] = max(self._g_S[row, col], reached_S) if polarity > 0 else G_LOW_S
             return messages.AfePulsed(self._time_ns, np.zeros(len(request.tail), np.uint8))
         return messages.AfeDone(self._time_ns)
 
@@ -131,15 +131,15 @@ def configure(link: Link) -> None:
         pulses_max=60,
         flips_max=20,
         pulses_at_cap_max=5,
-        g_min_s=G_LOW_S,
-        g_max_s=40e-6,
-        band_s=1e-6,
+        g_min_S=G_LOW_S,
+        g_max_S=40e-6,
+        band_S=1e-6,
         v_read_v=0.2,
         set_gate_start_v=GATE_OFFSET_V,
         set_gate_step_v=0.02,
         set_gate_stop_v=2.0,
         set_gate_offset_v=GATE_OFFSET_V,
-        set_gate_slope_s_per_v=GATE_SLOPE_S_PER_V,
+        set_gate_slope_S_per_v=GATE_SLOPE_S_PER_V,
         set_start_v=2.0,
         set_step_v=0.1,
         set_stop_v=2.5,
@@ -164,5 +164,5 @@ def writes(link: Link, count: int) -> Iterator[Write]:
         index = np.arange(start, min(start + messages.CELLS_MAX, count))
         tail = np.empty(index.size, Write.TAIL)
         tail["row"], tail["col"] = np.divmod(index % (rows * cols), cols)
-        tail["g_target_s"] = np.where(index // (rows * cols) % 2, G_LOW_S, G_HIGH_S)
+        tail["g_target_S"] = np.where(index // (rows * cols) % 2, G_LOW_S, G_HIGH_S)
         yield Write(link.take_ids(index.size), 0, 0, tail)

@@ -53,13 +53,13 @@ WELCOME = Welcome(
 class FakeLink:
     """The link and the board at its end: answers at once, in the order of the requests.
 
-    g_s: the cells, shape (arrays, rows, cols). lose_at: the number of the PULSE or WRITE at which the line breaks,
+    g_S: the cells, shape (arrays, rows, cols). lose_at: the number of the PULSE or WRITE at which the line breaks,
     before (`lose_applied` False) or after it was carried out.
     """
 
     def __init__(self) -> None:
         self.welcome = WELCOME
-        self.g_s = np.full((2, 16, 8), 10e-6)
+        self.g_S = np.full((2, 16, 8), 10e-6)
         self.sent: list[Exchange] = []
         self.calibrations: list[messages.Calibrate] = []
         self.limits: messages.Limits | None = None
@@ -119,12 +119,12 @@ class FakeLink:
         if refused is not None:
             future.set_exception(RefusedError(refused, "PRODUCT"))
             return future
-        g_s = self.g_s[begin.array] if begin.direction == 0 else self.g_s[begin.array].T
-        split = (g_s.shape[0] + 7) // 8
+        g_S = self.g_S[begin.array] if begin.direction == 0 else self.g_S[begin.array].T
+        split = (g_S.shape[0] + 7) // 8
         driven = np.flatnonzero(np.unpackbits(begin.tail[:split], bitorder="little"))
         measured = np.flatnonzero(np.unpackbits(begin.tail[split:], bitorder="little"))
         assert codes.shape == (begin.vectors, driven.size)
-        currents_a = (codes * (0.25 / 511)) @ g_s[np.ix_(driven, measured)]
+        currents_a = (codes * (0.25 / 511)) @ g_S[np.ix_(driven, measured)]
         out = np.rint(currents_a / RANGES_A[begin.range] * 2047).clip(-2047, 2047)
         future.set_result(out.astype(np.int16))
         return future
@@ -179,7 +179,7 @@ class FakeLink:
     def _read(self, request: messages.Read) -> Exchange:
         if self.limits is None:
             return self._refused(request, Reason.NOT_CONFIGURED)
-        block = self.g_s[request.array][
+        block = self.g_S[request.array][
             request.row : request.row + request.rows, request.col : request.col + request.cols
         ]
         volts_v = np.rint(request.v_read_uv * 1e-6 / (0.25 / 511)) * (0.25 / 511)
@@ -199,9 +199,9 @@ class FakeLink:
             return self._refused(request, Reason.NOT_CONFIGURED)
         place = request.array, request.tail["row"], request.tail["col"]
         answer = np.zeros(request.tail.size, messages.Written.TAIL)
-        answer["g_before_s"], answer["g_after_s"] = self.g_s[place], request.tail["g_target_s"]
+        answer["g_before_S"], answer["g_after_S"] = self.g_S[place], request.tail["g_target_S"]
         answer["pulses"], answer["reads"], answer["energy_j"] = 1, 3, 1e-13
-        self.g_s[place] = request.tail["g_target_s"]
+        self.g_S[place] = request.tail["g_target_S"]
         self.pulses[place] += 1
         self.results[request.id] = messages.Written(request.id, answer)
         return self.results[request.id]

@@ -175,7 +175,7 @@ class _Connection:
         written = np.zeros(len(request.tail), messages.Written.TAIL)
         for cell in range(len(request.tail)):
             self._peer.executed[request.id + cell] += 1
-        written["g_after_s"] = request.tail["g_target_s"]
+        written["g_after_S"] = request.tail["g_target_S"]
         written["pulses"] = 1
         self._answers.append(messages.Written(request.id, written))
 

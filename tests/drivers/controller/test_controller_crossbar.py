@@ -56,11 +56,11 @@ def test_it_is_a_crossbar_that_says_what_it_is(link: Any) -> None:
 
 class TestRead:
     def test_siemens_of_each_cell_in_the_order_asked(self, link: Any) -> None:
-        link.g_s[1] = np.linspace(1e-6, 40e-6, 128).reshape(SHAPE)
+        link.g_S[1] = np.linspace(1e-6, 40e-6, 128).reshape(SHAPE)
         array = array_on(link, 1)
         chosen = np.random.default_rng(0).permutation(128)[:40]
         reading = array.read(CELLS[chosen], 0.2)
-        np.testing.assert_allclose(reading.g_s, link.g_s[1].ravel()[chosen], atol=0.03e-6)
+        np.testing.assert_allclose(reading.g_S, link.g_S[1].ravel()[chosen], atol=0.03e-6)
         assert (reading.status == CellStatus.OK).all()
 
     def test_it_takes_few_requests_and_none_is_too_large(self, link: Any) -> None:
@@ -69,7 +69,7 @@ class TestRead:
         assert max(one.rows * one.cols for one in sent(link, messages.Read)) <= CODES_MAX
 
     def test_a_code_at_the_end_is_saturated(self, link: Any) -> None:
-        link.g_s[0, 3, 3] = 200e-6
+        link.g_S[0, 3, 3] = 200e-6
         reading = array_on(link).read(CELLS, -0.2)
         assert np.flatnonzero(reading.status == CellStatus.SATURATED).tolist() == [3 * 8 + 3]
 
@@ -78,8 +78,8 @@ class TestRead:
         lines = dict(Calibration.nominal(SHAPE).lines)
         lines[LineKind.COL_ADC] = LineCalibration(gain.astype(float), offset.astype(float))
         calibration = Calibration(lines, frozenset({LineKind.COL_ADC}))
-        plain = array_on(link).read(CELLS, 0.25).g_s.reshape(SHAPE)
-        corrected = array_on(link, 0, calibration).read(CELLS, 0.25).g_s.reshape(SHAPE)
+        plain = array_on(link).read(CELLS, 0.25).g_S.reshape(SHAPE)
+        corrected = array_on(link, 0, calibration).read(CELLS, 0.25).g_S.reshape(SHAPE)
         np.testing.assert_allclose(corrected, plain * gain + 1.6e-5 * offset / 0.25, rtol=1e-6)
         uploaded = link.calibrations[0]
         assert (uploaded.array, uploaded.kind, uploaded.first) == (0, LineKind.COL_ADC, 0)
@@ -108,12 +108,12 @@ class TestProducts:
     @pytest.mark.parametrize("direction", list(Direction))
     def test_lines_in_any_order_and_repeated(self, link: Any, direction: Direction) -> None:
         rng = np.random.default_rng(1)
-        link.g_s[0] = rng.uniform(1e-6, 40e-6, SHAPE)
-        g_s = link.g_s[0] if direction is Direction.FORWARD else link.g_s[0].T
+        link.g_S[0] = rng.uniform(1e-6, 40e-6, SHAPE)
+        g_S = link.g_S[0] if direction is Direction.FORWARD else link.g_S[0].T
         lines_in, lines_out = np.array([5, 0, 7]), np.array([6, 1, 6])
         v_v = rng.uniform(-0.2, 0.2, (9, 3))
         found_a = array_on(link).vmm(v_v, direction, lines_in, lines_out)
-        expected_a = v_v @ g_s[lines_in][:, lines_out]
+        expected_a = v_v @ g_S[lines_in][:, lines_out]
         assert found_a.shape == (9, 3)
         np.testing.assert_allclose(found_a, expected_a, atol=2e-2 * np.abs(expected_a).max())
 
@@ -183,15 +183,15 @@ class TestPulse:
 
 class TestProgram:
     def test_targets_reach_their_cells(self, link: Any) -> None:
-        targets_s = np.linspace(1e-6, 40e-6, 128)
-        outcome = array_on(link).program(Targets(CELLS, targets_s))
-        np.testing.assert_allclose(link.g_s[0].ravel(), targets_s)
-        np.testing.assert_allclose(outcome.g_after_s, targets_s, rtol=1e-6)
-        np.testing.assert_allclose(outcome.g_before_s, 10e-6, rtol=1e-6)
+        targets_S = np.linspace(1e-6, 40e-6, 128)
+        outcome = array_on(link).program(Targets(CELLS, targets_S))
+        np.testing.assert_allclose(link.g_S[0].ravel(), targets_S)
+        np.testing.assert_allclose(outcome.g_after_S, targets_S, rtol=1e-6)
+        np.testing.assert_allclose(outcome.g_before_S, 10e-6, rtol=1e-6)
         for name, value in vars(outcome).items():
             assert value.shape == (128,), name
         assert outcome.pulses.dtype == outcome.reads.dtype == np.int64
-        assert outcome.g_after_s.dtype == outcome.energy_j.dtype == np.float64
+        assert outcome.g_after_S.dtype == outcome.energy_j.dtype == np.float64
         assert outcome.status.dtype == np.uint8
 
     def test_a_recipe_is_sent_once_and_the_oldest_makes_room(self, link: Any) -> None:
@@ -242,7 +242,7 @@ class TestLostLink:
         assert "nothing was sent twice" in str(caught.value)
         assert "\n" not in str(caught.value)
         np.testing.assert_array_equal(caught.value.cells.row * 8 + caught.value.cells.col, np.arange(24, 30))
-        np.testing.assert_allclose(caught.value.g_s, 10e-6, atol=0.1e-6)
+        np.testing.assert_allclose(caught.value.g_S, 10e-6, atol=0.1e-6)
 
     def test_a_board_that_was_reset_is_configured_again_and_every_open_cell_is_read(self, link: Any) -> None:
         link.lose_at, link.lose_applied, link.same_session = 1, True, False
@@ -250,7 +250,7 @@ class TestLostLink:
         with pytest.raises(UnfinishedError, match="0 more were finished") as caught:
             array.program(self.TARGETS)
         assert len(caught.value.cells) == 18
-        np.testing.assert_allclose(caught.value.g_s[:12], 20e-6, atol=0.1e-6)
+        np.testing.assert_allclose(caught.value.g_S[:12], 20e-6, atol=0.1e-6)
         assert len(sent(link, messages.Limits)) == 2
         assert not sent(link, messages.Recall)
         link.lose_at = None
@@ -264,7 +264,7 @@ class TestLostLink:
         ) as caught:
             array.pulse(Pulses.same(CELLS, Polarity.SET, 1.0, 1.0, 1e-7))
         assert len(caught.value.cells) == 128
-        assert np.isnan(caught.value.g_s).all()
+        assert np.isnan(caught.value.g_S).all()
         with pytest.raises(TransportError, match="puts its lines to 0 V by itself, 1 s after the last frame"):
             array.ground()
 

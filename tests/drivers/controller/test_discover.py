@@ -56,10 +56,10 @@ def at_port(port: str, **changes: Any) -> BenchConfig:
 class TestSerialPort:
     def test_it_works_like_any_bench_and_can_be_opened_again(self, tmp_path: Path) -> None:
         with board_at_a_pty() as port:
-            for level_s in (10e-6, 30e-6):
+            for level_S in (10e-6, 30e-6):
                 with open_arrays(at_port(port, arrays=2), tmp_path) as arrays:
                     assert [array.identity.serial for array in arrays] == ["bench-3-array0", "bench-3-array1"]
-                    outcome = arrays[1].program(Targets(CELLS, np.full(128, level_s)))
+                    outcome = arrays[1].program(Targets(CELLS, np.full(128, level_S)))
                     assert (outcome.status == CellStatus.OK).all()
                     arrays[1].ground()
 

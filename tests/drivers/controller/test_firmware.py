@@ -49,15 +49,15 @@ class TestCalibration:
         gain = np.linspace(0.8, 1.2, 8)[None]
         chip.record("converters", {}, {"col_adc_gain": gain}, 0.0)
         with bed_on(tmp_path, plugged_once, config_of()) as bed:
-            targets_s = np.full(128, 20e-6)
-            outcome = bed.array.program(Targets(CELLS, targets_s))
+            targets_S = np.full(128, 20e-6)
+            outcome = bed.array.program(Targets(CELLS, targets_S))
             assert (outcome.status == CellStatus.OK).all()
-            read_s = bed.array.read(CELLS, V_READ_V).g_s
-            np.testing.assert_allclose(read_s, outcome.g_after_s, rtol=1e-3)
+            read_S = bed.array.read(CELLS, V_READ_V).g_S
+            np.testing.assert_allclose(read_S, outcome.g_after_S, rtol=1e-3)
         chip.record("converters", {}, {}, 0.0)
         with bed_on(tmp_path, plugged_once, config_of()) as bed:
-            nominal_s = bed.array.read(CELLS, V_READ_V).g_s.reshape(SHAPE)
-            np.testing.assert_allclose(nominal_s * gain, read_s.reshape(SHAPE), rtol=1e-3)
+            nominal_S = bed.array.read(CELLS, V_READ_V).g_S.reshape(SHAPE)
+            np.testing.assert_allclose(nominal_S * gain, read_S.reshape(SHAPE), rtol=1e-3)
 
 
 class TestGround:
@@ -92,7 +92,7 @@ class TestGround:
         assert lines.pulses < len(train.count) * 60000
         time.sleep(0.1)
         assert bed.lines().pulses == lines.pulses
-        assert bed.array.read(CELLS, V_READ_V).g_s.shape == (128,)
+        assert bed.array.read(CELLS, V_READ_V).g_S.shape == (128,)
 
     def test_from_another_thread_what_runs_is_aborted(self, bed: Bed) -> None:
         ended: list[Any] = []
@@ -116,8 +116,8 @@ class TestLoss:
             killed.append(time.monotonic())
 
         def write() -> None:
-            for level_s in 20 * [10e-6, 30e-6]:
-                bed.array.program(Targets(CELLS, np.full(128, level_s)))
+            for level_S in 20 * [10e-6, 30e-6]:
+                bed.array.program(Targets(CELLS, np.full(128, level_S)))
 
         thread = threading.Thread(target=kill)
         thread.start()
@@ -137,7 +137,7 @@ class TestLoss:
         assert "last good frame" in text
         assert "\n" not in text
         assert 0 < len(caught.value.cells) <= 128
-        assert np.isnan(caught.value.g_s).all()
+        assert np.isnan(caught.value.g_S).all()
         with pytest.raises(TransportError, match="puts its lines to 0 V by itself, 1 s after the last frame"):
             bed.array.ground()
         with pytest.raises(TransportError):
@@ -166,7 +166,7 @@ class TestLoss:
             assert "the others were read: 9" in text
             unfinished = len(caught.value.cells)
             assert 0 < unfinished < 128
-            np.testing.assert_allclose(caught.value.g_s, 10e-6, atol=1e-6)
+            np.testing.assert_allclose(caught.value.g_S, 10e-6, atol=1e-6)
             applied = bed.lines().pulses - before
             assert (128 - unfinished) * count <= applied <= (128 - unfinished + CELLS_MAX) * count
             bed.array.ground()

@@ -128,12 +128,12 @@ def _pulse(link: Link, rng: np.random.Generator, _slot: int) -> messages.Pulse:
 
 def _write(link: Link, rng: np.random.Generator, slot: int) -> messages.Write:
     records, bad = _frame(rng, messages.Write.TAIL)
-    records["g_target_s"] = rng.uniform(2e-6, 38e-6, records.size)
+    records["g_target_S"] = rng.uniform(2e-6, 38e-6, records.size)
     kind = rng.integers(4)
     if kind == 0:
-        records["g_target_s"][bad] = rng.choice([np.nan, np.inf, -np.inf])
+        records["g_target_S"][bad] = rng.choice([np.nan, np.inf, -np.inf])
     elif kind == 1:
-        records["g_target_s"][bad] = rng.uniform(2e-4, 1.0) * rng.choice([-1, 1])
+        records["g_target_S"][bad] = rng.uniform(2e-4, 1.0) * rng.choice([-1, 1])
     elif kind == 2:
         records["row"][bad] = rng.integers(16, 2**16)
     else:

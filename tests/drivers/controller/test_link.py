@@ -50,7 +50,7 @@ def connect(peer: Peer) -> Iterator[Callable[..., Link]]:
 
 def write(link: Link, cells: int = 12) -> Write:
     tail = np.zeros(cells, Write.TAIL)
-    tail["g_target_s"] = 1e-6 * np.arange(cells)
+    tail["g_target_S"] = 1e-6 * np.arange(cells)
     return Write(link.take_ids(cells), 0, 0, tail)
 
 
@@ -69,7 +69,7 @@ def test_every_write_of_a_batch_is_answered_and_executed_once(
         answer = future.result(5)
         assert isinstance(answer, Written)
         assert answer.id == request.id
-        np.testing.assert_allclose(answer.tail["g_after_s"], request.tail["g_target_s"], rtol=1e-6)
+        np.testing.assert_allclose(answer.tail["g_after_S"], request.tail["g_target_S"], rtol=1e-6)
     assert set(peer.executed.values()) == {1}
     assert len(peer.executed) == 3600
 

@@ -41,7 +41,7 @@ def assert_one_result_each(sent: list[tuple[Write, Future[Exchange]]]) -> None:
         assert isinstance(answer, Written), answer
         assert (answer.id, len(answer.tail)) == (request.id, len(request.tail))
         assert (answer.tail["pulses"] == 1).all()
-        np.testing.assert_allclose(answer.tail["g_after_s"], request.tail["g_target_s"], atol=1e-7)
+        np.testing.assert_allclose(answer.tail["g_after_S"], request.tail["g_target_S"], atol=1e-7)
 
 
 @pytest.mark.parametrize(("share", "count"), [(0.01, 12_000), (0.1, 2_400)])

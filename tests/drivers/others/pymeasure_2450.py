@@ -16,19 +16,19 @@ assert meter.current_range == 1e-4
 meter.source_voltage = 0.2
 meter.enable_source()
 assert meter.source_enabled
-conductance_s = meter.current / 0.2
+conductance_S = meter.current / 0.2
 compliance_a = meter.compliance_current
 
 meter.measure_voltage()
 assert abs(meter.voltage - 0.2) < 1e-3
 meter.measure_resistance()
-assert abs(meter.resistance * conductance_s - 1.0) < 1e-3
+assert abs(meter.resistance * conductance_S - 1.0) < 1e-3
 
 meter.measure_current(nplc=1, current=1e-6, auto_range=False)
 meter.compliance_current = 1e-6
 assert abs(meter.current - 1e-6) < 1e-8
 meter.measure_voltage()
-assert abs(meter.voltage * conductance_s - 1e-6) < 1e-7  # the voltage that the limit leaves
+assert abs(meter.voltage * conductance_S - 1e-6) < 1e-7  # the voltage that the limit leaves
 
 # A limit that does not fit the range is changed: the driver does not notice, the instrument warns at most.
 meter.measure_current(nplc=1, current=1e-3, auto_range=False)
@@ -36,5 +36,5 @@ assert abs(meter.compliance_current - 1.06e-4) < 1e-8
 meter.shutdown()
 assert not meter.source_enabled
 print(
-    json.dumps({"conductance_s": conductance_s, "compliance_a": compliance_a, "errors": meter.check_errors()})
+    json.dumps({"conductance_S": conductance_S, "compliance_a": compliance_a, "errors": meter.check_errors()})
 )

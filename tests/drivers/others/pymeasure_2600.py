@@ -15,4 +15,4 @@ channel.source_output = "ON"
 current_a = channel.current
 limited_at = channel.compliance_current
 channel.source_output = "OFF"
-print(json.dumps({"conductance_s": current_a / 0.2, "compliance_a": limited_at, "errors": []}))
+print(json.dumps({"conductance_S": current_a / 0.2, "compliance_a": limited_at, "errors": []}))

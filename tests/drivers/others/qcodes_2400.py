@@ -22,10 +22,10 @@ except RuntimeError:
     refused = True
 assert refused
 meter.output(1)
-conductance_s = meter.curr() / 0.2
+conductance_S = meter.curr() / 0.2
 compliance_a = meter.compliancei()
 assert abs(meter.volt() - 0.2) < 1e-3
-assert abs(meter.resistance() * conductance_s - 1.0) < 0.02
+assert abs(meter.resistance() * conductance_S - 1.0) < 0.02
 
 meter.compliancei(2e-6)
 assert abs(meter.curr() - 2e-6) < 2e-8
@@ -37,7 +37,7 @@ error = meter.ask(":SYST:ERR?")
 print(
     json.dumps(
         {
-            "conductance_s": conductance_s,
+            "conductance_S": conductance_S,
             "compliance_a": compliance_a,
             "errors": [] if error.startswith("0,") else [error],
         }

@@ -19,14 +19,14 @@ meter.source.read_back_enabled(False)
 compliance_a = meter.source.limit()
 with meter.output_enabled.set_to(True):
     meter.source.voltage(0.2)
-    conductance_s = meter.sense.current() / 0.2
+    conductance_S = meter.sense.current() / 0.2
     assert not meter.source.limit_tripped()
 
 meter.source.sweep_setup(0.05, 0.2, 4)
 with meter.output_enabled.set_to(True):
     swept_a = np.asarray(meter.sense.sweep())
     assert meter.ask(":OUTP?") == "0"  # which ends a sweep
-slope_s = np.polyfit([0.05, 0.1, 0.15, 0.2], swept_a, 1)[0]
+slope_S = np.polyfit([0.05, 0.1, 0.15, 0.2], swept_a, 1)[0]
 
 buffer = meter.buffer("mine", size=100)
 buffer.elements(["source_value", "measurement", "source_value_status"])
@@ -46,9 +46,9 @@ error = meter.ask(":SYST:ERR?")
 print(
     json.dumps(
         {
-            "conductance_s": conductance_s,
+            "conductance_S": conductance_S,
             "compliance_a": compliance_a,
-            "slope_s": slope_s,
+            "slope_S": slope_S,
             "errors": [] if error.startswith("0,") else [error],
         }
     )

@@ -19,10 +19,10 @@ current_a = channel.curr()
 channel.setup_fastsweep(LinSweep(channel.volt, 0.05, 0.2, 4))
 swept_a = np.asarray(channel.fastsweep.get()).ravel()
 channel.output("off")
-slope_s = np.polyfit([0.05, 0.1, 0.15, 0.2], swept_a, 1)[0]
+slope_S = np.polyfit([0.05, 0.1, 0.15, 0.2], swept_a, 1)[0]
 print(
     json.dumps(
-        {"conductance_s": current_a / 0.2, "compliance_a": channel.limiti(), "slope_s": slope_s, "errors": []}
+        {"conductance_S": current_a / 0.2, "compliance_a": channel.limiti(), "slope_S": slope_S, "errors": []}
     )
 )
 meter.close()

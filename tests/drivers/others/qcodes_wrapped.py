@@ -20,10 +20,10 @@ meter: SourceMeter = names["QcodesSourceMeter"](instrument.smua)
 assert meter.identity.model == "2636B"
 meter.set_up(Setup(2.0, 1e-4, 0.1))
 meter.output(True)
-before_s = meter.sweep(np.array([0.1, 0.2])).current_a[1] / 0.2
+before_S = meter.sweep(np.array([0.1, 0.2])).current_a[1] / 0.2
 assert not meter.pulse(-1.2, 2e-3)
-after_s = meter.sweep(np.array([0.2])).current_a[0] / 0.2
-assert after_s < 1e-6, "a RESET"
+after_S = meter.sweep(np.array([0.2])).current_a[0] / 0.2
+assert after_S < 1e-6, "a RESET"
 meter.safe_off()
-print(json.dumps({"conductance_s": before_s, "compliance_a": instrument.smua.limiti(), "errors": []}))
+print(json.dumps({"conductance_S": before_S, "compliance_a": instrument.smua.limiti(), "errors": []}))
 meter.close()

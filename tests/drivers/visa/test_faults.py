@@ -178,8 +178,8 @@ def test_after_a_fault_the_bench_goes_on(opened: Callable[[str], Opened], resour
     with pytest.raises(TransportError):
         read(it.bench)
     time.sleep(0.7)  # it arrives meanwhile
-    g_s = it.bench.arrays[0].read(CELL, 0.2).g_s
-    assert 0.5e-6 < g_s[0] < 2e-6  # an ideal cell that was never written
+    g_S = it.bench.arrays[0].read(CELL, 0.2).g_S
+    assert 0.5e-6 < g_S[0] < 2e-6  # an ideal cell that was never written
 
 
 @pytest.mark.parametrize("resource", FAMILIES)

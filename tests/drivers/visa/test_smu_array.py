@@ -59,12 +59,12 @@ class Rig:
             self.config, self.config.instruments, list(self.meters), self.switch, self.station
         )
 
-    def g_s(self) -> np.ndarray:
+    def g_S(self) -> np.ndarray:
         """The conductances that are really there."""
-        return np.array(self.cells._cells.g_s.reshape(SHAPE))
+        return np.array(self.cells._cells.g_S.reshape(SHAPE))
 
-    def set_g_s(self, g_s: float) -> None:
-        self.cells._cells.g_s[:] = g_s
+    def set_g_S(self, g_S: float) -> None:
+        self.cells._cells.g_S[:] = g_S
 
 
 @pytest.fixture
@@ -85,17 +85,17 @@ def test_opening_grounds_every_line(rig: Rig) -> None:
 
 
 def test_reading_gives_the_conductances(rig: Rig) -> None:
-    rig.cells._cells.g_s[:] = np.linspace(5e-6, 38e-6, 12)
+    rig.cells._cells.g_S[:] = np.linspace(5e-6, 38e-6, 12)
     reading = rig.array.read(ALL, 0.2)
-    np.testing.assert_allclose(reading.g_s, np.linspace(5e-6, 38e-6, 12), rtol=2e-3)
+    np.testing.assert_allclose(reading.g_S, np.linspace(5e-6, 38e-6, 12), rtol=2e-3)
     assert not reading.status.any()
     assert rig.switch.hot == 0
-    np.testing.assert_allclose(rig.array.read(ALL, -0.2).g_s, reading.g_s, rtol=2e-3)
+    np.testing.assert_allclose(rig.array.read(ALL, -0.2).g_S, reading.g_S, rtol=2e-3)
 
 
 def test_a_current_beyond_the_limit_of_readings_is_saturated(tmp_path: Path) -> None:
     rig = Rig(tmp_path, i_read_max_a=1e-6)
-    rig.set_g_s(30e-6)
+    rig.set_g_S(30e-6)
     assert (rig.array.read(ALL, 0.2).status == CellStatus.SATURATED).all()
 
 
@@ -111,16 +111,16 @@ def test_a_current_beyond_the_limit_of_readings_is_saturated(tmp_path: Path) -> 
 )
 def test_a_pulse_moves_its_cell_and_no_other(tmp_path: Path, instruments: dict[str, Any]) -> None:
     rig = Rig(tmp_path, **instruments)
-    rig.set_g_s(20e-6)
+    rig.set_g_S(20e-6)
     cell = one(1, 2)
     # 1.2 V: a third or half of it lies below the threshold of the cells, 0.7 V
     rig.array.pulse(Pulses.same(cell, Polarity.SET, 1.2, 1.6, WIDTH_S))
-    changed = rig.g_s()
+    changed = rig.g_S()
     assert changed[1, 2] == pytest.approx(36e-6, rel=0.01)
     changed[1, 2] = 20e-6
     np.testing.assert_array_equal(changed, 20e-6)
     rig.array.pulse(Pulses.same(cell, Polarity.RESET, 1.2, 4.0, WIDTH_S))
-    changed = rig.g_s()
+    changed = rig.g_S()
     assert changed[1, 2] < 1e-6
     changed[1, 2] = 20e-6
     np.testing.assert_array_equal(changed, 20e-6)
@@ -130,11 +130,11 @@ def test_a_pulse_moves_its_cell_and_no_other(tmp_path: Path, instruments: dict[s
 def test_half_of_too_much_disturbs_what_shares_the_row(tmp_path: Path) -> None:
     """So the scheme is the bench's choice: the simulation shows what it costs."""
     rig = Rig(tmp_path, unselected="half", bias=[{"channel": "x"}])
-    rig.set_g_s(20e-6)
+    rig.set_g_S(20e-6)
     rig.array.pulse(Pulses.same(one(1, 2), Polarity.SET, 3.0, 1.6, WIDTH_S))
-    g_s = rig.g_s()
-    assert (g_s[1] > 25e-6).all()
-    np.testing.assert_array_equal(np.delete(g_s, 1, axis=0), 20e-6)
+    g_S = rig.g_S()
+    assert (g_S[1] > 25e-6).all()
+    np.testing.assert_array_equal(np.delete(g_S, 1, axis=0), 20e-6)
 
 
 def test_a_reset_is_below_ground_or_reversed(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_biases_are_up_for_the_pulse_only(tmp_path: Path, scheme: str, levels_v:
 
 def test_compliance_is_a_status(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
-    rig.set_g_s(30e-6)
+    rig.set_g_S(30e-6)
     strict = replace(rig.array._setups, pulse=replace(rig.array._setups.pulse, i_limit_a=2e-5))
     rig.array._setups = strict
     status = rig.array.pulse(Pulses.same(one(0, 0), Polarity.SET, 1.2, 1.9, WIDTH_S)).status
@@ -196,10 +196,10 @@ def test_a_recipe_of_a_request_with_pulses_that_are_too_short_is_refused_before_
 
 
 def test_write_verify(rig: Rig) -> None:
-    targets_s = np.linspace(3e-6, 37e-6, 12)
-    outcome = rig.array.program(Targets(ALL, targets_s))
+    targets_S = np.linspace(3e-6, 37e-6, 12)
+    outcome = rig.array.program(Targets(ALL, targets_S))
     assert (outcome.status == CellStatus.OK).all()
-    assert np.abs(rig.g_s().ravel() - targets_s).max() < 1.2e-6
+    assert np.abs(rig.g_S().ravel() - targets_S).max() < 1.2e-6
     assert (outcome.pulses > 0).all()
     assert (outcome.energy_j > 0).all()
     assert rig.switch.hot == 0
@@ -208,11 +208,11 @@ def test_write_verify(rig: Rig) -> None:
 class TestProducts:
     @pytest.mark.parametrize("direction", list(Direction))
     def test_they_are_those_of_the_conductances(self, rig: Rig, direction: Direction) -> None:
-        rig.cells._cells.g_s[:] = np.linspace(5e-6, 38e-6, 12)
-        g_s = rig.g_s() if direction is Direction.FORWARD else rig.g_s().T
-        v_v = np.random.default_rng(0).uniform(-0.2, 0.2, (25, g_s.shape[0]))
+        rig.cells._cells.g_S[:] = np.linspace(5e-6, 38e-6, 12)
+        g_S = rig.g_S() if direction is Direction.FORWARD else rig.g_S().T
+        v_v = np.random.default_rng(0).uniform(-0.2, 0.2, (25, g_S.shape[0]))
         v_v[3:9, 1] = 0.0
-        np.testing.assert_allclose(rig.array.vmm(v_v, direction), v_v @ g_s, rtol=0.01, atol=2e-9)
+        np.testing.assert_allclose(rig.array.vmm(v_v, direction), v_v @ g_S, rtol=0.01, atol=2e-9)
 
     def test_long_batches_are_swept_in_parts(self, rig: Rig) -> None:
         rig.array.vmm(np.full((25, 4), 0.1), Direction.FORWARD)
@@ -220,9 +220,9 @@ class TestProducts:
         assert sizes == [10, 10, 5] * 12
 
     def test_chosen_lines(self, rig: Rig) -> None:
-        rig.cells._cells.g_s[:] = np.linspace(5e-6, 38e-6, 12)
+        rig.cells._cells.g_S[:] = np.linspace(5e-6, 38e-6, 12)
         some = rig.array.vmm(np.full((2, 2), 0.1), Direction.FORWARD, np.array([3, 0]), np.array([2]))
-        expected_a = 0.1 * (rig.g_s()[0, 2] + rig.g_s()[3, 2])
+        expected_a = 0.1 * (rig.g_S()[0, 2] + rig.g_S()[3, 2])
         np.testing.assert_allclose(some, expected_a, rtol=0.01)
 
 
@@ -237,18 +237,18 @@ class TestBadPositions:
     def test_they_read_nothing(self, masked: Rig) -> None:
         reading = masked.array.read(ALL, 0.2)
         bad = (ALL.row == 1) & (ALL.col == 2)
-        assert np.isnan(reading.g_s[bad]).all()
+        assert np.isnan(reading.g_S[bad]).all()
         assert (reading.status[bad] == CellStatus.STUCK).all()
-        assert np.isfinite(reading.g_s[~bad]).all()
+        assert np.isfinite(reading.g_S[~bad]).all()
 
     def test_they_are_not_written(self, masked: Rig) -> None:
-        before = masked.g_s()[1, 2]
+        before = masked.g_S()[1, 2]
         outcome = masked.array.program(Targets(ALL, np.full(12, 25e-6)))
         bad = (ALL.row == 1) & (ALL.col == 2)
         assert (outcome.status[bad] == CellStatus.STUCK).all()
         assert outcome.pulses[bad].sum() == 0
         assert (outcome.status[~bad] == CellStatus.OK).all()
-        assert masked.g_s()[1, 2] == before
+        assert masked.g_S()[1, 2] == before
 
     def test_a_pulse_to_one_is_refused(self, masked: Rig) -> None:
         with pytest.raises(LimitError, match=r"cell \(1, 2\): a pulse asked; the channel map calls it bad"):
@@ -261,7 +261,7 @@ class TestBadPositions:
         reading = masked.array.read(ALL, 0.2)
         good = (ALL.row != 1) | (ALL.col != 2)
         assert not reading.status[good].any()
-        np.testing.assert_allclose(reading.g_s[good], masked.g_s().ravel()[good], rtol=0.01)
+        np.testing.assert_allclose(reading.g_S[good], masked.g_S().ravel()[good], rtol=0.01)
 
 
 class TestContacts:
@@ -281,10 +281,10 @@ class TestContacts:
         assert found["row 3"].startswith("no contact of the row or its gate")
 
     def test_it_changes_nothing_and_grounds(self, rig: Rig) -> None:
-        rig.set_g_s(20e-6)
+        rig.set_g_S(20e-6)
         rig.probe.faults.shorts[2, 1] = 50.0
         rig.array.test_contacts()
-        np.testing.assert_array_equal(rig.g_s(), 20e-6)
+        np.testing.assert_array_equal(rig.g_S(), 20e-6)
         assert not any(meter.channel.on for meter in rig.meters)
         assert len(rig.switch.now) == 11
         assert rig.switch.hot == 0
@@ -302,8 +302,8 @@ class TestGround:
     def test_after_it_everything_is_set_up_again(self, rig: Rig) -> None:
         rig.array.read(one(0, 0), 0.2)
         rig.array.ground()
-        rig.set_g_s(20e-6)
-        assert rig.array.read(one(0, 0), 0.2).g_s[0] == pytest.approx(20e-6, rel=0.01)
+        rig.set_g_S(20e-6)
+        assert rig.array.read(one(0, 0), 0.2).g_S[0] == pytest.approx(20e-6, rel=0.01)
 
     def test_one_that_fails_does_not_keep_the_others_from_it(
         self, rig: Rig, monkeypatch: pytest.MonkeyPatch

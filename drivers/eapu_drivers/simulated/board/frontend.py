@@ -61,9 +61,9 @@ class Scales:
         if adc.bits is None:
             # Nothing an ideal converter measures may saturate: a whole line of cells at the top, a stuck cell.
             v_max_v = config.limits.v_read_max_v
-            line_a = max(rows, columns) * preset.window.ceiling_s * v_max_v
+            line_a = max(rows, columns) * preset.window.ceiling_S * v_max_v
             ranges = np.geomspace(adc.product_ranges_a[0], max(adc.product_ranges_a[-1], line_a), RANGES)
-            cell_a = max(preset.window.ceiling_s, preset.faults.g_stuck_high_s) * v_max_v
+            cell_a = max(preset.window.ceiling_S, preset.faults.g_stuck_high_S) * v_max_v
             read_range = min(int(np.searchsorted(ranges, cell_a)), RANGES - 1)
         else:
             ranges = np.array([adc.read_full_scale_a, *adc.product_ranges_a])

@@ -61,13 +61,13 @@ class Wired:
         return cls(key, matrix, node, list(at_cells), gates)
 
 
-def leak(matrix: FloatArray, a: int, b: int | None, g_s: float) -> None:
+def leak(matrix: FloatArray, a: int, b: int | None, g_S: float) -> None:
     """Connects node a to node b, or to 0 V."""
-    matrix[a, a] += g_s
+    matrix[a, a] += g_S
     if b is not None:
-        matrix[b, b] += g_s
-        matrix[a, b] -= g_s
-        matrix[b, a] -= g_s
+        matrix[b, b] += g_S
+        matrix[a, b] -= g_S
+        matrix[b, a] -= g_S
 
 
 def nodal(

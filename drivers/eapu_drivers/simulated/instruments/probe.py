@@ -196,16 +196,16 @@ class Probe:
         """Nodal analysis of rows, columns and sources. A source that limits becomes a current."""
         wired = self._wired()
         rows, columns = self._array.shape
-        g_s = self._array.conducting_s(self._gate_v())
+        g_S = self._array.conducting_S(self._gate_v())
         for (row, column), ohm in self.faults.shorts.items():
-            g_s[row, column] += 1.0 / ohm
+            g_S[row, column] += 1.0 / ohm
         matrix = wired.matrix.copy()
         lines = rows + columns
-        matrix[:rows, rows:lines] -= g_s
-        matrix[rows:lines, :rows] -= g_s.T
+        matrix[:rows, rows:lines] -= g_S
+        matrix[rows:lines, :rows] -= g_S.T
         diagonal = np.einsum("ii->i", matrix)
-        diagonal[:rows] += g_s.sum(axis=1)
-        diagonal[rows:lines] += g_s.sum(axis=0)
+        diagonal[:rows] += g_S.sum(axis=1)
+        diagonal[rows:lines] += g_S.sum(axis=0)
         for row, ohm in self.faults.gate_shorts.items():
             for bus in wired.gates.get(row, []):
                 leak(matrix, row, wired.node.get(bus), 1.0 / ohm)

@@ -146,8 +146,8 @@ class SourceMeterFamily(Protocol):
 class CellWrite:
     """What write-verify did to one cell; the fields of `WriteOutcome`."""
 
-    g_before_s: float
-    g_after_s: float
+    g_before_S: float
+    g_after_S: float
     pulses: int
     reads: int
     energy_j: float
@@ -158,7 +158,7 @@ class Verifier(Protocol):
     """An instrument that runs write-verify by itself, on the cell that is connected."""
 
     def write(
-        self, g_target_s: float, recipe: Recipe, read: Setup, pulse: Setup, gate_read_v: float
+        self, g_target_S: float, recipe: Recipe, read: Setup, pulse: Setup, gate_read_v: float
     ) -> CellWrite:
         """One epoch of `recipe`; source and gate are at 0 V afterwards."""
         ...

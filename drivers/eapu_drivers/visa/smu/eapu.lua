@@ -83,13 +83,13 @@ function eapu_start(first)
 end
 
 -- Gate and amplitude of the next SET, and whether it is the strongest there is.
-function eapu_next_set(r, target, error_s, h)
+function eapu_next_set(r, target, error_S, h)
   local gate = r.set_gate_offset + target / r.set_gate_slope
   local again = h.direction == 1
   if h.gate ~= 0 then
     gate = h.gate
     if again then
-      gate = h.gate + math.max(-error_s / r.set_gate_slope, r.set_gate_step)
+      gate = h.gate + math.max(-error_S / r.set_gate_slope, r.set_gate_step)
     end
   end
   gate = math.min(math.max(gate, r.set_gate_start), r.set_gate_stop)
@@ -112,16 +112,16 @@ end
 -- The next step of a cell: -1 RESET, 0 read again, 1 SET, 2 stop; then amplitude, gate, status. Changes h.
 -- The same as eapu_hil.writeverify.decide, to the last bit.
 function eapu_decide(r, target, read, h)
-  local error_s = read - target
+  local error_S = read - target
   local wanted = -1
-  if error_s < 0 then
+  if error_S < 0 then
     wanted = 1
   end
-  local gate, set_v, set_strongest = eapu_next_set(r, target, error_s, h)
+  local gate, set_v, set_strongest = eapu_next_set(r, target, error_S, h)
   local reset_v, reset_strongest = eapu_next_reset(r, h)
   local strongest = (wanted == 1 and set_strongest) or (wanted == -1 and reset_strongest)
 
-  local size = math.abs(error_s)
+  local size = math.abs(error_S)
   local in_band = size <= r.band and (h.pulses > 0 or not r.rewrite_in_band)
   local turned = h.direction ~= 0 and wanted ~= h.direction
   local flips = h.flips
@@ -156,7 +156,7 @@ function eapu_decide(r, target, read, h)
   local pulsed = not stop and not confirm
   local before_gate = h.gate
   if flipped and h.direction == 1 then
-    before_gate = h.gate - error_s / r.set_gate_slope
+    before_gate = h.gate - error_S / r.set_gate_slope
   end
   h.gate = before_gate
   h.confirming = confirm

@@ -35,7 +35,7 @@ class TspVerify:
         self._sent: str | None = None  # the recipe that the instrument has
 
     def write(
-        self, g_target_s: float, recipe: Recipe, read: Setup, pulse: Setup, gate_read_v: float
+        self, g_target_S: float, recipe: Recipe, read: Setup, pulse: Setup, gate_read_v: float
     ) -> CellWrite:
         """One epoch of `recipe` on the cell that is connected; source and gate are on, at 0 V before and after."""
         statement = f"eapu_recipe = {{{lua_fields(recipe_fields(recipe, read, pulse, gate_read_v))}}}"
@@ -43,14 +43,14 @@ class TspVerify:
             self._sent = None
             self._script.send(statement)
             self._sent = statement
-        message = f"eapu_write({self._source}, {self._gate}, {number(g_target_s)})"
+        message = f"eapu_write({self._source}, {self._gate}, {number(g_target_S)})"
         *found, state, errors = self._script.ask_numbers(message, 8, recipe.time_max_s + _BESIDES_S)
         self._script.require_no_errors(message, errors)
         if state != 1:
             what = _WRONG.get(round(state), f"state {state}")
             raise InstrumentError(0, f"{what}: the cell is not written", message, self._script.name)
-        before_s, after_s, pulses, reads, energy_j, status = found
-        return CellWrite(before_s, after_s, round(pulses), round(reads), energy_j, round(status))
+        before_S, after_S, pulses, reads, energy_j, status = found
+        return CellWrite(before_S, after_S, round(pulses), round(reads), energy_j, round(status))
 
 
 def recipe_fields(
@@ -59,7 +59,7 @@ def recipe_fields(
     """What `eapu.lua` knows of a recipe, by its names there; SI units."""
     up, down = recipe.set, recipe.reset
     return {
-        "band": recipe.band_s,
+        "band": recipe.band_S,
         "v_read": recipe.v_read_v,
         "pulses_max": recipe.pulses_max,
         "flips_max": recipe.flips_max,
@@ -67,7 +67,7 @@ def recipe_fields(
         "time_max": recipe.time_max_s,
         "rewrite_in_band": recipe.rewrite_in_band,
         "set_gate_offset": up.gate_offset_v,
-        "set_gate_slope": up.gate_slope_s_per_v,
+        "set_gate_slope": up.gate_slope_S_per_v,
         "set_gate_start": up.gate.start_v,
         "set_gate_step": up.gate.step_v,
         "set_gate_stop": up.gate.stop_v,

@@ -63,7 +63,7 @@ class Board:
     def record(self) -> LineRecord:
         return LineRecord.read(self.chip)
 
-    def read_s(self, cells: Cells, code: int, array: int = 0) -> FloatArray:
+    def read_S(self, cells: Cells, code: int, array: int = 0) -> FloatArray:
         codes = self.ask(read(cells, code, array), m.AfeReadIs).tail
         full_scale_a = self.info.range_full_scale_a[self.info.read_range]
         v_v = code * 1e-6 * self.info.read_full_scale_uv / self.info.read_top
@@ -133,12 +133,12 @@ def formed_bench(chip: Path, preset: str = "rram_180nm") -> Iterator[Bench]:
     with open_bench(config_of(preset), chip_dir=chip, commission=False) as bench:
         array, cells = bench.arrays[0], Cells.all(SHAPE)
         array.pulse(Pulses.same(cells, Polarity.FORM, 3.4, 1.4, 1e-5))
-        array.program(Targets(cells, pattern_s()))
+        array.program(Targets(cells, pattern_S()))
         array.wait(100.0)
         yield bench
 
 
-def pattern_s() -> FloatArray:
+def pattern_S() -> FloatArray:
     return np.random.default_rng(5).uniform(2e-6, 38e-6, SHAPE[0] * SHAPE[1])
 
 
@@ -191,14 +191,14 @@ class TestPhysics:
     def test_reads(self, open_board: OpenBoard, tmp_path: Path, preset: str) -> None:
         chip, cells = tmp_path / "chip", Cells.all(SHAPE)
         with formed_bench(chip, preset) as bench:
-            expected_s = bench.arrays[0].read(cells, 0.2).g_s
+            expected_S = bench.arrays[0].read(cells, 0.2).g_S
         board = open_board(preset, chip=chip)
         code = round(0.2 * board.info.read_top / (1e-6 * board.info.read_full_scale_uv))
-        difference_s = board.read_s(cells, code) - expected_s
+        difference_S = board.read_S(cells, code) - expected_S
         noise = 0.02 if preset == "rram_180nm" else 0.0
-        assert np.abs(difference_s / (noise * expected_s + 0.15e-6)).max() < 4.0
-        reverse_s = board.read_s(cells, -code)
-        assert np.abs((reverse_s - expected_s) / (noise * expected_s + 0.15e-6)).max() < 4.0
+        assert np.abs(difference_S / (noise * expected_S + 0.15e-6)).max() < 4.0
+        reverse_S = board.read_S(cells, -code)
+        assert np.abs((reverse_S - expected_S) / (noise * expected_S + 0.15e-6)).max() < 4.0
 
     @pytest.mark.parametrize("direction", list(Direction))
     def test_products(self, open_board: OpenBoard, tmp_path: Path, direction: Direction) -> None:
@@ -223,7 +223,7 @@ class TestPhysics:
         chip = tmp_path / "chip"
         with formed_bench(chip, "ideal"):
             pass
-        g_s = np.load(chip / "twin" / "array0" / "g_s.npy").reshape(SHAPE)
+        g_S = np.load(chip / "twin" / "array0" / "g_S.npy").reshape(SHAPE)
         board = open_board("ideal", chip=chip)
         driven, measured = np.array([1, 3, 4, 15]), np.array([0, 7])
         lines = np.zeros(24, bool)
@@ -232,7 +232,7 @@ class TestPhysics:
         for number, full_scale_a in enumerate(board.info.range_full_scale_a[:4]):
             board.ask(m.AfeSelect(0, 0, number, np.packbits(lines, bitorder="little")), m.AfeDone)
             got = board.ask(product(codes), m.AfeProductIs).tail.reshape(3, 2)
-            expected = (codes / 32767) @ g_s[np.ix_(driven, measured)] / full_scale_a * 32767
+            expected = (codes / 32767) @ g_S[np.ix_(driven, measured)] / full_scale_a * 32767
             np.testing.assert_allclose(got, np.clip(expected, -32767, 32767), atol=0.51)
 
     def test_pulses(self, open_board: OpenBoard, tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ class TestPhysics:
             array = bench.arrays[0]
             array.pulse(Pulses.same(cells, Polarity.SET, 1.7, 1.4, 2e-7))
             array.pulse(Pulses.same(cells[:5], Polarity.RESET, 1.6, 4.0, 1e-7))
-            expected_s, elapsed_s = np.load(tmp_path / "direct/twin/array0/g_s.npy"), array.clock_s()
+            expected_S, elapsed_s = np.load(tmp_path / "direct/twin/array0/g_S.npy"), array.clock_s()
         board = open_board("ideal")
         board.ask(ARM, m.AfeDone)
         start_ns = board.info.time_ns
@@ -251,7 +251,7 @@ class TestPhysics:
         board.ask(pulse(cells, **up), m.AfePulsed)
         answer = board.ask(pulse(cells[:5], polarity=-1, **down), m.AfePulsed)
         np.testing.assert_array_equal(answer.tail, 0)
-        np.testing.assert_allclose(np.load(board.chip / "twin/array0/g_s.npy"), expected_s, rtol=1e-3)
+        np.testing.assert_allclose(np.load(board.chip / "twin/array0/g_S.npy"), expected_S, rtol=1e-3)
         assert answer.time_ns - start_ns == pytest.approx(1e9 * elapsed_s, abs=1)
 
     def test_the_current_limit_is_the_one_armed(self, open_board: OpenBoard) -> None:
@@ -289,11 +289,11 @@ class TestPhysics:
         cells = Cells.all(SHAPE)
         board.ask(ARM, m.AfeDone)
         board.ask(pulse(cells), m.AfePulsed)
-        before_s = np.load(board.chip / "twin/array0/g_s.npy")
+        before_S = np.load(board.chip / "twin/array0/g_S.npy")
         now_ns = board.ask(m.AfeGround(), m.AfeDone).time_ns
         assert board.ask(m.AfeSkip(now_ns + 10**13), m.AfeDone).time_ns == now_ns + 10**13
-        after_s = np.load(board.chip / "twin/array0/g_s.npy")
-        assert (after_s != before_s).mean() > 0.95
+        after_S = np.load(board.chip / "twin/array0/g_S.npy")
+        assert (after_S != before_S).mean() > 0.95
         assert board.ask(m.AfeSkip(5), m.AfeDone).time_ns == now_ns + 10**13  # long past
 
 
@@ -362,10 +362,10 @@ def test_the_impossible_is_refused_and_nothing_happens(open_board: OpenBoard, sa
     board = open_board()
     board.ask(ARM, m.AfeDone)
     board.ask(m.AfeSelect(0, 0, 2, ALL_LINES), m.AfeDone)
-    before, g_s = board.record(), np.load(board.chip / "twin/array0/g_s.npy")
+    before, g_S = board.record(), np.load(board.chip / "twin/array0/g_S.npy")
     assert board.refusal(REFUSED[said]) == said[:64]
     assert board.record() == before
-    np.testing.assert_array_equal(np.load(board.chip / "twin/array0/g_s.npy"), g_s)
+    np.testing.assert_array_equal(np.load(board.chip / "twin/array0/g_S.npy"), g_S)
 
 
 def test_what_has_to_come_first(open_board: OpenBoard) -> None:

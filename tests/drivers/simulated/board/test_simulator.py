@@ -100,12 +100,12 @@ def test_a_bench_file_names_it_as_any_port(board: rig.Rig, tmp_path: Path) -> No
     with served(board, "127.0.0.1:0") as (address, _):
         real = {key: value for key, value in BENCH.items() if key != "preset"}
         config = load_model(BenchConfig, {**real, "port": address}, (), "benches")
-        for gate_v, g_s in ((1.2, 20e-6), (1.7, 40e-6)):  # the cells stay as the one before left them
+        for gate_v, g_S in ((1.2, 20e-6), (1.7, 40e-6)):  # the cells stay as the one before left them
             with open_arrays(config, tmp_path / "chip") as arrays:
                 cells = Cells.block(0, 2, 0, 4)
                 arrays[0].pulse(Pulses.same(cells, Polarity.SET, 2.5, gate_v, 1e-6))
-                np.testing.assert_allclose(arrays[0].read(cells, 0.2).g_s, g_s, rtol=1e-3)
-                assert (arrays[0].read(Cells.block(2, 8, 0, 4), 0.2).g_s < 2e-6).all()
+                np.testing.assert_allclose(arrays[0].read(cells, 0.2).g_S, g_S, rtol=1e-3)
+                assert (arrays[0].read(Cells.block(2, 8, 0, 4), 0.2).g_S < 2e-6).all()
 
 
 def test_clients_that_talk_nonsense_or_vanish(board: rig.Rig) -> None:

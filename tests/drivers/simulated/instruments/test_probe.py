@@ -40,8 +40,8 @@ class Station:
         wires = {f"{bus}:{line}": (bus, line) for bus in (GROUND, "a", "b", "g") for line in lines}
         self.probe = Probe(self.array, self.clock, wires, real_time=real_time)
         self.a, self.b, self.g = (self.probe.source(bus) for bus in "abg")
-        self.g_s = self.array._cells.g_s
-        self.g_s[:] = np.array([10, 20, 30, 15, 25, 35]) * 1e-6
+        self.g_S = self.array._cells.g_S
+        self.g_S[:] = np.array([10, 20, 30, 15, 25, 35]) * 1e-6
         self.probe.drive(self.g, level_v=4.0, on=True)
 
     def connect(self, *crosspoints: str) -> None:
@@ -105,8 +105,8 @@ class TestCurrents:
         """Column 0 floats between two open cells: their conductances in series add to the cell's own."""
         station.connect("a:row0", "ground:row1", "g:gate0", "g:gate1")
         station.on(station.a, 0.2)
-        in_series_s = 1 / (1 / 10e-6 + 1 / 30e-6) + 1 / (1 / 20e-6 + 1 / 15e-6)
-        assert station.current_a(station.a) == pytest.approx(0.2 * in_series_s, rel=1e-3)
+        in_series_S = 1 / (1 / 10e-6 + 1 / 30e-6) + 1 / (1 / 20e-6 + 1 / 15e-6)
+        assert station.current_a(station.a) == pytest.approx(0.2 * in_series_S, rel=1e-3)
 
     def test_two_sources(self, station: Station) -> None:
         station.connect("a:column0", "b:row0", "g:gate0")
@@ -118,41 +118,41 @@ class TestCurrents:
 
 class TestDisturb:
     def test_below_the_threshold_nothing_ever_changes(self, station: Station) -> None:
-        before = station.g_s.copy()
+        before = station.g_S.copy()
         station.connect(*ONE)
         station.on(station.a, 0.69)
         station.probe.elapse(3600.0)
-        np.testing.assert_array_equal(station.g_s, before)
+        np.testing.assert_array_equal(station.g_S, before)
 
     def test_above_it_the_voltage_sets_the_direction(self, station: Station) -> None:
-        before = station.g_s.copy()
+        before = station.g_S.copy()
         station.connect(*ONE, "ground:column0")
         station.on(station.a, -1.2)
         station.probe.elapse(2e-3)
-        assert station.g_s[5] < 1e-6
+        assert station.g_S[5] < 1e-6
         station.probe.drive(station.g, level_v=1.2)
         station.on(station.a, 1.2)
         station.probe.elapse(2e-3)
-        assert station.g_s[5] == pytest.approx(20e-6, rel=0.01)
-        np.testing.assert_array_equal(station.g_s[:5], before[:5])
+        assert station.g_S[5] == pytest.approx(20e-6, rel=0.01)
+        np.testing.assert_array_equal(station.g_S[:5], before[:5])
 
     def test_no_time_no_change(self, station: Station) -> None:
         station.connect(*ONE)
         station.on(station.a, -1.2)
         station.on(station.a, 0.0)
         station.probe.elapse(1.0)
-        assert station.g_s[5] == 35e-6
+        assert station.g_S[5] == 35e-6
 
     def test_half_selected_cells(self, station: Station) -> None:
-        before = station.g_s[4]
+        before = station.g_S[4]
         station.connect(*ONE, "b:column0", "b:row0", "b:row1")
         station.on(station.b, 0.6)
         station.on(station.a, -1.2)
         station.probe.elapse(2e-3)
-        assert station.g_s[4] == before  # 0.6 V
+        assert station.g_S[4] == before  # 0.6 V
         station.on(station.b, 0.8)
         station.probe.elapse(2e-3)
-        assert station.g_s[4] > 1.2 * before  # 0.8 V: its row is open, and it is set
+        assert station.g_S[4] > 1.2 * before  # 0.8 V: its row is open, and it is set
 
 
 class TestCompliance:
@@ -169,12 +169,12 @@ class TestCompliance:
         assert not station.a.limited
 
     def test_it_ends_a_set(self, station: Station) -> None:
-        station.g_s[5] = 1e-6
+        station.g_S[5] = 1e-6
         station.connect(*ONE)
         station.probe.drive(station.g, level_v=1.9)
         station.on(station.a, 1.2, i_limit_a=1.2e-5)
         station.probe.elapse(2e-3)
-        assert station.g_s[5] == pytest.approx(10e-6, rel=0.01)
+        assert station.g_S[5] == pytest.approx(10e-6, rel=0.01)
         assert station.a.limited
 
     def test_two_sources_against_each_other(self, station: Station) -> None:
@@ -222,7 +222,7 @@ def test_in_real_time_it_also_passes_by_itself(tmp_path: Path) -> None:
     time.sleep(0.05)
     station.probe.catch_up()
     assert station.clock.now_s() >= 0.05
-    assert station.g_s[5] < 1e-6
+    assert station.g_S[5] < 1e-6
 
 
 @pytest.mark.parametrize("act", [lambda s: s.connect("nowhere"), lambda s: s.connect()])

@@ -133,7 +133,7 @@ def test_the_lowest_range_that_holds_it(
 def test_readings_are_of_the_cell(station: SmallStation, device: SimulatedKeithley2400) -> None:
     settled(device, ":SENS:CURR:RANG 1e-6;:SOUR:VOLT 0.2;:OUTP ON")
     volts, amperes, status = read(device)
-    assert (volts, amperes) == (0.2, pytest.approx(0.2 * station.g_s(), rel=1e-3))
+    assert (volts, amperes) == (0.2, pytest.approx(0.2 * station.g_S(), rel=1e-3))
     assert status == 1 << 2 | 1 << 11 | 1 << 12 | 1 << 14, "front, measures V and I, sources V"
     settled(device, ":FORM:ELEM STAT,CURR;:SENS:FUNC:CONC OFF;:SENS:FUNC 'CURR'")
     assert float(asked(device, ":READ?").split(",")[1]) == 1 << 2 | 1 << 12 | 1 << 14
@@ -229,13 +229,13 @@ def test_other_terminals_switch_the_output_off(device: SimulatedKeithley2400) ->
 
 
 def test_reset_leaves_the_array_and_the_errors(station: SmallStation, device: SimulatedKeithley2400) -> None:
-    before_s = station.g_s()
+    before_S = station.g_S()
     device.handle(":OUTP ON;:SOUR:VOLT 1.5;:NOPE")
     station.probe.elapse(1e-2)
     device.handle("*RST")
     assert asked(device, ":OUTP?;:SOUR:VOLT?;:OUTP:SMOD?") == "0;+0.000000E+00;NORM"
     assert errors(device) == [-113]
-    assert station.g_s() > 2 * before_s
+    assert station.g_S() > 2 * before_S
 
 
 # This project's driver, over the VISA stack
@@ -260,7 +260,7 @@ def test_every_limit_after_every_other(meter: Keithley2400, before_a: float, i_l
 def test_a_reading_follows_the_cell(station: SmallStation, meter: Keithley2400) -> None:
     meter.pulse(1.5, 4e-3)
     seen = meter.sweep(np.array([0.2]))
-    assert seen.current_a[0] / 0.2 == pytest.approx(station.g_s(), rel=0.01)
+    assert seen.current_a[0] / 0.2 == pytest.approx(station.g_S(), rel=0.01)
     assert not seen.limited[0]
 
 
@@ -270,7 +270,7 @@ def test_a_list_follows_the_levels_and_ends_at_0_v(
     meter.pulse(1.5, 4e-3)
     levels_v = np.linspace(-0.2, 0.2, 150)
     seen = meter.sweep(levels_v)
-    np.testing.assert_allclose(seen.current_a, levels_v * station.g_s(), atol=2e-7)
+    np.testing.assert_allclose(seen.current_a, levels_v * station.g_S(), atol=2e-7)
     assert device.channel.level_v == 0.0
 
 
@@ -294,12 +294,12 @@ def test_a_pulse_is_about_as_long_as_it_should_be(
 def test_a_pulse_sets_the_cell_and_a_negative_one_resets_it(
     station: SmallStation, meter: Keithley2400
 ) -> None:
-    before_s = station.g_s()
+    before_S = station.g_S()
     assert not meter.pulse(1.5, 4e-3)
-    set_s = station.g_s()
-    assert set_s > 5 * before_s
+    set_S = station.g_S()
+    assert set_S > 5 * before_S
     assert not meter.pulse(-1.5, 4e-3, 3)
-    assert station.g_s() < 0.5 * set_s
+    assert station.g_S() < 0.5 * set_S
 
 
 def test_what_a_cell_relaxes_is_read(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_ranges_move_limits_without_an_error(
 def test_readings_are_of_the_cell(station: SmallStation, device: SimulatedKeithley2450) -> None:
     settled(device, ":SENS:CURR:RANG 1e-6;:SOUR:VOLT:ILIM 1e-6;:SOUR:VOLT 0.2;:OUTP ON")
     volts, amperes, status = numbers(device, ':READ? "defbuffer1", SOUR, READ, SOURSTAT')
-    assert (volts, amperes) == (0.2, pytest.approx(0.2 * station.g_s(), rel=1e-2))
+    assert (volts, amperes) == (0.2, pytest.approx(0.2 * station.g_S(), rel=1e-2))
     assert int(status) == OUTPUT | 1 << 3, "on, source read back"
     settled(device, ':SENS:FUNC "VOLT"')
     assert float(asked(device, ":MEAS?")) == 0.2
@@ -279,14 +279,14 @@ def test_making_a_list_sources_nothing(device: SimulatedKeithley2450) -> None:
 
 
 def test_reset_leaves_the_array_and_the_errors(station: SmallStation, device: SimulatedKeithley2450) -> None:
-    before_s = station.g_s()
+    before_S = station.g_S()
     device.handle(":OUTP ON;:SOUR:VOLT 1.5;:OUTP:VOLT:SMOD HIMP;:NOPE")
     station.probe.elapse(1e-2)
     device.handle("*RST")
     assert asked(device, ":OUTP?;:SOUR:VOLT?;:SOUR:VOLT:ILIM?") == "0;+0.000000E+00;+1.050000E-04"
     assert asked(device, ":OUTP:VOLT:SMOD?") == "NORM"
     assert errors(device) == [-113]
-    assert station.g_s() > 2 * before_s
+    assert station.g_S() > 2 * before_S
 
 
 # This project's driver, over the VISA stack
@@ -317,7 +317,7 @@ def test_every_limit_after_every_other(meter: Keithley2450, before_a: float, i_l
 def test_a_reading_follows_the_cell(station: SmallStation, meter: Keithley2450) -> None:
     meter.pulse(1.5, 4e-3)
     seen = meter.sweep(np.array([0.2]))
-    assert seen.current_a[0] / 0.2 == pytest.approx(station.g_s(), rel=0.01)
+    assert seen.current_a[0] / 0.2 == pytest.approx(station.g_S(), rel=0.01)
     assert not seen.limited[0]
 
 
@@ -327,7 +327,7 @@ def test_a_list_follows_the_levels_and_ends_at_0_v(
     meter.pulse(1.5, 4e-3)
     levels_v = np.linspace(-0.2, 0.2, 150)
     seen = meter.sweep(levels_v)
-    np.testing.assert_allclose(seen.current_a, levels_v * station.g_s(), atol=2e-7)
+    np.testing.assert_allclose(seen.current_a, levels_v * station.g_S(), atol=2e-7)
     assert device.channel.level_v == 0.0
     assert device.channel.on, "it does not switch"
 
@@ -352,12 +352,12 @@ def test_a_pulse_is_about_as_long_as_it_should_be(
 def test_a_pulse_sets_the_cell_and_a_negative_one_resets_it(
     station: SmallStation, meter: Keithley2450
 ) -> None:
-    before_s = station.g_s()
+    before_S = station.g_S()
     assert not meter.pulse(1.5, 4e-3)
-    set_s = station.g_s()
-    assert set_s > 5 * before_s
+    set_S = station.g_S()
+    assert set_S > 5 * before_S
     assert not meter.pulse(-1.5, 4e-3, 3)
-    assert station.g_s() < 0.5 * set_s
+    assert station.g_S() < 0.5 * set_S
 
 
 def test_compliance_is_told_and_the_output_stays(

@@ -98,11 +98,11 @@ def test_what_is_in_the_slots(device: SimulatedKeysight34980A) -> None:
 
 
 def test_reset_leaves_the_array(station: SmallStation, device: SimulatedKeysight34980A) -> None:
-    before_s = station.g_s()
+    before_S = station.g_S()
     device.handle(":ROUT:CLOS (@1101)")
     device.handle("*RST")
     assert asked(device, ":ROUT:CLOS? (@1101)") == "0"
-    assert station.g_s() == before_s
+    assert station.g_S() == before_S
 
 
 # This project's driver, over the VISA stack
@@ -114,7 +114,7 @@ def test_a_cell_is_connected(station: SmallStation, matrix: Keysight34980A) -> N
     station.probe.drive(gate, level_v=4.0, on=True)
     assert abs(station.probe.measure(source, 1e-3)) < 1e-9
     matrix.connect(set(WIRES))
-    assert station.probe.measure(source, 1e-3) == pytest.approx(0.2 * station.g_s(), rel=1e-3)
+    assert station.probe.measure(source, 1e-3) == pytest.approx(0.2 * station.g_S(), rel=1e-3)
     matrix.safe_off()
     assert abs(station.probe.measure(source, 1e-3)) < 1e-9
 

@@ -163,13 +163,13 @@ def test_protection_takes_the_output_away(station: SmallStation, device: Simulat
 
 
 def test_reset_leaves_the_array_and_the_errors(station: SmallStation, device: SimulatedKeysightB2900) -> None:
-    before_s = station.g_s()
+    before_S = station.g_S()
     device.handle(":OUTP2 ON;:SOUR2:VOLT 4;:OUTP1 ON;:SOUR1:VOLT 1.5;:NOPE")
     station.probe.elapse(1e-2)
     device.handle("*RST")
     assert asked(device, ":OUTP1?;:SOUR1:VOLT?;:SENS1:CURR:PROT?") == "0;+0.000000E+00;+1.000000E-04"
     assert errors(device) == [-113]
-    assert station.g_s() > 2 * before_s
+    assert station.g_S() > 2 * before_S
 
 
 def test_the_error_queue_overflows(device: SimulatedKeysightB2900) -> None:
@@ -253,7 +253,7 @@ def test_the_sequence_of_other_programs(device: SimulatedKeysightB2900) -> None:
 def test_a_reading_follows_the_cell(station: SmallStation, meter: KeysightB2900) -> None:
     meter.pulse(1.5, 2e-3)
     seen = meter.sweep(np.array([0.2]))
-    assert seen.current_a[0] / 0.2 == pytest.approx(station.g_s(), rel=0.01)
+    assert seen.current_a[0] / 0.2 == pytest.approx(station.g_S(), rel=0.01)
     assert not seen.limited[0]
 
 
@@ -263,27 +263,27 @@ def test_a_list_follows_the_levels_and_ends_at_0_v(
     meter.pulse(1.5, 2e-3)
     levels_v = np.linspace(-0.2, 0.2, 150)
     seen = meter.sweep(levels_v)
-    np.testing.assert_allclose(seen.current_a, levels_v * station.g_s(), atol=2e-7)
+    np.testing.assert_allclose(seen.current_a, levels_v * station.g_S(), atol=2e-7)
     assert device.units[0].channel.level_v == 0.0
 
 
 def test_a_pulse_sets_the_cell_and_a_negative_one_resets_it(
     station: SmallStation, meter: KeysightB2900
 ) -> None:
-    before_s = station.g_s()
+    before_S = station.g_S()
     assert not meter.pulse(1.5, 2e-3)
-    set_s = station.g_s()
-    assert set_s > 5 * before_s
+    set_S = station.g_S()
+    assert set_S > 5 * before_S
     meter.pulse(-1.5, 2e-3, 3)
-    assert station.g_s() < 0.5 * set_s
+    assert station.g_S() < 0.5 * set_S
     meter.sweep(np.array([0.2]))
     assert meter.pulse(1.5, 2e-3) is False
 
 
 def test_a_short_pulse(station: SmallStation, meter: KeysightB2900) -> None:
-    before_s = station.g_s()
+    before_S = station.g_S()
     assert not meter.pulse(1.5, 50e-6)
-    assert station.g_s() > before_s
+    assert station.g_S() > before_S
 
 
 def test_compliance_is_told_and_the_output_stays(

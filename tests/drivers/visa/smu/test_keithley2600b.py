@@ -230,12 +230,12 @@ class TestAtTheInstrument:
         station.gate(1.2)
         start_s = station.clock.now_s()
         assert not meter.pulse(1.2, 2e-3)
-        assert station.g_s() == pytest.approx(20e-6, rel=0.01)
+        assert station.g_S() == pytest.approx(20e-6, rel=0.01)
         assert 2e-3 < station.clock.now_s() - start_s < 10e-3
 
     def test_readings_are_the_cells(self, bench: Bench) -> None:
         station, meter, _ = bench
-        station.array._cells.g_s[:] = 20e-6
+        station.array._cells.g_S[:] = 20e-6
         meter.set_up(Setup(0.25, 1e-4, 1.0))
         np.testing.assert_allclose(meter.sweep(np.array([0.2])).current_a, 4e-6, rtol=1e-3)
         levels_v = np.linspace(-0.2, 0.2, 120)

@@ -27,7 +27,7 @@ from eapu_hil.hal.writeverify import Action, Decision, History, decide
 READ, PULSE = Setup(0.25, 1e-4, 0.1), Setup(3.5, 2e-3, 0.1)
 STATES, WALKS = 100_000, 4_000
 HISTORY = {
-    "first": "g_first_s",
+    "first": "g_first_S",
     "direction": "direction",
     "gate": "gate_v",
     "set_amplitude": "set_amplitude_v",
@@ -61,7 +61,7 @@ def variants(recipe: Recipe) -> list[Recipe]:
         recipe,
         recipe.model_copy(update=tight),
         recipe.model_copy(update={"rewrite_in_band": True}),
-        recipe.model_copy(update={"band_s": 4e-6, **tight}),
+        recipe.model_copy(update={"band_S": 4e-6, **tight}),
     ]
 
 
@@ -71,15 +71,15 @@ def as_lua(lua: Any, recipe: Recipe) -> Any:
 
 def random_states(recipe: Recipe, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, History]:
     """Targets, readings and histories, many of them at the edges that decide."""
-    target_s = rng.uniform(recipe.g_min_s, recipe.g_max_s, n)
-    offsets_s = np.array([0.0, 0.5, 1.0, -0.5, -1.0]) * recipe.band_s
-    near_s = target_s + rng.choice(offsets_s, n)
-    read_s = np.where(rng.random(n) < 0.3, near_s, target_s + rng.normal(0, 3 * recipe.band_s, n))
+    target_S = rng.uniform(recipe.g_min_S, recipe.g_max_S, n)
+    offsets_S = np.array([0.0, 0.5, 1.0, -0.5, -1.0]) * recipe.band_S
+    near_S = target_S + rng.choice(offsets_S, n)
+    read_S = np.where(rng.random(n) < 0.3, near_S, target_S + rng.normal(0, 3 * recipe.band_S, n))
     gates_v = rng.choice([0.0, recipe.set.gate.start_v, recipe.set.gate.stop_v, 1.2], n) + rng.choice(
         [0, 0.013], n
     )
     history = History(
-        g_first_s=read_s + rng.choice([0.0, recipe.band_s, -recipe.band_s, 5e-6], n),
+        g_first_S=read_S + rng.choice([0.0, recipe.band_S, -recipe.band_S, 5e-6], n),
         direction=rng.integers(-1, 2, n),
         gate_v=gates_v,
         set_amplitude_v=rng.choice([recipe.set.amplitude.start_v, recipe.set.amplitude.stop_v, 1.45], n),
@@ -91,7 +91,7 @@ def random_states(recipe: Recipe, n: int, rng: np.random.Generator) -> tuple[np.
         moved=rng.random(n) < 0.5,
         probed=rng.random(n) < 0.3,
     )
-    return target_s, read_s, history
+    return target_S, read_S, history
 
 
 def of_lua(lua: Any, history: History, index: int) -> Any:
@@ -117,12 +117,12 @@ def test_single_decisions_are_equal(lua: Any, recipe: Recipe) -> None:
     seen: set[tuple[int, int]] = set()
     for variant in variants(recipe):
         n = STATES // 4
-        target_s, read_s, history = random_states(variant, n, rng)
-        decision, after = decide(variant, target_s, read_s, history)
+        target_S, read_S, history = random_states(variant, n, rng)
+        decision, after = decide(variant, target_S, read_S, history)
         theirs = as_lua(lua, variant)
         for index in range(n):
             state = of_lua(lua, history, index)
-            answer = act(theirs, target_s[index].item(), read_s[index].item(), state)
+            answer = act(theirs, target_S[index].item(), read_S[index].item(), state)
             require_equal(decision, after, index, answer, state)
             seen.add((int(decision.action[index]), int(decision.status[index])))
     # every way to go on and every way to stop was met
@@ -137,23 +137,23 @@ def test_whole_walks_are_equal(lua: Any, recipe: Recipe) -> None:
     act, start = lua.globals().eapu_decide, lua.globals().eapu_start
     for variant in variants(recipe):
         n = WALKS // 4
-        target_s = rng.uniform(2e-6, 38e-6, n)
-        read_s = rng.uniform(0.5e-6, 50e-6, n)
+        target_S = rng.uniform(2e-6, 38e-6, n)
+        read_S = rng.uniform(0.5e-6, 50e-6, n)
         dead = rng.random(n) < 0.1
-        history, theirs = History.start(read_s), as_lua(lua, variant)
-        states = [start(value.item()) for value in read_s]
+        history, theirs = History.start(read_S), as_lua(lua, variant)
+        states = [start(value.item()) for value in read_S]
         alive = np.arange(n)
         for _ in range(400):
-            decision, history = decide(variant, target_s[alive], read_s[alive], history)
+            decision, history = decide(variant, target_S[alive], read_S[alive], history)
             for place, cell in enumerate(alive):
-                answer = act(theirs, target_s[cell].item(), read_s[cell].item(), states[cell])
+                answer = act(theirs, target_S[cell].item(), read_S[cell].item(), states[cell])
                 require_equal(decision, history, place, answer, states[cell])
             keep = decision.action != Action.STOP
             alive, history = alive[keep], history.take(np.flatnonzero(keep))
             if not alive.size:
                 break
-            step_s = np.abs(rng.normal(0, 4e-6, alive.size)) * decision.action[keep]
-            read_s[alive] = np.where(dead[alive], read_s[alive], np.maximum(read_s[alive] + step_s, 1e-7))
+            step_S = np.abs(rng.normal(0, 4e-6, alive.size)) * decision.action[keep]
+            read_S[alive] = np.where(dead[alive], read_S[alive], np.maximum(read_S[alive] + step_S, 1e-7))
         assert not alive.size
 
 
@@ -177,13 +177,13 @@ def test_a_cell_is_written_by_one_message(bench: Any, recipe: Recipe) -> None:
     station, source, gate, server = bench
     verifier = source.verifier(gate)
     verifier.write(10e-6, recipe, READ, PULSE, 4.0)
-    for target_s in (30e-6, 5e-6, 20e-6):
+    for target_S in (30e-6, 5e-6, 20e-6):
         before = server.messages
-        done = verifier.write(target_s, recipe, READ, PULSE, 4.0)
+        done = verifier.write(target_S, recipe, READ, PULSE, 4.0)
         assert server.messages - before == 1
         assert done.status == CellStatus.OK
-        assert abs(done.g_after_s - target_s) <= recipe.band_s
-        assert abs(station.g_s() - target_s) < 2 * recipe.band_s
+        assert abs(done.g_after_S - target_S) <= recipe.band_S
+        assert abs(station.g_S() - target_S) < 2 * recipe.band_S
         assert done.pulses >= 1
         assert done.reads >= done.pulses + 1
         assert done.energy_j > 0
@@ -219,10 +219,10 @@ def test_an_output_that_trips_is_an_error(bench: Any, recipe: Recipe) -> None:
 def test_a_gate_that_leaks_is_an_error_and_nothing_is_pulsed(bench: Any, recipe: Recipe) -> None:
     station, source, gate, _ = bench
     station.probe.faults.gate_shorts[0] = 1e5
-    before_s = station.g_s()
+    before_S = station.g_S()
     with pytest.raises(InstrumentError, match="an output has gone off, or the gate leaks"):
         source.verifier(gate).write(30e-6, recipe, READ, PULSE, 4.0)
-    assert station.g_s() == before_s
+    assert station.g_S() == before_S
 
 
 def test_a_width_that_the_timer_does_not_take_is_no_pulse(bench: Any, recipe: Recipe) -> None:
@@ -230,17 +230,17 @@ def test_a_width_that_the_timer_does_not_take_is_no_pulse(bench: Any, recipe: Re
     station, source, gate, _ = bench
     verifier = source.verifier(gate)
     verifier.write(10e-6, recipe, READ, PULSE, 4.0)
-    before_s = station.g_s()
+    before_S = station.g_S()
     short = recipe.model_copy(update={"set": recipe.set.model_copy(update={"width_s": 1e-6})})
     with pytest.raises(InstrumentError, match="error 1102, 'Parameter too small'"):
         verifier.write(30e-6, short, READ, PULSE, 4.0)
-    assert station.g_s() == before_s
+    assert station.g_S() == before_S
 
 
 @pytest.mark.parametrize("which", ["read", "pulse"])
 def test_a_limit_that_was_not_taken_is_no_pulse(bench: Any, recipe: Recipe, which: str) -> None:
     station, source, gate, server = bench
-    before_s = station.g_s()
+    before_S = station.g_S()
     limits_a = server.device._first.source
     settings = type(limits_a)._changed
     wrong_a = READ.i_limit_a if which == "read" else PULSE.i_limit_a
@@ -255,7 +255,7 @@ def test_a_limit_that_was_not_taken_is_no_pulse(bench: Any, recipe: Recipe, whic
         patch.setattr(type(limits_a), "_changed", clamped)
         with pytest.raises(InstrumentError, match="a limit was not taken"):
             source.verifier(gate).write(30e-6, recipe, READ, PULSE, 4.0)
-    assert station.g_s() == before_s
+    assert station.g_S() == before_S
 
 
 def test_time_runs_out(bench: Any, recipe: Recipe) -> None:
