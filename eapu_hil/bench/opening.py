@@ -152,7 +152,11 @@ def prepare_for_training(bench: Bench) -> None:
         return
     directory = bench.chip.directory
     if not bench.config.simulated:
-        _LOG.warning("%s: not calibrated for this recipe: form the cells, measure the write error", directory)
+        _LOG.warning(
+            "%s: not calibrated for this recipe: measure the write error with: eapu-hil calibrate BENCH write_error "
+            "(on a fresh chip: forming write_error)",
+            directory,
+        )
         return
     commission = _find_commission()
     _LOG.info("%s: forming what is fresh and measuring the write error", directory)
