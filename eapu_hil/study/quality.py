@@ -25,7 +25,7 @@ SHORT = 1.1  # end of a stretch over its beginning
 class Losses:
     """What one rule is behind digital, in the metric's own unit, one value for each seed that all runs share.
 
-    parts: by what is to blame: what the worlds of the task lack, one after the other, and the rest, `OWN`.
+    parts: by cause: the non-ideality that each ablation of the task leaves out, in their order, and the rest, `OWN`.
     """
 
     behind: list[float]
@@ -33,19 +33,19 @@ class Losses:
 
 
 def losses(results: Results, task: str, rule: str) -> Losses | None:
-    """None where digital or a world of `task` is missing, for instance on another bench than the plan's."""
-    worlds = {world.lacks: name for name, world in results.worlds.items() if world.repeats == task}
-    steps = [task, *worlds.values()]
+    """None where digital or an ablation of `task` is missing, for instance on another bench than the plan's."""
+    ablations = {its.lacks: name for name, its in results.ablations.items() if its.repeats == task}
+    steps = [task, *ablations.values()]
     reached = [
         {run.seed: value for run in results.at(*at) if (value := run.values.get("metric")) is not None}
         for at in [*((name, rule) for name in steps), (task, DIGITAL)]
     ]
     seeds = [seed for seed in reached[0] if all(seed in those for those in reached)]
-    if not worlds or not seeds:
+    if not ablations or not seeds:
         return None
     parts = {
         blamed: [after[seed] - before[seed] for seed in seeds]
-        for blamed, (before, after) in zip([*worlds, OWN], pairwise(reached), strict=True)
+        for blamed, (before, after) in zip([*ablations, OWN], pairwise(reached), strict=True)
     }
     return Losses([reached[-1][seed] - reached[0][seed] for seed in seeds], parts)
 
