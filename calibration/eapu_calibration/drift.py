@@ -54,7 +54,7 @@ def look(
     known = np.isfinite(target_S)
     if not known.any():
         raise HilError(
-            f"array {number}: nothing was written to it (eapu-hil program, or a program request): no target"
+            f"array {number}: no cell has a target, because nothing was written with eapu-hil program or array.program"
         )
     holds = known & (pulsed == pulses)
     if not holds.any():

@@ -145,13 +145,13 @@ def _read(wanted: Import) -> FloatArray:
             ndmin=2,
         )
     except FileNotFoundError as error:
-        raise ConfigError(f"{wanted.file}: not there") from error
+        raise ConfigError(f"{wanted.file}: there is no such file") from error
     except (OSError, ValueError) as error:
         # numpy lists every line that it could not read below a title; the first says enough.
         lines = str(error).splitlines()
         said = lines[min(1, len(lines) - 1)].strip()
         raise ConfigError(
-            f"{wanted.file}: {said}; asked for are the columns {_named(columns)}, counted from 0, separated by "
+            f"{wanted.file}: {said}; the columns {_named(columns)} are needed, counted from 0 and separated by "
             f"{wanted.delimiter}"
         ) from error
     bad = np.flatnonzero(~np.isfinite(table).all(axis=1))

@@ -131,7 +131,7 @@ def _evaluated(
     age_s = np.median(record.age_s[:times, np.concatenate(members)], axis=1)
     if (np.diff(age_s) <= 0).any():
         raise HilError(
-            f"{array.identity.serial}: the readings took so long that two of times_s fell together: "
+            f"{array.identity.serial}: the readings took so long that two of times_s coincide; "
             "take fewer cells, or times further apart"
         )
     values = {

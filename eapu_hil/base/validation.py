@@ -69,9 +69,9 @@ def _explain(error: ErrorDetails, models: Sequence[type[BaseModel]]) -> str:
                 f"unknown key{''.join(known) or did_you_mean(key, allowed)}; allowed are {', '.join(allowed)}"
             )
         case "missing":
-            return "missing, must be given"
+            return "missing; it must be given"
         case "union_tag_not_found":
-            return f"the key {context['discriminator']} is missing, must be given"
+            return f"the key {context['discriminator']} is missing; it must be given"
         case "union_tag_invalid":
             allowed = re.findall(r"'([^']*)'", context["expected_tags"])
             guess = did_you_mean(context["tag"], allowed)

@@ -126,8 +126,8 @@ def _require_as_configured(arrays: Sequence[Crossbar], config: BenchConfig) -> N
     if shapes != [config.shape] * config.arrays:
         found = ", ".join(f"{rows} x {columns}" for rows, columns in shapes) or "none"
         raise ConfigError(
-            f"bench: arrays, shape: the backend has arrays of {found}; "
-            f"asked are {config.arrays} of {config.shape[0]} x {config.shape[1]}"
+            f"bench: arrays, shape: {config.arrays} arrays of {config.shape[0]} x {config.shape[1]} asked; "
+            f"the backend has arrays of {found}"
         )
     asked = config.limits.as_limits()
     for array in arrays:
@@ -152,10 +152,13 @@ def prepare_for_training(bench: Bench) -> None:
         return
     directory = bench.chip.directory
     if not bench.config.simulated:
-        _LOG.warning("%s: not calibrated for this recipe: form the cells, measure the write error", directory)
+        _LOG.warning(
+            "%s: the write error of this recipe is not known; run eapu-hil calibrate BENCH forming write_error",
+            directory,
+        )
         return
     commission = _find_commission()
-    _LOG.info("%s: forming what is fresh and measuring the write error", directory)
+    _LOG.info("%s: forming the cells of a new chip and measuring the write error (about 10 s)", directory)
     seed = bench.config.seed if isinstance(bench.config, TwinBenchConfig) else 0
     commission(bench.arrays, bench.chip, bench.recipe, seed)
 
@@ -169,13 +172,13 @@ def _find_commission() -> Commission:
     names = plugins.names(COMMISSIONING)
     if not names:
         raise ConfigError(
-            "bench: chip: the cells are to be formed and their write error measured, and no installed package does "
-            f"that (entry point {COMMISSIONING}); install eapu-hil whole, or open the bench with commission=False"
+            "bench: chip: no installed package can form the cells of a new chip and measure its write error "
+            f"(entry point {COMMISSIONING}); install the whole of eapu-hil, or open the bench with commission=False"
         )
     if len(names) > 1:
         raise ConfigError(
-            f"bench: chip: {' and '.join(map(repr, names))} all form and measure a chip (entry point "
-            f"{COMMISSIONING}); leave one of them installed"
+            f"bench: chip: {' and '.join(map(repr, names))} all form and measure new chips (entry point "
+            f"{COMMISSIONING}); uninstall all but one"
         )
     found: Commission = plugins.load(COMMISSIONING, names[0], "commissioning")
     return found

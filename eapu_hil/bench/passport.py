@@ -181,7 +181,9 @@ class Chip:
         """From the last `write_error` entry. Raises HilError when there is none or it is damaged."""
         entry = self.latest("write_error")
         if entry is None:
-            raise HilError(f"{self.directory}: the write error was never measured; calibrate the chip first")
+            raise HilError(
+                f"{self.directory}: the write error was never measured; run eapu-hil calibrate BENCH write_error first"
+            )
         names = ("levels_S", "sigma_write_S", "sigma_relax_S")
         try:
             levels_S, write_S, relax_S = (np.asarray(entry.values[name], dtype=np.float64) for name in names)

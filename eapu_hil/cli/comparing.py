@@ -84,7 +84,7 @@ def _compare(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         numbers = [share(ratio), count(summary.get("writes_total")), count(summary.get("pulses_total"))]
         energy = with_prefix((summary.get("energy_j") or {}).get("total"), "J")
         rows.append([rule, style.text(metric.get("final")), *numbers, energy])
-    terminal.table(["rule", "metric", "written a step", "cell writes", "pulses", "energy"], rows)
+    terminal.table(["rule", "metric", "written per step", "cell writes", "pulses", "energy"], rows)
     terminal.say(f"comparison: {directory}   (eapu-hil report {directory})")
     return {"comparison": directory, **comparison}
 
@@ -139,7 +139,7 @@ def _say_task(task: str, style: MetricStyle, rules: list[str], results: Results,
         quality += f" \u00b1 {style.factor * metric.sd:.2f}" if metric and metric.sd is not None else ""
         written = share(ratio.mean) if ratio else MISSING
         rows.append([rule, quality, written, count(pulses.mean) if pulses else MISSING])
-    terminal.table([task, style.label, "written a step", "pulses"], rows)
+    terminal.table([task, style.label, "written per step", "pulses"], rows)
 
 
 def _report(args: Namespace, terminal: Terminal) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def _tiles(run: RunData) -> list[Tile]:
     last = summary.get("update_ratio_last")
     tiles.append(
         Tile(
-            "Written a step",
+            "Written per step",
             share(ratio),
             f"of the weights; last tenth {share(last)}" if last is not None else "of the weights",
         )

@@ -45,7 +45,10 @@ class DataFiles(FileModel):
     @model_validator(mode="after")
     def _one_kind_of_test(self) -> DataFiles:
         if self.test is not None and self.held_out is not None:
-            raise ValueError("held_out is a share of train for lack of a test file; give one of the two")
+            raise ValueError(
+                "held_out and test cannot both be given: held_out is the share of train to hold out when there is no "
+                "test file"
+            )
         return self
 
 

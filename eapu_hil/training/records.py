@@ -92,7 +92,7 @@ def dtype_of_run(start: Mapping[str, Any]) -> np.dtype[np.void]:
     if described["version"] > WRITES_FORMAT:
         raise ConfigError(
             f"writes.bin has format {described['version']}, and this eapu_hil reads formats up to "
-            f"{WRITES_FORMAT}: take a newer one"
+            f"{WRITES_FORMAT}; install a newer eapu_hil"
         )
     return np.dtype([(_RENAMED.get(name, name), kind) for name, kind in described["fields"]])
 

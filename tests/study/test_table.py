@@ -353,7 +353,7 @@ def test_curves_and_winners(tmp_path: Path) -> None:
     assert "Quality against pulses: digits" in page
     assert "From 50 to 300 pulses: eapu" in page  # 90 %
     assert "From 300 pulses on: eapu" in page  # 95 %
-    assert "it is 2.00 % behind digital: 1.00 to relaxation, 1.00 to rule, window" in page
+    assert "it is 2.00 % behind digital: 1.00 due to relaxation, 1.00 due to rule and window" in page
     assert "rarely written" in page
     assert "Causes of lost quality: digits" in page
     assert (tmp_path / "figures" / "quality_digits.png").stat().st_size > 10_000
