@@ -107,7 +107,7 @@ def chosen_names(plan: Plan, names: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True, eq=False)
 class _Calibration:
-    """What is measured on which array. number: of `array` on the bench."""
+    """The array to measure, with all that the measurements need. number: of `array` on the bench."""
 
     array: BenchArray
     number: int
@@ -189,7 +189,7 @@ def _entries(work: _Calibration, progress_of: ProgressOf, temperature_c: float |
 
 
 def _done(chip: Chip, number: int, begun: Measurement) -> dict[str, Measurement]:
-    """What a calibration has measured so far, by name. Forming does not say for which calibration it was made."""
+    """The measurements of a calibration so far, by name. Forming does not say for which calibration it was made."""
     entries = [entry for entry in chip.history() if entry.number > begun.number]
     return {
         entry.kind: entry

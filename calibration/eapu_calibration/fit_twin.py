@@ -1,4 +1,4 @@
-"""A twin preset from a passport: every parameter that the measurements support, the others as the base preset has them.
+"""Makes a twin preset from a passport: fitted parameters where the measurements allow, the others from the base preset.
 
 Each fitted value comes with its 95 % interval and the entry that it came from; each that is kept says why.
 """
@@ -68,7 +68,7 @@ class Kept:
 
 @dataclass(eq=False)
 class TwinFit:
-    """What came of it. relaxation_ks: Kolmogorov-Smirnov distance of the changes to the fitted law, by age in s."""
+    """The result of a fit. relaxation_ks: Kolmogorov-Smirnov distance of the changes to the fitted law, by age in s."""
 
     base: TwinPreset
     fitted: list[Fitted] = field(default_factory=list)

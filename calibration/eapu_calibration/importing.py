@@ -1,4 +1,4 @@
-"""Measurements that a lab has in files, as entries of a passport: a YAML file says which column is what.
+"""Imports measurements from files as entries of a passport; a YAML file says which column holds what.
 
 chip: {model: RRAM technology C, serial: published}
 source: github akashlevy/RRAM-Relaxation-Master-Model, MIT
@@ -34,7 +34,7 @@ _NEAR = 2.0  # a reading belongs to a time that it is not further from than by t
 
 
 class ImportedChip(Settings):
-    """What the passport says of the chip."""
+    """The description of the chip in the passport."""
 
     model: str
     serial: str

@@ -158,7 +158,7 @@ def evaluate(
     members: list[NDArray[np.int64]],
     rng: np.random.Generator,
 ) -> dict[str, object]:
-    """What the readings come to, by level and time; see `measure_relaxation`.
+    """The results of the readings, by level and time; see `measure_relaxation`.
 
     first_S: one or two readings at age 0, (1 or 2, cells); the last is the reference. g_S: (times, cells).
     age_s: (times,). members: cells of each level.

@@ -1,4 +1,4 @@
-"""What pydantic refuses, in the words of somebody who writes YAML."""
+"""Turns the errors of pydantic into messages for people who write YAML."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def part_models(
 
 
 def _explain(error: ErrorDetails, models: Sequence[type[BaseModel]]) -> str:
-    """What is wrong and what is allowed. models: those that hold the wrong key."""
+    """A message that says what is wrong and what is allowed. models: those that hold the wrong key."""
     context = error.get("ctx", {})
     match error["type"]:
         case "extra_forbidden":

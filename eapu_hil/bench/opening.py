@@ -31,7 +31,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class Commission(Protocol):
-    """What an entry point of `COMMISSIONING` names."""
+    """The signature of an entry point of `COMMISSIONING`."""
 
     def __call__(self, arrays: Sequence[BenchArray], chip: Chip, recipe: Recipe, seed: int) -> None:
         """Forms what was never formed and measures the write error of `recipe`; both go into the passport."""
@@ -140,7 +140,7 @@ def _require_as_configured(arrays: Sequence[Crossbar], config: BenchConfig) -> N
 
 
 def prepare_for_training(bench: Bench) -> None:
-    """Forms a twin's fresh chip, and measures its write error where that is not known for the bench's recipe.
+    """Forms a new chip of the twin, and measures its write error if that is not known for the bench's recipe.
 
     The measurement overwrites cells, so this is for a chip that is about to be programmed anew. A real chip is
     left alone: the log says what to do. Raises ConfigError where no installed package, or more than one, does that.
@@ -164,7 +164,7 @@ def prepare_for_training(bench: Bench) -> None:
 
 
 def _as_written(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a recipe decides about writes: all but the voltage of products."""
+    """The part of a recipe that decides about writes: all but the voltage of products."""
     return {key: value for key, value in recipe.items() if key != "v_in_max_v"}
 
 

@@ -79,7 +79,7 @@ class _Strip:
 
 
 def cell_cost(array: Crossbar, status: StatusArray, recipe: Recipe) -> FloatArray:
-    """What it costs to place a weight on each cell, shape (rows, columns), read now: 0 for a good cell.
+    """The cost of placing a weight on each cell, shape (rows, columns), read now: 0 for a good cell.
 
     status: of each cell, the same shape. A bad cell costs more, the more it conducts beyond what its partner could
     balance.

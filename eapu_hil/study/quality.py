@@ -1,4 +1,4 @@
-"""Quality against pulses: who wins at which budget, and what each rule loses its quality to."""
+"""Quality against pulses: the winner at each budget, and the causes of each rule's loss of quality."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHORT = 1.1  # end of a stretch over its beginning
 
 @dataclass(frozen=True)
 class Losses:
-    """What one rule is behind digital, in the metric's own unit, one value for each seed that all runs share.
+    """The distance of one rule to digital, in the metric's own unit, one value for each seed that all runs share.
 
     parts: by cause: the non-ideality that each ablation of the task leaves out, in their order, and the rest, `OWN`.
     """
@@ -52,7 +52,7 @@ def losses(results: Results, task: str, rule: str) -> Losses | None:
 
 @dataclass(frozen=True)
 class Winner:
-    """Who wins within budgets of `low` to `high` pulses, with which point; nobody in between is clearly better.
+    """The winner for budgets of `low` to `high` pulses, with its point; no other rule is clearly better there.
 
     close: rules with a point in these budgets that the winner's does not clearly beat. best, best_rule: the best.
     """

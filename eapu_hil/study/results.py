@@ -1,4 +1,4 @@
-"""The table: every planned run, and what they came to, in table.json and table.csv."""
+"""The table: the results of all planned runs, in table.json and table.csv."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Results:
         return [run for run in self.runs if (run.task, run.rule, run.point) == (task, rule, point)]
 
     def model(self, rule: str) -> type[RuleModel]:
-        """What is to be known of the rule of a line; lines are called as their rules, unless a table says otherwise."""
+        """The config class of the rule of a line. A line has the name of its rule unless the table says otherwise."""
         return self.models.get(rule) or known_rule(rule)
 
     def spread(self, task: str, rule: str, column: str, point: int = 0) -> Spread | None:
@@ -171,7 +171,7 @@ def runs_at_a_time(asked: int | None, planned: Sequence[PlannedRun]) -> int:
 
 
 def read_results(directory: Path, allow_modules: Collection[str] = ()) -> Results:
-    """What `make_table` wrote. allow_modules: where rules may come from. Raises ConfigError when there is none."""
+    """Reads the table that `make_table` wrote. allow_modules: modules of rules. Raises ConfigError if there is none."""
     content = read_json(directory / "table.json")
     if content is None:
         raise ConfigError(f"{directory}: holds no table.json")

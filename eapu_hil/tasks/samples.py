@@ -24,7 +24,7 @@ _NPZ_DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib
 
 
 class DataFiles(FileModel):
-    """Where the samples are; a file is `.npz`, or `.csv` or `.tsv` with one sample a line.
+    """The files with the samples; a file is `.npz`, or `.csv` or `.tsv` with one sample a line.
 
     train, test: files, relative to the file that these keys stand in. Without `test` a share of `train` is held out.
     held_out: that share; None with `test`, 0.2 without.
@@ -54,7 +54,7 @@ class DataFiles(FileModel):
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """What a file holds.
+    """The content of a file.
 
     x: float64 (n, features), or images (n, height, width, channels).
     y: text (n,) of classes, or float64 (n, targets).

@@ -78,13 +78,13 @@ def write_records(
 
 
 def writes_format() -> dict[str, Any]:
-    """What start.yaml says of the records that are written now."""
+    """The description of the current record format, for start.yaml."""
     fields = [[name, WRITE_DTYPE[name].str] for name in WRITE_DTYPE.names or ()]
     return {"version": WRITES_FORMAT, "fields": fields}
 
 
 def dtype_of_run(start: Mapping[str, Any]) -> np.dtype[np.void]:
-    """The records of the run with this start.yaml, under the names of today.
+    """The record dtype of the run with this start.yaml, with the present field names.
 
     Raises ConfigError for a run of a newer version of this program.
     """

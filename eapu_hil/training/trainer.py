@@ -1,4 +1,4 @@
-"""Training runs: begun, gone on with, and their networks used."""
+"""Starts and resumes training runs, and opens trained networks for use."""
 
 from __future__ import annotations
 

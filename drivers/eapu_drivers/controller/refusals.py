@@ -1,4 +1,4 @@
-"""What a controller refused, and why it stopped, in the words of the bench."""
+"""Messages about refusals and faults of a controller, in the words of the bench."""
 
 from __future__ import annotations
 

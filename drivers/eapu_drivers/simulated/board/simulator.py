@@ -27,11 +27,11 @@ class Line(Protocol):
     address: str
 
     def fileno(self) -> int:
-        """What to wait on: readable when a client comes, sends or goes."""
+        """The file descriptor to wait on: readable when a client comes, sends or goes."""
         ...
 
     def receive(self) -> bytes:
-        """What a client sent; nothing when it came or went."""
+        """The bytes that a client sent; none when it came or went."""
         ...
 
     def send(self, data: bytes) -> None:
