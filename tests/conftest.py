@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -29,6 +30,10 @@ from eapu_hil.hal.recipe import Recipe
 from eapu_hil.training.config import ExperimentConfig
 
 READS, PULSES, PULSE_ENERGY_J = 3, 2, 1e-12
+
+# How long an example takes says how busy the machine is, and nothing about the code.
+hypothesis.settings.register_profile("eapu_hil", deadline=None)
+hypothesis.settings.load_profile("eapu_hil")
 
 
 @pytest.fixture(scope="session")

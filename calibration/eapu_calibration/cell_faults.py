@@ -33,7 +33,7 @@ class CellFault(IntEnum):
 
 
 @dataclass(frozen=True, eq=False)
-class Faults:
+class FaultyCells:
     """of_cells: `CellFault`, (rows, columns). The others: indices of lines."""
 
     of_cells: NDArray[np.uint8]
@@ -55,7 +55,7 @@ class Faults:
         return {name: value for name, value in vars(self).items() if name != "of_cells"}
 
 
-def classify(status: StatusArray, g_formed_S: FloatArray, g_low_S: FloatArray, recipe: Recipe) -> Faults:
+def classify(status: StatusArray, g_formed_S: FloatArray, g_low_S: FloatArray, recipe: Recipe) -> FaultyCells:
     """The fault of each cell, from what forming and exercise left; all arrays (rows, columns).
 
     status: what the writes ended with. g_formed_S: read after forming, S. g_low_S: read at the end, when the lowest
@@ -78,7 +78,7 @@ def classify(status: StatusArray, g_formed_S: FloatArray, g_low_S: FloatArray, r
         on_line[rows, :] = True
         on_line[:, columns] = True
         of_cells[on_line & stuck] = fault
-    return Faults(of_cells, *opened, *shorted)
+    return FaultyCells(of_cells, *opened, *shorted)
 
 
 def _lines(stuck: NDArray[np.bool_]) -> tuple[list[int], list[int]]:

@@ -13,7 +13,7 @@ from eapu_calibration.likelihood import Top
 from eapu_calibration.relaxation_law import Changes, Shape, State
 from eapu_hil.bench.passport import Measurement
 from eapu_hil.hal import FloatArray, HilError
-from eapu_hil.twin.preset import Relaxation
+from eapu_hil.twin.preset import RelaxationPreset
 
 _MICRO = 1e6
 TIMES_MIN = 3
@@ -46,7 +46,7 @@ class RelaxationFit:
 
 
 def fit_relaxation(
-    entry: Measurement, flicker_relative: float, tau_s: FloatArray, base: Relaxation
+    entry: Measurement, flicker_relative: float, tau_s: FloatArray, base: RelaxationPreset
 ) -> RelaxationFit:
     """Fits the twin's law to an entry of kind `relaxation`.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -50,6 +51,9 @@ class ByName(Generic[Base]):
                 f"{name!r} is no {self.what}: expected a class derived from {self.base.__module__}:"
                 f"{self.base.__name__}, found {found!r}"
             )
+        if inspect.isabstract(found):
+            lacks = ", ".join(sorted(found.__abstractmethods__))
+            raise ConfigError(f"{name!r} is no complete {self.what}: the class lacks {lacks}")
         return found
 
     def validate(self, value: Any, allow_modules: Collection[str]) -> Base:

@@ -11,7 +11,7 @@ from eapu_hil.hal.recipe import Recipe
 
 
 @dataclass(frozen=True, eq=False)
-class Forming:
+class FormedCells:
     """Per cell, shape (n,): fresh conductance, voltage that formed it (NaN: none needed or none enough), after."""
 
     g_fresh_S: FloatArray
@@ -19,7 +19,7 @@ class Forming:
     g_formed_S: FloatArray
 
 
-def form(array: Crossbar, cells: Cells, recipe: Recipe) -> Forming:
+def form(array: Crossbar, cells: Cells, recipe: Recipe) -> FormedCells:
     """Ramps the forming amplitude over all cells side by side until each reads `form.g_formed_S`.
 
     A cell that conducts as much from the start gets no forming pulse.
@@ -37,7 +37,7 @@ def form(array: Crossbar, cells: Cells, recipe: Recipe) -> Forming:
         array.pulse(Pulses.same(chosen, Polarity.FORM, amplitude_v, law.gate_v, law.width_s))
         g_S[open_cells] = array.read(chosen, recipe.v_read_v).g_S
         v_form_v[open_cells[g_S[open_cells] >= law.g_formed_S]] = amplitude_v
-    return Forming(g_fresh_S, v_form_v, g_S)
+    return FormedCells(g_fresh_S, v_form_v, g_S)
 
 
 def exercise(array: Crossbar, cells: Cells, recipe: Recipe) -> StatusArray:

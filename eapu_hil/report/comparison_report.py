@@ -10,7 +10,7 @@ from eapu_hil.base.quantities import MISSING, MetricStyle, count, duration, shar
 from eapu_hil.base.storage import read_json, storage_errors
 from eapu_hil.hal import ConfigError
 from eapu_hil.report import figures
-from eapu_hil.report.page import Section, Table, Tile, heading, render
+from eapu_hil.report.page import PageSection, PageTable, Tile, heading, render
 from eapu_hil.report.rundata import RunData, bench_text
 
 _RATIOS = {"writes_total": "cell writes", "pulses_total": "pulses", "energy_j": "energy"}
@@ -44,7 +44,7 @@ def _tiles(comparison: Mapping[str, Any], style: MetricStyle) -> list[Tile]:
     ]
 
 
-def _table(comparison: Mapping[str, Any], runs: Mapping[str, RunData], style: MetricStyle) -> Section:
+def _table(comparison: Mapping[str, Any], runs: Mapping[str, RunData], style: MetricStyle) -> PageSection:
     rows = []
     for name, summary in comparison["rules"].items():
         metric = summary.get("metric") or {}
@@ -73,15 +73,15 @@ def _table(comparison: Mapping[str, Any], runs: Mapping[str, RunData], style: Me
         "bench time",
     ]
     text = "All rules start from the same weights and see the same batches."
-    return Section("Results", text, tables=[Table(rows, head)])
+    return PageSection("Results", text, tables=[PageTable(rows, head)])
 
 
-def _curves(directory: Path, runs: Mapping[str, RunData], style: MetricStyle) -> list[Section]:
+def _curves(directory: Path, runs: Mapping[str, RunData], style: MetricStyle) -> list[PageSection]:
     folder, colours = directory / "figures", _colours(runs)
     metric = [run.metric_curve(name, colours.get(name)) for name, run in runs.items()]
     figures.draw_curves(folder / "metric.png", metric, style.axis, log=False, average=False)
     text = "The metric on held-out data during training."
-    sections = [Section(style.label, text, "metric.png")]
+    sections = [PageSection(style.label, text, "metric.png")]
     written = {name: run for name, run in runs.items() if run.on_array}
     if written:
         curves = [
@@ -90,7 +90,7 @@ def _curves(directory: Path, runs: Mapping[str, RunData], style: MetricStyle) ->
         ]
         figures.draw_curves(folder / "updates.png", curves, "Weights written per step (%)", log=True)
         text = "Share of the weights that are written in a step, averaged over short stretches of steps."
-        sections.append(Section("Update ratio", text, "updates.png"))
+        sections.append(PageSection("Update ratio", text, "updates.png"))
     return sections
 
 
@@ -103,7 +103,7 @@ def _colours(runs: Mapping[str, RunData]) -> dict[str, str]:
     return {name: colour for colour, name in first.items()}
 
 
-def _ratios(comparison: Mapping[str, Any], style: MetricStyle) -> Section:
+def _ratios(comparison: Mapping[str, Any], style: MetricStyle) -> PageSection:
     rows = []
     for pair, ratios in comparison["ratios"].items():
         cells = [MISSING if ratios.get(key) is None else f"{ratios[key]:.3g}" for key in _RATIOS]
@@ -111,4 +111,6 @@ def _ratios(comparison: Mapping[str, Any], style: MetricStyle) -> Section:
             [pair.replace("/", " : "), style.text(ratios.get("metric_difference"), sign=True), *cells]
         )
     head = ["pair", f"{style.label} difference", *_RATIOS.values()]
-    return Section("Pairs", "The first rule's numbers divided by the second's.", tables=[Table(rows, head)])
+    return PageSection(
+        "Pairs", "The first rule's numbers divided by the second's.", tables=[PageTable(rows, head)]
+    )

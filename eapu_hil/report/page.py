@@ -24,7 +24,7 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Table:
+class PageTable:
     """The first `text_columns` columns are text, the others numbers. `total`: the last row is a sum."""
 
     rows: list[list[str]]
@@ -44,13 +44,13 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Section:
+class PageSection:
     """A part of the page. `figure` is a file name in figures/; `details` are folded texts."""
 
     title: str
     text: str = ""
     figure: str = ""
-    tables: list[Table] = field(default_factory=list)
+    tables: list[PageTable] = field(default_factory=list)
     details: dict[str, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
@@ -62,7 +62,12 @@ def heading(name: str) -> str:
 
 
 def render(
-    directory: Path, title: str, subtitle: str, notices: list[str], tiles: list[Tile], sections: list[Section]
+    directory: Path,
+    title: str,
+    subtitle: str,
+    notices: list[str],
+    tiles: list[Tile],
+    sections: list[PageSection],
 ) -> Path:
     """Writes `directory`/report.html. Raises StorageError."""
     loader = jinja2.PackageLoader("eapu_hil.report", "templates")

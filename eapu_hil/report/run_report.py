@@ -15,7 +15,7 @@ from eapu_hil.base.storage import storage_errors
 from eapu_hil.bench.cellcsv import status_text
 from eapu_hil.hal import CellStatus
 from eapu_hil.report import figures
-from eapu_hil.report.page import Section, Table, Tile, heading, render
+from eapu_hil.report.page import PageSection, PageTable, Tile, heading, render
 from eapu_hil.report.rundata import RunData, bench_text, gallery, number
 
 _EXAMPLES_MAX = 4
@@ -100,7 +100,7 @@ def _tiles(run: RunData) -> list[Tile]:
     return tiles
 
 
-def _curves(run: RunData) -> list[Section]:
+def _curves(run: RunData) -> list[PageSection]:
     sections, folder, style = [], run.path / "figures", run.style
     if run.steps:
         evaluated = run.curve_evaluations
@@ -117,7 +117,7 @@ def _curves(run: RunData) -> list[Section]:
         text = "Left: the loss of every batch and its moving average. Right: the metric on held-out data" + (
             ", measured on small crops of the images during training." if quick else "."
         )
-        sections.append(Section("Training", text, "training.png", _items(run)))
+        sections.append(PageSection("Training", text, "training.png", _items(run)))
     layers = list(dict.fromkeys(name for line in run.steps for name in line.get("update_ratio_layer") or {}))
     if layers and run.on_array:
         steps = run.column("step")
@@ -125,11 +125,11 @@ def _curves(run: RunData) -> list[Section]:
         curves.append(figures.Curve("all layers", steps, 100 * run.column("update_ratio"), INK))
         figures.draw_curves(folder / "updates.png", curves, "Weights written (% of the layer)", log=True)
         text = "Share of the weights of each layer that are written in a step, averaged over short stretches of steps."
-        sections.append(Section("Update ratio", text, "updates.png"))
+        sections.append(PageSection("Update ratio", text, "updates.png"))
     return sections
 
 
-def _items(run: RunData) -> list[Table]:
+def _items(run: RunData) -> list[PageTable]:
     """The last full evaluation, image by image."""
     full = [line for line in run.evaluations if line["step"] and line.get("items") and not line.get("quick")]
     if not full:
@@ -139,19 +139,19 @@ def _items(run: RunData) -> list[Table]:
     rows = [[item["name"], style.text(item["input"]), style.text(item["value"])] for item in last["items"]]
     rows.append(["mean", style.text(last["input"]), style.text(last["metric"])])
     if last["input"] is None:
-        return [Table([[name, value] for name, _, value in rows], [head, "output"], total=True)]
-    return [Table(rows, [head, "input", "output"], total=True)]
+        return [PageTable([[name, value] for name, _, value in rows], [head, "output"], total=True)]
+    return [PageTable(rows, [head, "input", "output"], total=True)]
 
 
-def _examples(run: RunData) -> list[Section]:
+def _examples(run: RunData) -> list[PageSection]:
     examples = gallery(run.snapshots)[:_EXAMPLES_MAX]
     if not examples:
         return []
     figures.draw_gallery(run.path / "figures" / "gallery.png", examples)
-    return [Section("Examples", "Held-out images, after the last step.", "gallery.png")]
+    return [PageSection("Examples", "Held-out images, after the last step.", "gallery.png")]
 
 
-def _array(run: RunData) -> list[Section]:
+def _array(run: RunData) -> list[PageSection]:
     sections, folder = [], run.path / "figures"
     before, after, wear = run.maps("g_before_S"), run.maps("g_after_S"), run.maps("pulses")
     arrays = sorted(before | after | wear)
@@ -164,13 +164,13 @@ def _array(run: RunData) -> list[Section]:
         figures.draw_conductance(folder / "conductance.png", before, after)
         moments = ("before the first step" if before else "", "after the last step" if after else "")
         text = f"The arrays were read {' and '.join(filter(None, moments))}.{drawn}"
-        sections.append(Section("Conductance", text, "conductance.png"))
+        sections.append(PageSection("Conductance", text, "conductance.png"))
     if run.writes.size:
         verified = run.writes[np.isfinite(run.writes["after_S"])]
         error = verified["after_S"].astype(np.float64) - verified["target_S"]
         figures.draw_write_error(folder / "write_error.png", error, verified["status"] == CellStatus.OK)
         text = "Last verify reading minus target. Relaxation and drift later add to this error."
-        sections.append(Section("Write error", text, "write_error.png", [_status_table(run.writes)]))
+        sections.append(PageSection("Write error", text, "write_error.png", [_status_table(run.writes)]))
     if wear:
         figures.draw_wear(folder / "wear.png", wear)
         taken = np.concatenate([pulses.ravel() for pulses in wear.values()])
@@ -179,20 +179,20 @@ def _array(run: RunData) -> list[Section]:
             f"{count(float(np.median(taken)))}, "
             f"99.9th percentile {count(float(np.percentile(taken, 99.9)))}, maximum {count(float(taken.max()))}."
         )
-        sections.append(Section("Wear", text + drawn, "wear.png"))
+        sections.append(PageSection("Wear", text + drawn, "wear.png"))
     return sections
 
 
-def _status_table(writes: NDArray[np.void]) -> Table:
+def _status_table(writes: NDArray[np.void]) -> PageTable:
     values, counts = np.unique(writes["status"], return_counts=True)
     rows = [
         [status_text(int(value)).lower().replace("_", " "), count(int(n)), share(n / writes.size)]
         for value, n in zip(values, counts, strict=True)
     ]
-    return Table(rows, ["status after the write", "cell writes", "share"])
+    return PageTable(rows, ["status after the write", "cell writes", "share"])
 
 
-def _energy(run: RunData) -> list[Section]:
+def _energy(run: RunData) -> list[PageSection]:
     energy = run.summary.get("energy_j")
     if not energy or not energy["total"]:
         return []
@@ -205,11 +205,11 @@ def _energy(run: RunData) -> list[Section]:
     rows.append(["total", with_prefix(total, "J"), ""])
     counted = [[text, count(run.summary[key])] for key, text in _COUNTED.items() if key in run.summary]
     assumed = [_assumption(key, value) for key, value in run.summary.get("energy_assumptions", {}).items()]
-    tables = [Table(rows, ["spent on", "energy", "share"], total=True)]
+    tables = [PageTable(rows, ["spent on", "energy", "share"], total=True)]
     if counted or assumed:
-        tables.append(Table([*counted, *assumed], ["counted and assumed", ""]))
+        tables.append(PageTable([*counted, *assumed], ["counted and assumed", ""]))
     return [
-        Section(
+        PageSection(
             "Energy",
             "Energy of the cells, lines and converters. The host computer is not counted.",
             tables=tables,
@@ -222,7 +222,7 @@ def _assumption(key: str, value: float) -> list[str]:
     return [f"assumed: {name.replace('_', ' ')}", with_prefix(value, {"s": "s"}.get(unit, unit.upper()))]
 
 
-def _what_was_run(run: RunData) -> Section:
+def _what_was_run(run: RunData) -> PageSection:
     experiment, commit = run.experiment, run.start.get("commit")
     dirty = " with uncommitted changes" if run.start.get("dirty") else ""
     optimizer = experiment.get("optimizer")
@@ -242,7 +242,7 @@ def _what_was_run(run: RunData) -> Section:
     }
     if run.start.get("bench"):
         details["Resolved bench"] = yaml.safe_dump(run.start["bench"], sort_keys=False, allow_unicode=True)
-    return Section("What was run", tables=[Table(rows, text_columns=2)], details=details)
+    return PageSection("What was run", tables=[PageTable(rows, text_columns=2)], details=details)
 
 
 def _inline(value: object) -> str:

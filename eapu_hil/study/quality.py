@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from eapu_hil.base.quantities import MISSING, count, metric_style
-from eapu_hil.report.page import Finding, Section, Table
+from eapu_hil.report.page import Finding, PageSection, PageTable
 from eapu_hil.rules import DIGITAL
 from eapu_hil.study.figures import Point, RuleCurve, draw_quality
 from eapu_hil.study.results import Results
@@ -92,7 +92,7 @@ def winners(curves: Sequence[RuleCurve], noise: float) -> list[Winner]:
     return found
 
 
-def quality_sections(directory: Path, results: Results) -> list[Section]:
+def quality_sections(directory: Path, results: Results) -> list[PageSection]:
     """For each task with curves: the figure, the winners with reasons, and the losses of every rule."""
     sections = []
     for task, metric in results.tasks.items():
@@ -118,7 +118,7 @@ def quality_sections(directory: Path, results: Results) -> list[Section]:
         others = [winner for winner in winners(on_array, noise) if winner not in of_all]
         findings = [_why(results, task, winner, "") for winner in of_all]
         findings += [_why(results, task, winner, ARRAY_ONLY) for winner in others]
-        sections.append(Section(f"Quality against pulses: {task}", text, name, findings=findings))
+        sections.append(PageSection(f"Quality against pulses: {task}", text, name, findings=findings))
         sections += _losses(results, task)
     return sections
 
@@ -159,7 +159,7 @@ def _why(results: Results, task: str, winner: Winner, among: str) -> Finding:
     return Finding(statement, "wins", lines, results.rules[winner.rule])
 
 
-def _losses(results: Results, task: str) -> list[Section]:
+def _losses(results: Results, task: str) -> list[PageSection]:
     style = metric_style(results.tasks[task])
     rows, means = [], dict[str, list[float]]()
     for rule in results.rules:
@@ -188,7 +188,7 @@ def _losses(results: Results, task: str) -> list[Section]:
         f"{min(means[most]):.2f} to {max(means[most]):.2f} {style.unit}."
     )
     head = ["rule", "writes per weight", "pulses per write", "behind digital", *means]
-    return [Section(f"Causes of lost quality: {task}", text, tables=[Table(rows, head)])]
+    return [PageSection(f"Causes of lost quality: {task}", text, tables=[PageTable(rows, head)])]
 
 
 def _effort(results: Results, task: str, rule: str, point: int) -> tuple[float, float] | None:

@@ -11,7 +11,7 @@ from eapu_hil.base.quantities import MISSING, count, duration, metric_style, sha
 from eapu_hil.base.storage import storage_errors, write_json
 from eapu_hil.bench.energy import ASSUMPTIONS, CORNERS, EnergyModel, digital_j
 from eapu_hil.hal import ConfigError
-from eapu_hil.report.page import Finding, Section, Table, Tile, heading, render
+from eapu_hil.report.page import Finding, PageSection, PageTable, Tile, heading, render
 from eapu_hil.rules import BP, DIGITAL, EAPU
 from eapu_hil.study.claims import ENERGY_CLAIM, REUSES, judge
 from eapu_hil.study.figures import draw_ratio
@@ -54,7 +54,7 @@ def _tiles(results: Results) -> list[Tile]:
     return tiles
 
 
-def _claims(results: Results) -> Section:
+def _claims(results: Results) -> PageSection:
     findings = [
         Finding(claim.claim, claim.verdict, claim.measured, f"Assumed: {claim.assumptions}")
         for claim in judge(results)
@@ -63,10 +63,10 @@ def _claims(results: Results) -> Section:
         "Each claim is compared with the results of this table. Verdicts use unrounded numbers and the worst seed; "
         "\u00b1 is the standard deviation over the seeds."
     )
-    return Section("Claims", text, findings=findings)
+    return PageSection("Claims", text, findings=findings)
 
 
-def _task(results: Results, task: str) -> Section:
+def _task(results: Results, task: str) -> PageSection:
     style = metric_style(results.tasks[task])
     head = [
         "rule",
@@ -110,10 +110,10 @@ def _task(results: Results, task: str) -> Section:
         f"{count(steps)} steps, {over}. All rules see the same data, initial weights and chips. "
         "Pulses per cell include the initial writing."
     )
-    return Section(heading(task), text, tables=[Table(rows, head)])
+    return PageSection(heading(task), text, tables=[PageTable(rows, head)])
 
 
-def _reuse(directory: Path, results: Results) -> list[Section]:
+def _reuse(directory: Path, results: Results) -> list[PageSection]:
     """Energy of bp over eapu's, by reuse; of the task with the longest runs."""
     found = [
         (bp, eapu)
@@ -159,22 +159,24 @@ def _reuse(directory: Path, results: Results) -> list[Section]:
         "at 128",
         "largest reuse with 50",
     ]
-    return [Section("Energy ratio by weight reuse", text, "energy_ratio.png", tables=[Table(rows, head)])]
+    return [
+        PageSection("Energy ratio by weight reuse", text, "energy_ratio.png", tables=[PageTable(rows, head)])
+    ]
 
 
-def _rules(results: Results) -> Section:
-    return Section(
-        "Rules", tables=[Table([[rule, text] for rule, text in results.rules.items()], text_columns=2)]
+def _rules(results: Results) -> PageSection:
+    return PageSection(
+        "Rules", tables=[PageTable([[rule, text] for rule, text in results.rules.items()], text_columns=2)]
     )
 
 
-def _assumptions() -> Section:
+def _assumptions() -> PageSection:
     rows = []
     for key, assumed in ASSUMPTIONS.items():
         name, values = key.rpartition("_")[0].replace("_", " "), (assumed.low, assumed.typical, assumed.high)
         rows.append([name, assumed.source, *(with_prefix(value, assumed.unit) for value in values)])
     head = ["parameter", "meaning and source", "low", "typical", "high"]
-    return Section("Assumed energies", tables=[Table(rows, head, text_columns=2)])
+    return PageSection("Assumed energies", tables=[PageTable(rows, head, text_columns=2)])
 
 
 def _joules(results: Results, task: str, rule: str, corner: str) -> float | None:

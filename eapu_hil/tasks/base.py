@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from eapu_hil.tasks.images import Image, read_folder
 Forward = Callable[[Float32Array], Float32Array]
 
 
-class TaskModel(BaseModel):
+class TaskModel(BaseModel, ABC):
     """The keys of one task in an experiment file; unknown ones are refused.
 
     name: as it stands in the file, which is also how the task was found.
@@ -28,12 +29,12 @@ class TaskModel(BaseModel):
 
     name: str
 
+    @abstractmethod
     def make(self) -> Task:
         """The task with its data loaded.
 
         Raises ConfigError for data that cannot be used, or a package that is missing.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no method `make`")
 
 
 class DataConfig(BaseModel):

@@ -15,7 +15,7 @@ from eapu_hil.base.named import ByName
 from eapu_hil.tasks.base import Task, TaskModel
 
 GROUP = "eapu_hil.tasks"
-_BY_NAME = ByName(GROUP, "task", TaskModel)
+_BY_NAME = ByName(GROUP, "task", TaskModel)  # type: ignore[type-abstract]  # it makes classes derived from it
 
 TaskConfig = Annotated[TaskModel, _BY_NAME]
 

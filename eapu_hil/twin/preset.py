@@ -26,13 +26,13 @@ from eapu_hil.hal import ConfigError
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
-class Section(BaseModel):
+class PresetSection(BaseModel):
     """Base of all sections: immutable, unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Window(Section):
+class Window(PresetSection):
     """Conductances that a working cell can hold, S; `floor_S` is where a full RESET ends."""
 
     g_min_S: PositiveFloat
@@ -47,7 +47,7 @@ class Window(Section):
         return self
 
 
-class Switching(Section):
+class Switching(PresetSection):
     """Kinetics of one direction: a pulse of V and w covers 1 - exp(-(w/tau) exp((V - V0)/v_slope)) of the way.
 
     Below `v_threshold_v` nothing moves, however long it lasts, as in VTEAM (doi 10.1109/TCSII.2015.2433536): the
@@ -60,14 +60,14 @@ class Switching(Section):
     v_threshold_v: NonNegativeFloat = 0.0
 
 
-class Gate(Section):
+class Gate(PresetSection):
     """A SET ends at `slope_S_per_v * (v_gate - threshold_v)`: the access transistor limits the current."""
 
     threshold_v: float
     slope_S_per_v: PositiveFloat
 
 
-class WriteNoise(Section):
+class WriteNoise(PresetSection):
     """Cycle-to-cycle spread of one pulse: sd = sqrt(absolute^2 * progress + (relative * change)^2)."""
 
     enabled: bool = True
@@ -77,7 +77,7 @@ class WriteNoise(Section):
     reset_relative: NonNegativeFloat
 
 
-class Variation(Section):
+class Variation(PresetSection):
     """Device-to-device spread (sd) of the cell parameters."""
 
     enabled: bool = True
@@ -87,7 +87,7 @@ class Variation(Section):
     v_reset_v: NonNegativeFloat
 
 
-class Forming(Section):
+class FormingPreset(PresetSection):
     """Fresh cells: log-normal conductance, and the voltage at which a cell forms."""
 
     enabled: bool = True
@@ -98,7 +98,7 @@ class Forming(Section):
     g_after_log_sd: NonNegativeFloat
 
 
-class Relaxation(Section):
+class RelaxationPreset(PresetSection):
     """Log-time relaxation after a write, by state; the law is that of `relaxing.RelaxingCells`.
 
     At the conductances `g_S` the change has variance `variance_1s_S2` and mean `mean_1s_S` after 1 s and gains
@@ -123,7 +123,7 @@ class Relaxation(Section):
     update_interval_s: PositiveFloat
 
     @model_validator(mode="after")
-    def _same_length(self) -> Relaxation:
+    def _same_length(self) -> RelaxationPreset:
         columns = (
             self.variance_1s_S2,
             self.variance_per_decade_S2,
@@ -137,7 +137,7 @@ class Relaxation(Section):
         return self
 
 
-class ReadNoise(Section):
+class ReadNoise(PresetSection):
     """Fluctuation of a cell's conductance: white in each sample, plus 1/f.
 
     The 1/f part is a sum of Ornstein-Uhlenbeck processes, one a decade of correlation time from
@@ -157,7 +157,7 @@ class ReadNoise(Section):
         return self.tau_min_s * 10.0 ** np.arange(decades)
 
 
-class Rtn(Section):
+class Rtn(PresetSection):
     """Random telegraph noise: a fraction of the cells jumps between two levels."""
 
     enabled: bool = True
@@ -168,7 +168,7 @@ class Rtn(Section):
     tau_max_s: PositiveFloat
 
 
-class Faults(Section):
+class FaultsPreset(PresetSection):
     """Cells that never switch, from the start.
 
     open_rows, open_columns: lines, by index, whose cells carry no current (0 S). shorted_rows, shorted_columns: lines
@@ -204,7 +204,7 @@ class Faults(Section):
         return g_S
 
 
-class Endurance(Section):
+class Endurance(PresetSection):
     """Wear: a pulse that moves a cell by dG uses up (|dG|/window)^exponent / cycles of its life.
 
     Steps below `weakest_step` of the window count as that step. `log_sd` is the spread of `cycles` over the cells.
@@ -218,20 +218,20 @@ class Endurance(Section):
     fails_high_share: Fraction
 
 
-class Circuit(Section):
+class Circuit(PresetSection):
     """Wires: resistance of one segment between neighbouring cells, and from a driver to the first."""
 
     line_resistance_ohm: NonNegativeFloat
 
 
-class Dac(Section):
+class Dac(PresetSection):
     """Input converter: signed, `bits` over +-v_full_scale_v. bits: null means continuous, unbounded."""
 
     bits: PositiveInt | None
     v_full_scale_v: PositiveFloat
 
 
-class Adc(Section):
+class Adc(PresetSection):
     """Output converters, one a line: signed, `bits` over +-full scale. bits: null means continuous, unbounded.
 
     Verify reads use one range, products the smallest of `product_ranges_a` that holds a batch. noise_relative,
@@ -252,7 +252,7 @@ class Adc(Section):
         return self
 
 
-class Timing(Section):
+class TimingPreset(PresetSection):
     """Bench time of the operations; a verify read takes a whole row at once."""
 
     pulse_overhead_s: NonNegativeFloat
@@ -260,7 +260,7 @@ class Timing(Section):
     product_s: PositiveFloat
 
 
-class TwinPreset(Section):
+class TwinPreset(PresetSection):
     """All parameters of a twin.
 
     elements: how many binary elements in parallel make a cell; None: its conductance is continuous.
@@ -274,15 +274,15 @@ class TwinPreset(Section):
     reset: Switching
     write_noise: WriteNoise
     variation: Variation
-    forming: Forming
+    forming: FormingPreset
     elements: PositiveInt | None = None
-    relaxation: Relaxation
+    relaxation: RelaxationPreset
     read_noise: ReadNoise
     rtn: Rtn
-    faults: Faults
+    faults: FaultsPreset
     endurance: Endurance
     circuit: Circuit
     dac: Dac
     adc: Adc
-    timing: Timing
+    timing: TimingPreset
     recipe: str

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from eapu_hil.hal import FloatArray, IntArray
-from eapu_hil.twin.preset import Relaxation
+from eapu_hil.twin.preset import RelaxationPreset
 from eapu_hil.twin.state import StateFiles
 
 
 class RelaxingCells:
-    """Relaxation as a walk by jumps in the logarithm of the time since the write, a part of which does not last.
+    """RelaxationPreset as a walk by jumps in the logarithm of the time since the write, a part of which does not last.
 
     With u the decades since the walk began, the change is mean(u) + L(u) + P(u). L, which lasts, is a bilateral gamma
     process (arXiv 1907.09856): jumps up and jumps down of all sizes, many small ones for a large one, so
@@ -18,12 +18,12 @@ class RelaxingCells:
     Poisson process in u, each time from the law of such a process at that u. The increments can be drawn exactly at any
     times. The mean moves evenly up to 1 s and at the rate of the table from then on. A cell is brought up to date each
     time a quarter of a decade has passed: rarely enough that few cells differ from one product to the next.
-    Law and state table follow measured data: github akashlevy/RRAM-Relaxation-Master-Model (MIT).
+    Law and state table follow measured data: github akashlevy/RRAM-RelaxationPreset-Master-Model (MIT).
     """
 
     STEP_DECADES = 0.25
 
-    def __init__(self, law: Relaxation, g_S: FloatArray, files: StateFiles) -> None:
+    def __init__(self, law: RelaxationPreset, g_S: FloatArray, files: StateFiles) -> None:
         count = g_S.size
         self._law = law
         self._written_s: FloatArray = files.array("written_s", np.full(count, np.inf))
@@ -114,7 +114,7 @@ class RelaxingCells:
         return mean_S
 
 
-def log_start(law: Relaxation) -> FloatArray:
+def log_start(law: RelaxationPreset) -> FloatArray:
     """log10 of the age (s) at which the walk begins, by state: from there its variance comes to that of the table.
 
     The passing part, drawn some time ago, lags behind the walk by `passing_share / passing_per_decade` decades.

@@ -131,3 +131,20 @@ def test_a_dotted_name_imports_only_what_the_caller_allows(package: Package) -> 
     assert config.modules == ("lab_rules",)
     with pytest.raises(ConfigError, match="cannot be loaded: ModuleNotFoundError"):
         experiment({"name": "lab_rulez:GentleConfig"}, ["lab_rulez"])
+
+
+def test_a_task_without_a_way_to_make_it_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "half_task.py").write_text(
+        "from eapu_hil.tasks.base import TaskModel\n\nclass HalfConfig(TaskModel):\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match=r"task.*'half_task:HalfConfig' is no complete task: .* lacks make"):
+        load_model(
+            ExperimentConfig,
+            "digits",
+            {"task": {"name": "half_task:HalfConfig"}},
+            "experiments",
+            allow_modules=["half_task"],
+        )

@@ -19,7 +19,7 @@ from eapu_hil.bench.config import BenchConfig
 from eapu_hil.hal import Cells, CellStatus, Targets
 from eapu_hil.hal.testing import CrossbarContract
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "own_instrument"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "04_own_instrument"
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -45,9 +45,14 @@ class Example:
 
 
 RULE = Example(
-    "own_rule", "leaky.yaml", "leaky_rule", "rule", "leaky_rule:LeakyConfig", "leaky_rule:LeakyConfig,digital"
+    "01_own_rule",
+    "leaky.yaml",
+    "leaky_rule",
+    "rule",
+    "leaky_rule:LeakyConfig",
+    "leaky_rule:LeakyConfig,digital",
 )
-TASK = Example("own_task", "rings.yaml", "rings_task", "task", "rings_task:RingsConfig", "eapu,digital")
+TASK = Example("02_own_task", "rings.yaml", "rings_task", "task", "rings_task:RingsConfig", "eapu,digital")
 
 
 @pytest.fixture(params=[RULE, TASK], ids=lambda example: example.folder)

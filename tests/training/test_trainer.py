@@ -417,7 +417,7 @@ class TestBadInput:
             ("optimizer.lr=0", r"optimizer\.lr .*: .*greater than 0"),
             ("bench.recipe.band_uS=1", r"bench\.recipe\.band_uS .*: unknown key, did you mean 'band_S'"),
             ("bench.shape=[32, 8]", r"does not fit: .*dense1 64 x 12.*3 array\(s\) of 32 x 8"),
-            ("bench.backend=lab", r"bench: backend: .*'lab'.* are controller, smu, twin"),
+            ("bench.backend=lab", r"bench\.backend: unknown driver 'lab'; allowed are controller, smu, twin"),
         ],
     )
     def test_a_wrong_value_is_named(

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 from serial.tools import list_ports
 
-from eapu_drivers.controller.link import Link, Timing
+from eapu_drivers.controller.link import Link, LinkTiming
 from eapu_drivers.controller.messages import BoardState
 from eapu_drivers.controller.ports import Port, SerialPort
 from eapu_hil.hal import HilError, TransportError
 
-_TIMING = Timing(hello_s=1.0, reconnect_s=0.0)
+_TIMING = LinkTiming(hello_s=1.0, reconnect_s=0.0)
 _AT_ONCE = 16
 _IN_USE = (errno.EBUSY, errno.EAGAIN, errno.EACCES)
 

@@ -12,7 +12,7 @@ from typing import Protocol
 from eapu_drivers.controller.board import Board
 from eapu_drivers.controller.config import ControllerConfig
 from eapu_drivers.controller.crossbar import ControllerCrossbar
-from eapu_drivers.controller.link import Link, Timing
+from eapu_drivers.controller.link import Link, LinkTiming
 from eapu_drivers.controller.ports import Port, SerialPort, SocketPort
 from eapu_drivers.controller.units import load_calibrations
 from eapu_drivers.simulators import find_simulator
@@ -21,9 +21,9 @@ from eapu_hil.hal import ConfigError, Crossbar, TransportError
 
 _SIMULATED = "sim:"
 _TIMING = {
-    "posix": Timing(),
+    "posix": LinkTiming(),
     # An emulated controller answers within a second or so, whatever the machine is busy with.
-    "qemu": Timing(resend_floor_s=0.25, silence_s=5.0, reconnect_s=1.0, hello_s=10.0, dead_man_s=5.0),
+    "qemu": LinkTiming(resend_floor_s=0.25, silence_s=5.0, reconnect_s=1.0, hello_s=10.0, dead_man_s=5.0),
 }
 
 
@@ -60,7 +60,7 @@ def open_arrays(config: ControllerConfig, chip_dir: Path) -> Iterator[list[Cross
             simulated = stack.enter_context(start(kind, config, chip_dir))
             open_port: Callable[[], Port] = _once(simulated, port)
         else:
-            timing = Timing()
+            timing = LinkTiming()
             open_port = partial(SerialPort, port)
         link = stack.enter_context(Link(open_port, timing))
         welcome = link.welcome

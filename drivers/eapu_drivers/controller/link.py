@@ -25,11 +25,11 @@ from eapu_drivers.controller.messages import Abort, Clear, Ground, Product, Stat
 from eapu_drivers.controller.ports import Port
 from eapu_drivers.controller.request_queue import RequestQueue, UrgentRequest
 from eapu_drivers.controller.requests import ProductRequest, SingleRequest
-from eapu_drivers.controller.session import Timing
+from eapu_drivers.controller.session import LinkTiming
 from eapu_drivers.controller.worker import Worker
 from eapu_hil.hal import TransportError
 
-__all__ = ["Counters", "Link", "LinkLost", "RefusedError", "Timing"]
+__all__ = ["Counters", "Link", "LinkLost", "LinkTiming", "RefusedError"]
 
 _LOG = logging.getLogger(__name__)
 _CLOSE_S = 1.0
@@ -50,10 +50,10 @@ class Link:
     def __init__(
         self,
         open_port: Callable[[], Port],
-        timing: Timing | None = None,
+        timing: LinkTiming | None = None,
         new_link_id: Callable[[], int] = random_link_id,
     ) -> None:
-        self._timing = timing or Timing()
+        self._timing = timing or LinkTiming()
         self._queue = RequestQueue()
         self._worker = Worker(self._queue, open_port, self._timing, new_link_id)
         self._opened: Future[Welcome] = Future()

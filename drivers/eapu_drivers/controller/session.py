@@ -23,7 +23,7 @@ KEEPALIVE_ID = 0
 
 
 @dataclass(frozen=True)
-class Timing:
+class LinkTiming:
     """How patient the link is, in s.
 
     resend_floor_s: no message is sent again earlier. silence_s: without any good frame for so long, although
@@ -46,7 +46,7 @@ class Timing:
 class Session:
     """Frames in and out over one open port. The methods raise TransportError when the line is lost."""
 
-    def __init__(self, port: Port, timing: Timing, tally: Tally) -> None:
+    def __init__(self, port: Port, timing: LinkTiming, tally: Tally) -> None:
         self.port = port
         self.window = SlidingWindow(1, PAYLOAD_MAX, RoundTrip(timing.resend_floor_s))
         self._timing = timing

@@ -15,7 +15,7 @@ from eapu_drivers.controller.messages import BY_NUMBER, StatusIs, Welcome
 from eapu_drivers.controller.ports import Port
 from eapu_drivers.controller.request_queue import RequestQueue
 from eapu_drivers.controller.requests import Request
-from eapu_drivers.controller.session import Session, Timing
+from eapu_drivers.controller.session import LinkTiming, Session
 from eapu_hil.hal import HilError, ProtocolError, TransportError
 
 _LOG = logging.getLogger("eapu_drivers.controller.link")
@@ -29,7 +29,7 @@ class Worker:
         self,
         queue: RequestQueue,
         open_port: Callable[[], Port],
-        timing: Timing,
+        timing: LinkTiming,
         new_link_id: Callable[[], int],
     ) -> None:
         self.name = "controller"  # of the port, once it is open

@@ -10,12 +10,12 @@ import pytest
 from eapu_hil.base.errors import LimitError
 from eapu_hil.hal.crossbar import Cells, Crossbar, Direction, Polarity, Pulses, Targets
 from eapu_hil.hal.recipe import Recipe
-from eapu_hil.hal.testing.under_test import BenchUnderTest, Levels, write
+from eapu_hil.hal.testing.under_test import BenchUnderTest, WindowLevels, write
 
 MORE = 1.03  # times a limit
 
 
-def requests(array: Crossbar, recipe: Recipe, levels: Levels) -> dict[str, Callable[[], object]]:
+def requests(array: Crossbar, recipe: Recipe, levels: WindowLevels) -> dict[str, Callable[[], object]]:
     """Requests beyond the limits, by what is wrong with them."""
     rows = array.shape[0]
     limits, width_s = array.limits, recipe.set.width_s
@@ -64,7 +64,13 @@ class LimitContract:
 
     @pytest.mark.parametrize("what", WHAT)
     def test_what_is_refused_changes_nothing(
-        self, bench: BenchUnderTest, array: Crossbar, cells: Cells, levels: Levels, v_read_v: float, what: str
+        self,
+        bench: BenchUnderTest,
+        array: Crossbar,
+        cells: Cells,
+        levels: WindowLevels,
+        v_read_v: float,
+        what: str,
     ) -> None:
         write(array, cells, levels.board(cells))
         before_S, clock_s = array.read(cells, v_read_v).g_S, array.clock_s()
@@ -80,7 +86,7 @@ class LimitContract:
         assert np.abs(array.read(cells, v_read_v).g_S - before_S).mean() < levels.noise_S / 3
 
     def test_every_request_of_the_list_is_tried(
-        self, bench: BenchUnderTest, array: Crossbar, levels: Levels
+        self, bench: BenchUnderTest, array: Crossbar, levels: WindowLevels
     ) -> None:
         assert set(WHAT) == set(requests(array, bench.recipe, levels))
 

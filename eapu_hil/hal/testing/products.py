@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from eapu_hil.hal.crossbar import Cells, Crossbar, Direction
-from eapu_hil.hal.testing.under_test import Levels, write
+from eapu_hil.hal.testing.under_test import WindowLevels, write
 
 
 def _driven(array: Crossbar, direction: Direction) -> int:
@@ -18,7 +18,7 @@ class ProductContract:
 
     @pytest.mark.parametrize("direction", list(Direction))
     def test_they_are_those_of_the_conductances_read(
-        self, array: Crossbar, cells: Cells, levels: Levels, v_read_v: float, direction: Direction
+        self, array: Crossbar, cells: Cells, levels: WindowLevels, v_read_v: float, direction: Direction
     ) -> None:
         write(array, cells, levels.random(2, len(cells)))
         g_S = array.read(Cells.all(array.shape), v_read_v).g_S.reshape(array.shape)
@@ -31,7 +31,9 @@ class ProductContract:
         assert np.abs(currents_a - expected_a).max() < 0.1 * np.abs(expected_a).max()
         assert np.corrcoef(currents_a.ravel(), expected_a.ravel())[0, 1] > 0.998
 
-    def test_they_are_linear(self, array: Crossbar, cells: Cells, levels: Levels, v_read_v: float) -> None:
+    def test_they_are_linear(
+        self, array: Crossbar, cells: Cells, levels: WindowLevels, v_read_v: float
+    ) -> None:
         write(array, cells, levels.board(cells))
         v_v = np.random.default_rng(3).uniform(-v_read_v / 2, v_read_v / 2, (30, array.shape[0]))
         once_a, twice_a = array.vmm(v_v, Direction.FORWARD), array.vmm(-2 * v_v, Direction.FORWARD)
@@ -39,7 +41,7 @@ class ProductContract:
 
     @pytest.mark.parametrize("direction", list(Direction))
     def test_chosen_lines(
-        self, array: Crossbar, cells: Cells, levels: Levels, v_read_v: float, direction: Direction
+        self, array: Crossbar, cells: Cells, levels: WindowLevels, v_read_v: float, direction: Direction
     ) -> None:
         """Only the lines that are named are driven and measured, in the order they are named in."""
         write(array, cells, levels.board(cells))
@@ -62,7 +64,7 @@ class ProductContract:
         assert array.vmm(v_v[:0], Direction.FORWARD).shape == (0, columns)
 
     def test_no_voltage_no_current(
-        self, array: Crossbar, cells: Cells, levels: Levels, v_read_v: float
+        self, array: Crossbar, cells: Cells, levels: WindowLevels, v_read_v: float
     ) -> None:
         g_S = levels.at(0.74)
         write(array, cells, g_S)

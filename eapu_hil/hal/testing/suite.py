@@ -8,7 +8,7 @@ from eapu_hil.hal.crossbar import Cells, Crossbar
 from eapu_hil.hal.testing.limits import LimitContract
 from eapu_hil.hal.testing.products import ProductContract
 from eapu_hil.hal.testing.time import GroundContract, TimeContract
-from eapu_hil.hal.testing.under_test import BenchUnderTest, Levels
+from eapu_hil.hal.testing.under_test import BenchUnderTest, WindowLevels
 from eapu_hil.hal.testing.writing import IdentityContract, ProgramContract, PulseContract, ReadContract
 
 
@@ -38,9 +38,9 @@ class CrossbarContract(
         return Cells.all(array.shape)
 
     @pytest.fixture
-    def levels(self, bench: BenchUnderTest) -> Levels:
+    def levels(self, bench: BenchUnderTest) -> WindowLevels:
         """Conductances within the window of the bench's recipe."""
-        return Levels(bench.recipe)
+        return WindowLevels(bench.recipe)
 
     @pytest.fixture
     def v_read_v(self, bench: BenchUnderTest) -> float:

@@ -9,7 +9,7 @@ import pytest
 
 from eapu_hil.base.errors import LimitError
 from eapu_hil.hal.crossbar import Cells, Crossbar, Direction, Polarity, Pulses, Targets
-from eapu_hil.hal.testing.under_test import BenchUnderTest, Levels, write
+from eapu_hil.hal.testing.under_test import BenchUnderTest, WindowLevels, write
 
 
 class GroundContract:
@@ -24,7 +24,7 @@ class GroundContract:
         assert array.read(cells, v_read_v).g_S.shape == (len(cells),)
 
     def test_ground_keeps_what_is_stored(
-        self, array: Crossbar, cells: Cells, levels: Levels, v_read_v: float
+        self, array: Crossbar, cells: Cells, levels: WindowLevels, v_read_v: float
     ) -> None:
         write(array, cells, levels.board(cells))
         before_S = array.read(cells, v_read_v).g_S
@@ -36,7 +36,7 @@ class TimeContract:
     """The clock moves forward only, also between two requests if it is a real one."""
 
     def test_the_clock_never_goes_back(
-        self, bench: BenchUnderTest, array: Crossbar, cells: Cells, levels: Levels, v_read_v: float
+        self, bench: BenchUnderTest, array: Crossbar, cells: Cells, levels: WindowLevels, v_read_v: float
     ) -> None:
         gentle = bench.recipe.set
         pulses = Pulses.same(

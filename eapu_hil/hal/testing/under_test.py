@@ -46,7 +46,7 @@ class BenchUnderTest(Protocol):
     def ledger(self) -> CountingLedger: ...
 
 
-class Levels:
+class WindowLevels:
     """Conductances within a recipe's window, S."""
 
     def __init__(self, recipe: Recipe) -> None:

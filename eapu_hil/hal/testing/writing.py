@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from eapu_hil.hal.crossbar import Cells, CellStatus, Crossbar, Polarity, Pulses, Targets
-from eapu_hil.hal.testing.under_test import BenchUnderTest, Levels, write
+from eapu_hil.hal.testing.under_test import BenchUnderTest, WindowLevels, write
 
 
 class IdentityContract:
@@ -34,14 +34,16 @@ class ReadContract:
         assert reading.status.dtype == np.uint8
         assert np.isfinite(reading.g_S).all()
 
-    def test_two_reads_agree(self, array: Crossbar, cells: Cells, levels: Levels, v_read_v: float) -> None:
+    def test_two_reads_agree(
+        self, array: Crossbar, cells: Cells, levels: WindowLevels, v_read_v: float
+    ) -> None:
         write(array, cells, levels.board(cells))
         first_S, second_S = (array.read(cells, v_read_v).g_S for _ in range(2))
         assert np.abs(first_S - second_S).mean() < levels.noise_S / 3
         assert np.abs(first_S - second_S).max() < 2.7 * levels.noise_S
 
     def test_reads_come_in_the_order_asked(
-        self, array: Crossbar, cells: Cells, levels: Levels, v_read_v: float
+        self, array: Crossbar, cells: Cells, levels: WindowLevels, v_read_v: float
     ) -> None:
         wanted_S = levels.board(cells)
         write(array, cells, wanted_S)
@@ -51,7 +53,7 @@ class ReadContract:
         np.testing.assert_array_equal(read_S > middle_S, wanted_S[shuffled] > middle_S)
 
     def test_the_sign_of_the_read_voltage_does_not_matter(
-        self, array: Crossbar, cells: Cells, levels: Levels, v_read_v: float
+        self, array: Crossbar, cells: Cells, levels: WindowLevels, v_read_v: float
     ) -> None:
         write(array, cells, levels.board(cells))
         difference_S = array.read(cells, v_read_v).g_S - array.read(cells, -v_read_v).g_S
@@ -65,7 +67,7 @@ class ProgramContract:
     """Write-verify."""
 
     def test_cells_reach_their_targets(
-        self, bench: BenchUnderTest, array: Crossbar, cells: Cells, levels: Levels, v_read_v: float
+        self, bench: BenchUnderTest, array: Crossbar, cells: Cells, levels: WindowLevels, v_read_v: float
     ) -> None:
         n = len(cells)
         targets_S = levels.random(1, n)
@@ -83,7 +85,9 @@ class ProgramContract:
         assert (outcome.energy_j >= 0).all()
         np.testing.assert_array_equal(outcome.energy_j > 0, outcome.pulses > 0)
 
-    def test_other_cells_stay(self, array: Crossbar, cells: Cells, levels: Levels, v_read_v: float) -> None:
+    def test_other_cells_stay(
+        self, array: Crossbar, cells: Cells, levels: WindowLevels, v_read_v: float
+    ) -> None:
         write(array, cells, levels.at(0.23))
         chosen = cells.row < np.median(cells.row)
         write(array, cells[chosen], levels.at(0.74))
@@ -92,7 +96,7 @@ class ProgramContract:
         assert g_S[~chosen].mean() == pytest.approx(levels.at(0.23), abs=levels.noise_S)
 
     def test_a_recipe_of_the_request(
-        self, bench: BenchUnderTest, array: Crossbar, cells: Cells, levels: Levels
+        self, bench: BenchUnderTest, array: Crossbar, cells: Cells, levels: WindowLevels
     ) -> None:
         write(array, cells, levels.at(0.23))
         once = bench.recipe.model_copy(update={"pulses_max": 1})
@@ -101,7 +105,7 @@ class ProgramContract:
         assert set(np.unique(outcome.status)) <= {CellStatus.OK, CellStatus.NOT_CONVERGED}
 
     def test_a_target_out_of_reach_is_a_status(
-        self, bench: BenchUnderTest, array: Crossbar, cells: Cells, levels: Levels
+        self, bench: BenchUnderTest, array: Crossbar, cells: Cells, levels: WindowLevels
     ) -> None:
         """Not an exception: the other cells of the request are written all the same."""
         two, recipe = cells[:2], bench.recipe
@@ -122,7 +126,7 @@ class PulseContract:
     """Pulses, each applied exactly once."""
 
     def test_set_raises_and_reset_lowers(
-        self, bench: BenchUnderTest, array: Crossbar, cells: Cells, levels: Levels, v_read_v: float
+        self, bench: BenchUnderTest, array: Crossbar, cells: Cells, levels: WindowLevels, v_read_v: float
     ) -> None:
         write(array, cells, levels.at(0.36))
         up, down = bench.recipe.set, bench.recipe.reset

@@ -11,7 +11,7 @@ from typing import Any
 
 from eapu_drivers.controller.board import Board
 from eapu_drivers.controller.crossbar import ControllerCrossbar
-from eapu_drivers.controller.link import Link, Timing
+from eapu_drivers.controller.link import Link, LinkTiming
 from eapu_drivers.controller.ports import Port, SocketPort
 from eapu_drivers.controller.units import load_calibrations
 from eapu_drivers.simulated.board import rig
@@ -66,7 +66,7 @@ def bed_on(
 ) -> Iterator[Bed]:
     with rig.start("posix", config, chip) as running, Link(open_port(running)) as link:
         calibrations = load_calibrations(chip, 1, SHAPE)
-        board = Board(link, "test", config.limits.as_limits(), calibrations, Timing().dead_man_s)
+        board = Board(link, "test", config.limits.as_limits(), calibrations, LinkTiming().dead_man_s)
         array = ControllerCrossbar(board, 0, calibrations[0], config.recipe)
         yield Bed(array, board, link, running, chip)
 

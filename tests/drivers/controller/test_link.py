@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from eapu_drivers.controller import messages
 from eapu_drivers.controller.errors import LinkLost, RefusedError
-from eapu_drivers.controller.link import Link, Timing
+from eapu_drivers.controller.link import Link, LinkTiming
 from eapu_drivers.controller.messages import (
     GetLimits,
     Ground,
@@ -33,7 +33,7 @@ from peer import WELCOME, Behaviour, Peer
 
 from eapu_hil.hal import ProtocolError, TransportError
 
-QUICK = Timing(silence_s=0.4, reconnect_s=0.3, hello_s=1.0)
+QUICK = LinkTiming(silence_s=0.4, reconnect_s=0.3, hello_s=1.0)
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_every_write_of_a_batch_is_answered_and_executed_once(
 
 
 def test_a_good_line_needs_one_frame_a_request_and_few_more(connect: Callable[..., Link], peer: Peer) -> None:
-    link = connect(Timing())
+    link = connect(LinkTiming())
     futures = [link.submit(write(link)) for _ in range(500)]
     wait(futures, 5)
     counters = link.counters
@@ -147,7 +147,7 @@ def test_a_refusal_is_an_answer(peer: Peer, connect: Callable[..., Link]) -> Non
 def test_urgent_messages_overtake_and_only_sequenced_ones_are_submitted(
     peer: Peer, connect: Callable[..., Link]
 ) -> None:
-    link = connect(Timing())
+    link = connect(LinkTiming())
     peer.behaviour.work_s = 0.002
     futures = [link.submit(write(link)) for _ in range(400)]
     number = link.take_ids()
@@ -238,7 +238,7 @@ def test_silence_is_a_loss_and_a_restarted_controller_is_another_session(
 
 
 def test_a_line_that_stays_away_is_given_up_in_time(peer: Peer, connect: Callable[..., Link]) -> None:
-    link = connect(Timing())
+    link = connect(LinkTiming())
     peer.behaviour.mute = True
     start_s = time.monotonic()
     error = link.submit(write(link)).exception(5)

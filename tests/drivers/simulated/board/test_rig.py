@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from eapu_drivers.controller import messages as m
 from eapu_drivers.controller.frames import Decoder, encode
-from eapu_drivers.controller.link import Timing
+from eapu_drivers.controller.link import LinkTiming
 from eapu_drivers.simulated.board import rig
 from eapu_drivers.simulated.board.linerecord import LineRecord
 
@@ -156,7 +156,7 @@ def pulsing_host(kind: str, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[s
 
 
 def test_a_host_that_is_killed_leaves_grounded_lines_and_no_process(kind: str, tmp_path: Path) -> None:
-    dead_man_s = {"posix": Timing().dead_man_s, "qemu": 5.0}[kind]
+    dead_man_s = {"posix": LinkTiming().dead_man_s, "qemu": 5.0}[kind]
     with pulsing_host(kind, tmp_path) as (host, pids, chip):
         assert not LineRecord.read(chip).grounded
         host.kill()

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from eapu_drivers.controller.driver import open_arrays
-from eapu_drivers.controller.link import Link, Timing
+from eapu_drivers.controller.link import Link, LinkTiming
 from eapu_drivers.controller.ports import SerialPort
 from eapu_drivers.simulated.board import rig, simulator
 
@@ -36,7 +36,7 @@ BENCH: dict[str, Any] = {
         "pulses_per_cell_max": 100,
     },
 }
-PATIENT = Timing(hello_s=10.0)
+PATIENT = LinkTiming(hello_s=10.0)
 
 
 def config_of(**changes: Any) -> BenchConfig:

@@ -21,7 +21,7 @@ from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.runs import read_metrics, read_start
 from eapu_hil.training.trainer import resume, train, trained_network
 
-EXAMPLES = Path(__file__).parents[2] / "examples" / "arrays"
+EXAMPLES = Path(__file__).parents[2] / "examples" / "03_own_data"
 NAMES = ("iris", "spectrum")
 
 Silent = Callable[..., Any]
@@ -32,7 +32,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the examples with their data made."""
     if find_spec("sklearn") is None:
         pytest.skip("scikit-learn brings the data of iris")
-    folder = tmp_path_factory.mktemp("lab") / "arrays"
+    folder = tmp_path_factory.mktemp("lab") / "data"
     shutil.copytree(EXAMPLES, folder, ignore=shutil.ignore_patterns("*.csv", "*.npz"))
     subprocess.run([sys.executable, folder / "make_data.py"], check=True)
     return folder
@@ -84,7 +84,7 @@ def test_paths_are_beside_the_experiment_file(
     examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(examples.parent)
-    for source in (Path("arrays/iris.yaml"), examples / "iris.yaml"):
+    for source in (Path("data/iris.yaml"), examples / "iris.yaml"):
         task = load_model(ExperimentConfig, source, (), "experiments").task
         assert task.model_dump()["data"]["train"] == examples / "iris.csv"
     monkeypatch.chdir(tmp_path)

@@ -1,0 +1,1 @@
+"""What one lab brings: its array, a rule, a task."""

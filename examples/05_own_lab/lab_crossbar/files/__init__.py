@@ -1,0 +1,1 @@
+"""Benches and experiments that are packaged names once this package is installed."""
