@@ -107,7 +107,7 @@ def chosen_names(plan: Plan, names: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True, eq=False)
 class _Calibration:
-    """What is measured on which array. number: of `array` on the bench."""
+    """The array to measure, with all that the measurements need. number: of `array` on the bench."""
 
     array: BenchArray
     number: int
@@ -136,7 +136,7 @@ def calibrate(
     array, chip = bench.arrays[number].without_record(), bench.chip
     if FORMING not in names and not is_formed(chip, number):
         raise HilError(
-            f"array {number}: was never formed under this passport; to form every cell of it, name the measurement "
+            f"array {number} was never formed under this passport; to form every cell of it, name the measurement "
             f"{FORMING!r} (a fresh chip is not formed unasked)"
         )
     array.corrections.gains = None  # products are measured as they are
@@ -178,7 +178,7 @@ def _entries(work: _Calibration, progress_of: ProgressOf, temperature_c: float |
             values["temperature_c"] = temperature_c
         done[name] = chip.record(name, values, found.arrays, array.clock_s())
         if stop is not None:
-            _LOG.info("%s: stopped; what was measured until then is entry %d", name, done[name].number)
+            _LOG.info("%s: stopped; entry %d holds the results so far", name, done[name].number)
             raise stop
         if "failed" in found.arrays:
             _retire(found, number, chip, array.clock_s())
@@ -189,7 +189,7 @@ def _entries(work: _Calibration, progress_of: ProgressOf, temperature_c: float |
 
 
 def _done(chip: Chip, number: int, begun: Measurement) -> dict[str, Measurement]:
-    """What a calibration has measured so far, by name. Forming does not say for which calibration it was made."""
+    """The measurements of a calibration so far, by name. Forming does not say for which calibration it was made."""
     entries = [entry for entry in chip.history() if entry.number > begun.number]
     return {
         entry.kind: entry
@@ -225,7 +225,7 @@ def _begun(work: _Calibration) -> Measurement:
     same = last is not None and dict(last.values) == wanted
     if last is None or not same or not set(work.names) - _done(work.chip, work.number, last).keys():
         return work.chip.record("calibration", wanted, {}, work.array.clock_s())
-    _LOG.info("going on with calibration %d", last.number)
+    _LOG.info("continuing calibration %d", last.number)
     return last
 
 
@@ -240,8 +240,8 @@ def _set_aside(settings: EnduranceSettings, array: Crossbar, number: int, chip: 
             )
         if status[row, col] != CellStatus.OK:
             raise HilError(
-                f"endurance: cell ({row}, {col}) of array {number} cannot be written already "
-                f"({CellStatus(int(status[row, col])).name}); name others"
+                f"endurance: cell ({row}, {col}) of array {number} is bad already "
+                f"({CellStatus(int(status[row, col])).name}); name other cells"
             )
     return cells
 

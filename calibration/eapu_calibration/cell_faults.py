@@ -1,4 +1,4 @@
-"""What is wrong with the cells that cannot be written, and whether it is their line rather than themselves.
+"""Classifies the cells that cannot be written, and tells faults of lines from faults of cells.
 
 An open line carries no current: all its cells read next to nothing, whatever was asked. The cells of a shorted line all
 conduct more than was asked. A cell can do either by itself, but hardly a whole line of them: with a tenth of the cells

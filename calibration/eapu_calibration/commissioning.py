@@ -1,4 +1,4 @@
-"""What a chip needs before its first use: every cell formed and exercised, the write error measured."""
+"""Prepares a new chip for use: forms and exercises every cell and measures the write error."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def good_cells(
 
 
 def record_forming(number: int, array: BenchArray, chip: Chip, recipe: Recipe) -> Measurement:
-    """Forms and exercises every cell of array `number`; returns the entry of the passport that says what came of it.
+    """Forms and exercises every cell of array `number`; returns the new entry of the passport.
 
     Readings decide which cells are good, so the offset of the reads of each column is measured first; the array allows
     for it from then on.

@@ -1,4 +1,4 @@
-"""Drift monitor: which cells have left the band around what was written to them, and since when.
+"""Drift monitor: finds cells that have left the band around their target, and how long ago they did.
 
 What was written is in the entries `programmed` of the passport (`eapu_hil.bench.programmed`). A cell that was pulsed
 since then, by a training run or a calibration, no longer holds its target and is left out. Each look is an entry
@@ -22,7 +22,7 @@ DRIFT = "drift"
 
 @dataclass(frozen=True, eq=False)
 class Drift:
-    """What a look found; arrays of shape (n,), one element a cell that still holds its target.
+    """The result of one look; arrays of shape (n,), one element a cell that still holds its target.
 
     g_S: NaN where it cannot be read, which counts as out. since_s: bench clock of the first of the looks in a row
     that found the cell out, NaN where it is in. overwritten: cells that were pulsed since they were written.
@@ -37,7 +37,7 @@ class Drift:
     overwritten: int
 
     def refresh(self) -> Targets:
-        """What to write again: the cells that are out, to their targets."""
+        """The cells to write again, with their targets: those that are out of their band."""
         return Targets(self.targets.cells[self.out], self.targets.g_target_S[self.out])
 
 
@@ -54,7 +54,7 @@ def look(
     known = np.isfinite(target_S)
     if not known.any():
         raise HilError(
-            f"array {number}: nothing was written to it (eapu-hil program, or a program request): no target"
+            f"array {number}: no cell has a target, because nothing was written with eapu-hil program or array.program"
         )
     holds = known & (pulsed == pulses)
     if not holds.any():

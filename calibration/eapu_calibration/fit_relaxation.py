@@ -186,13 +186,16 @@ def _tops(levels: list[Changes], x: FloatArray, common: int, held: list[int]) ->
     curvature, scores = curvature[np.ix_(free, free)], scores[np.ix_(free, free)]
     if not np.isfinite(curvature).all() or np.linalg.eigvalsh(curvature).min() <= 0:
         raise HilError(
-            "the changes do not settle the law of relaxation; more cells a level, or more times, are needed"
+            "the changes do not determine the law of relaxation; measure more cells per level, or at more times"
         )
     inverse = np.linalg.inv(curvature)
     sd = np.full(x.size, np.nan)
     sd[free] = np.sqrt(np.diag(inverse @ scores @ inverse))
     if np.nanmax(sd[-common:][:_SHAPES]) > _OPEN_SD:
-        raise HilError("the changes leave open how they pass; more cells a level, or more times, are needed")
+        raise HilError(
+            "the changes do not determine the share of the relaxation that passes; measure more cells per level, or "
+            "at more times"
+        )
     tops = []
     for number, level in enumerate(levels):
         own = slice(number * _OWN, (number + 1) * _OWN)
@@ -219,7 +222,9 @@ def _levels(
     first_uS, g_uS = _MICRO * arrays["first_S"], _MICRO * arrays["g_S"]
     log_age = np.log10(np.asarray(entry.values["age_s"], dtype=np.float64))
     if log_age.size < TIMES_MIN or log_age[-1] <= 0:
-        raise HilError(f"relaxation at {log_age.size} times; needed are {TIMES_MIN}, the last beyond 1 s")
+        raise HilError(
+            f"relaxation was measured at {log_age.size} times; at least {TIMES_MIN} are needed, the last beyond 1 s"
+        )
     noise_known = len(first_uS) > 1
     levels = []
     for number in range(len(entry.values["levels_S"])):

@@ -75,7 +75,9 @@ def fit_gate_curve(
     held = np.percentile(lowest_uS, 99)
     inside = (np.percentile(g_uS, 1, axis=(0, 2)) > held) & (g_uS.mean(axis=(0, 2)) <= g_max_uS)
     if inside.sum() < 4:
-        raise HilError(f"{int(inside.sum())} gate voltages lead clear of the reset state; 4 are needed")
+        raise HilError(
+            f"{int(inside.sum())} gate voltages give a conductance clearly above the reset state; 4 are needed"
+        )
     model = _GateModel(
         gate_v[inside],
         g_uS[:, inside],

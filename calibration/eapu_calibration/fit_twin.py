@@ -1,4 +1,4 @@
-"""A twin preset from a passport: every parameter that the measurements support, the others as the base preset has them.
+"""Makes a twin preset from a passport: fitted parameters where the measurements allow, the others from the base preset.
 
 Each fitted value comes with its 95 % interval and the entry that it came from; each that is kept says why.
 """
@@ -68,7 +68,7 @@ class Kept:
 
 @dataclass(eq=False)
 class TwinFit:
-    """What came of it. relaxation_ks: Kolmogorov-Smirnov distance of the changes to the fitted law, by age in s."""
+    """The result of a fit. relaxation_ks: Kolmogorov-Smirnov distance of the changes to the fitted law, by age in s."""
 
     base: TwinPreset
     fitted: list[Fitted] = field(default_factory=list)
@@ -140,9 +140,7 @@ def fit_twin(chip: Chip, array: int, base: TwinPreset, rng: np.random.Generator)
     attempt("relaxation", "relaxation.*", lambda entry: _relaxation(entry, found))
     if not found.fitted:
         why = "; ".join(dict.fromkeys(kept.reason for kept in found.kept))
-        raise HilError(
-            f"{chip.directory}: array {array}: nothing measured that a twin could be fitted to: {why}"
-        )
+        raise HilError(f"{chip.directory}: array {array}: no measurement allows a fit of the twin: {why}")
     found.kept += [
         Kept("window, endurance, timing, dac, adc.bits and ranges", "not estimated from a passport"),
         Kept("set, reset, variation.v_*, write_noise.reset_*", "the responses to single pulses are not fitted"),
@@ -196,7 +194,7 @@ def _scatter(measured: Mapping[str, Any], what: str) -> FloatArray:
     known = float(np.mean(np.square((high - low) / (2 * NORMAL_SDS))))
     scatter = float(value.var(ddof=1))
     if scatter < 2 * known:
-        raise HilError(f"the {what} of the lines differ by no more than they are known to")
+        raise HilError(f"the {what} of the lines differ by no more than their measurement error")
     ends = freedom * scatter / stats.chi2.ppf([0.5, 0.5 + CONFIDENCE / 2, 0.5 - CONFIDENCE / 2], freedom)
     ends[0] = scatter
     return np.asarray(np.maximum(ends - known, 0.0))
@@ -222,7 +220,7 @@ def _relaxation(entry: Measurement, found: TwinFit) -> Fits:
         if np.isfinite(fit.common.sd[number])
     }
     for name in _SHAPES.keys() - common.keys():
-        found.kept.append(Kept(f"relaxation.{name}", "the changes do not settle it"))
+        found.kept.append(Kept(f"relaxation.{name}", "the measured changes do not determine it"))
     found_all = {"g_S": Estimate(g_S, g_S, g_S), **table, **common}
     return {f"relaxation.{name}": estimate for name, estimate in found_all.items()}
 

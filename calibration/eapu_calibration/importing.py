@@ -1,4 +1,4 @@
-"""Measurements that a lab has in files, as entries of a passport: a YAML file says which column is what.
+"""Imports measurements from files as entries of a passport; a YAML file says which column holds what.
 
 chip: {model: RRAM technology C, serial: published}
 source: github akashlevy/RRAM-Relaxation-Master-Model, MIT
@@ -34,7 +34,7 @@ _NEAR = 2.0  # a reading belongs to a time that it is not further from than by t
 
 
 class ImportedChip(Settings):
-    """What the passport says of the chip."""
+    """The description of the chip in the passport."""
 
     model: str
     serial: str
@@ -145,13 +145,13 @@ def _read(wanted: Import) -> FloatArray:
             ndmin=2,
         )
     except FileNotFoundError as error:
-        raise ConfigError(f"{wanted.file}: not there") from error
+        raise ConfigError(f"{wanted.file}: there is no such file") from error
     except (OSError, ValueError) as error:
         # numpy lists every line that it could not read below a title; the first says enough.
         lines = str(error).splitlines()
         said = lines[min(1, len(lines) - 1)].strip()
         raise ConfigError(
-            f"{wanted.file}: {said}; asked for are the columns {_named(columns)}, counted from 0, separated by "
+            f"{wanted.file}: {said}; the columns {_named(columns)} are needed, counted from 0 and separated by "
             f"{wanted.delimiter}"
         ) from error
     bad = np.flatnonzero(~np.isfinite(table).all(axis=1))

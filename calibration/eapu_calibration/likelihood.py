@@ -39,7 +39,7 @@ def maximise(log_likelihood: Callable[[FloatArray], float], start: FloatArray, w
     found = optimize.minimize(lambda x: -log_likelihood(x), start, method="Nelder-Mead", options=options)
     curvature = -_curvature(log_likelihood, found.x)
     if not found.success or not np.isfinite(curvature).all() or np.linalg.eigvalsh(curvature).min() <= 0:
-        raise HilError(f"{what}: the measured values do not settle the parameters")
+        raise HilError(f"{what}: the measured values do not determine the parameters")
     sd = np.sqrt(np.diag(np.linalg.inv(curvature)))
     return Top(found.x, sd, -float(found.fun))
 

@@ -1,4 +1,4 @@
-"""What every measurement takes and gives."""
+"""The settings and results that all measurements have in common."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Progress = Callable[[float], None]  # is told the part that is done, 0 to 1
 
 
 class Settings(BaseModel):
-    """Base of what a plan says of one measurement."""
+    """The base of the settings of one measurement in a plan."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A result. values: what YAML can hold, units in the names. arrays: what was measured, cell by cell."""
+    """A result. values: plain data for YAML, units in the names. arrays: the measured data, cell by cell."""
 
     values: Mapping[str, Any]
     arrays: Mapping[str, NDArray[Any]]

@@ -111,7 +111,7 @@ def _matrix_S(array: Crossbar, everywhere: Cells, recipe: Recipe) -> FloatArray:
 
 
 def _values(fit: LineGainFit, driven: IntArray, measured: IntArray, shape: tuple[int, int]) -> dict[str, Any]:
-    """What the passport holds of one direction. shape: lines driven and measured, with those that are unknown."""
+    """The passport's values for one direction. shape: lines driven and measured, with those that are unknown."""
     residual_a = fit.residual_a
     freedom = residual_a.size - 2 * residual_a.shape[1] - fit.driven.value.size
     sd_a = float(np.sqrt(np.square(residual_a).sum() / freedom))

@@ -1,4 +1,4 @@
-"""Open-loop response: what identical pulses without verify do, up from the lowest state and down from the highest."""
+"""Open-loop response: identical pulses without verify, up from the lowest state and down from the highest."""
 
 from __future__ import annotations
 

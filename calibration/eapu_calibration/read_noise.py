@@ -1,4 +1,4 @@
-"""Read noise: what a reading adds to a conductance that does not change, by state, and its spectrum.
+"""Read noise: the scatter of readings of a cell that does not change, by state, and its spectrum.
 
 Cells are written, left to settle, and read many times on end. Differences of readings in a row hold the white part
 alone; the sd over all readings holds 1/f and telegraph noise too, and what is left of relaxation.

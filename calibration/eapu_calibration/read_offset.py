@@ -1,4 +1,4 @@
-"""Offset of the reads: what the converter of a column adds to every current.
+"""Offset of the reads: the current that the converter of a column adds to every reading.
 
 It keeps its sign when the voltage is reversed, the current of a cell does not: half the difference of the readings of a
 cell at both polarities is that of the offset alone.

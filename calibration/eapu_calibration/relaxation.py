@@ -131,7 +131,7 @@ def _evaluated(
     age_s = np.median(record.age_s[:times, np.concatenate(members)], axis=1)
     if (np.diff(age_s) <= 0).any():
         raise HilError(
-            f"{array.identity.serial}: the readings took so long that two of times_s fell together: "
+            f"{array.identity.serial}: the readings took so long that two of times_s coincide; "
             "take fewer cells, or times further apart"
         )
     values = {
@@ -158,7 +158,7 @@ def evaluate(
     members: list[NDArray[np.int64]],
     rng: np.random.Generator,
 ) -> dict[str, object]:
-    """What the readings come to, by level and time; see `measure_relaxation`.
+    """The results of the readings, by level and time; see `measure_relaxation`.
 
     first_S: one or two readings at age 0, (1 or 2, cells); the last is the reference. g_S: (times, cells).
     age_s: (times,). members: cells of each level.

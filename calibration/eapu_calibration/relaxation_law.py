@@ -1,4 +1,4 @@
-"""Probability of what relaxation does to a cell, by the twin's law: densities by Fourier inversion.
+"""Probability of the change that relaxation makes in a cell, by the twin's law: densities by Fourier inversion.
 
 The law is that of `eapu_hil.twin.relaxing.RelaxingCells`: a lasting bilateral gamma process and a passing part, in
 decades of age. No density of several changes of one cell is known in closed form, but each change, and the difference
@@ -25,7 +25,7 @@ _FLOOR = 1e-7  # of a density (1/uS): one cell that the law cannot explain is no
 
 @dataclass(frozen=True, eq=False)
 class Shape:
-    """What all levels have in common: `jump_decades`, `passing_share` and `passing_per_decade` of the preset."""
+    """The parameters that all levels share: `jump_decades`, `passing_share` and `passing_per_decade` of the preset."""
 
     jump_decades: float
     passing_share: float

@@ -1,4 +1,4 @@
-"""An entry of the passport in one line, and what changed between two."""
+"""Shows an entry of the passport in one line, and the differences of two."""
 
 from __future__ import annotations
 

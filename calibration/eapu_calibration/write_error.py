@@ -1,4 +1,4 @@
-"""The error that a write leaves, as a function of the conductance written: the noise that EaPU is aware of.
+"""The write error as a function of the conductance written: the error that EaPU is aware of.
 
 Two parts, kept apart so that neither is counted twice: what write-verify leaves at once, and what relaxation adds
 between the confirming read and a product some time later.

@@ -10,7 +10,7 @@ GROUP = "eapu_hil.simulators"
 
 
 def find_simulator(name: str) -> Any:
-    """What starts the simulated hardware `name`; the driver that asks knows how to call it.
+    """The function that starts the simulated hardware `name`; the driver knows its arguments.
 
     Raises ConfigError if no installed package offers it, if two do, or if it cannot be imported.
     """

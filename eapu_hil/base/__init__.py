@@ -1,1 +1,1 @@
-"""What every room may use: errors, files, YAML, units, signals, provenance. Knows no array."""
+"""Tools for every room: errors, files, YAML, units, signals, provenance. This room knows no array."""

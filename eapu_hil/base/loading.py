@@ -62,7 +62,7 @@ class FileModel(BaseModel):
 
     @classmethod
     def about_unknown_key(cls, key: str) -> str:  # noqa: ARG003
-        """What else there is to say of a key that this model has not."""
+        """A hint for the message about a key that this model does not have."""
         return ""
 
 

@@ -41,7 +41,7 @@ class ByName(Generic[Base]):
             raise ValueError("must be a mapping of keys")
         name = content.get("name")
         if name is None:
-            raise ValueError("the key 'name' is missing, must be given")
+            raise ValueError("the key 'name' is missing; it must be given")
         if not isinstance(name, str):
             raise ValueError(f"the key 'name' must be text; given {name!r}")
         dotted = ":" in name

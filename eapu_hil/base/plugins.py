@@ -1,4 +1,4 @@
-"""What other packages bring: found by its name in a group of entry points, or by `module:attribute`.
+"""Plug-ins: parts of other packages, found by name in a group of entry points or as `module:attribute`.
 
 Looking for names imports nothing; what is named is imported when it is loaded. So a package that is broken, or that
 offers a name which another one offers too, is an error for whoever asks for that name, and for nobody else.
@@ -21,7 +21,7 @@ from eapu_hil.base.errors import ConfigError, did_you_mean
 
 @dataclass(frozen=True)
 class Listed:
-    """A line of a listing. found: what the name stands for; None with `fault`, which says why it cannot be used."""
+    """A line of a listing. found: the loaded object; None with `fault`, which says why it cannot be used."""
 
     name: str
     package: str
@@ -45,13 +45,13 @@ def package_of(point: EntryPoint) -> str:
 
 
 def modules() -> list[str]:
-    """The top-level modules that bring anything to the project, its own among them; none is imported."""
+    """The top-level modules with entry points for this project, its own included; none is imported."""
     groups = [group for group in entry_points().groups if group.startswith("eapu_hil.")]
     return sorted({point.module.partition(".")[0] for group in groups for point in offers(group)})
 
 
 def load(group: str, name: str, what: str) -> Any:
-    """What `name` stands for in `group`. what: how messages call such a thing.
+    """Loads the entry point `name` of `group`. what: the word for such a thing in messages.
 
     Raises ConfigError if no package offers it, if two do, or if it cannot be imported.
     """
@@ -71,8 +71,8 @@ def load(group: str, name: str, what: str) -> Any:
 
 
 def load_dotted(dotted: str, what: str, allow_modules: Collection[str]) -> Any:
-    """What `module:attribute` stands for. Raises ConfigError where the caller does not allow that module, or if it
-    cannot be imported.
+    """Loads `module:attribute`. Raises ConfigError if the caller does not allow that module, or if it cannot be
+    imported.
     """
     module, _, attribute = dotted.partition(":")
     if module not in allow_modules:
@@ -84,7 +84,7 @@ def load_dotted(dotted: str, what: str, allow_modules: Collection[str]) -> Any:
 
 
 def listing(group: str, what: str) -> list[Listed]:
-    """Every name of `group` with what it stands for or what is wrong with it; imports all of them."""
+    """Every name of `group` with the loaded object, or with its fault; imports all of them."""
     lines = []
     for name in names(group):
         package = ", ".join(sorted({package_of(point) for point in offers(group) if point.name == name}))

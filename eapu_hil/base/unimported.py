@@ -1,4 +1,4 @@
-"""What an installed package holds, found without running a line of it."""
+"""Looks into installed packages without running a line of them."""
 
 from __future__ import annotations
 

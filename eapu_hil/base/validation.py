@@ -1,4 +1,4 @@
-"""What pydantic refuses, in the words of somebody who writes YAML."""
+"""Turns the errors of pydantic into messages for people who write YAML."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def part_models(
 
 
 def _explain(error: ErrorDetails, models: Sequence[type[BaseModel]]) -> str:
-    """What is wrong and what is allowed. models: those that hold the wrong key."""
+    """A message that says what is wrong and what is allowed. models: those that hold the wrong key."""
     context = error.get("ctx", {})
     match error["type"]:
         case "extra_forbidden":
@@ -69,9 +69,9 @@ def _explain(error: ErrorDetails, models: Sequence[type[BaseModel]]) -> str:
                 f"unknown key{''.join(known) or did_you_mean(key, allowed)}; allowed are {', '.join(allowed)}"
             )
         case "missing":
-            return "missing, must be given"
+            return "missing; it must be given"
         case "union_tag_not_found":
-            return f"the key {context['discriminator']} is missing, must be given"
+            return f"the key {context['discriminator']} is missing; it must be given"
         case "union_tag_invalid":
             allowed = re.findall(r"'([^']*)'", context["expected_tags"])
             guess = did_you_mean(context["tag"], allowed)

@@ -55,7 +55,7 @@ def parse_yaml(text: str, label: str) -> Any:
 
 
 def plain_data(value: Any, label: str) -> Any:
-    """What JSON knows. Whole floats become integers, so that 1e4 is a number of steps."""
+    """`value` in the types of JSON. Whole floats become integers, so that 1e4 is a number of steps."""
     match value:
         case BaseModel():
             return plain_data(value.model_dump(mode="json"), label)

@@ -79,7 +79,7 @@ class BenchArray:
         return self.interlock.check.limits
 
     def without_record(self) -> Self:
-        """The same array for who keeps a record of the writes, or writes what means nothing later.
+        """The same array without the record of writes, for callers that keep their own or need none.
 
         Its `program` leaves no entry in the passport. Interlock, ledger and corrections are the same ones.
         """

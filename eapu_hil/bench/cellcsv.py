@@ -29,7 +29,7 @@ def write_cells(file: TextIO, cells: Cells, g_S: FloatArray, status: StatusArray
 
 
 def write_targets(file: TextIO, targets: Targets) -> None:
-    """What `read_targets` reads."""
+    """Writes targets in the format of `read_targets`."""
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(TARGET_HEADER)
     cells = targets.cells

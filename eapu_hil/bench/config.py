@@ -117,7 +117,7 @@ class BenchConfig(FileModel):
             raise ConfigError(f"backend: {error}") from error
         if not issubclass(keys, BenchConfig):
             raise ConfigError(
-                f"backend: the driver {backend!r} names {keys.__name__}, no kind of BenchConfig"
+                f"backend: the driver {backend!r} names {keys.__name__}, which is not derived from BenchConfig"
             )
         if not issubclass(keys, cls):
             missing = [key for key in cls.model_fields if key not in BenchConfig.model_fields]

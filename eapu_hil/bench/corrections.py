@@ -1,4 +1,4 @@
-"""What calibration found of an array's converters and wires, taken off readings and products and added to targets.
+"""Corrections of readings, products and targets for the errors of converters and wires that calibration found.
 
 Two things are corrected, both on the way between the device and whoever asks:
 
@@ -38,7 +38,7 @@ class LineGains:
     def volts(
         self, v_in_v: NDArray[np.floating], direction: Direction, lines_in: IntArray | None
     ) -> NDArray[np.floating]:
-        """What to apply for `v_in_v`. The line that needs most gets what is asked, the others less: none gets more."""
+        """Voltages to apply for `v_in_v`. The line that needs most gets its full voltage, the others less."""
         driven = self._driven(direction)
         share = (driven.min() / driven).astype(v_in_v.dtype)
         applied_v: NDArray[np.floating] = v_in_v * (share if lines_in is None else share[lines_in])
@@ -87,7 +87,7 @@ class Corrections:
 
     @classmethod
     def of(cls, chip: Chip, number: int) -> Corrections:
-        """What the passport holds of array `number`. Raises HilError when an entry is damaged."""
+        """The corrections of array `number` in the passport. Raises HilError when an entry is damaged."""
         return cls(read_offset_a(chip, number), line_gains(chip, number))
 
     def reading(self, found: Reading, cells: Cells, v_read_v: float) -> Reading:
@@ -95,7 +95,7 @@ class Corrections:
         return Reading(found.g_S - self._offset_S(cells, v_read_v), found.status)
 
     def targets(self, targets: Targets, v_read_v: float) -> Targets:
-        """What the device has to read for the cells to be at `targets`."""
+        """The targets for the device's own readings that bring the cells to `targets`."""
         return Targets(targets.cells, targets.g_target_S + self._offset_S(targets.cells, v_read_v))
 
     def outcome(self, found: WriteOutcome, cells: Cells, v_read_v: float) -> WriteOutcome:

@@ -1,4 +1,4 @@
-"""What a package offers in the entry point group `eapu_hil.drivers`: the keys of its bench files, and how it opens one.
+"""Drivers, the entry points of the group `eapu_hil.drivers`: the keys of a bench file, and a function that opens it.
 
 [project.entry-points."eapu_hil.drivers"]
 lab = "lab_package.driver:DRIVER"

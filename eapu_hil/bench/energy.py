@@ -91,7 +91,7 @@ ASSUMPTIONS: dict[str, Assumption] = {
 
 @dataclass(frozen=True)
 class EnergyModel:
-    """What the counts are multiplied with; see `ASSUMPTIONS`. Defaults are the typical values."""
+    """The energies by which counts are multiplied; see `ASSUMPTIONS`. Defaults are the typical values."""
 
     adc_j: float = ASSUMPTIONS["adc_j"].typical
     dac_j: float = ASSUMPTIONS["dac_j"].typical
@@ -153,7 +153,7 @@ def split_j(counts: LedgerCounts, model: EnergyModel) -> Split:
 
 
 def digital_j(weights: int, steps: int, reuse: float, model: EnergyModel) -> float:
-    """What optimizer and gradients take on digital hardware next to the array, J, whatever the rule.
+    """Energy of optimizer and gradients on digital hardware beside the array, J, the same for every rule.
 
     reuse: products per weight and step; the gradient takes as many multiply-adds.
     """

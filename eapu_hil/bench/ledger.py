@@ -1,4 +1,4 @@
-"""What a chip has gone through: counts and joules of every cell, kept with the chip and not with the run.
+"""The ledger of a chip: counts and joules of every cell, kept with the chip and not with the run.
 
 The counters are memory-mapped files in the chip's directory, so that a process that is killed loses none of
 them. Energies that need an assumption about the converters or the read time are not stored here: the ledger
@@ -66,7 +66,7 @@ class LedgerCounts:
     vmm_cells: int = 0
 
     def __sub__(self, before: LedgerCounts) -> LedgerCounts:
-        """What happened since `before`."""
+        """The counts since `before`."""
         mine, theirs = self.as_arrays(), before.as_arrays()
         return LedgerCounts.from_arrays({name: mine[name] - theirs[name] for name in mine})
 

@@ -1,4 +1,4 @@
-"""What the interlock refuses: one check per request of the contract, each raising LimitError.
+"""The checks of the interlock: one for each request of the contract, each raising LimitError.
 
 A message says array, cell, what was asked and what is allowed. Nothing here talks to an array.
 """

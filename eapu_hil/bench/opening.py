@@ -31,7 +31,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class Commission(Protocol):
-    """What an entry point of `COMMISSIONING` names."""
+    """The signature of an entry point of `COMMISSIONING`."""
 
     def __call__(self, arrays: Sequence[BenchArray], chip: Chip, recipe: Recipe, seed: int) -> None:
         """Forms what was never formed and measures the write error of `recipe`; both go into the passport."""
@@ -126,8 +126,8 @@ def _require_as_configured(arrays: Sequence[Crossbar], config: BenchConfig) -> N
     if shapes != [config.shape] * config.arrays:
         found = ", ".join(f"{rows} x {columns}" for rows, columns in shapes) or "none"
         raise ConfigError(
-            f"bench: arrays, shape: the backend has arrays of {found}; "
-            f"asked are {config.arrays} of {config.shape[0]} x {config.shape[1]}"
+            f"bench: arrays, shape: {config.arrays} arrays of {config.shape[0]} x {config.shape[1]} asked; "
+            f"the backend has arrays of {found}"
         )
     asked = config.limits.as_limits()
     for array in arrays:
@@ -140,7 +140,7 @@ def _require_as_configured(arrays: Sequence[Crossbar], config: BenchConfig) -> N
 
 
 def prepare_for_training(bench: Bench) -> None:
-    """Forms a twin's fresh chip, and measures its write error where that is not known for the bench's recipe.
+    """Forms a new chip of the twin, and measures its write error if that is not known for the bench's recipe.
 
     The measurement overwrites cells, so this is for a chip that is about to be programmed anew. A real chip is
     left alone: the log says what to do. Raises ConfigError where no installed package, or more than one, does that.
@@ -159,13 +159,13 @@ def prepare_for_training(bench: Bench) -> None:
         )
         return
     commission = _find_commission()
-    _LOG.info("%s: forming what is fresh and measuring the write error", directory)
+    _LOG.info("%s: forming the cells of a new chip and measuring the write error (about 10 s)", directory)
     seed = bench.config.seed if isinstance(bench.config, TwinBenchConfig) else 0
     commission(bench.arrays, bench.chip, bench.recipe, seed)
 
 
 def _as_written(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a recipe decides about writes: all but the voltage of products."""
+    """The part of a recipe that decides about writes: all but the voltage of products."""
     return {key: value for key, value in recipe.items() if key != "v_in_max_v"}
 
 
@@ -173,13 +173,13 @@ def _find_commission() -> Commission:
     names = plugins.names(COMMISSIONING)
     if not names:
         raise ConfigError(
-            "bench: chip: the cells are to be formed and their write error measured, and no installed package does "
-            f"that (entry point {COMMISSIONING}); install eapu-hil whole, or open the bench with commission=False"
+            "bench: chip: no installed package can form the cells of a new chip and measure its write error "
+            f"(entry point {COMMISSIONING}); install the whole of eapu-hil, or open the bench with commission=False"
         )
     if len(names) > 1:
         raise ConfigError(
-            f"bench: chip: {' and '.join(map(repr, names))} all form and measure a chip (entry point "
-            f"{COMMISSIONING}); leave one of them installed"
+            f"bench: chip: {' and '.join(map(repr, names))} all form and measure new chips (entry point "
+            f"{COMMISSIONING}); uninstall all but one"
         )
     found: Commission = plugins.load(COMMISSIONING, names[0], "commissioning")
     return found

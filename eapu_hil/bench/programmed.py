@@ -1,4 +1,4 @@
-"""What was written to a chip's cells, kept in its passport so that a drift monitor knows what they should hold.
+"""Records the targets written to a chip's cells in its passport, for the drift monitor.
 
 Each write-verify request on an open bench leaves an entry `programmed`: targets, how each write ended, and how often
 each cell had been pulsed by then. A cell that was pulsed since, by a training run or a calibration, no longer holds its

@@ -1,4 +1,4 @@
-"""How a bench of instruments is wired: which source is at which bus, which crosspoint leads to which line.
+"""The wiring of a bench of instruments: the buses of its sources and the crosspoints of its lines.
 
 Part of a bench file (`instruments`), and, as it can be long, a file of its own for the channel map (`map`).
 """
@@ -83,7 +83,7 @@ class SourceChannel(FileModel):
 
 
 class Instruments(FileModel):
-    """What stands around the array besides the source of `resource`.
+    """The instruments of the bench besides the source of `resource`.
 
     visa: which VISA, in PyVISA's words: "@py" (no vendor's library needed), "@ivi", or the path of a library.
     channel: of `resource`. gate: the source of the word lines. bias: sources of the unselected lines.

@@ -84,7 +84,7 @@ def _compare(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         numbers = [share(ratio), count(summary.get("writes_total")), count(summary.get("pulses_total"))]
         energy = with_prefix((summary.get("energy_j") or {}).get("total"), "J")
         rows.append([rule, style.text(metric.get("final")), *numbers, energy])
-    terminal.table(["rule", "metric", "written a step", "cell writes", "pulses", "energy"], rows)
+    terminal.table(["rule", "metric", "written per step", "cell writes", "pulses", "energy"], rows)
     terminal.say(f"comparison: {directory}   (eapu-hil report {directory})")
     return {"comparison": directory, **comparison}
 
@@ -92,7 +92,7 @@ def _compare(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 def _table(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_hil.study.plan import TablePlan, planned_runs, require_runnable
     from eapu_hil.study.report import write_table_report
-    from eapu_hil.study.results import World, make_table, runs_at_a_time
+    from eapu_hil.study.results import Ablation, make_table, runs_at_a_time
 
     plan = load_model(TablePlan, "table", (), "tables")
     if args.bench is not None:
@@ -108,8 +108,8 @@ def _table(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     jobs = runs_at_a_time(args.jobs, planned)
     require_runnable(planned)
     texts = {name: rule.text for name, rule in plan.rules.items()}
-    worlds = {
-        name: World(its.repeats, its.lacks) for name, its in plan.tasks.items() if its.repeats is not None
+    ablations = {
+        name: Ablation(its.repeats, its.lacks) for name, its in plan.tasks.items() if its.repeats is not None
     }
     with (
         terminal.stop_hint(_again(directory), directory),
@@ -121,7 +121,7 @@ def _table(args: Namespace, terminal: Terminal) -> dict[str, Any]:
             style = metric_style(str(metric.get("name")))
             bar.ended(name, style.text(metric.get("final")) if metric else ended.error)
 
-        results = make_table(planned, texts, worlds, directory, jobs, tell)
+        results = make_table(planned, texts, ablations, directory, jobs, tell)
     page = write_table_report(directory, args.allow_module)
     for task, metric_name in results.tasks.items():
         _say_task(task, metric_style(metric_name), plan.rules_of(task), results, terminal)
@@ -139,7 +139,7 @@ def _say_task(task: str, style: MetricStyle, rules: list[str], results: Results,
         quality += f" \u00b1 {style.factor * metric.sd:.2f}" if metric and metric.sd is not None else ""
         written = share(ratio.mean) if ratio else MISSING
         rows.append([rule, quality, written, count(pulses.mean) if pulses else MISSING])
-    terminal.table([task, style.label, "written a step", "pulses"], rows)
+    terminal.table([task, style.label, "written per step", "pulses"], rows)
 
 
 def _report(args: Namespace, terminal: Terminal) -> dict[str, Any]:

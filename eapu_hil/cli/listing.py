@@ -59,7 +59,7 @@ def completion(parser: ArgumentParser) -> None:
 
 
 def kinds() -> Mapping[str, Callable[[], list[dict[str, str]]]]:
-    """What can be listed, each with what lists it."""
+    """The kinds of things that can be listed, each with its listing function."""
     files = {kind: partial(_packaged, kind) for kind in _FILES}
     plugged = {kind: partial(_installed, f"eapu_hil.{kind}", what) for kind, what in _PLUG_INS.items()}
     return files | plugged
@@ -96,7 +96,7 @@ def _comment(path: Path) -> str:
 
 
 def _installed(group: str, what: str) -> list[dict[str, str]]:
-    """What packages offer in a group. about: what it is, or why it cannot be used, which `fault` says as well."""
+    """The entry points of a group. about: a description, or the reason why it cannot be used, as in `fault`."""
     sources = {
         point.name: point.value if what == "command" else point.module for point in plugins.offers(group)
     }

@@ -1,4 +1,4 @@
-"""What the command line shows: results on stdout, everything else on stderr."""
+"""The output of the command line: results on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BUS = ".bus"  # end of the names of the loggers where drivers log, at DEBUG, ev
 
 
 class Terminal:
-    """Where a command says what it did. With `as_json` stdout holds one JSON object and nothing else."""
+    """The output of a command. With `as_json` stdout holds one JSON object and nothing else."""
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json

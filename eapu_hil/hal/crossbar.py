@@ -28,7 +28,7 @@ StatusArray = NDArray[np.uint8]
 
 
 class CellStatus(IntFlag):
-    """How a request ended for one cell. `OK` is 0, so `status != 0` selects the cells that need a look."""
+    """The result of a request for one cell. `OK` is 0, so `status != 0` selects the cells that need attention."""
 
     OK = 0
     NOT_CONVERGED = 1  # the caps of the recipe were reached outside the band
@@ -47,7 +47,7 @@ class Direction(Enum):
 
 
 class Polarity(IntEnum):
-    """What a pulse does to a 1T1R cell."""
+    """The effect of a pulse on a 1T1R cell."""
 
     RESET = -1  # lowers the conductance
     SET = 1  # raises the conductance, as far as the gate voltage lets it
@@ -56,7 +56,7 @@ class Polarity(IntEnum):
 
 @dataclass(frozen=True)
 class Identity:
-    """What is on the other side: model, serial number, firmware version or preset name, git hash."""
+    """Identifies a device: model, serial number, firmware version or preset name, git hash."""
 
     model: str
     serial: str
@@ -195,7 +195,7 @@ class PulseOutcome:
 
 @dataclass(frozen=True, eq=False)
 class WriteOutcome:
-    """What write-verify did to each cell; arrays of shape (n,).
+    """The result of write-verify for each cell; arrays of shape (n,).
 
     g_before_S, g_after_S: the first and the last verify reading, in S.
     pulses, reads: how many of each the cell took.
@@ -269,7 +269,7 @@ class Crossbar(Protocol):
 
 @dataclass(frozen=True)
 class LineFault:
-    """What a test of contacts found. where: "row 3", "cell (3, 2)". problem: in words, with the figure measured."""
+    """A fault that a test of contacts found. where: "row 3", "cell (3, 2)". problem: in words, with figures."""
 
     where: str
     problem: str

@@ -33,7 +33,7 @@ BoolArray = NDArray[np.bool_]
 
 
 class Action(IntEnum):
-    """What to do next with a cell. SET and RESET have the values of `Polarity`."""
+    """The next step for a cell. SET and RESET have the values of `Polarity`."""
 
     RESET = -1
     CONFIRM = 0  # read again; nothing is pulsed
@@ -43,7 +43,7 @@ class Action(IntEnum):
 
 @dataclass(frozen=True, eq=False)
 class History:
-    """What write-verify remembers of each cell between readings; arrays of shape (n,).
+    """The state of write-verify for each cell between readings; arrays of shape (n,).
 
     g_first_S: the first reading. direction: of the last pulse (0: none yet).
     gate_v: of the last SET, lowered by what it overshot; the next SET starts from it (0: no SET yet).

@@ -147,7 +147,7 @@ def true_gradient(x: Float32Array, d: Float32Array) -> Float32Array:
 
 
 class _WeightLayer:
-    """What layers with weights share: name, matrix, bias and the gradients of the last backward pass.
+    """The base of layers with weights: name, matrix, bias and the gradients of the last backward pass.
 
     gradient_of: dW from the inputs (n, n_in) and errors (n, n_out) of a batch; rules may have their own.
     """

@@ -1,1 +1,1 @@
-"""Where weights lie on the arrays: differential pairs, tiles, moved rows, wear levelling."""
+"""Placement of weights on the arrays: differential pairs, tiles, moved rows, wear levelling."""

@@ -48,7 +48,7 @@ class PairAddresses:
         return self._slices[matrix]
 
     def pick(self, values: NDArray[Any], weights: slice | IntArray = np.s_[:]) -> NDArray[Any]:
-        """What a map of all cells, (arrays, rows, columns), says of both cells of each weight, shape (n_weights, 2)."""
+        """The values of a map of all cells, (arrays, rows, columns), at both cells of each weight, (n_weights, 2)."""
         found: NDArray[Any] = values.reshape(self._chip[0], -1)[
             self._array[weights, None], self._cell[weights]
         ]
@@ -67,7 +67,7 @@ class PairAddresses:
     def in_weights(
         self, array: int | IntArray, cells: Cells, change_S: FloatArray
     ) -> tuple[IntArray, FloatArray]:
-        """What changes `change_S` (S) of cells mean for weights: their indices and differential change.
+        """Changes `change_S` (S) of cells as changes of weights: their indices and differential change.
 
         array: where the cells are, one number for all or one each. Cells that hold no weight are left out.
         """

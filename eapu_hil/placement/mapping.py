@@ -79,7 +79,7 @@ class _Strip:
 
 
 def cell_cost(array: Crossbar, status: StatusArray, recipe: Recipe) -> FloatArray:
-    """What it costs to place a weight on each cell, shape (rows, columns), read now: 0 for a good cell.
+    """The cost of placing a weight on each cell, shape (rows, columns), read now: 0 for a good cell.
 
     status: of each cell, the same shape. A bad cell costs more, the more it conducts beyond what its partner could
     balance.
@@ -217,7 +217,7 @@ class ArrayWeights:
         """
         largest = float(max(values.max(initial=0.0), -values.min(initial=0.0)))
         if not math.isfinite(largest):
-            raise NotFiniteError("a product with numbers that are not finite")
+            raise NotFiniteError("a product was asked of numbers that are not finite")
         volt = self._v_in_max_v / largest if largest > 0 else 1.0
         zeros = ZERO_VECTORS + len(values) // VECTORS_PER_ZERO
         v_v = np.zeros((len(values) + zeros, values.shape[1]), np.float32)

@@ -92,7 +92,7 @@ class ConductancePairs:
         return WriteErrors(up_S, down_S, floor_S if np.isfinite(floor_S) else 0.0)
 
     def of_cells(self, layer: str, values: NDArray[Any]) -> NDArray[Any]:
-        """What a map of all cells, (arrays, rows, columns), says of both cells of each weight, shape (n_weights, 2)."""
+        """The values of a map of all cells, (arrays, rows, columns), at both cells of each weight, (n_weights, 2)."""
         return self._addresses.pick(values, self._addresses.weights_of(layer))
 
     def prefer(self, layer: str, side: IntArray) -> None:
@@ -218,7 +218,7 @@ class ConductancePairs:
         return self._program(weights, side, wanted_S[weights, side], self._recipe)
 
     def asked(self, array: int | IntArray, cells: Cells, change_S: FloatArray) -> tuple[IntArray, FloatArray]:
-        """What changes `change_S` (S) of cells mean for weights: their indices and differential change.
+        """Changes `change_S` (S) of cells as changes of weights: their indices and differential change.
 
         array: where the cells are, one number for all or one each. Cells that hold no weight are left out.
         """

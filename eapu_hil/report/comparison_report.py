@@ -65,7 +65,7 @@ def _table(comparison: Mapping[str, Any], runs: Mapping[str, RunData], style: Me
     head = [
         "rule",
         style.label,
-        "written a step",
+        "written per step",
         "cell writes",
         "pulses",
         "most writes to one cell",
@@ -88,7 +88,7 @@ def _curves(directory: Path, runs: Mapping[str, RunData], style: MetricStyle) ->
             figures.Curve(name, run.column("step"), 100 * run.column("update_ratio"), colours.get(name))
             for name, run in written.items()
         ]
-        figures.draw_curves(folder / "updates.png", curves, "Weights written (% a step)", log=True)
+        figures.draw_curves(folder / "updates.png", curves, "Weights written per step (%)", log=True)
         text = "Share of the weights that are written in a step, averaged over short stretches of steps."
         sections.append(PageSection("Update ratio", text, "updates.png"))
     return sections

@@ -33,7 +33,7 @@ _COUNTED = {"pulses_total": "pulses", "verify_reads_total": "verify reads", "vmm
 def write_report(run_dir: Path, allow_modules: Collection[str] = ()) -> Path:
     """Writes figures/*.png and report.html of a run; returns the path of the page.
 
-    allow_modules: where the rule may come from, for what is to be known of it; without it, what is usual for rules.
+    allow_modules: modules that the rule may come from; the defaults of rules stand for one from another module.
     Raises ConfigError when `run_dir` is no run or the packages for drawing are missing.
     """
     run = RunData.read(run_dir, allow_modules)
@@ -79,7 +79,7 @@ def _tiles(run: RunData) -> list[Tile]:
     last = summary.get("update_ratio_last")
     tiles.append(
         Tile(
-            "Written a step",
+            "Written per step",
             share(ratio),
             f"of the weights; last tenth {share(last)}" if last is not None else "of the weights",
         )

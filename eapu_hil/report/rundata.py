@@ -1,4 +1,4 @@
-"""What a report is made from: a run directory read back, its curves, maps and example images."""
+"""The data of a report: a run directory read back, with its curves, maps and example images."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from eapu_hil.training.runs import read_metrics, read_snapshots, read_start, rea
 
 @dataclass(frozen=True, eq=False)
 class RunData:
-    """All that a report is made from. `summary` is empty when the run did not end.
+    """The data of a report. `summary` is empty when the run did not end.
 
-    rule_model: what is to be known of its rule.
+    rule_model: the config class of its rule.
     """
 
     path: Path
@@ -70,12 +70,12 @@ class RunData:
 
     @property
     def on_array(self) -> bool:
-        """Whether a bench had any part in it."""
+        """Whether the run used a bench."""
         return self.rule_model.trains_on != "host"
 
     @property
     def metric(self) -> Mapping[str, Any]:
-        """The summary's metric; of a run that did not end what its evaluations tell."""
+        """The summary's metric; for a run that did not end, the last evaluation."""
         last = self.evaluations[-1] if self.evaluations else {}
         so_far = {"name": last.get("name", "metric"), "input": last.get("input"), "final": last.get("metric")}
         return self.summary.get("metric") or so_far

@@ -1,4 +1,4 @@
-"""AGAD: as chopped Tiki-Taka, but with what a row held under the other sign as its reference.
+"""AGAD: chopped Tiki-Taka that takes the values of a row under the other sign as its reference.
 
     when the sign c of a row flips: d = mean of its readings since the last flip - mean of those before it
     H[row] += a c d, where |d| is at least `significance` standard errors

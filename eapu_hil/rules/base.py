@@ -1,4 +1,4 @@
-"""What rules are built from: a base without state, one that keeps what is still owed to each weight, and checks."""
+"""Bases of rules: one without state, one that accumulates unwritten changes; and checks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eapu_hil.rules.contract import State
 
 
 class BaseRule:
-    """What a rule does that keeps no account of its steps; derive from it and add `propose`."""
+    """The base of a rule that keeps nothing from step to step; derive from it and add `propose`."""
 
     name: str
 
@@ -28,7 +28,7 @@ class BaseRule:
             )
 
     def forget(self, index: IntArray, step_S: FloatArray) -> None:
-        """Nothing to do: a lost step is not owed to anybody."""
+        """Does nothing: the part of a step that was lost is not carried over."""
 
 
 def require_finite(largest_S: float) -> None:
@@ -38,13 +38,13 @@ def require_finite(largest_S: float) -> None:
 
 
 class AccumulatingRule(BaseRule):
-    """A rule with one digital number per weight: the change in S that is still owed to it."""
+    """A rule with one digital number per weight: the change in S that is not written yet."""
 
     def __init__(self, n_weights: int) -> None:
         self._acc = np.zeros(n_weights, np.float32)
 
     def state(self) -> State:
-        """`acc`: shape (n_weights,), float32, the change in S that is still owed to each weight."""
+        """`acc`: shape (n_weights,), float32, the change in S of each weight that is not written yet."""
         return {"acc": self._acc.copy()}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:

@@ -1,4 +1,4 @@
-"""What the trainer and an update rule say to each other, and what everybody else may ask about a rule.
+"""The contract between the trainer and an update rule, and the properties of a rule that other rooms use.
 
 A rule answers an optimizer's step either with a `Proposal`, which is written with verify, or with `BlindPulses`,
 which are sent as they are and never read back.
@@ -72,7 +72,7 @@ class PulseTrain:
 
     index: flat indices of the weights; a weight may stand there twice, with another cell each time.
     side: `PLUS` or `MINUS`. polarity: as in `hal.Polarity`. gate_v: V, or `GATE_OF_TARGET`.
-    change_S: what the pulses are expected to change the cell by, S: nobody looks, so the host goes on with that.
+    change_S: the expected change of the cell, S; the cell is not read, so the host uses this value.
     """
 
     index: IntArray
@@ -108,7 +108,7 @@ class UpdateRule(Protocol):
         ...
 
     def state(self) -> State:
-        """A copy of what a checkpoint has to keep."""
+        """A copy of the state that a checkpoint has to keep."""
         ...
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
@@ -128,7 +128,7 @@ class GradientRule(UpdateRule, Protocol):
     """A rule that gives the optimizer another gradient than the true one."""
 
     def gradient(self, x: StepArray, d: StepArray) -> StepArray:
-        """What the optimizer gets as gradient, (n_in, n_out). x: the layer's inputs, (n, n_in). d: errors, (n,
+        """The gradient for the optimizer, (n_in, n_out). x: the layer's inputs, (n, n_in). d: errors, (n,
         n_out).
         """
         ...
@@ -151,9 +151,9 @@ class TransferRule(UpdateRule, Protocol):
 
 
 class RuleModel(BaseModel):
-    """The keys of one rule in an experiment file, and what others need to know of that rule.
+    """The keys of one rule in an experiment file, and the properties of that rule.
 
-    name: as it stands in the file, which is also how the rule was found. Unknown keys are refused.
+    name: the rule's name as the file gives it. Unknown keys are refused.
     trains_on: `array`: the weights are on the array from the start, and `make` gives the rule that changes them.
         `host`: they never are, no bench is opened. `host_then_array`: they are written to it once, after the share
         `host_share` of the run; if any of it is left, `make` gives the rule that goes on with the last layer.
@@ -183,12 +183,12 @@ class RuleModel(BaseModel):
 
     @property
     def label(self) -> str:
-        """What tables, figures and directories call it: the name, of `module:Class` the class."""
+        """The name in tables, figures and directories; for `module:Class`, the class."""
         return self.name.rpartition(":")[2]
 
     @property
     def threshold_follows_error(self) -> bool:
-        """Whether the threshold is the measured write error of each cell, with the keys as they are."""
+        """Whether the threshold is the measured write error of each cell, with the present keys."""
         return self.error_aware
 
     @property

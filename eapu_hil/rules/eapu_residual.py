@@ -1,4 +1,4 @@
-"""Residual accumulation with an error-aware threshold: the host keeps what was not written yet.
+"""Residual accumulation with an error-aware threshold: the host sums the changes that are not written yet.
 
     acc += dG
     where |acc| >= kappa * error: write acc, then acc -= the change that was asked for

@@ -1,4 +1,4 @@
-"""What rules share that train on the host first and write the array once, with all weights.
+"""The base of rules that train on the host first and then write all weights to the array once.
 
 So that the network learns to bear the errors of that writing, every forward pass on the host has noise on the weights,
 

@@ -21,7 +21,7 @@ from eapu_hil.rules.pulses import increment_of, push_pull, steps_of
 
 
 class MixedPrecisionConfig(RuleModel):
-    """pulses_max: most pulses to one cell in a step; the rest stays owed."""
+    """pulses_max: most pulses to one cell in a step; the rest stays in the accumulator."""
 
     verified: ClassVar[bool] = False
     colour: ClassVar[str | None] = ORANGE

@@ -33,7 +33,7 @@ def installed_rules() -> dict[str, type[RuleModel]]:
 
 
 def known_rule(name: str, allow_modules: Collection[str] = ()) -> type[RuleModel]:
-    """The rule `name`; of one that is not installed here or not allowed, what is usual for a rule.
+    """The config class of rule `name`, or the base class for one that is not installed here or not allowed.
 
     For reports, which show runs of other people too.
     """

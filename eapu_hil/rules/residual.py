@@ -1,4 +1,4 @@
-"""Residual accumulation: what was not written yet stays owed, until it is as large as a threshold.
+"""Residual accumulation: changes that are not written yet are summed until they reach a threshold.
 
 acc += dG
 where |acc| >= kappa * error: write acc, then acc -= the change that was asked for

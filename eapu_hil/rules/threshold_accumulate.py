@@ -1,4 +1,4 @@
-"""Accumulation up to a fixed threshold: what was not written stays owed.
+"""Accumulation up to a fixed threshold: changes that are not written yet are summed.
 
     acc += dG          where |acc| >= th: write acc with verify, acc = 0          [S]
 
@@ -21,7 +21,7 @@ from eapu_hil.rules.residual import ResidualRule
 
 
 class ThresholdAccumulateConfig(RuleModel):
-    """threshold_uS: what has to be owed before it is written, uS."""
+    """threshold_uS: the sum that is written, uS."""
 
     colour: ClassVar[str | None] = GREEN
 

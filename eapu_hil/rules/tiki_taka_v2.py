@@ -1,4 +1,4 @@
-"""Tiki-Taka v2: a fast matrix A of cells collects gradients; what it holds is moved bit by bit to the weights C.
+"""Tiki-Taka v2: a fast matrix A of cells collects gradients, which are moved bit by bit to the weights C.
 
     A += dG                                     stochastically rounded to increments, blind pulses          [S]
     every step, for some rows of A: H += a A    H on the host

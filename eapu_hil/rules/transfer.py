@@ -1,4 +1,4 @@
-"""What the Tiki-Taka family shares: a fast matrix A of cells collects gradients, which are moved to the weights.
+"""The base of the Tiki-Taka family: a fast matrix A of cells collects gradients, which are moved to the weights.
 
 See `eapu_hil.rules.tiki_taka_v2` for the method. Variants choose what is written to A and what its readings mean.
 """
@@ -83,11 +83,11 @@ class FastMatrixRule(AccumulatingRule):
         return {"acc": self._acc, "next": self._next}
 
     def _written(self, dg_S: StepArray) -> StepArray:
-        """What is written to A for the wanted changes, both (n_in, n_out)."""
+        """The changes to write to A for the wanted changes, both (n_in, n_out)."""
         return dg_S
 
     def _collected(self, rows: IntArray, fast_S: FloatArray, rng: np.random.Generator) -> FloatArray:  # noqa: ARG002
-        """What the readings of some rows of A, (rows, n_out), say about the gradients that went in."""
+        """The gradients that the readings of some rows of A, (rows, n_out), stand for."""
         return fast_S
 
     def _due_rows(self) -> IntArray:

@@ -1,1 +1,1 @@
-"""Many runs: comparisons, the table of rules, the claims that are held against it."""
+"""Many runs: comparisons, the table of rules, and the check of claims against it."""

@@ -123,7 +123,7 @@ def _beside(run_dir: Path, suffix: str) -> Path:
 
 
 def _judge(run_dir: Path, experiment: ExperimentConfig, code: int) -> Ended:
-    """What a process left behind. Training that diverged is a result; anything else that fails stops the batch."""
+    """How a process ended. Training that diverged is a result; any other failure stops the batch."""
     its = ended(run_dir, experiment)
     if its is not None and (code == 0 or its.summary is None):
         return its

@@ -1,4 +1,4 @@
-"""Quality against pulses: who wins at which budget, and what each rule loses its quality to."""
+"""Quality against pulses: the winner at each budget, and the causes of each rule's loss of quality."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from eapu_hil.rules import DIGITAL
 from eapu_hil.study.figures import Point, RuleCurve, draw_quality
 from eapu_hil.study.results import Results
 
-OWN = "rule, window"
+OWN = "rule and window"
 ARRAY_ONLY = "Among the rules that train on the array. "
 FAR = 20.0
 SHORT = 1.1  # end of a stretch over its beginning
@@ -23,9 +23,9 @@ SHORT = 1.1  # end of a stretch over its beginning
 
 @dataclass(frozen=True)
 class Losses:
-    """What one rule is behind digital, in the metric's own unit, one value for each seed that all runs share.
+    """The distance of one rule to digital, in the metric's own unit, one value for each seed that all runs share.
 
-    parts: by what is to blame: what the worlds of the task lack, one after the other, and the rest, `OWN`.
+    parts: by cause: the non-ideality that each ablation of the task leaves out, in their order, and the rest, `OWN`.
     """
 
     behind: list[float]
@@ -33,26 +33,26 @@ class Losses:
 
 
 def losses(results: Results, task: str, rule: str) -> Losses | None:
-    """None where digital or a world of `task` is missing, for instance on another bench than the plan's."""
-    worlds = {world.lacks: name for name, world in results.worlds.items() if world.repeats == task}
-    steps = [task, *worlds.values()]
+    """None where digital or an ablation of `task` is missing, for instance on another bench than the plan's."""
+    ablations = {its.lacks: name for name, its in results.ablations.items() if its.repeats == task}
+    steps = [task, *ablations.values()]
     reached = [
         {run.seed: value for run in results.at(*at) if (value := run.values.get("metric")) is not None}
         for at in [*((name, rule) for name in steps), (task, DIGITAL)]
     ]
     seeds = [seed for seed in reached[0] if all(seed in those for those in reached)]
-    if not worlds or not seeds:
+    if not ablations or not seeds:
         return None
     parts = {
         blamed: [after[seed] - before[seed] for seed in seeds]
-        for blamed, (before, after) in zip([*worlds, OWN], pairwise(reached), strict=True)
+        for blamed, (before, after) in zip([*ablations, OWN], pairwise(reached), strict=True)
     }
     return Losses([reached[-1][seed] - reached[0][seed] for seed in seeds], parts)
 
 
 @dataclass(frozen=True)
 class Winner:
-    """Who wins within budgets of `low` to `high` pulses, with which point; nobody in between is clearly better.
+    """The winner for budgets of `low` to `high` pulses, with its point; no other rule is clearly better there.
 
     close: rules with a point in these budgets that the winner's does not clearly beat. best, best_rule: the best.
     """
@@ -108,10 +108,10 @@ def quality_sections(directory: Path, results: Results) -> list[PageSection]:
         draw_quality(directory / "figures" / name, curves, f"{style.axis}, {task}", reference)
         noise = style.factor * _noise(results, task)
         text = (
-            "Each curve is one rule at several thresholds, rates or pulse strengths, the chosen one filled; "
-            "dashed: digital. Chosen points are means over the seeds, the others one run each. A rule wins from the "
-            f"budget on at which it is better by more than what the seed does, {noise:.2f} {style.unit} (median over "
-            "the rules of the standard deviation)."
+            "Each curve shows one rule at several thresholds, rates or pulse strengths. The filled point is its chosen "
+            "setting, and the dashed line is digital. Chosen points are means over the seeds, the others are single "
+            "runs. A rule wins from the budget at which it is better than the others by more than the seeds differ: "
+            f"{noise:.2f} {style.unit}, the median over the rules of the standard deviation."
         )
         on_array = [curve for curve in curves if results.model(curve.rule).trains_on == "array"]
         of_all = winners(curves, noise)
@@ -148,7 +148,9 @@ def _why(results: Results, task: str, winner: Winner, among: str) -> Finding:
         lines.append(f"not clearly worse: {', '.join(winner.close)}")
     its = losses(results, task, winner.rule)
     if its is not None:
-        parts = ", ".join(f"{_pm(values, style.factor)} to {blamed}" for blamed, values in its.parts.items())
+        parts = ", ".join(
+            f"{_pm(values, style.factor)} due to {blamed}" for blamed, values in its.parts.items()
+        )
         lines.append(
             f"with its chosen setting it is {_pm(its.behind, style.factor)} {style.unit} behind digital: {parts}"
         )
@@ -175,10 +177,10 @@ def _losses(results: Results, task: str) -> list[PageSection]:
     text = (
         f"Distance of each rule to digital ({style.unit}), and its causes. Each rule was trained again with the same "
         "seeds and settings on arrays without the first cause, then also without the next (errors of writes, of reads "
-        "and between cells). Its gain is the loss that this cause had made. The rest is due to the rule itself and to "
-        "the window, into which all weights must fit. A negative number is a gain, or chance; \u00b1 is the standard "
-        "deviation over the seeds. Rules whose threshold is the measured write error have a lower threshold on the "
-        "better arrays, and write more there. "
+        "and between cells). The improvement is the loss due to that cause. The rest is due to the rule itself and to "
+        "the window, into which all weights must fit. A negative number is a gain in quality, or chance; \u00b1 is the "
+        "standard deviation over the seeds. Rules whose threshold is the measured write error have a lower threshold "
+        "on the better arrays, and write more there. "
     )
     most = max(means, key=lambda blamed: float(np.std(means[blamed])))
     text += (

@@ -68,7 +68,15 @@ def _claims(results: Results) -> PageSection:
 
 def _task(results: Results, task: str) -> PageSection:
     style = metric_style(results.tasks[task])
-    head = ["rule", style.label, "written a step", "cell writes", "pulses", "99.9 % cell", "hottest"]
+    head = [
+        "rule",
+        style.label,
+        "written per step",
+        "cell writes",
+        "pulses",
+        "pulses, 99.9 % cell",
+        "pulses, hottest cell",
+    ]
     head += ["energy", "bench time"]
     rows = []
     for rule in results.rules:

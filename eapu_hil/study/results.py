@@ -1,4 +1,4 @@
-"""The table: every planned run, and what they came to, in table.json and table.csv."""
+"""The table: the results of all planned runs, in table.json and table.csv."""
 
 from __future__ import annotations
 
@@ -74,8 +74,10 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class World:
-    """A task done again on arrays that lack something. repeats: that task. lacks: what, beside those before it."""
+class Ablation:
+    """A task that is trained again on arrays without one non-ideality. repeats: the original task. lacks: the
+    non-ideality that is left out, in addition to those of the ablations before it.
+    """
 
     repeats: str
     lacks: str
@@ -83,12 +85,12 @@ class World:
 
 @dataclass(frozen=True)
 class Results:
-    """All runs of a table that have ended. tasks, rules: in the order of the plan; of rules what each is."""
+    """All runs of a table that have ended. tasks, rules: in the order of the plan; rules with their descriptions."""
 
     tasks: dict[str, str]  # name -> name of its metric
     rules: dict[str, str]
     runs: list[Run]
-    worlds: dict[str, World] = field(default_factory=dict)  # by the name that stands as task in their runs
+    ablations: dict[str, Ablation] = field(default_factory=dict)  # by the name of the task in their runs
     models: dict[str, type[RuleModel]] = field(
         default_factory=dict
     )  # of a line of `rules`, where it is known
@@ -98,7 +100,7 @@ class Results:
         return [run for run in self.runs if (run.task, run.rule, run.point) == (task, rule, point)]
 
     def model(self, rule: str) -> type[RuleModel]:
-        """What is to be known of the rule of a line; lines are called as their rules, unless a table says otherwise."""
+        """The config class of the rule of a line. A line has the name of its rule unless the table says otherwise."""
         return self.models.get(rule) or known_rule(rule)
 
     def spread(self, task: str, rule: str, column: str, point: int = 0) -> Spread | None:
@@ -120,14 +122,14 @@ class Results:
 def make_table(
     planned: Sequence[PlannedRun],
     texts: Mapping[str, str],
-    worlds: Mapping[str, World],
+    ablations: Mapping[str, Ablation],
     directory: Path,
     jobs: int,
     progress: Callable[[str, Ended], None],
 ) -> Results:
     """Trains what has not been trained yet and writes table.json and table.csv.
 
-    texts: what each rule is. worlds: which of the tasks repeat another.
+    texts: a description of each rule. ablations: the tasks that repeat another one.
 
     Raises ConfigError when `directory` holds something else.
     """
@@ -135,16 +137,16 @@ def make_table(
     ended = run_all({run.name: run.experiment for run in planned}, directory / RUNS, jobs, progress)
     runs = [_extract(run, ended[run.name]) for run in planned]
     metrics = {run.task: _metric_of(run, ended[run.name]) for run in planned if ended[run.name].summary}
-    tasks = {run.task: metrics.get(run.task, "") for run in planned if run.task not in worlds}
+    tasks = {run.task: metrics.get(run.task, "") for run in planned if run.task not in ablations}
     rules = {rule: text for rule, text in texts.items() if any(run.rule == rule for run in planned)}
     models = {run.rule: type(run.experiment.rule) for run in planned}
-    results = Results(tasks, rules, runs, dict(worlds), models)
-    plain = {name: vars(world) for name, world in worlds.items()}
+    results = Results(tasks, rules, runs, dict(ablations), models)
+    plain = {name: vars(ablation) for name, ablation in ablations.items()}
     content = {
         "tasks": tasks,
         "rules": rules,
         "rule_names": {run.rule: run.experiment.rule.name for run in planned},
-        "worlds": plain,
+        "ablations": plain,
         "runs": [vars(run) for run in runs],
     }
     write_json(directory / "table.json", content)
@@ -169,14 +171,15 @@ def runs_at_a_time(asked: int | None, planned: Sequence[PlannedRun]) -> int:
 
 
 def read_results(directory: Path, allow_modules: Collection[str] = ()) -> Results:
-    """What `make_table` wrote. allow_modules: where rules may come from. Raises ConfigError when there is none."""
+    """Reads the table that `make_table` wrote. allow_modules: modules of rules. Raises ConfigError if there is none."""
     content = read_json(directory / "table.json")
     if content is None:
         raise ConfigError(f"{directory}: holds no table.json")
-    worlds = {name: World(**world) for name, world in content.get("worlds", {}).items()}
+    plain = content.get("ablations", content.get("worlds", {}))  # older tables call them worlds
+    ablations = {name: Ablation(**ablation) for name, ablation in plain.items()}
     models = {rule: known_rule(name, allow_modules) for rule, name in content.get("rule_names", {}).items()}
     return Results(
-        content["tasks"], content["rules"], [Run(**run) for run in content["runs"]], worlds, models
+        content["tasks"], content["rules"], [Run(**run) for run in content["runs"]], ablations, models
     )
 
 

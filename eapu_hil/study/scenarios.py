@@ -1,4 +1,4 @@
-"""What the ratio of training energies is worth on which array: as a run was, with full arrays, with costlier pulses.
+"""Energy scenarios: the ratio of training energies on arrays as in a run, on full arrays, and with costlier pulses.
 
     ratio(reuse) = (u_a E_write,a + reuse E_product) / (u_b E_write,b + reuse E_product)
 

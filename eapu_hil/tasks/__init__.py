@@ -1,4 +1,4 @@
-"""Tasks: what a network is trained for, one file each with its data, its network and its metric.
+"""Tasks, one file each: data, network, loss and metric of a training.
 
 An experiment finds a task by the name of its entry point in the group `eapu_hil.tasks`, or as `module:Configuration`.
 """

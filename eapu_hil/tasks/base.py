@@ -1,4 +1,4 @@
-"""What a task is: its data, its network, its loss and its metric."""
+"""The parts of a task: its data, its network, its loss and its metric."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Triplet:
 
 @runtime_checkable
 class Recording(Protocol):
-    """What a task may also have: facts about its data that belong to a run."""
+    """An optional ability of a task: facts about its data that a run records."""
 
     def record(self) -> dict[str, Any]:
         """Plain values for start.yaml. A run is only continued or evaluated while they are what they were."""
@@ -127,7 +127,7 @@ class Task(Protocol):
         ...
 
     def apply(self, forward: Forward, image: Image) -> Image:
-        """What the network makes of a user's image in 0..1, grey (h, w) or colour (h, w, 3).
+        """The output of the network for a user's image in 0..1, grey (h, w) or colour (h, w, 3).
 
         Raises ConfigError for tasks that do not work on images.
         """

@@ -117,7 +117,7 @@ def from_ycbcr(image: Image) -> Image:
 
 
 def luma(image: Image) -> Image:
-    """What super-resolution works on: Y of a colour image, a grey one as it is."""
+    """The channel that super-resolution works on: Y of a colour image, a grey one as it is."""
     return image if image.ndim == 2 else to_ycbcr(image)[:, :, 0]
 
 

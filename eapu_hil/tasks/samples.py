@@ -24,7 +24,7 @@ _NPZ_DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib
 
 
 class DataFiles(FileModel):
-    """Where the samples are; a file is `.npz`, or `.csv` or `.tsv` with one sample a line.
+    """The files with the samples; a file is `.npz`, or `.csv` or `.tsv` with one sample a line.
 
     train, test: files, relative to the file that these keys stand in. Without `test` a share of `train` is held out.
     held_out: that share; None with `test`, 0.2 without.
@@ -45,13 +45,16 @@ class DataFiles(FileModel):
     @model_validator(mode="after")
     def _one_kind_of_test(self) -> DataFiles:
         if self.test is not None and self.held_out is not None:
-            raise ValueError("held_out is a share of train for lack of a test file; give one of the two")
+            raise ValueError(
+                "held_out and test cannot both be given: held_out is the share of train to hold out when there is no "
+                "test file"
+            )
         return self
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """What a file holds.
+    """The content of a file.
 
     x: float64 (n, features), or images (n, height, width, channels).
     y: text (n,) of classes, or float64 (n, targets).

@@ -24,7 +24,7 @@ DATA_STREAM, RULE_STREAM = 1, 2  # added to a multiple of the seed
 
 
 class TorchTask(Protocol):
-    """What is trained. All of it lives on the device that the task was made for."""
+    """A model and its training data. All of it lives on the device that the task was made for."""
 
     def make_model(self) -> nn.Module:
         """A fresh model; its initial weights come from torch's default generator."""

@@ -45,7 +45,7 @@ def _like(y: Float32Array, x: Tensor) -> Tensor:
 
 
 class CrossbarLayer(nn.Module):
-    """What the layers share.
+    """The base of the layers.
 
     weight: shape (n_out, ...), flattened (n_out, n_in). bias: digital, or None. weights: where the products are made,
     shape (n_in, n_out); None for torch itself. `eapu_hil.torch.bench.BenchCells` sets it.

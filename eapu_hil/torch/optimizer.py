@@ -108,7 +108,7 @@ class EaPU(Optimizer):
 
     def _write(self, parameter: Tensor, pairs: PairCells, dg_uS: Tensor) -> None:
         if not bool(torch.isfinite(dg_uS).all()):
-            raise DivergedError(f"{pairs.name}: a change that is not finite")
+            raise DivergedError(f"{pairs.name}: a wanted change is not finite")
         change_uS = dg_uS
         if self._rule == EAPU:
             change_uS = eapu_step(dg_uS, pairs.threshold_uS(dg_uS, self._threshold_uS), self._generator)

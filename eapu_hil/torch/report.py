@@ -1,4 +1,4 @@
-"""What a training wrote: update ratios and wear."""
+"""The writes of a training: update ratios and wear."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ RULES: tuple[RuleName, ...] = get_args(RuleName)
 def eapu_step(
     dg_uS: Tensor, threshold_uS: float | Tensor, generator: torch.Generator | None = None
 ) -> Tensor:
-    """What EaPU writes for the wanted changes `dg_uS` (uS, any shape): 0 where a weight is not written.
+    """The changes that EaPU writes for the wanted changes `dg_uS` (uS, any shape): 0 where a weight is not written.
 
     A change of at least the threshold th is written as it is, a smaller one with probability |dG| / th and then as
     large as th. The expectation is dG; with write noise of standard deviation sigma the variance is

@@ -99,7 +99,7 @@ class ArrayModel:
         return self._finish(written)
 
     def largest_weight(self, layer: str) -> float:
-        """What a pair of this layer can hold, in the network's units."""
+        """The largest weight that a pair of this layer can hold, in the network's units."""
         recipe = self._bench.recipe
         return self._r_wg[layer] * (recipe.g_max_S - recipe.g_min_S)
 

@@ -1,4 +1,4 @@
-"""What a run tells of its bench: time, counts of the ledger, conductance maps."""
+"""The data that a run records about its bench: time, counts of the ledger, conductance maps."""
 
 from __future__ import annotations
 

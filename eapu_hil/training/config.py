@@ -66,8 +66,8 @@ class ExperimentConfig(FileModel):
         if levelling.threshold_growth > 0 and not rule.threshold_follows_error:
             aware = ", ".join(name for name, one in installed_rules().items() if one.error_aware)
             raise ValueError(
-                f"wear_levelling: raises thresholds that follow the write error; that of rule {rule.name!r} "
-                f"as it stands does not. Take one of {aware}, without a threshold of its own, or "
+                f"wear_levelling: threshold_growth raises thresholds that follow the write error; that of rule "
+                f"{rule.name!r} does not. Take one of {aware}, without a threshold of its own, or "
                 "threshold_growth: 0 with share_pairs or move_rows: true"
             )
         if levelling.share_pairs and not _shares_pairs(rule):

@@ -1,4 +1,4 @@
-"""What a task says of its data when a run begins, and that it still holds when the run is opened again."""
+"""The record of a task's data that a run makes at its start, and the check that they are unchanged later."""
 
 from __future__ import annotations
 

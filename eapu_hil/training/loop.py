@@ -118,8 +118,8 @@ class TrainingLoop:
         taken = max(last.metrics or 0, last.writes or 0)
         if taken:
             raise HilError(
-                f"{self._store.path}: no checkpoint of this run is usable, and {taken} steps were taken: "
-                "it cannot go on; train anew"
+                f"{self._store.path}: this run took {taken} steps and has no usable checkpoint, so it cannot be "
+                "resumed; train a new run"
             )
         if self._model.array is not None:
             self._model.array.begin()

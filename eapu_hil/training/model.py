@@ -36,7 +36,7 @@ class Model(Protocol):
         ...
 
     def state(self) -> State:
-        """What a checkpoint has to keep besides biases and optimizers."""
+        """The data that a checkpoint has to keep besides biases and optimizers."""
         ...
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:

@@ -1,4 +1,4 @@
-"""What the trainer tells while it works, and to whom."""
+"""The progress reports of the trainer."""
 
 from __future__ import annotations
 

@@ -78,13 +78,13 @@ def write_records(
 
 
 def writes_format() -> dict[str, Any]:
-    """What start.yaml says of the records that are written now."""
+    """The description of the current record format, for start.yaml."""
     fields = [[name, WRITE_DTYPE[name].str] for name in WRITE_DTYPE.names or ()]
     return {"version": WRITES_FORMAT, "fields": fields}
 
 
 def dtype_of_run(start: Mapping[str, Any]) -> np.dtype[np.void]:
-    """The records of the run with this start.yaml, under the names of today.
+    """The record dtype of the run with this start.yaml, with the present field names.
 
     Raises ConfigError for a run of a newer version of this program.
     """
@@ -92,7 +92,7 @@ def dtype_of_run(start: Mapping[str, Any]) -> np.dtype[np.void]:
     if described["version"] > WRITES_FORMAT:
         raise ConfigError(
             f"writes.bin has format {described['version']}, and this eapu_hil reads formats up to "
-            f"{WRITES_FORMAT}: take a newer one"
+            f"{WRITES_FORMAT}; install a newer eapu_hil"
         )
     return np.dtype([(_RENAMED.get(name, name), kind) for name, kind in described["fields"]])
 

@@ -1,4 +1,4 @@
-"""The run directory: all that a run leaves behind, written so that a crash at any moment leaves it readable.
+"""The run directory: all files of a run, written so that they stay readable after a crash at any moment.
 
     start.yaml      id, time, commit, resolved experiment and bench, identities, seed, package versions
     metrics.jsonl   one JSON object a line, each written at once
@@ -37,7 +37,7 @@ _NPZ_DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """What the trainer saved after `step`."""
+    """The state that the trainer saved after `step`."""
 
     step: int
     arrays: dict[str, NDArray[Any]]

@@ -1,4 +1,4 @@
-"""What a run came to: the numbers of summary.json."""
+"""The results of a run: the numbers of summary.json."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training runs: begun, gone on with, and their networks used."""
+"""Starts and resumes training runs, and opens trained networks for use."""
 
 from __future__ import annotations
 
@@ -161,11 +161,13 @@ def _with_steps(config: ExperimentConfig, steps: int, run_dir: Path) -> Experime
     last = last_steps(run_dir)
     taken = max(last.metrics or 0, last.writes or 0)
     if steps < max(taken, 1):
-        raise ConfigError(f"{run_dir}: a new total of {steps} steps, where {taken} were taken already")
+        raise ConfigError(
+            f"{run_dir}: a new total of {steps} steps asked; {taken} were taken already, so allowed is a larger total"
+        )
     if _is_mapped(config):
         raise ConfigError(
-            f"{run_dir}: rule {config.rule.name!r} maps its weights to the array at a share of the run, so the total "
-            "stays what it was; train anew with the number of steps that is wanted"
+            f"{run_dir}: rule {config.rule.name!r} writes its weights to the array after a share of the run, so the "
+            "total cannot change; train a new run with as many steps as you want"
         )
     return config.model_copy(update={"steps": steps})
 

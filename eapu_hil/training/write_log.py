@@ -20,7 +20,7 @@ from eapu_hil.training.runs import read_writes
 
 @dataclass(frozen=True)
 class WriteCounts:
-    """What one update came to: the share of each layer's weights that changed, cell writes, pulses, failures."""
+    """The results of one update: the share of each layer's weights that changed, cell writes, pulses, failures."""
 
     changed: dict[str, float]
     writes: int = 0
@@ -46,7 +46,7 @@ class WriteLog:
         return None if self._store is None else self._store.path
 
     def begin(self, step: int, cause: WriteCause = WriteCause.UPDATE) -> None:
-        """What is recorded from now on was written for `step`."""
+        """Marks all writes that are recorded from now on as those of `step`."""
         self._step, self._cause = step, cause
 
     def record(self, batch: WriteBatch) -> None:

@@ -114,7 +114,7 @@ class TwinArray:
         width_s: FloatArray,
         i_limit_a: float = np.inf,
     ) -> FloatArray:
-        """What voltages at the cells do to them, all at once; the clock is the caller's. Peak currents in A.
+        """Applies voltages to all cells at once; the caller advances the clock. Returns peak currents in A.
 
         i_limit_a: where the source of the voltages limits the current.
         """

@@ -1,4 +1,4 @@
-"""What a twin is made of: every parameter of the cells, the wires and the converters, as YAML names them.
+"""The preset of a twin: every parameter of the cells, the wires and the converters, with its YAML key.
 
 Each non-ideality can be switched off by name: `enabled: false` in its section, `null` for converter bits,
 0 for a resistance or a fraction. With all of them off a product is exact to float precision.
@@ -185,7 +185,7 @@ class FaultsPreset(PresetSection):
     shorted_columns: tuple[NonNegativeInt, ...] = ()
 
     def g_of_lines_S(self, shape: tuple[int, int]) -> NDArray[np.float64]:
-        """What the faults of lines fix the conductances of an array to, (rows, columns), S; NaN where nothing.
+        """Conductances that faults of lines impose, (rows, columns), S; NaN for all other cells.
 
         Raises ConfigError for a line that an array of `shape` has not.
         """

@@ -166,7 +166,10 @@ def test_unknown_and_broken_backends_are_named(tmp_path: Path) -> None:
         open_bench({**BENCH, "backend": "missing"}, chip_dir=tmp_path / "chip"),
     ):
         pass
-    for backend, said in (("old", "names method"), ("plain", "names Limitless, no kind of BenchConfig")):
+    for backend, said in (
+        ("old", "names method"),
+        ("plain", "names Limitless, which is not derived from BenchConfig"),
+    ):
         with (
             pytest.raises(ConfigError, match=said),
             open_bench({**BENCH, "backend": backend}, chip_dir=tmp_path / "chip"),
@@ -250,7 +253,7 @@ def test_without_a_package_that_forms_it_a_twin_says_what_to_do(
 def test_a_device_of_another_shape_is_refused_and_leaves_no_chip(lab: Lab, tmp_path: Path) -> None:
     lab.shape = (8, 8)
     with (
-        pytest.raises(ConfigError, match=r"the backend has arrays of 8 x 8, 8 x 8; asked are 2 of 6 x 4"),
+        pytest.raises(ConfigError, match=r"2 arrays of 6 x 4 asked; the backend has arrays of 8 x 8, 8 x 8"),
         open_bench(BENCH, chip_dir=tmp_path / "chip"),
     ):
         pass
@@ -272,5 +275,5 @@ def test_a_real_chip_is_not_formed_unasked(
 ) -> None:
     with open_bench(BENCH, chip_dir=tmp_path / "chip") as bench:
         assert bench.chip.history() == []
-    assert "not calibrated for this recipe" in caplog.text
+    assert "the write error of this recipe is not known" in caplog.text
     assert lab.events == ["array0 ground", "array1 ground", "closed"]

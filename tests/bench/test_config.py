@@ -129,10 +129,10 @@ def test_any_float_comes_through_a_file_and_an_override(value: float) -> None:
             "bench: limits.i_max_a: must be a valid number; given '2 mA'",
         ),
         ({"limits": {**LIMITS, "i_max_a": np.inf}}, "bench: the number inf is not finite"),
-        ({"limits": {}}, "bench: limits.v_max_v: missing, must be given"),
+        ({"limits": {}}, "bench: limits.v_max_v: missing; it must be given"),
         ({"port": "COM3"}, "bench: port: unknown key; only backend 'controller' can have it; allowed are "),
         ({"resource": "sim:2400"}, "bench: resource: unknown key; only backend 'smu' can have it"),
-        ({"backend": "controller"}, "bench: port: missing, must be given"),
+        ({"backend": "controller"}, "bench: port: missing; it must be given"),
         (
             {"backend": "controller", "port": "COM3", "preset": "ideal"},
             "bench: preset: only where the cells are simulated (port: sim:...); given with port 'COM3'",
@@ -170,7 +170,7 @@ def test_mistakes_in_a_bench_are_one_line(changes: dict[str, Any], said: str) ->
 
 
 def test_limits_are_mandatory() -> None:
-    with pytest.raises(ConfigError, match=r"^bench: limits: missing, must be given$"):
+    with pytest.raises(ConfigError, match=r"^bench: limits: missing; it must be given$"):
         bench({key: value for key, value in BENCH.items() if key != "limits"})
 
 

@@ -84,8 +84,8 @@ def test_a_map_that_cannot_be(changes: dict[str, Any], said: str) -> None:
         ({"unselected": "third", "bias": [{"channel": "a"}]}, "'third' needs 2 sources in bias"),
         ({"bias": [{"channel": "a"}]}, "'grounded' needs 0 sources"),
         ({"reset": "reversed"}, "unselected must be 'floating'; it is 'grounded'"),
-        ({"unselected": None}, "unselected: missing, must be given"),
-        ({"reset": None}, "reset: missing, must be given"),
+        ({"unselected": None}, "unselected: missing; it must be given"),
+        ({"reset": None}, "reset: missing; it must be given"),
     ],
 )
 def test_instruments_that_cannot_be(changes: dict[str, Any], said: str) -> None:

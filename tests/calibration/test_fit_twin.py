@@ -129,5 +129,5 @@ def test_an_array_that_the_chip_has_not(open_twin: OpenTwin, base: TwinPreset, a
 
 
 def test_nothing_measured(open_twin: OpenTwin, base: TwinPreset) -> None:
-    with pytest.raises(HilError, match="nothing measured"):
+    with pytest.raises(HilError, match="no measurement allows a fit"):
         fit_twin(open_twin().chip, 0, base, np.random.default_rng(1))

@@ -103,7 +103,7 @@ def test_what_few_cells_do_not_settle_is_kept() -> None:
     base = load_model(TwinPreset, "rram_180nm", [], "presets")
     fit = fit_twin(Chip.open(Path("chip")), 0, base, np.random.default_rng(1))
     kept = {one.keys: one.reason for one in fit.kept}
-    assert kept["relaxation.passing_share"] == "the changes do not settle it"
+    assert kept["relaxation.passing_share"] == "the measured changes do not determine it"
     assert fit.preset("mine", "of a test").relaxation.passing_share == base.relaxation.passing_share
     assert "relaxation.jump_decades" in {one.key for one in fit.fitted}
 
@@ -175,7 +175,7 @@ def test_a_column_or_a_file_that_is_not_there_is_said_in_one_line() -> None:
     assert len(said) < 300
     assert "\n" not in said
     Path("data.csv").unlink()
-    with pytest.raises(ConfigError, match=r"data\.csv: not there$"):
+    with pytest.raises(ConfigError, match=r"data\.csv: there is no such file$"):
         import_file(load_import(path), Path("chip"), np.random.default_rng(0))
 
 

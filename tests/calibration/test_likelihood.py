@@ -26,5 +26,5 @@ def test_normal_sample() -> None:
 
 
 def test_parameter_that_the_data_leave_open() -> None:
-    with pytest.raises(HilError, match=r"slope of nothing.*do not settle"):
+    with pytest.raises(HilError, match=r"slope of nothing.*do not determine"):
         maximise(lambda x: -float(x[0] ** 2), np.array([0.3, 0.2]), "slope of nothing")

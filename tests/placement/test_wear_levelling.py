@@ -142,5 +142,5 @@ def test_bad_values_are_refused() -> None:
 def test_a_rule_whose_threshold_does_not_follow_the_write_error_is_refused(
     rule: dict[str, Any], make_experiment: Callable[..., ExperimentConfig]
 ) -> None:
-    with pytest.raises(ConfigError, match="wear_levelling: raises thresholds that follow"):
+    with pytest.raises(ConfigError, match="wear_levelling: threshold_growth raises thresholds that follow"):
         make_experiment(rule=rule, wear_levelling={"threshold_growth": 1.0})

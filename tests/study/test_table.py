@@ -24,7 +24,7 @@ from eapu_hil.study.lifetime import EnduranceModel, runs_to_failure
 from eapu_hil.study.plan import TablePlan, experiment_of, planned_runs
 from eapu_hil.study.quality import OWN, losses, winners
 from eapu_hil.study.report import write_table_report
-from eapu_hil.study.results import Results, Run, World, read_results
+from eapu_hil.study.results import Ablation, Results, Run, read_results
 from eapu_hil.study.scenarios import as_run, full_arrays, slow_pulses
 from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.runs import read_start
@@ -238,8 +238,8 @@ class TestQuality:
             for task, value in reached.items()
             for seed in (1, 2)
         ]
-        worlds = {"still": World("digits", "relaxation"), "exact": World("digits", "errors")}
-        its = losses(replace(results(*runs), worlds=worlds), "digits", "eapu")
+        ablations = {"still": Ablation("digits", "relaxation"), "exact": Ablation("digits", "errors")}
+        its = losses(replace(results(*runs), ablations=ablations), "digits", "eapu")
         assert its is not None
         assert its.behind == pytest.approx([0.06, 0.05])
         assert list(its.parts) == ["relaxation", "errors", OWN]
@@ -344,7 +344,7 @@ def test_curves_and_winners(tmp_path: Path) -> None:
     content: dict[str, Any] = {
         "tasks": {"digits": "accuracy"},
         "rules": {"digital": "", "bp": "", "eapu": "rarely written"},
-        "worlds": {"still": {"repeats": "digits", "lacks": "relaxation"}},
+        "ablations": {"still": {"repeats": "digits", "lacks": "relaxation"}},
         "runs": [vars(run) for run in runs],
     }
     (tmp_path / "table.json").write_text(json.dumps(content))
@@ -353,10 +353,14 @@ def test_curves_and_winners(tmp_path: Path) -> None:
     assert "Quality against pulses: digits" in page
     assert "From 50 to 300 pulses: eapu" in page  # 90 %
     assert "From 300 pulses on: eapu" in page  # 95 %
-    assert "it is 2.00 % behind digital: 1.00 to relaxation, 1.00 to rule, window" in page
+    assert "it is 2.00 % behind digital: 1.00 due to relaxation, 1.00 due to rule and window" in page
     assert "rarely written" in page
     assert "Causes of lost quality: digits" in page
     assert (tmp_path / "figures" / "quality_digits.png").stat().st_size > 10_000
+    # An older table under the key of its time.
+    content["worlds"] = content.pop("ablations")
+    (tmp_path / "table.json").write_text(json.dumps(content))
+    assert "Causes of lost quality" in write_table_report(tmp_path).read_text()
     # A table from before there were such repetitions can still be drawn.
     del content["worlds"]
     (tmp_path / "table.json").write_text(json.dumps(content))

@@ -64,5 +64,5 @@ def test_records_in_another_order_are_read_but_no_longer_written(run: Path) -> N
 
 def test_records_of_a_newer_version_are_refused(run: Path) -> None:
     _say(run, {"version": 3, "fields": [["step", "<i4"]]})
-    with pytest.raises(ConfigError, match=r"format 3, .* up to 2: take a newer one"):
+    with pytest.raises(ConfigError, match=r"format 3, .* up to 2; install a newer eapu_hil"):
         read_writes(run)

@@ -100,7 +100,7 @@ class TestBeyondTheEnd:
         self, tmp_path: Path, make_experiment: Make, silent: Silent
     ) -> None:
         train(make_experiment(rule={"name": "digital"}, steps=4), tmp_path / "a", silent())
-        with pytest.raises(ConfigError, match="a new total of 3 steps, where 4 were taken already"):
+        with pytest.raises(ConfigError, match="a new total of 3 steps asked; 4 were taken already"):
             resume(tmp_path / "a", silent(), steps=3)
         with pytest.raises(ConfigError, match="this run has finished; there is nothing to resume"):
             resume(tmp_path / "a", silent(), steps=4)
@@ -110,7 +110,7 @@ class TestBeyondTheEnd:
         self, tmp_path: Path, make_experiment: Make, silent: Silent
     ) -> None:
         train(make_experiment(rule={"name": "offline_then_map"}, steps=3), tmp_path / "a", silent())
-        with pytest.raises(ConfigError, match=r"'offline_then_map' maps its weights .* train anew"):
+        with pytest.raises(ConfigError, match=r"'offline_then_map' writes its weights .* train a new run"):
             resume(tmp_path / "a", silent(), steps=5)
         assert read_summary(tmp_path / "a") is not None
 

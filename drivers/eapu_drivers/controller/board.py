@@ -229,7 +229,7 @@ class Board:
         if wrong:
             raise InstrumentError(
                 0,
-                f"{self.name}: holds other limits than it was sent: "
+                f"{self.name}: the board holds other limits than it was sent: "
                 + ", ".join(f"{name} {getattr(held, name)}, not {values[name]}" for name in wrong),
                 "GET_LIMITS",
             )

@@ -1,4 +1,4 @@
-"""What the link counts: the first thing to look at when a cable, a hub or a board misbehaves."""
+"""The counters of the link: look at them first when a cable, a hub or a board misbehaves."""
 
 from __future__ import annotations
 

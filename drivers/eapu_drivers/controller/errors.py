@@ -1,4 +1,4 @@
-"""What the link raises besides TransportError and ProtocolError."""
+"""The errors of the link besides TransportError and ProtocolError."""
 
 from __future__ import annotations
 

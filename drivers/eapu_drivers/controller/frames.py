@@ -18,7 +18,7 @@ _CRC = 4
 
 
 class Frame(NamedTuple):
-    """What one frame carries. `ack` is the next sequence number that its sender expects."""
+    """The content of one frame. `ack` is the next sequence number that its sender expects."""
 
     number: int
     seq: int

@@ -70,12 +70,12 @@ class Link:
 
     @property
     def welcome(self) -> Welcome:
-        """What the controller said about itself when the present connection began."""
+        """The controller's description of itself from the start of the present connection."""
         return self._worker.welcome or self._opened.result()
 
     @property
     def counters(self) -> Counters:
-        """What was counted so far."""
+        """The counts so far."""
         return self._worker.counters()
 
     def take_ids(self, count: int = 1) -> int:

@@ -1,4 +1,4 @@
-"""What every message of the controller's link is; `messages.py`, made from the message table, has them all."""
+"""The base of all messages of the controller's link; `messages.py`, made from the message table, holds them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What carries the bytes: a serial port by any pyserial URL, or a connected socket.
+"""The line to a board: a serial port by any pyserial URL, or a connected socket.
 
 A port does not block in `write`, and another thread can end its `read` with `wake`: so one thread can own it and
 still send at once what the others ask for.
@@ -37,7 +37,7 @@ class Port(Protocol):
     def name(self) -> str: ...
 
     def read(self, timeout_s: float, sending: bool = False) -> bytes:
-        """What has arrived: b"" after `timeout_s`, after `wake`, or once the line takes bytes if `sending`."""
+        """Bytes that have arrived: b"" after `timeout_s`, after `wake`, or once the line takes bytes if `sending`."""
         ...
 
     def write(self, data: bytes) -> int:

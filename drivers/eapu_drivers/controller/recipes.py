@@ -8,7 +8,7 @@ from eapu_hil.hal.recipe import Recipe
 
 
 def recipe_message(recipe: Recipe, id_: int, slot: int) -> messages.Recipe:
-    """What the board has to know of `recipe`; epochs and forming stay with the host.
+    """The part of `recipe` that the board needs; epochs and forming stay with the host.
 
     Raises UnsupportedError for a count that a message cannot carry.
     """

@@ -79,7 +79,7 @@ def account_for(
     kind = "write" if isinstance(sent[0], messages.Write) else "pulse"
     return UnfinishedError(
         f"{name}: the link was lost during a {kind} of {len(cells)} cells ({lost}); {answered} had answered, "
-        f"{recalled} more were finished, {found}; nothing was sent twice: {kind} what is missing again",
+        f"{recalled} more were finished, {found}; nothing was sent twice; {kind} the missing cells again",
         touched,
         g_S,
     )

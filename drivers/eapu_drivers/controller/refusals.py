@@ -1,4 +1,4 @@
-"""What a controller refused, and why it stopped, in the words of the bench."""
+"""Messages about refusals and faults of a controller, in the words of the bench."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _LIMITS = {
     Reason.PULSES_MAX: ("limits.pulses_per_cell_max", " pulses"),
     Reason.V_READ_MAX: ("limits.v_read_max_v", " V"),
     Reason.CONVERTER: ("the converter's range", " V"),
-    Reason.BOARD_LIMIT: ("what the board can stand", ""),
+    Reason.BOARD_LIMIT: ("the limit of the board itself", ""),
 }
 _IMPOSSIBLE = {
     Reason.BAD_CELL: "outside the array, or twice in one request",
-    Reason.BAD_VALUE: "a value that cannot be",
+    Reason.BAD_VALUE: "an impossible value",
     Reason.TARGET: "a target outside the recipe's window",
 }
 _FAULTS = {

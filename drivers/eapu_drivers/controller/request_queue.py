@@ -113,5 +113,5 @@ class RequestQueue:
         return True
 
     def reason(self) -> HilError:
-        """What those still waiting at the end are told."""
+        """The error for requests that are still waiting at the end."""
         return self._end() if self._end is not None else TransportError("the thread of the link has failed")

@@ -88,7 +88,7 @@ class Session:
         )
 
     def receive(self, timeout_s: float) -> list[Frame]:
-        """What is to be handled now of what arrives within `timeout_s`: once each, and in order."""
+        """The messages to handle now that arrive within `timeout_s`: once each, and in order."""
         before = self._decoder.damaged
         frames = self._read(timeout_s)
         now_s = time.monotonic()

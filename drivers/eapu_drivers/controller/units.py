@@ -122,7 +122,7 @@ def to_codes(volts_v: NDArray[np.floating], full_scale_v: float, top: int, lines
 
 
 def to_volts(codes: NDArray[np.integer], full_scale_v: float, top: int, lines: LineCalibration) -> FloatArray:
-    """What the lines are driven with, V; `codes` has shape (..., lines)."""
+    """The voltages at the lines, V; `codes` has shape (..., lines)."""
     volts_v: FloatArray = codes * (full_scale_v / top * lines.gain) + lines.offset
     return volts_v
 

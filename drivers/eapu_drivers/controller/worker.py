@@ -52,7 +52,7 @@ class Worker:
             session.port.wake()
 
     def counters(self) -> Counters:
-        """What was counted so far."""
+        """The counts so far."""
         tally, session = self._tally, self._session
         window = session.window if session is not None else None
         counts = {name: value for name, value in vars(tally).items() if name != "last_frame"}

@@ -82,7 +82,7 @@ class SmuArray:
 
     @property
     def limits(self) -> Limits:
-        """What the instruments can do; a bench file may not ask for more."""
+        """The limits of the instruments; a bench file may not ask for more."""
         cell, gate = self._sources.cell.abilities, self._sources.gate.abilities
         return Limits(
             v_max_v=cell.v_max_v,

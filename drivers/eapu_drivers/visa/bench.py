@@ -50,7 +50,7 @@ def open_arrays(config: SmuConfig, chip_dir: Path) -> Iterator[list[Crossbar]]:
 
 
 def _simulator(resource: str) -> Simulator:
-    """What starts simulated instruments. Raises ConfigError."""
+    """The function that starts simulated instruments. Raises ConfigError."""
     try:
         simulator: Simulator = find_simulator("instruments")
     except ConfigError as error:

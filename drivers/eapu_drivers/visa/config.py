@@ -72,7 +72,7 @@ class SmuConfig(TwinBenchConfig):
 
 
 def simulated_instruments(shape: tuple[int, int], given: Mapping[str, object]) -> dict[str, object]:
-    """What a bench with `resource: sim:...` has where its file does not say otherwise: a 707B with one card a slot."""
+    """The default `instruments` of a bench with `resource: sim:...`: a 707B with one card in each slot."""
     matrix = given.get("switch", "sim:707b")
     columns_a_slot, buses = (16, list("1234")) if matrix == "sim:34980a" else (12, list("ABCDE"))
     rows, columns = shape

@@ -72,7 +72,9 @@ def visible(visa: str) -> list[str]:
             names = pyvisa.ResourceManager(visa).list_resources("?*")
     except (pyvisa.Error, OSError, ValueError) as error:
         text = " ".join(str(error).split())
-        raise ConfigError(f"--visa {visa}: no such VISA library ({text}); @py needs none") from error
+        raise ConfigError(
+            f"--visa {visa}: no such VISA library ({text}); @py needs no vendor's library"
+        ) from error
     return sorted(name for name in names if name.endswith(_KINDS) and _SERIAL not in name)
 
 

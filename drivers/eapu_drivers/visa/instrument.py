@@ -1,4 +1,4 @@
-"""What all instruments have in common: who they are, errors that are never overlooked, numbers that arrive whole."""
+"""The base of all instruments: identity, error queues that are always read, numbers that arrive whole."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CHECKED = re.compile(r'((?P<answer>.*);)?(?P<code>[+-]?\d+),"(?P<text>[^"]*)"',
 
 @dataclass(frozen=True)
 class InstrumentIdentity:
-    """What an instrument answers to *IDN?: maker, model, serial number, firmware."""
+    """The answer of an instrument to *IDN?: maker, model, serial number, firmware."""
 
     maker: str
     model: str

@@ -1,4 +1,4 @@
-"""What stands around an array: sources and how they are set up, a clock, and where each instrument answers."""
+"""The sources around an array and their setups, the bench clock, and the addresses of the instruments."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Place:
 
 
 def unsuitable_width(recipe: Recipe, source: SourceMeter) -> str | None:
-    """What is wrong with the widths of `recipe` for pulses of `source`; None where it can make them."""
+    """The reason why `source` cannot make the pulses of `recipe`; None if it can."""
     can = source.abilities
     widths_s = {"set": recipe.set.width_s, "reset": recipe.reset.width_s, "form": recipe.form.width_s}
     for key, width_s in widths_s.items():

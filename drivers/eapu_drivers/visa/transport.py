@@ -141,7 +141,7 @@ class VisaTransport:
         if not isinstance(opened, MessageBasedResource):
             opened.close()
             raise TransportError(
-                f"{self._name}: takes no text messages, so it is no instrument of this bench"
+                f"{self._name}: does not take text messages, so it cannot be an instrument of this bench"
             )
         if isinstance(opened, TCPIPSocket):
             _send_at_once(opened)
@@ -150,7 +150,7 @@ class VisaTransport:
 
     def _opened(self, message: str) -> MessageBasedResource:
         if self._line is None:
-            raise TransportError(f"{self._name}: closed, and {message!r} was to be sent")
+            raise TransportError(f"{self._name}: the line is closed, so {message!r} was not sent")
         return self._line
 
     def _silence(self, message: str, timeout_s: float, error: Exception) -> str:

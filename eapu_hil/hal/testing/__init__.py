@@ -1,4 +1,4 @@
-"""The contract's test suite, for any array that somebody brings. It needs pytest.
+"""The contract suite: tests that any array must pass. It needs pytest.
 
     from eapu_hil.bench import open_bench
     from eapu_hil.hal.testing import CrossbarContract

@@ -60,7 +60,7 @@ WHAT = (
 
 
 class LimitContract:
-    """What is refused changes nothing."""
+    """A refused request changes nothing."""
 
     @pytest.mark.parametrize("what", WHAT)
     def test_what_is_refused_changes_nothing(

@@ -22,7 +22,7 @@ class CrossbarContract(
     GroundContract,
     TimeContract,
 ):
-    """What every array does. Give it a fixture `bench`, and `cells` where some of the array's must be left alone.
+    """The checks that every array must pass. Give it a fixture `bench`, and `cells` if some cells must be left alone.
 
     Voltages, widths and levels are those of the bench's recipe and limits.
     """

@@ -1,4 +1,4 @@
-"""What the suite needs of an open bench, and the levels that its tests program."""
+"""The parts of an open bench that the suite uses, and the levels that its tests program."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOISE = 0.038
 
 
 class Counts(Protocol):
-    """What the ledger of a bench counts. pulses, verify_reads: shape (arrays, rows, columns)."""
+    """The counts in the ledger of a bench. pulses, verify_reads: shape (arrays, rows, columns)."""
 
     @property
     def pulses(self) -> IntArray: ...
@@ -69,5 +69,5 @@ class WindowLevels:
 
 
 def write(array: Crossbar, cells: Cells, g_target_S: FloatArray | float) -> None:
-    """Programs the cells and leaves the outcome to who reads them."""
+    """Programs the cells; the caller reads them to see the outcome."""
     array.program(Targets(cells, np.broadcast_to(g_target_S, len(cells)).astype(np.float64)))

@@ -10,7 +10,7 @@ from eapu_hil.hal.testing.under_test import BenchUnderTest, WindowLevels, write
 
 
 class IdentityContract:
-    """What it says of itself."""
+    """The identity and shape that the array reports."""
 
     def test_identity(self, array: Crossbar) -> None:
         assert isinstance(array, Crossbar)

@@ -119,7 +119,7 @@ def test_an_instrument_that_is_gone(line: VisaTransport, server: Server) -> None
 def test_after_closing(line: VisaTransport) -> None:
     line.close()
     line.close()
-    with pytest.raises(TransportError, match=r"closed, and 'who\?' was to be sent"):
+    with pytest.raises(TransportError, match=r"closed, so 'who\?' was not sent"):
         line.query("who?")
 
 

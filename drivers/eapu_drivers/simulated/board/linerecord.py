@@ -1,4 +1,4 @@
-"""What happened at the lines of a simulated board, kept where another process can see it, also after a crash."""
+"""The history of the lines of a simulated board, kept in a file that other processes can read, also after a crash."""
 
 from __future__ import annotations
 

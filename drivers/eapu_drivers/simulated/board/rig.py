@@ -74,7 +74,7 @@ FIRMWARE_DIED = 3  # exit code of the rig
 
 @dataclass(frozen=True)
 class RigConfig:
-    """What a rig is to run, as its parent tells it.
+    """The configuration of a rig, as its parent sends it.
 
     command: of the firmware, with {host} and {afe} for its sockets. end_signal: what ends it. host_fd: its end of the
     host's line.

@@ -134,7 +134,7 @@ def _line() -> str:
     while not text.endswith(b"\n"):
         byte = os.read(_STDIN, 1)
         if not byte:
-            raise HilError("nobody said what to run")
+            raise HilError("no configuration was sent to the simulated board")
         text += byte
     return text.decode()
 

@@ -27,11 +27,11 @@ class Line(Protocol):
     address: str
 
     def fileno(self) -> int:
-        """What to wait on: readable when a client comes, sends or goes."""
+        """The file descriptor to wait on: readable when a client comes, sends or goes."""
         ...
 
     def receive(self) -> bytes:
-        """What a client sent; nothing when it came or went."""
+        """The bytes that a client sent; none when it came or went."""
         ...
 
     def send(self, data: bytes) -> None:
@@ -103,7 +103,7 @@ class _TcpPort:
             self._client, _ = self._listener.accept()
             self._client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._client.settimeout(_PATIENCE_S)
-            _LOG.info("%s: a client came", self.address)
+            _LOG.info("%s: a client has connected", self.address)
             return b""
         return self._with_client(lambda client: client.recv(_CHUNK)) or self._gone()
 
@@ -121,7 +121,7 @@ class _TcpPort:
         try:
             return act(self._client)
         except (ConnectionError, TimeoutError) as error:
-            _LOG.warning("%s: the client is given up: %s", self.address, error)
+            _LOG.warning("%s: the connection to the client is dropped: %s", self.address, error)
             self._client.close()
             self._client = None
             return None
@@ -130,7 +130,7 @@ class _TcpPort:
         if self._client is not None:
             self._client.close()
             self._client = None
-            _LOG.info("%s: the client has gone", self.address)
+            _LOG.info("%s: the client has disconnected", self.address)
         return b""
 
 

@@ -1,4 +1,4 @@
-"""Simulated instruments around an array of the twin: what stands behind `resource: sim:...` and `eapu-hil sim`.
+"""Simulated instruments around an array of the twin, for `resource: sim:...` and `eapu-hil sim`.
 
 `probe.py` is the physics (sources, crosspoints, cells), `server.py` the line, one module a family the dialect.
 """

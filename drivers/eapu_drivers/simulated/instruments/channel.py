@@ -1,4 +1,4 @@
-"""What the channels of all simulated source-measure units have in common: a source, ranges, a limit, a converter."""
+"""The base of the channels of all simulated source-measure units: a source, ranges, a limit, a converter."""
 
 from __future__ import annotations
 

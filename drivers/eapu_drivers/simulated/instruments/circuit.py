@@ -27,7 +27,7 @@ class Solution:
 
 @dataclass(frozen=True)
 class Wired:
-    """What closed crosspoints connect. node: of each source, behind the rows and the columns.
+    """The connections that closed crosspoints make. node: of each source, behind the rows and the columns.
 
     matrix: conductances of contacts and leaks, the cells not yet in it. at_cells: sources at a row or a column.
     gates: the buses at each row's gate.

@@ -36,7 +36,7 @@ class Source:
 
 @dataclass
 class StationFaults:
-    """What is wrong with the station. shorts: (row, column) -> ohm, past the transistor. gate_shorts: rows whose gate
+    """The faults of the station. shorts: (row, column) -> ohm, past the transistor. gate_shorts: rows whose gate
     leaks into the row line, ohm. open_lines: names of lines without contact, `row3`, `column0`, `gate2`.
     """
 
@@ -175,7 +175,7 @@ class Probe:
             self._sources[strictest].limited = True
 
     def _wired(self) -> Wired:
-        """What the closed crosspoints connect; kept until they, the sources or the faults change."""
+        """The connections of the closed crosspoints; kept until they, the sources or the faults change."""
         key = (len(self._sources), frozenset(self.faults.open_lines))
         if self._wiring is None or self._wiring.key != key:
             wires = (self._lines[name] for name in sorted(self._closed) if name in self._lines)

@@ -28,7 +28,7 @@ _NODE = re.compile(r"(\[?):?([A-Za-z]+)(?:\[(\d)\]|(\d))?(\]?)")
 
 
 class ScpiError(Exception):
-    """What a command is refused with: the code and text of the error queue."""
+    """The refusal of a command: the code and text of the error queue."""
 
     def __init__(self, error: tuple[int, str]) -> None:
         super().__init__(error)

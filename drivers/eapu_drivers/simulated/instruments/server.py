@@ -24,7 +24,7 @@ Kind = Literal["drop", "delay", "garble", "truncate", "disconnect", "trip"]
 
 
 class Device(Protocol):
-    """What a dialect is: one message in, the bytes of the answer out."""
+    """The interface of a dialect: one message in, the bytes of the answer out."""
 
     def handle(self, message: str) -> bytes:
         """Carries out one message, without its terminator. Returns the answer with its own, b"" where there is none."""
@@ -42,7 +42,7 @@ class Tripping(Protocol):
 
 @dataclass
 class Mishap:
-    """What happens to the answers of messages that match.
+    """A fault to apply to the answers of messages that match.
 
     kind: `drop` the answer, `delay` it by `delay_s`, `garble` it (other text), `truncate` it (half of it, no
         terminator); `disconnect`: the message is carried out, and the line is gone before the answer; `trip`: before

@@ -63,7 +63,7 @@ class SimulatedKeithley2400(ScpiDevice):
 
     @property
     def channel(self) -> Channel:
-        """What is at the terminals."""
+        """The channel at the terminals."""
         return self._unit.channel
 
     def trip(self) -> None:

@@ -1,4 +1,4 @@
-"""What a simulated Keithley 2400 does: its source, its ranges and limits, sweeps and readings."""
+"""The functions of a simulated Keithley 2400: its source, its ranges and limits, sweeps and readings."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class TriggerModel2450:
         raise ScpiError(_FAILED)
 
     def sweep(self, name: str, first: int, delay_s: float, count: int, buffer: str, abort: bool) -> None:
-        """What the sweep commands make: output on, each entry of the list and a reading of it, output off."""
+        """The blocks of the sweep commands: output on, each entry of the list and a reading of it, output off."""
         self.clear()
         points = len(self._unit.list_named(name)) - first + 1
         listed, stored = f'"{name}"', f'"{buffer}"'

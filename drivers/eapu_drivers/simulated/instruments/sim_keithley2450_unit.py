@@ -1,4 +1,4 @@
-"""What a simulated Keithley 2450 does: its source, its ranges and limits, configuration lists, readings in buffers."""
+"""The functions of a simulated Keithley 2450: source, ranges, limits, configuration lists, readings in buffers."""
 
 from __future__ import annotations
 

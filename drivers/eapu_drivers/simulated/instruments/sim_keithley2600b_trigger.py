@@ -14,7 +14,7 @@ V_MAX_V, I_MAX_A, I_MIN_A = 202.0, 1.515, 1e-10
 
 
 class Sourced(Protocol):
-    """What the trigger model needs of its channel's table: levels and limits are those of `source`."""
+    """The parts of a channel's table that the trigger model needs: levels and limits are those of `source`."""
 
     _channel: Channel
 

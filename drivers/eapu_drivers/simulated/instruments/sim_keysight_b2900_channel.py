@@ -20,7 +20,7 @@ _POINT_S = 20e-6  # what a point takes besides delays and integration
 
 
 class ChannelB2900:
-    """What was set for the channel at `bus`, as text for the settings that are checked."""
+    """The settings of the channel at `bus`, as text for the settings that are checked."""
 
     def __init__(self, probe: Probe, bus: str, seed: int) -> None:
         self.channel = Channel(probe, bus, I_RANGES_A, seed)
@@ -84,7 +84,7 @@ class ChannelB2900:
         return sample
 
     def run(self) -> None:
-        """What INIT does."""
+        """Runs INIT."""
         levels_v = self._sequence_v()
         for level_v in levels_v:
             self._require_in_range(level_v, SETTINGS_CONFLICT)

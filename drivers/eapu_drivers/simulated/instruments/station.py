@@ -32,7 +32,7 @@ _GATE_SUPPLY_V = 4.0
 
 
 class SimulatedSourceMeter(Protocol):
-    """What an entry point of `eapu_hil.simulated_instruments` names for a family of source-measure units."""
+    """The signature of an entry point of `eapu_hil.simulated_instruments` for source-measure units."""
 
     def __call__(self, probe: Probe, buses: Sequence[str], *, serial: str) -> Device:
         """An instrument with one channel at each of `buses`, at most as many as its driver's family has."""
@@ -40,7 +40,7 @@ class SimulatedSourceMeter(Protocol):
 
 
 class SimulatedSwitch(Protocol):
-    """What an entry point of `eapu_hil.simulated_instruments` names for a family of switch matrices."""
+    """The signature of an entry point of `eapu_hil.simulated_instruments` for switch matrices."""
 
     def __call__(self, probe: Probe, *, serial: str) -> Device:
         """The matrix whose crosspoints are those of `probe`."""

@@ -118,7 +118,7 @@ class TspDevice:
         )
 
     def _from_lua(self, value: Any) -> Any:
-        """What a script handed over: its own tables as they are, the instrument's as the objects behind them."""
+        """An argument from a script: its own tables as they are, the instrument's as the objects behind them."""
         number = value[_ID] if lua51.lua_type(value) == "table" else None
         return value if number is None else self._exposed[int(number)]
 

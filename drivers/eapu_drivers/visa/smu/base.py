@@ -1,4 +1,4 @@
-"""What the drivers of source-measure units share: what they refuse before anything is sent, and what they read back."""
+"""The base of drivers of source-measure units: refusals before anything is sent, and limits read back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the array needs of a source-measure unit, and what makes a family of them known.
+"""The contract of a source-measure unit, and of a family of them.
 
 Any object with these methods serves, whoever wrote it. A lab's own family is a class with the methods of `SourceMeter`
 and the attributes of `SourceMeterFamily`, in a package with the entry point
@@ -26,7 +26,7 @@ from eapu_hil.hal.recipe import Recipe
 
 @dataclass(frozen=True)
 class Abilities:
-    """What one channel can do at the most and at the least.
+    """The range of one channel.
 
     v_max_v: largest source voltage. i_limit_min_a, i_limit_max_a: current compliance.
     pulse_min_s, pulse_max_s: width of a single pulse. points_max: most levels of one sweep.
@@ -144,7 +144,7 @@ class SourceMeterFamily(Protocol):
 
 @dataclass(frozen=True)
 class CellWrite:
-    """What write-verify did to one cell; the fields of `WriteOutcome`."""
+    """The result of write-verify for one cell; the fields of `WriteOutcome`."""
 
     g_before_S: float
     g_after_S: float

@@ -1,4 +1,4 @@
-"""What the drivers of Keithley units that speak SCPI share: lists of levels, readings in pairs, the output off."""
+"""The base of drivers of Keithley units that speak SCPI: lists of levels, readings in pairs, the output off."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ class KeysightB2900(SourceMeterBase, ScpiInstrument):
         return f"{source}:FUNC:SHAP DC;{source}:VOLT:MODE FIX;{source}:VOLT 0"
 
     def _again(self) -> str:
-        """What has to go before a level after pulses or a list; it travels with the next message."""
+        """Commands that must precede a level after pulses or a list; they go with the next message."""
         if self._fixed or self._setup is None:
             return ""
         steady, self._fixed = self._steady(), True

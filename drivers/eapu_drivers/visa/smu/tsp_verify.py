@@ -15,7 +15,7 @@ _BESIDES_S = 5.0  # of the timeout, beside what the recipe allows
 
 
 class Script(Protocol):
-    """What is needed of the instrument that runs the script. name: what messages call it."""
+    """The instrument that runs the script. name: its name in messages."""
 
     name: str
 
@@ -56,7 +56,7 @@ class TspVerify:
 def recipe_fields(
     recipe: Recipe, read: Setup, pulse: Setup, gate_read_v: float
 ) -> Mapping[str, float | bool]:
-    """What `eapu.lua` knows of a recipe, by its names there; SI units."""
+    """The fields of a recipe that `eapu.lua` uses, by their names there; SI units."""
     up, down = recipe.set, recipe.reset
     return {
         "band": recipe.band_S,

@@ -1,4 +1,4 @@
-"""What the array needs of a switch matrix, and what makes a family of them known.
+"""The contract of a switch matrix, and of a family of them.
 
 Any object with these methods serves, whoever wrote it. A lab's own family is a class with the methods of `SwitchMatrix`
 and the attributes of `SwitchFamily`, in a package with the entry point
