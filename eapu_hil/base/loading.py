@@ -255,6 +255,7 @@ def _with_overrides(data: Data, overrides: Data, origin: _Origin) -> Data:
                     f"{origin.label}: {origin.prefix}{dotted}: {above} is {short(inner)} and has no keys"
                 )
             place = inner
+        place.pop(last, None)  # it goes last: of an old and a new name for one thing the later counts
         place[last] = plain_data(value, origin.label)
     return result
 

@@ -35,9 +35,9 @@ _PASSPORT = """
     down_error_s g_first_s first_s sd_s mean_s g_mean_s white_sd_s total_sd_s g_high_s high_s low_s g_target_s
 """
 _TORCH = "g_us"
-CONDUCTANCES = frozenset(f"{_RECIPE} {_RULE} {_PRESET} {_PASSPORT} {_TORCH}".split())
-# Names that were times elsewhere, in the measurement of this kind.
-CONDUCTANCES_OF_LINE_RESISTANCE = CONDUCTANCES | {"read_s", "product_s"}
+_CONDUCTANCES = frozenset(f"{_RECIPE} {_RULE} {_PRESET} {_PASSPORT} {_TORCH}".split())
+# Names that were times elsewhere, by the kind of measurement in which they were none.
+_ONLY_IN = {"line_resistance": frozenset({"read_s", "product_s"})}
 
 
 def new_name(old: str) -> str:
@@ -69,22 +69,32 @@ def with_new_keys(
     return result, renamed
 
 
-def with_new_names(content: Any, conductances: Collection[str] = CONDUCTANCES) -> Any:
-    """`content` of a file of 0.1 with the names of today: the keys of its mappings, dotted ones too.
+def with_new_names(content: Any) -> Any:
+    """`content` of a file of 0.1 with the names of today: the keys of its mappings, dotted ones too."""
+    return _renamed(content, _CONDUCTANCES)
 
-    conductances: the names that are not those of times.
-    """
+
+def entry_of_today(
+    kind: str, values: Mapping[str, Any], arrays: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Values and arrays of a measurement that 0.1 made, as one that is made now has them."""
+    conductances = _CONDUCTANCES | _ONLY_IN.get(kind, frozenset())
+    values, arrays = _renamed(values, conductances), _renamed(arrays, conductances)
+    recipe = values.get("recipe")
+    if isinstance(recipe, dict) and "v_read_v" in recipe:  # it was also the full scale of products
+        recipe.setdefault("v_in_max_v", recipe["v_read_v"])
+    return values, arrays
+
+
+def _renamed(content: Any, conductances: Collection[str]) -> Any:
     if isinstance(content, Mapping):
-        return {
-            _named_anew(key, conductances): with_new_names(value, conductances)
-            for key, value in content.items()
-        }
+        return {_new_key(key, conductances): _renamed(value, conductances) for key, value in content.items()}
     if isinstance(content, list):
-        return [with_new_names(value, conductances) for value in content]
+        return [_renamed(value, conductances) for value in content]
     return content
 
 
-def _named_anew(key: Any, conductances: Collection[str]) -> Any:
+def _new_key(key: Any, conductances: Collection[str]) -> Any:
     if not isinstance(key, str):
         return key
     return ".".join(new_name(part) if part in conductances else part for part in key.split("."))

@@ -28,7 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from eapu_hil.base.loading import load_model
-from eapu_hil.base.old_names import CONDUCTANCES, CONDUCTANCES_OF_LINE_RESISTANCE, with_new_names
+from eapu_hil.base.old_names import entry_of_today
 from eapu_hil.base.storage import plain, storage_errors, write_aside
 from eapu_hil.hal import CellStatus, ConfigError, FloatArray, HilError, StatusArray
 
@@ -226,12 +226,18 @@ class Chip:
                     arrays = {key: archive[key] for key in archive.files}
             values = head["values"]
             if head.get("format", 1) == 1:
-                line_resistance = head["kind"] == "line_resistance"
-                known = CONDUCTANCES_OF_LINE_RESISTANCE if line_resistance else CONDUCTANCES
-                values, arrays = with_new_names(values, known), with_new_names(arrays, known)
+                values, arrays = entry_of_today(head["kind"], values, arrays)
             number = int(name.partition("_")[0])
             return Measurement(number, head["kind"], head["time"], head["clock_s"], values, arrays)
-        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError, zipfile.BadZipFile) as error:
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            yaml.YAMLError,
+            zipfile.BadZipFile,
+        ) as error:
             raise HilError(f"{path}: damaged: {' '.join(str(error).split())}") from error
 
 

@@ -132,6 +132,7 @@ def test_a_whole_rule_in_a_change() -> None:
         ({"g_low_S": 2.0}, {"g_low_s": 3.0}, 3.0),
         ({"g_low_s": 1.0}, {"g_low_S": 3.0}, 3.0),
         ({"g_low_s": 1.0}, {"g_low_s": 3.0}, 3.0),
+        ({"g_low_S": 1.0}, {"g_low_s": 2.0, "g_low_S": 3.0}, 3.0),
     ],
 )
 def test_of_two_names_the_later_counts(
@@ -151,7 +152,10 @@ def test_a_reference_is_read_too(tmp_path: Path, said: Callable[[], list[str]]) 
 
 
 def test_a_bench_in_an_experiment(make_experiment: Callable[..., ExperimentConfig]) -> None:
-    changes = ["bench.overrides={faults: {g_stuck_high_s: 1.0e-4}}", f"bench.recipe={old_recipe(band_S=3e-6)}"]
+    changes = [
+        "bench.overrides={faults: {g_stuck_high_s: 1.0e-4}}",
+        f"bench.recipe={old_recipe(band_S=3e-6)}",
+    ]
     experiment = load_model(ExperimentConfig, make_experiment(), changes, "experiments")
     assert experiment.bench.recipe.band_S == 3e-6
 
