@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from eapu_hil.training.records import WRITE_DTYPE
 
 ROOT = Path(__file__).resolve().parents[1]

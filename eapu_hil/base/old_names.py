@@ -69,9 +69,10 @@ def with_new_keys(
     return result, renamed
 
 
-def with_new_names(content: Any) -> Any:
-    """`content` of a file of 0.1 with the names of today: the keys of its mappings, dotted ones too."""
-    return _renamed(content, _CONDUCTANCES)
+def with_new_names(content: Mapping[str, Any]) -> dict[str, Any]:
+    """`content` of a file of 0.1 with the names of today, at every depth and in dotted keys."""
+    renamed: dict[str, Any] = _renamed(content, _CONDUCTANCES)
+    return renamed
 
 
 def entry_of_today(
@@ -79,11 +80,12 @@ def entry_of_today(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Values and arrays of a measurement that 0.1 made, as one that is made now has them."""
     conductances = _CONDUCTANCES | _ONLY_IN.get(kind, frozenset())
-    values, arrays = _renamed(values, conductances), _renamed(arrays, conductances)
-    recipe = values.get("recipe")
+    new_values: dict[str, Any] = _renamed(values, conductances)
+    new_arrays: dict[str, Any] = _renamed(arrays, conductances)
+    recipe = new_values.get("recipe")
     if isinstance(recipe, dict) and "v_read_v" in recipe:  # it was also the full scale of products
         recipe.setdefault("v_in_max_v", recipe["v_read_v"])
-    return values, arrays
+    return new_values, new_arrays
 
 
 def _renamed(content: Any, conductances: Collection[str]) -> Any:

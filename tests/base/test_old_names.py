@@ -194,8 +194,16 @@ def test_a_preset_of_then(old_files: Path, said: Callable[[], list[str]]) -> Non
 
 
 def test_names_in_files_without_a_model() -> None:
-    old = {"recipe": {"g_min_s": 1.0, "set": {"width_s": 2.0}}, "gate.slope_s_per_v": 3.0, 4: [{"sd_s": 5.0}]}
-    new = {"recipe": {"g_min_S": 1.0, "set": {"width_s": 2.0}}, "gate.slope_S_per_v": 3.0, 4: [{"sd_S": 5.0}]}
+    old = {
+        "recipe": {"g_min_s": 1.0, "set": {"width_s": 2.0}},
+        "gate.slope_s_per_v": 3.0,
+        "a": [{"sd_s": 5.0}],
+    }
+    new = {
+        "recipe": {"g_min_S": 1.0, "set": {"width_s": 2.0}},
+        "gate.slope_S_per_v": 3.0,
+        "a": [{"sd_S": 5.0}],
+    }
     assert with_new_names(old) == new
 
 

@@ -148,7 +148,7 @@ def test_its_entries_are_drawn(chip: Path, tmp_path: Path) -> None:
 def test_fit_twin_gives_the_same_preset(chip: Path) -> None:
     assert main(["fit-twin", str(chip), "-o", "again.yaml"]) == 0
     found, then = (yaml.safe_load(Path(name).read_text()) for name in ("again.yaml", "fitted.yaml"))
-    assert numbers(found) == pytest.approx(numbers(then), rel=1e-6)
+    assert numbers(found) == pytest.approx(numbers(then), rel=1e-3)
 
 
 def numbers(content: object, above: str = "") -> dict[str, float]:
