@@ -23,9 +23,7 @@ class LeakyConfig(RuleModel):
     leak: share of the sum that is forgotten in a step. threshold_uS: the sum that is written, uS.
     """
 
-    colour: ClassVar[str | None] = (
-        "#CC79A7"  # in figures; the other properties keep their defaults
-    )
+    colour: ClassVar[str | None] = "#CC79A7"  # in figures; the other properties keep their defaults
 
     leak: Annotated[float, Field(ge=0, lt=1)] = 0.01
     threshold_uS: PositiveFloat = 3.0
