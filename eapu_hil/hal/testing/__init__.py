@@ -3,11 +3,13 @@
     from eapu_hil.bench import open_bench
     from eapu_hil.hal.testing import CrossbarContract
 
+    @pytest.fixture(scope="module")
+    def bench():
+        with open_bench("my_bench.yaml") as bench:
+            yield bench
+
     class TestMyArray(CrossbarContract):
-        @pytest.fixture(scope="class")
-        def bench(self):
-            with open_bench("my_bench.yaml") as bench:
-                yield bench
+        pass
 
 The suite pulses cells: give it cells that are formed and that nobody needs. docs/adding-a-driver.md says more.
 """

@@ -1,4 +1,4 @@
-"""The entry point `lab` of the group `eapu_hil.drivers`: the keys of its bench files, and how a bench is opened."""
+"""The lab's demonstrator, backend `lab`: the keys of its bench files, and how a bench is opened."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Patient(AccumulatingRule):
     def propose(
         self,
         dg_S: StepArray,
-        errors: WriteErrors,
+        errors: WriteErrors,  # noqa: ARG002
         rng: np.random.Generator,  # noqa: ARG002
     ) -> Proposal:
         """See `UpdateRule.propose`."""
