@@ -84,7 +84,9 @@ class RunStore:
         start = read_start(path)
         summary = read_summary(path)
         if not finished and summary is not None and summary.get("exit_status") == "success":
-            raise ConfigError(f"{path}: this run has finished; there is nothing to resume")
+            raise ConfigError(
+                f"{path}: this run has finished; there is nothing to resume (--steps N trains beyond its end)"
+            )
         if dtype_of_run(start) != WRITE_DTYPE:
             raise ConfigError(
                 f"{path}: writes.bin has a format that is read but no longer written; resume this run with the "

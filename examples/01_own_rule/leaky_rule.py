@@ -1,4 +1,4 @@
-"""A rule of one's own: small changes are summed up and slowly forgotten; what has grown large is written.
+"""A rule of your own: small changes are summed and slowly forgotten; a large sum is written.
 
     acc = (1 - leak) acc + dG          where |acc| >= threshold: write acc with verify, acc = 0          [S]
 
@@ -20,12 +20,10 @@ from eapu_hil.rules import AccumulatingRule, Proposal, RuleModel, WriteErrors, r
 class LeakyConfig(RuleModel):
     """The keys of the rule in an experiment file.
 
-    leak: share of what is owed that is forgotten in a step. threshold_uS: what has to be owed to be written, uS.
+    leak: share of the sum that is forgotten in a step. threshold_uS: the sum that is written, uS.
     """
 
-    colour: ClassVar[str | None] = (
-        "#CC79A7"  # in figures; the other facts about a rule are those of most rules
-    )
+    colour: ClassVar[str | None] = "#CC79A7"  # in figures; the other properties keep their defaults
 
     leak: Annotated[float, Field(ge=0, lt=1)] = 0.01
     threshold_uS: PositiveFloat = 3.0
@@ -36,7 +34,7 @@ class LeakyConfig(RuleModel):
 
 
 class Leaky(AccumulatingRule):
-    """The rule for one layer. Its base keeps `_acc`, what is owed to each weight, in the checkpoints of a run."""
+    """The rule for one layer. Its base keeps `_acc`, the sum for each weight, in the checkpoints of a run."""
 
     name = "leaky"
 

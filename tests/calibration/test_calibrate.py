@@ -83,7 +83,7 @@ def test_forming_is_made_only_when_it_is_named() -> None:
 
 def test_an_array_that_was_never_formed_is_left_alone(open_twin: OpenTwin) -> None:
     bench = open_twin((32, 16))
-    with pytest.raises(HilError, match=r"array 0: was never formed under this passport; .* 'forming'"):
+    with pytest.raises(HilError, match=r"array 0 was never formed under this passport; .* 'forming'"):
         made(bench)
     assert bench.chip.history() == []
 

@@ -171,7 +171,10 @@ def test_a_column_or_a_file_that_is_not_there_is_said_in_one_line() -> None:
     with pytest.raises(ConfigError) as error:
         import_file(load_import(path), Path("chip"), np.random.default_rng(0))
     said = str(error.value)
-    assert "the columns 0 (cell), 9 (age_s), 1 (conductance), counted from 0, separated by comma" in said
+    assert (
+        "the columns 0 (cell), 9 (age_s), 1 (conductance) are needed, counted from 0 and separated by comma"
+        in said
+    )
     assert len(said) < 300
     assert "\n" not in said
     Path("data.csv").unlink()

@@ -111,7 +111,10 @@ def test_train_report_and_what_can_be_done_with_a_run(
     code, text = _error(capsys, "evaluate", "a", "--images", "images")
     assert (code, "takes no folder of images" in text) == (2, True)
     code, text = _error(capsys, "resume", "a")
-    assert (code, text) == (2, "a: this run has finished; there is nothing to resume")
+    assert (code, text) == (
+        2,
+        "a: this run has finished; there is nothing to resume (--steps N trains beyond its end)",
+    )
     assert run_json("resume", "a", "--steps", "6")["summary"]["steps"] == 6
     code, text = _error(capsys, "train", "tiny.yaml", "--out", "a")
     assert (code, text) == (2, "a: already exists; name a new directory with --out, or resume this run")

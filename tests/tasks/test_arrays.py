@@ -405,7 +405,7 @@ def test_arrays_take_no_images(tmp_path: Path, make: Make) -> None:
     with pytest.raises(ConfigError, match="predicts classes or numbers"):
         task.apply(lambda x: x, np.zeros((8, 8), dtype=np.float32))
     assert task.gallery(lambda x: x) == []
-    with pytest.raises(ConfigError, match=r"task\.data.*give one of the two"):
+    with pytest.raises(ConfigError, match=r"task\.data.*held_out and test cannot both be given"):
         make("train.npz", [2], {"test": "train.npz", "held_out": 0.1})
     with pytest.raises(ConfigError, match=r"task\.data"):
         make("train.npz", [2], {"held_out": 1.0})
