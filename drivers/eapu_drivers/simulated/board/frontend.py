@@ -22,7 +22,7 @@ from eapu_hil.twin.cells import compliance
 from eapu_hil.twin.converters import FullScale
 from eapu_hil.twin.driver import simulated_arrays
 from eapu_hil.twin.preset import TwinPreset
-from eapu_hil.twin.state import BenchClock, StateFiles
+from eapu_hil.twin.state import BenchClock, StateFiles, state_directory
 
 # What the board itself can stand; the full scales of its drivers of pulses and gates.
 V_MAX_V, V_GATE_MAX_V, I_MAX_A, WIDTH_MAX_S = 5.0, 6.0, 5e-3, 10e-3
@@ -107,7 +107,7 @@ class FrontEnd:
     def open(cls, config: TwinBenchConfig, chip_dir: Path) -> FrontEnd:
         """The front end of a simulated bench; its state lives in `chip_dir`/twin. Raises ConfigError."""
         clock, arrays = simulated_arrays(config, chip_dir)
-        return cls(arrays, clock, Scales.of(arrays[0].preset, config), StateFiles(chip_dir / "twin"))
+        return cls(arrays, clock, Scales.of(arrays[0].preset, config), StateFiles(state_directory(chip_dir)))
 
     def time_ns(self) -> int:
         """Bench time."""
