@@ -27,7 +27,7 @@ _PLUG_INS = {
     "rules": "rule",
     "tasks": "task",
     "drivers": "driver",
-    "source_meters": "source meter",
+    "source_meters": "source-measure unit",
     "switches": "switch matrix",
     "commands": "command",
 }

@@ -20,7 +20,7 @@ import yaml
 from eapu_hil.base.stopping import raise_if_stopped
 from eapu_hil.base.storage import read_json, storage_errors
 from eapu_hil.hal import HilError
-from eapu_hil.study.compare import same_experiment
+from eapu_hil.study.compare import require_same_experiment
 from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.runs import read_summary
 
@@ -79,7 +79,7 @@ def ended(run_dir: Path, experiment: ExperimentConfig) -> Ended | None:
     """
     if not run_dir.exists():
         return None
-    same_experiment(run_dir, experiment)
+    require_same_experiment(run_dir, experiment)
     before = read_json(run_dir / _DIVERGED)
     if before is not None:
         return Ended(None, str(before["error"]))
