@@ -13,7 +13,7 @@ from eapu_hil.training import resume, train
 from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.matrices import require_fit
 from eapu_hil.training.progress import Progress
-from eapu_hil.training.runs import read_start, read_summary
+from eapu_hil.training.runs import read_start, read_summary, succeeded
 
 _OWN_FILES = {"comparison.json", "report.html", "figures"}
 
@@ -113,7 +113,7 @@ def _finished(experiment: ExperimentConfig, directory: Path, name: str) -> dict[
         return None
     require_same_experiment(run_dir, experiment)
     summary = read_summary(run_dir)
-    return summary if summary is not None and summary.get("exit_status") == "success" else None
+    return summary if succeeded(summary) else None
 
 
 def _require_comparison(directory: Path) -> None:
