@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,15 @@ def measured_file() -> Callable[[str], Path]:
         return found[0]
 
     return find
+
+
+@pytest.fixture
+def old_files(tmp_path: Path) -> Path:
+    """A folder with what version 0.1 left behind, its names for siemens included; see data/README.md."""
+    folder = tmp_path / "old"
+    with zipfile.ZipFile(Path(__file__).parent / "data" / "before_units.zip") as archive:
+        archive.extractall(folder)
+    return folder
 
 
 class FakeCrossbar:

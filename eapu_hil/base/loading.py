@@ -13,6 +13,7 @@ from pydantic_core import CoreSchema
 
 from eapu_hil.base.errors import ConfigError
 from eapu_hil.base.named import ALLOW_MODULES
+from eapu_hil.base.old_names import say_renamed, with_new_keys
 from eapu_hil.base.packaged import KINDS, packaged_file, packaged_names
 from eapu_hil.base.validation import in_words, part_models, short
 from eapu_hil.base.yamltext import parse_yaml, plain_data
@@ -114,7 +115,9 @@ def _build(
     model: type[Model], origin: _Origin, data: Data, overrides: Data, allow_modules: Collection[str]
 ) -> Model:
     if not issubclass(model, FileModel):
-        return _validate(model, origin, _with_overrides(data, overrides, origin), overrides, allow_modules)
+        data = _with_overrides(data, overrides, origin)
+        data, overrides = _with_new_keys(model, origin, data, overrides, allow_modules)
+        return _validate(model, origin, data, overrides, allow_modules)
     try:
         model = model.model_for({**data, **overrides})
     except ConfigError as error:
@@ -123,6 +126,7 @@ def _build(
     direct = {key: value for key, value in overrides.items() if key not in nested}
     data = _absolute(model, data, origin.base, allow_modules)
     data = _absolute(model, _with_overrides(data, direct, origin), Path.cwd(), allow_modules)
+    data, direct = _with_new_keys(model, origin, data, direct, allow_modules)
     data, nested = model.prepare(data, nested)
     for key, (inner_model, kind) in model.references.items():
         inner = {name.partition(".")[2]: value for name, value in nested.items() if _head(name) == key}
@@ -130,10 +134,11 @@ def _build(
         if value is None and not inner:
             continue
         if isinstance(value, Mapping):
-            inner_origin, content = _Origin(origin.label, f"{origin.prefix}{key}.", origin.base), dict(value)
+            inner_origin, content = replace(origin, prefix=f"{origin.prefix}{key}."), dict(value)
         elif isinstance(value, str):
             try:
                 inner_origin, content = _read(value, kind, origin.base)
+                inner_origin = replace(inner_origin, changes=origin.changes)
             except ConfigError as error:
                 raise ConfigError(f"{origin.label}: {origin.prefix}{key}: {error}") from error
         else:
@@ -144,6 +149,19 @@ def _build(
         built = _build(inner_model, inner_origin, content, inner, allow_modules)
         data = {**data, key: built.model_dump(mode="json")}
     return _validate(model, origin, data, direct, allow_modules)
+
+
+def _with_new_keys(
+    model: type[BaseModel], origin: _Origin, data: Data, overrides: Data, allow_modules: Collection[str]
+) -> tuple[Data, Data]:
+    """`data`, the overrides included, and `overrides` with the keys of today; says which ones were old."""
+    data, renamed = with_new_keys(model, data, allow_modules)
+    changed = {old for old in renamed if any(f"{old}.".startswith(f"{key}.") for key in overrides)}
+    for label, keys in ((origin.label, renamed.keys() - changed), (origin.changes, changed)):
+        if keys:
+            said = [(old, new) for old, new in renamed.items() if old in keys]
+            say_renamed(label, tuple((origin.prefix + old, origin.prefix + new) for old, new in said))
+    return data, {renamed.get(key, key): value for key, value in overrides.items()}
 
 
 def _absolute(model: type[BaseModel], data: Data, base: Path, allow_modules: Collection[str]) -> Data:
@@ -237,6 +255,7 @@ def _with_overrides(data: Data, overrides: Data, origin: _Origin) -> Data:
                     f"{origin.label}: {origin.prefix}{dotted}: {above} is {short(inner)} and has no keys"
                 )
             place = inner
+        place.pop(last, None)  # it goes last: of an old and a new name for one thing the later counts
         place[last] = plain_data(value, origin.label)
     return result
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eapu_hil.base.old_names import rename_old_file
 from eapu_hil.base.storage import storage_errors
 from eapu_hil.hal import Cells, ConfigError, Direction, FloatArray, IntArray, Pulses, Reading, WriteOutcome
 
@@ -218,6 +219,8 @@ def _power_w(g_S: FloatArray, v_read_v: float) -> float:
 def _open_counter(
     path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], first: float
 ) -> np.memmap[Any, np.dtype[Any]]:
+    with storage_errors(path):
+        rename_old_file(path)
     if not path.exists():
         part = path.with_name(path.name + ".part")
         with storage_errors(path), part.open("wb") as file:  # renamed when whole: a crash leaves no half file

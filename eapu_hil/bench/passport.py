@@ -28,9 +28,11 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from eapu_hil.base.loading import load_model
+from eapu_hil.base.old_names import entry_of_today
 from eapu_hil.base.storage import plain, storage_errors, write_aside
 from eapu_hil.hal import CellStatus, ConfigError, FloatArray, HilError, StatusArray
 
+_ENTRY_FORMAT = 2  # of a measurement; 1, not written down, is that of version 0.1 with its names
 _LOCK = "chip.lock"
 _LOCK_BYTE = 1 << 20  # beyond the process id, which others have to be able to read
 _ENTRY = re.compile(r"(\d{4,})_([a-z][a-z0-9_]*)\.(?:yaml|npz)")
@@ -137,7 +139,13 @@ class Chip:
             if arrays:
                 content: dict[str, Any] = dict(arrays)
                 write_aside(path.with_suffix(".npz"), lambda file: np.savez_compressed(file, **content))
-            head = {"kind": kind, "time": entry.time, "clock_s": clock_s, "arrays": bool(arrays)}
+            head = {
+                "format": _ENTRY_FORMAT,
+                "kind": kind,
+                "time": entry.time,
+                "clock_s": clock_s,
+                "arrays": bool(arrays),
+            }
             _write_yaml(path, {**head, "values": entry.values})
         return entry
 
@@ -219,9 +227,20 @@ class Chip:
             if head["arrays"]:
                 with np.load(path.with_suffix(".npz"), allow_pickle=False) as archive:
                     arrays = {key: archive[key] for key in archive.files}
+            values = head["values"]
+            if head.get("format", 1) == 1:
+                values, arrays = entry_of_today(head["kind"], values, arrays)
             number = int(name.partition("_")[0])
-            return Measurement(number, head["kind"], head["time"], head["clock_s"], head["values"], arrays)
-        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError, zipfile.BadZipFile) as error:
+            return Measurement(number, head["kind"], head["time"], head["clock_s"], values, arrays)
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            yaml.YAMLError,
+            zipfile.BadZipFile,
+        ) as error:
             raise HilError(f"{path}: damaged: {' '.join(str(error).split())}") from error
 
 

@@ -14,6 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from eapu_hil.base.old_names import with_new_names
 from eapu_hil.hal import ConfigError, HilError
 
 PLUS, MINUS = 0, 1
@@ -218,6 +219,7 @@ class Pairs:
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Puts back what `state` returned. Raises HilError if it belongs to another tensor."""
         own = {"g_uS": self.g_uS, "writes": self.writes, "written_at": self._written_at}
+        state = with_new_names(state)
         held = {key: tuple(value.shape) for key, value in state.items()}
         expected = {key: tuple(value.shape) for key, value in own.items()}
         if held != expected:

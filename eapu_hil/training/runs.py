@@ -28,6 +28,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from eapu_hil.base.old_names import name_of_snapshot, with_new_names
 from eapu_hil.base.storage import read_json
 from eapu_hil.hal import ConfigError, HilError
 from eapu_hil.training.records import dtype_of_run, read_records
@@ -98,7 +99,10 @@ def load_run(run_dir: Path | str) -> RunDirectory:
 
 
 def read_start(run_dir: Path) -> dict[str, Any]:
-    """start.yaml. Raises ConfigError when `run_dir` is no run directory."""
+    """start.yaml, that of a run of version 0.1 with the names of today.
+
+    Raises ConfigError when `run_dir` is no run directory.
+    """
     path = run_dir / "start.yaml"
     try:
         start = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -108,6 +112,8 @@ def read_start(run_dir: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: damaged: {str(error).splitlines()[0]}") from error
     if not isinstance(start, dict):
         raise ConfigError(f"{path}: damaged: expected a mapping")
+    if "writes_format" not in start:
+        start = with_new_names(start)
     return start
 
 
@@ -174,13 +180,16 @@ def last_steps(run_dir: Path) -> LastSteps:
 
 
 def read_snapshots(run_dir: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of snapshots.npz, empty when there is none. Raises HilError when it is damaged."""
+    """The arrays of snapshots.npz under the names of today, empty when there is none.
+
+    Raises HilError when it is damaged.
+    """
     path = run_dir / "snapshots.npz"
     if not path.exists():
         return {}
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            return {name_of_snapshot(name): archive[name] for name in archive.files}
     except _NPZ_DAMAGE as error:
         raise HilError(f"{path}: damaged: {error}") from error
 

@@ -12,6 +12,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from eapu_hil.base.old_names import rename_old_file
+
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
@@ -28,11 +30,12 @@ class StateFiles:
         self._directory = directory
 
     def array(self, name: str, initial: NDArray[Scalar]) -> NDArray[Scalar]:
-        """The array `name`, created with `initial` when it does not exist yet.
+        """The array `name`, created with `initial` when it does not exist yet. An old file of it is renamed.
 
         The file appears complete or not at all, so that a crash at creation leaves nothing half-made.
         """
         path = self._directory / f"{name}.npy"
+        rename_old_file(path)
         if not path.exists():
             part = path.with_suffix(".part")
             with part.open("wb") as file:

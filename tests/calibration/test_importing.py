@@ -182,3 +182,13 @@ def test_a_column_or_a_file_that_is_not_there_is_said_in_one_line() -> None:
 def test_a_mapping_needs_one_measurement(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["import", str(mapping({})), "--chip", "chip"]) == 2
     assert "one of relaxation, gate_curve must be there" in capsys.readouterr().err
+
+
+def test_a_mapping_with_the_names_of_version_0_1_is_read() -> None:
+    path = mapping(RELAXATION)
+    text = path.read_text()
+    now = load_import(path)
+    for name in ("conductance_unit_S", "g_min_S", "g_max_S", "edges_S"):
+        text = text.replace(name, name.replace("_S", "_s"))
+    path.write_text(text)
+    assert load_import(path) == now

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from eapu_hil.base.loading import load_model
+from eapu_hil.base.old_names import say_renamed
 from eapu_hil.bench.energy import EnergyModel
 from eapu_hil.cli.parser import main
 from eapu_hil.hal import ConfigError, HilError
@@ -114,6 +115,24 @@ class TestPlan:
             plan = {"tasks": {"a": task, "b": {**task, **half}}, "rules": {}}
             with pytest.raises(ConfigError, match="repeats and lacks: give both or neither"):
                 load_model(TablePlan, plan, (), "tables")
+
+    def test_a_plan_with_names_of_version_0_1_is_read(self, caplog: pytest.LogCaptureFixture) -> None:
+        rule = {
+            "text": "",
+            "set": {"rule": {"name": "eapu", "threshold_us": 1.0}, "bench.recipe.band_s": 2e-6},
+            "chosen": {"digits": {"rule.threshold_us": 3.0}},
+            "curve": [{"rule.late_band_us": 0.5}],
+        }
+        task = {"experiment": "digits", "seeds": [1, 2], "curve_seed": 1}
+        plan = load_model(TablePlan, {"tasks": {"digits": task}, "rules": {"eapu": rule}}, (), "tables")
+        say_renamed.cache_clear()
+        made = [run.experiment for run in planned_runs(plan)]
+        dumped = [one.rule.model_dump() for one in made]
+        assert [one["threshold_uS"] for one in dumped] == [3.0, 3.0, 3.0]
+        assert [one["late_band_uS"] for one in dumped] == [None, None, 0.5]
+        assert {one.bench.recipe.band_S for one in made} == {2e-6}
+        said = [record.getMessage() for record in caplog.records]
+        assert len(said) == len(set(said)) == 3
 
     def test_changes_reach_the_experiment_in_order(self) -> None:
         plan = load_model(TablePlan, "table", (), "tables")

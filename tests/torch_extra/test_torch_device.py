@@ -140,3 +140,11 @@ def test_impossible_relaxation_is_refused() -> None:
 def test_a_foreign_checkpoint_is_refused() -> None:
     with pytest.raises(HilError, match="w: the checkpoint"):
         pairs_at(2.0, 2.0).restore(pairs_at(2.0, 2.0, 3).state())
+
+
+def test_a_checkpoint_of_version_0_1_is_taken() -> None:
+    state = pairs_at(20.0, 10.0).state()
+    old = {"g_us": state.pop("g_uS"), **state}
+    pairs = pairs_at(2.0, 2.0)
+    pairs.restore(old)
+    assert pairs.g_uS[:, 0].tolist() == [20.0, 10.0]

@@ -1,0 +1,80 @@
+"""A run of version 0.1, stopped before its end: it is read, goes on as it would have gone on then, and is reported."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from eapu_hil import load_run
+from eapu_hil.base.loading import load_model
+from eapu_hil.cli.parser import main
+from eapu_hil.training.config import ExperimentConfig
+from eapu_hil.training.records import WRITE_DTYPE
+from eapu_hil.training.runs import read_metrics, read_snapshots, read_start, read_writes
+from eapu_hil.training.trainer import resume
+
+ARRAYS = 3
+
+
+@pytest.fixture
+def run(old_files: Path) -> Path:
+    return old_files / "run"
+
+
+def test_its_experiment_is_read_without_a_word(run: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody can change the keys of a run: there is nothing to say."""
+    caplog.set_level(logging.INFO)
+    content = read_start(run)["experiment"]
+    experiment = load_model(ExperimentConfig, content, (), "experiments")
+    assert content["rule"]["threshold_uS"] == 2.0
+    assert experiment.bench.recipe.g_max_S == 4e-5
+    assert content["bench"]["overrides"] == {"gate.slope_S_per_v": 4e-5}
+    assert caplog.records == []
+
+
+def test_its_writes_and_snapshots_are_read(run: Path) -> None:
+    writes = read_writes(run)
+    assert writes.dtype == WRITE_DTYPE
+    assert 1e-6 <= writes["target_S"].min() < writes["target_S"].max() <= 4.1e-5
+    assert set(writes["cause"]) <= {0, 1, 2}
+    found = load_run(run).snapshots
+    for number in range(ARRAYS):
+        assert found[f"g_before_S_{number}"].shape == (64, 16)
+    assert not [name for name in found if "_s_" in name]
+
+
+def test_it_goes_on_as_then(run: Path, silent: Callable[..., Any]) -> None:
+    resume(run, silent())
+    writes = read_writes(run)
+    then = np.fromfile(run.parent / "writes_after_resume.bin", WRITE_DTYPE)
+    for name in WRITE_DTYPE.names or ():  # last digits are the processor's
+        np.testing.assert_allclose(writes[name], then[name], rtol=1e-5)
+    lines = (run.parent / "metrics_after_resume.jsonl").read_text().splitlines()
+    last = {line["step"]: line for line in map(json.loads, lines) if line["kind"] == "step"}
+    for line in read_metrics(run, "step"):
+        for key in ("loss", "writes", "pulses", "clock_s"):
+            assert line[key] == pytest.approx(last[line["step"]][key], rel=1e-5)
+
+
+def test_a_resumed_run_has_one_map_of_each_kind(run: Path, silent: Callable[..., Any]) -> None:
+    before = read_snapshots(run)
+    resume(run, silent())
+    with np.load(run / "snapshots.npz") as archive:
+        names = set(archive.files)
+        np.testing.assert_array_equal(archive["g_before_S_0"], before["g_before_S_0"])
+    assert {f"g_{when}_S_{number}" for when in ("before", "after") for number in range(ARRAYS)} <= names
+    assert not [name for name in names if "_s_" in name]
+
+
+def test_it_is_resumed_and_reported(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["resume", str(run)]) == 0
+    assert main(["report", str(run)]) == 0
+    assert "old keys" not in capsys.readouterr().err
+    page = (run / "report.html").read_text()
+    assert "threshold_us" not in page
