@@ -65,10 +65,12 @@ def _diff(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
 
 def chip_argument(parser: ArgumentParser) -> None:
+    """CHIP, the passport that a command works on."""
     parser.add_argument("chip", type=Path, metavar="CHIP", help="directory of the chip's passport")
 
 
 def say_entries(entries: list[Measurement], terminal: Terminal) -> None:
+    """One line for each measurement, with what it found."""
     from eapu_calibration.summary import in_words
 
     rows = [
@@ -79,6 +81,7 @@ def say_entries(entries: list[Measurement], terminal: Terminal) -> None:
 
 
 def as_json(entry: Measurement) -> dict[str, Any]:
+    """A measurement as commands print it with --json."""
     return {
         "number": entry.number,
         "kind": entry.kind,

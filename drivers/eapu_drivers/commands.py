@@ -116,9 +116,7 @@ def _show_instruments(
 def _sim_controller(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_drivers.simulated.board import rig
 
-    config = load_model(TwinBenchConfig, args.bench, (), "benches")
-    if not config.simulated:
-        raise ConfigError(f"--bench {args.bench}: its arrays are not simulated; give a bench of the twin")
+    config = _simulated_bench(args.bench)
     with (
         _chip(config) as chip_dir,
         simulator.listening(args.listen) as line,
@@ -138,9 +136,7 @@ def _sim_controller(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 def _sim_source_meter(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_drivers.simulated.instruments.station import open_source_meter
 
-    config = load_model(TwinBenchConfig, args.bench, (), "benches")
-    if not config.simulated:
-        raise ConfigError(f"--bench {args.bench}: its arrays are not simulated; give a bench of the twin")
+    config = _simulated_bench(args.bench)
     host, port = simulator.host_and_port(args.listen)
     with _chip(config) as chip_dir, open_source_meter(args.kind, config, chip_dir, host, port) as server:
         terminal.say(f"a {args.kind} answers on {server.resource}, wired to the cell (0, 0) of {args.bench}")
@@ -148,6 +144,14 @@ def _sim_source_meter(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         terminal.result({"resource": server.resource, "host": host, "port": server.port})
         threading.Event().wait()
     return {}
+
+
+def _simulated_bench(source: str) -> TwinBenchConfig:
+    """The bench whose arrays a simulated device has. Raises ConfigError for one that is not simulated."""
+    config = load_model(TwinBenchConfig, source, (), "benches")
+    if not config.simulated:
+        raise ConfigError(f"--bench {source}: its arrays are not simulated; give a bench of the twin")
+    return config
 
 
 @contextmanager

@@ -52,7 +52,7 @@ class FileModel(BaseModel):
         return schema
 
     @classmethod
-    def model_for(cls, data: Mapping[str, Any]) -> type[Self]:  # noqa: ARG003
+    def model_for(cls, data: Mapping[str, Any]) -> type[Self]:  # noqa: ARG003 - for derived classes
         """The class that a file of this content is of: this one, or one derived from it."""
         return cls
 
@@ -62,7 +62,7 @@ class FileModel(BaseModel):
         return data, nested
 
     @classmethod
-    def about_unknown_key(cls, key: str) -> str:  # noqa: ARG003
+    def about_unknown_key(cls, key: str) -> str:  # noqa: ARG003 - for derived classes
         """A hint for the message about a key that this model does not have."""
         return ""
 

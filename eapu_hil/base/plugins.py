@@ -96,7 +96,7 @@ def listing(group: str, what: str) -> list[Listed]:
 
 
 @lru_cache
-def _installed(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:  # noqa: ARG001
+def _installed(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:  # noqa: ARG001 - a key of the cache
     """path: where Python looks for packages now, and so does the search, which takes some 20 ms."""
     return tuple(entry_points(group=group))
 

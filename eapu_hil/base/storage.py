@@ -90,6 +90,10 @@ def _lock(file: io.FileIO, path: Path) -> None:
 
 
 def write_aside(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Replaces `path` as a whole: a reader, also after a crash, finds the old content or the new one.
+
+    write: writes the content to a new file, which is synced and renamed. Raises OSError; see `storage_errors`.
+    """
     part = path.with_name(path.name + ".part")
     try:
         with part.open("wb") as file:
@@ -109,6 +113,7 @@ def write_aside(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 @contextlib.contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
+    """Around writing. Raises StorageError for an OSError, with its own file, or `path` where it names none."""
     try:
         yield
     except OSError as error:

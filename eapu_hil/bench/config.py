@@ -27,7 +27,8 @@ from eapu_hil.bench.driver import backends_with, find_driver, installed_drivers
 from eapu_hil.hal import ConfigError, Limits
 from eapu_hil.hal.recipe import Recipe
 
-_DEFAULT_PRESET = "rram_180nm"
+DEFAULT_PRESET = "rram_180nm"
+SIMULATED = "sim:"  # begins the address of a simulated device; the name of the simulation follows
 # Runs of version 0.1 hold these keys for every backend, with these values where they are not used.
 _KEYS_OF_0_1: Mapping[str, Any] = {
     "port": None,
@@ -202,7 +203,7 @@ class TwinBenchConfig(BenchConfig):
         data = dict(data)
         if cls.asks_for_twin(data):
             if data.get("preset") is None:
-                data["preset"] = _DEFAULT_PRESET
+                data["preset"] = DEFAULT_PRESET
             if data.get("recipe") is None and cls.preset_names_recipe and isinstance(data["preset"], str):
                 data["recipe"] = read_mapping(data["preset"], "presets").get("recipe")
         return super().prepare(data, nested)
@@ -222,4 +223,4 @@ class TwinBenchConfig(BenchConfig):
 
 def is_simulation(address: object) -> bool:
     """Whether a port or a resource is a simulated one."""
-    return isinstance(address, str) and address.startswith("sim:")
+    return isinstance(address, str) and address.startswith(SIMULATED)

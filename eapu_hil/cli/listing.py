@@ -27,7 +27,7 @@ _PLUG_INS = {
     "rules": "rule",
     "tasks": "task",
     "drivers": "driver",
-    "source_meters": "source meter",
+    "source_meters": "source-measure unit",
     "switches": "switch matrix",
     "commands": "command",
 }
@@ -135,4 +135,4 @@ def _complete_paths(parser: ArgumentParser) -> None:
             for inner in action.choices.values():
                 _complete_paths(inner)
         elif action.type is Path or action.metavar in ("BENCH", "EXPERIMENT", "PLAN", "PRESET", "DIR"):
-            action.complete = shtab.DIR if action.metavar == "DIR" else shtab.FILE  # type: ignore[attr-defined]
+            action.complete = shtab.DIR if action.metavar == "DIR" else shtab.FILE  # type: ignore[attr-defined]  # shtab reads it

@@ -277,7 +277,7 @@ class PixelShuffleLayer:
     def __init__(self, factor: int) -> None:
         self._factor = factor
 
-    def forward(self, x: Float32Array, keep: bool) -> Float32Array:  # noqa: ARG002
+    def forward(self, x: Float32Array, keep: bool) -> Float32Array:
         b, h, w, c = x.shape
         f = self._factor
         return (
@@ -286,7 +286,7 @@ class PixelShuffleLayer:
             .reshape(b, h * f, w * f, c // f**2)
         )
 
-    def backward(self, d: Float32Array, want_input: bool) -> Float32Array:  # noqa: ARG002
+    def backward(self, d: Float32Array, want_input: bool) -> Float32Array:
         b, h, w, c = d.shape
         f = self._factor
         blocks = d.reshape(b, h // f, f, w // f, f, c).transpose(0, 1, 3, 2, 4, 5)
@@ -337,5 +337,5 @@ class FlattenLayer:
             self._shape = x.shape[1:]
         return x.reshape(len(x), -1)
 
-    def backward(self, d: Float32Array, want_input: bool) -> Float32Array:  # noqa: ARG002
+    def backward(self, d: Float32Array, want_input: bool) -> Float32Array:
         return d.reshape(len(d), *self._shape)

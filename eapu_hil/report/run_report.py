@@ -17,6 +17,7 @@ from eapu_hil.hal import CellStatus
 from eapu_hil.report import figures
 from eapu_hil.report.page import PageSection, PageTable, Tile, heading, render
 from eapu_hil.report.rundata import RunData, bench_text, gallery, number
+from eapu_hil.training.runs import succeeded
 
 _EXAMPLES_MAX = 4
 _ENERGY_PARTS = {
@@ -49,13 +50,12 @@ def write_report(run_dir: Path, allow_modules: Collection[str] = ()) -> Path:
 
 def _notices(run: RunData) -> list[str]:
     last = int(run.steps[-1]["step"]) if run.steps else 0
-    status = run.summary.get("exit_status")
-    if status == "success":
+    if succeeded(run.summary):
         return []
     done = f"step {last} of {run.experiment.get('steps', '?')}"
     go_on = f"To continue: “eapu-hil resume {run.path}”."
     if run.summary:
-        return [f"This run ended as “{status}” after {done}. {go_on}"]
+        return [f"This run ended as “{run.summary.get('exit_status')}” after {done}. {go_on}"]
     return [
         f"This run has no summary: it crashed or is still running. It got to {done}; this page shows "
         f"its record up to that point. {go_on}"

@@ -24,7 +24,7 @@ class BpConfig(RuleModel):
 
     name: Literal["bp"] = "bp"
 
-    def make(self, shape: tuple[int, int], recipe: Recipe | None) -> Bp:  # noqa: ARG002
+    def make(self, shape: tuple[int, int], recipe: Recipe | None) -> Bp:
         """See `RuleModel.make`."""
         return Bp()
 

@@ -30,7 +30,7 @@ class BpOpenLoopConfig(RuleModel):
     name: Literal["bp_open_loop"] = "bp_open_loop"
     pulses_max: PositiveInt = 31
 
-    def make(self, shape: tuple[int, int], recipe: Recipe | None) -> BpOpenLoop:  # noqa: ARG002
+    def make(self, shape: tuple[int, int], recipe: Recipe | None) -> BpOpenLoop:
         """See `RuleModel.make`."""
         return BpOpenLoop(increment_of(recipe, self.name), self.pulses_max)
 
@@ -44,7 +44,7 @@ class BpOpenLoop(BaseRule):
         self._increment = increment
         self._pulses_max = pulses_max
 
-    def propose(self, dg_S: StepArray, errors: WriteErrors, rng: np.random.Generator) -> BlindPulses:  # noqa: ARG002
+    def propose(self, dg_S: StepArray, errors: WriteErrors, rng: np.random.Generator) -> BlindPulses:
         """See `UpdateRule.propose`."""
         count = np.rint(steps_of(dg_S, self._increment.step_S)).astype(np.int64)
         return push_pull(np.clip(count, -self._pulses_max, self._pulses_max), self._increment)

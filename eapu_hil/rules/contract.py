@@ -173,7 +173,7 @@ class RuleModel(BaseModel):
 
     name: str
 
-    def make(self, shape: tuple[int, int], recipe: Recipe | None) -> UpdateRule:  # noqa: ARG002
+    def make(self, shape: tuple[int, int], recipe: Recipe | None) -> UpdateRule:
         """A fresh rule for one layer of `shape` (n_in, n_out).
 
         recipe: of the bench; rules that pulse without verify take their pulses from it. Raises ConfigError if it lacks
@@ -201,6 +201,6 @@ class RuleModel(BaseModel):
         """Noise on the weights while they are on the host, over the layer's largest weight."""
         return 0.0
 
-    def band_S(self, progress: float) -> float | None:  # noqa: ARG002
+    def band_S(self, progress: float) -> float | None:
         """Band of write-verify, S, at the share `progress` of the run; None: the recipe's."""
         return None

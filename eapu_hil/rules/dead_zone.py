@@ -27,7 +27,7 @@ class DeadZoneConfig(RuleModel):
     name: Literal["dead_zone"] = "dead_zone"
     threshold_uS: PositiveFloat = 0.5
 
-    def make(self, shape: tuple[int, int], recipe: Recipe | None) -> DeadZone:  # noqa: ARG002
+    def make(self, shape: tuple[int, int], recipe: Recipe | None) -> DeadZone:
         """See `RuleModel.make`."""
         return DeadZone(self.threshold_uS * 1e-6)
 
@@ -40,7 +40,7 @@ class DeadZone(BaseRule):
     def __init__(self, threshold_S: float) -> None:
         self._threshold_S = np.float32(threshold_S)
 
-    def propose(self, dg_S: StepArray, errors: WriteErrors, rng: np.random.Generator) -> Proposal:  # noqa: ARG002
+    def propose(self, dg_S: StepArray, errors: WriteErrors, rng: np.random.Generator) -> Proposal:
         """See `UpdateRule.propose`."""
         size_S = np.abs(dg_S)
         require_finite(float(size_S.max(initial=0.0)))

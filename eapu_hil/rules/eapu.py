@@ -63,7 +63,7 @@ class EapuConfig(RuleModel):
             )
         return self
 
-    def make(self, shape: tuple[int, int], recipe: Recipe | None) -> Eapu:  # noqa: ARG002
+    def make(self, shape: tuple[int, int], recipe: Recipe | None) -> Eapu:
         """See `RuleModel.make`."""
         threshold_S = None if self.threshold_uS is None else self.threshold_uS * 1e-6
         return Eapu(shape[0] * shape[1], threshold_scale=self.threshold_scale, threshold_S=threshold_S)

@@ -30,7 +30,7 @@ class EapuDeterministicConfig(RuleModel):
     name: Literal["eapu_deterministic"] = "eapu_deterministic"
     threshold_scale: PositiveFloat = 1.0
 
-    def make(self, shape: tuple[int, int], recipe: Recipe | None) -> EapuDeterministic:  # noqa: ARG002
+    def make(self, shape: tuple[int, int], recipe: Recipe | None) -> EapuDeterministic:
         """See `RuleModel.make`."""
         return EapuDeterministic(shape[0] * shape[1], self.threshold_scale)
 
@@ -44,7 +44,7 @@ class EapuDeterministic(AccumulatingRule):
         super().__init__(n_weights)
         self._scale = threshold_scale
 
-    def propose(self, dg_S: StepArray, errors: WriteErrors, rng: np.random.Generator) -> Proposal:  # noqa: ARG002
+    def propose(self, dg_S: StepArray, errors: WriteErrors, rng: np.random.Generator) -> Proposal:
         """See `UpdateRule.propose`."""
         require_finite(float(np.abs(dg_S).max(initial=0.0)))
         acc = self._acc

@@ -31,7 +31,7 @@ class EapuResidualConfig(RuleModel):
     name: Literal["eapu_residual"] = "eapu_residual"
     kappa: PositiveFloat = 3.0
 
-    def make(self, shape: tuple[int, int], recipe: Recipe | None) -> EapuResidual:  # noqa: ARG002
+    def make(self, shape: tuple[int, int], recipe: Recipe | None) -> EapuResidual:
         """See `RuleModel.make`."""
         return EapuResidual(shape[0] * shape[1], kappa=self.kappa)
 

@@ -11,7 +11,7 @@ from eapu_hil.rules.contract import Proposal, StepArray, WriteErrors
 class EveryWeightRule(BaseRule):
     """Proposes the full wanted change of every weight whose step is not 0. Draws nothing at random."""
 
-    def propose(self, dg_S: StepArray, errors: WriteErrors, rng: np.random.Generator) -> Proposal:  # noqa: ARG002
+    def propose(self, dg_S: StepArray, errors: WriteErrors, rng: np.random.Generator) -> Proposal:
         """See `UpdateRule.propose`."""
         require_finite(float(np.abs(dg_S).max(initial=0.0)))
         index = np.flatnonzero(dg_S)

@@ -21,7 +21,7 @@ class HybridConfig(HostFirstConfig):
     name: Literal["hybrid"] = "hybrid"
     mapped_after: Annotated[float, Field(gt=0, lt=1)] = 0.8
 
-    def make(self, shape: tuple[int, int], recipe: Recipe | None) -> Hybrid:  # noqa: ARG002
+    def make(self, shape: tuple[int, int], recipe: Recipe | None) -> Hybrid:
         """See `RuleModel.make`: that of the layer which is trained in place."""
         return Hybrid()
 

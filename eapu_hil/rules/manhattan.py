@@ -28,7 +28,7 @@ class ManhattanConfig(RuleModel):
 
     name: Literal["manhattan"] = "manhattan"
 
-    def make(self, shape: tuple[int, int], recipe: Recipe | None) -> Manhattan:  # noqa: ARG002
+    def make(self, shape: tuple[int, int], recipe: Recipe | None) -> Manhattan:
         """See `RuleModel.make`."""
         return Manhattan(increment_of(recipe, self.name))
 
@@ -41,7 +41,7 @@ class Manhattan(BaseRule):
     def __init__(self, increment: IncrementRecipe) -> None:
         self._increment = increment
 
-    def propose(self, dg_S: StepArray, errors: WriteErrors, rng: np.random.Generator) -> BlindPulses:  # noqa: ARG002
+    def propose(self, dg_S: StepArray, errors: WriteErrors, rng: np.random.Generator) -> BlindPulses:
         """See `UpdateRule.propose`."""
         require_finite(float(np.abs(dg_S).max(initial=0.0)))
         return push_pull(np.sign(dg_S).astype(np.int64), self._increment)

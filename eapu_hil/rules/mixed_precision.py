@@ -44,7 +44,7 @@ class MixedPrecision(AccumulatingRule):
         self._increment = increment
         self._pulses_max = pulses_max
 
-    def propose(self, dg_S: StepArray, errors: WriteErrors, rng: np.random.Generator) -> BlindPulses:  # noqa: ARG002
+    def propose(self, dg_S: StepArray, errors: WriteErrors, rng: np.random.Generator) -> BlindPulses:
         """See `UpdateRule.propose`. The accumulator counts the pulses as if each made its mean change."""
         self._acc += dg_S
         count = np.trunc(steps_of(self._acc, self._increment.step_S)).astype(np.int64)

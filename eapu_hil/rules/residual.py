@@ -22,7 +22,7 @@ class ResidualRule(AccumulatingRule):
         self._kappa = np.float32(kappa)
         self._scratch = np.empty(min(n_weights, _CHUNK), np.float32)
 
-    def propose(self, dg_S: StepArray, errors: WriteErrors, rng: np.random.Generator) -> Proposal:  # noqa: ARG002
+    def propose(self, dg_S: StepArray, errors: WriteErrors, rng: np.random.Generator) -> Proposal:
         """Adds `dg_S` to the accumulator and proposes what has grown large; see `UpdateRule.propose`.
 
         Deterministic. The accumulator counts the proposal as done.

@@ -37,7 +37,7 @@ class StellarConfig(RuleModel):
     theta: NonNegativeFloat = 1.0
     agreement: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
-    def make(self, shape: tuple[int, int], recipe: Recipe | None) -> Stellar:  # noqa: ARG002
+    def make(self, shape: tuple[int, int], recipe: Recipe | None) -> Stellar:
         """See `RuleModel.make`."""
         return Stellar(increment_of(recipe, self.name), self.theta, self.agreement)
 
@@ -60,7 +60,7 @@ class Stellar(BaseRule):
         votes = (x > 0).astype(np.float32).T @ sign
         return np.where(np.abs(votes) >= self._agreement * len(x), votes, np.float32(0))
 
-    def propose(self, dg_S: StepArray, errors: WriteErrors, rng: np.random.Generator) -> BlindPulses:  # noqa: ARG002
+    def propose(self, dg_S: StepArray, errors: WriteErrors, rng: np.random.Generator) -> BlindPulses:
         """See `UpdateRule.propose`. Only the signs of `dg_S` count."""
         require_finite(float(np.abs(dg_S).max(initial=0.0)))
         polarity = Polarity.RESET if self._steps % 2 == 0 else Polarity.SET

@@ -29,7 +29,7 @@ class StochasticSparseMomentumConfig(RuleModel):
 
     name: Literal["stochastic_sparse_momentum"] = "stochastic_sparse_momentum"
 
-    def make(self, shape: tuple[int, int], recipe: Recipe | None) -> StochasticSparseMomentum:  # noqa: ARG002
+    def make(self, shape: tuple[int, int], recipe: Recipe | None) -> StochasticSparseMomentum:
         """See `RuleModel.make`."""
         return StochasticSparseMomentum(increment_of(recipe, self.name))
 
@@ -42,7 +42,7 @@ class StochasticSparseMomentum(BaseRule):
     def __init__(self, increment: IncrementRecipe) -> None:
         self._increment = increment
 
-    def propose(self, dg_S: StepArray, errors: WriteErrors, rng: np.random.Generator) -> BlindPulses:  # noqa: ARG002
+    def propose(self, dg_S: StepArray, errors: WriteErrors, rng: np.random.Generator) -> BlindPulses:
         """See `UpdateRule.propose`."""
         steps = steps_of(dg_S, self._increment.step_S)
         count = np.where(rng.random(steps.size) < np.abs(steps), np.sign(steps), 0).astype(np.int64)

@@ -28,7 +28,7 @@ class ThresholdAccumulateConfig(RuleModel):
     name: Literal["threshold_accumulate"] = "threshold_accumulate"
     threshold_uS: PositiveFloat = 4.0
 
-    def make(self, shape: tuple[int, int], recipe: Recipe | None) -> ThresholdAccumulate:  # noqa: ARG002
+    def make(self, shape: tuple[int, int], recipe: Recipe | None) -> ThresholdAccumulate:
         """See `RuleModel.make`."""
         return ThresholdAccumulate(shape[0] * shape[1], self.threshold_uS * 1e-6)
 
@@ -42,6 +42,6 @@ class ThresholdAccumulate(ResidualRule):
         super().__init__(n_weights, kappa=1.0)
         self._threshold = WriteErrors.uniform(threshold_S, n_weights)
 
-    def propose(self, dg_S: StepArray, errors: WriteErrors, rng: np.random.Generator) -> Proposal:  # noqa: ARG002
+    def propose(self, dg_S: StepArray, errors: WriteErrors, rng: np.random.Generator) -> Proposal:
         """See `UpdateRule.propose`."""
         return super().propose(dg_S, self._threshold, rng)

@@ -50,7 +50,7 @@ class FastMatrixRule(AccumulatingRule):
         self._rows = min(rows, shape[0])
         self._next = np.array(0)  # row of A that is read next
 
-    def propose(self, dg_S: StepArray, errors: WriteErrors, rng: np.random.Generator) -> BlindPulses:  # noqa: ARG002
+    def propose(self, dg_S: StepArray, errors: WriteErrors, rng: np.random.Generator) -> BlindPulses:
         """Pulses for the fast matrix, by stochastic rounding; see `UpdateRule.propose`."""
         steps = steps_of(self._written(dg_S.reshape(self._shape)).ravel(), self._increment.step_S)
         whole = np.floor(steps)
@@ -86,7 +86,7 @@ class FastMatrixRule(AccumulatingRule):
         """The changes to write to A for the wanted changes, both (n_in, n_out)."""
         return dg_S
 
-    def _collected(self, rows: IntArray, fast_S: FloatArray, rng: np.random.Generator) -> FloatArray:  # noqa: ARG002
+    def _collected(self, rows: IntArray, fast_S: FloatArray, rng: np.random.Generator) -> FloatArray:
         """The gradients that the readings of some rows of A, (rows, n_out), stand for."""
         return fast_S
 

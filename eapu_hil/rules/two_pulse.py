@@ -41,7 +41,7 @@ class TwoPulseConfig(RuleModel):
     name: Literal["two_pulse"] = "two_pulse"
     threshold_uS: NonNegativeFloat = 0.0
 
-    def make(self, shape: tuple[int, int], recipe: Recipe | None) -> TwoPulse:  # noqa: ARG002
+    def make(self, shape: tuple[int, int], recipe: Recipe | None) -> TwoPulse:
         """See `RuleModel.make`."""
         if recipe is None:
             raise ConfigError(f"rule {self.name!r} needs a recipe: the gate voltages are its")
@@ -57,7 +57,7 @@ class TwoPulse(BaseRule):
         self._recipe = recipe
         self._threshold_S = threshold_S
 
-    def propose(self, dg_S: StepArray, errors: WriteErrors, rng: np.random.Generator) -> BlindPulses:  # noqa: ARG002
+    def propose(self, dg_S: StepArray, errors: WriteErrors, rng: np.random.Generator) -> BlindPulses:
         """See `UpdateRule.propose`."""
         size_S = np.abs(dg_S)
         require_finite(float(size_S.max(initial=0.0)))

@@ -20,9 +20,9 @@ import yaml
 from eapu_hil.base.stopping import raise_if_stopped
 from eapu_hil.base.storage import read_json, storage_errors
 from eapu_hil.hal import HilError
-from eapu_hil.study.compare import same_experiment
+from eapu_hil.study.compare import require_same_experiment
 from eapu_hil.training.config import ExperimentConfig
-from eapu_hil.training.runs import read_summary
+from eapu_hil.training.runs import DIVERGED, read_summary, succeeded
 
 _DIVERGED = "failed.json"  # in a run directory that an earlier version made: what a run that diverged said
 _POLL_S = 0.2
@@ -79,18 +79,14 @@ def ended(run_dir: Path, experiment: ExperimentConfig) -> Ended | None:
     """
     if not run_dir.exists():
         return None
-    same_experiment(run_dir, experiment)
+    require_same_experiment(run_dir, experiment)
     before = read_json(run_dir / _DIVERGED)
     if before is not None:
         return Ended(None, str(before["error"]))
     summary = read_summary(run_dir) or {}
-    match summary.get("exit_status"):
-        case "success":
-            return Ended(summary)
-        case "diverged":
-            return Ended(None, str(summary["error"]))
-        case _:
-            return None
+    if succeeded(summary):
+        return Ended(summary)
+    return Ended(None, str(summary["error"])) if summary.get("exit_status") == DIVERGED else None
 
 
 def _start(experiment: ExperimentConfig, run_dir: Path, alone: bool) -> subprocess.Popen[bytes]:

@@ -13,7 +13,7 @@ from eapu_hil.training import resume, train
 from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.matrices import require_fit
 from eapu_hil.training.progress import Progress
-from eapu_hil.training.runs import read_start, read_summary
+from eapu_hil.training.runs import read_start, read_summary, succeeded
 
 _OWN_FILES = {"comparison.json", "report.html", "figures"}
 
@@ -91,7 +91,7 @@ def ratios(summaries: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, fl
     return found
 
 
-def same_experiment(run_dir: Path, experiment: ExperimentConfig) -> None:
+def require_same_experiment(run_dir: Path, experiment: ExperimentConfig) -> None:
     """Raises ConfigError when the run in `run_dir` is not one of `experiment`."""
     content, another = read_start(run_dir).get("experiment", {}), "holds a run of another configuration"
     if (_name(content, "rule"), _name(content, "task")) != (experiment.rule.name, experiment.task.name):
@@ -111,9 +111,9 @@ def _finished(experiment: ExperimentConfig, directory: Path, name: str) -> dict[
     run_dir = directory / name
     if not run_dir.exists():
         return None
-    same_experiment(run_dir, experiment)
+    require_same_experiment(run_dir, experiment)
     summary = read_summary(run_dir)
-    return summary if summary is not None and summary.get("exit_status") == "success" else None
+    return summary if succeeded(summary) else None
 
 
 def _require_comparison(directory: Path) -> None:

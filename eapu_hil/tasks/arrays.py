@@ -131,12 +131,12 @@ class Arrays:
             [Item(name, None, float(1 - e)) for name, e in zip(self._items, error, strict=True)]
         )
 
-    def apply(self, forward: Forward, image: Image) -> Image:  # noqa: ARG002
+    def apply(self, forward: Forward, image: Image) -> Image:
         raise ConfigError(
             "task arrays predicts classes or numbers; only tasks that return images can be applied to one"
         )
 
-    def gallery(self, forward: Forward) -> list[Triplet]:  # noqa: ARG002
+    def gallery(self, forward: Forward) -> list[Triplet]:
         return []
 
     def record(self) -> dict[str, Any]:

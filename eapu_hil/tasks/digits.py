@@ -66,7 +66,7 @@ class Digits:
     def loss(self, out: Float32Array, y: NDArray[Any]) -> tuple[float, Float32Array]:
         return cross_entropy(out, y)
 
-    def evaluate(self, forward: Forward, quick: bool, folder: Path | None = None) -> Evaluation:  # noqa: ARG002
+    def evaluate(self, forward: Forward, quick: bool, folder: Path | None = None) -> Evaluation:
         """Accuracy (0..1) on the held-out digits; `quick` takes all of them too."""
         if folder is not None:
             raise ConfigError(f"{folder}: task digits has its own data and takes no folder of images")
@@ -74,8 +74,8 @@ class Digits:
         items = [Item(str(d), None, float(right[self._y_held_out == d].mean())) for d in range(_CLASSES)]
         return Evaluation(None, float(right.mean()), None, tuple(items))
 
-    def apply(self, forward: Forward, image: Image) -> Image:  # noqa: ARG002
+    def apply(self, forward: Forward, image: Image) -> Image:
         raise ConfigError("task digits classifies; only tasks that return images can be applied to one")
 
-    def gallery(self, forward: Forward) -> list[Triplet]:  # noqa: ARG002
+    def gallery(self, forward: Forward) -> list[Triplet]:
         return []

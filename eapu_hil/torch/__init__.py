@@ -6,7 +6,7 @@ Needs the extra `torch`; nothing else in the project does.
 from __future__ import annotations
 
 try:
-    import torch  # noqa: F401
+    import torch  # noqa: F401 - whether it is there
 except ImportError as error:
     raise ImportError(f"{error}; eapu_hil.torch needs: pip install 'eapu-hil[torch]'") from error
 

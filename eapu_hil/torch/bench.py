@@ -42,19 +42,19 @@ class BenchPairs:
         """Writes of each cell since it was programmed, shape (2, *weights), plus cells first."""
         return torch.stack([self._tensor(side).int() for side in self._cells.writes[:, self._span]])
 
-    def program(self, weights: Tensor, step: int) -> None:  # noqa: ARG002
+    def program(self, weights: Tensor, step: int) -> None:
         """Writes all weights with write-verify; those beyond the window are cut to it. Not counted here."""
         before = self._cells.writes.copy()
         self._cells.conductances.program_matrix(self.name, self._flat(weights).astype(np.float32))
         self._cells.writes[...] = before
 
-    def threshold_uS(self, dg_uS: Tensor, fixed_uS: float) -> Tensor:  # noqa: ARG002
+    def threshold_uS(self, dg_uS: Tensor, fixed_uS: float) -> Tensor:
         """The measured write error of the cell that each change would meet, uS, in place of a fixed threshold."""
         errors = self._cells.conductances.errors(self.name)
         up_uS, down_uS = (self._tensor(values / US).to(dg_uS) for values in (errors.up_S, errors.down_S))
         return torch.where(dg_uS > 0, up_uS, down_uS)
 
-    def write(self, change_uS: Tensor, sigma_uS: float, step: int, generator: torch.Generator | None) -> int:  # noqa: ARG002
+    def write(self, change_uS: Tensor, sigma_uS: float, step: int, generator: torch.Generator | None) -> int:
         """Writes the changes (uS) that are not 0 with write-verify, each as far as the window lets it."""
         change_S = self._flat(change_uS).ravel() * US
         index = np.flatnonzero(change_S)
@@ -66,7 +66,7 @@ class BenchPairs:
     def relax(self, step: int, generator: torch.Generator | None) -> None:
         """Cells of a bench relax with its clock."""
 
-    def read(self, generator: torch.Generator | None) -> Tensor:  # noqa: ARG002
+    def read(self, generator: torch.Generator | None) -> Tensor:
         """The weights as last read: cells that were written by the verify loop, the others before that."""
         return self._tensor(self._cells.conductances.matrix(self.name))
 

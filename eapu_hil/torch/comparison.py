@@ -110,7 +110,7 @@ def train_rule(
     *,
     steps: int,
     seed: int,
-    on_step: Callable[[int, float], None] = lambda step, loss: None,  # noqa: ARG005
+    on_step: Callable[[int, float], None] = lambda step, loss: None,  # noqa: ARG005 - tells nobody
 ) -> Outcome:
     """Trains a fresh model for `steps` steps. Model and batches depend on the seed alone, not on the rule.
 
@@ -138,7 +138,7 @@ def train_rule(
     for step in range(1, steps + 1):
         optimizer.zero_grad()
         loss = task.loss(model, data)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]  # torch gives no types here
         optimizer.step()
         schedule.step()
         if step % 100 == 0:

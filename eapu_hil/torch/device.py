@@ -153,7 +153,7 @@ class Pairs:
         self.g_uS[MINUS] = self.device.g_min_uS - wanted_uS.clamp(max=0.0)
         self._written_at.fill_(step)
 
-    def threshold_uS(self, dg_uS: Tensor, fixed_uS: float) -> float:  # noqa: ARG002
+    def threshold_uS(self, dg_uS: Tensor, fixed_uS: float) -> float:
         """The same for all cells."""
         return fixed_uS
 

@@ -69,7 +69,7 @@ class CrossbarLayer(nn.Module):
         """(n, n_in) -> (n, n_out), without the bias."""
         if self.weights is None:
             return F.linear(x, self.weight.flatten(1))
-        y: Tensor = _Product.apply(x, self.weight.flatten(1), self.weights)  # type: ignore[no-untyped-call]
+        y: Tensor = _Product.apply(x, self.weight.flatten(1), self.weights)  # type: ignore[no-untyped-call]  # torch gives no types here
         return y
 
 

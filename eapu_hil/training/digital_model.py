@@ -30,7 +30,7 @@ class DigitalModel:
 
         self.network = Network(task.layers(), make)
 
-    def update(self, step: int, wanted: Mapping[str, Float32Array], rng: np.random.Generator) -> WriteCounts:  # noqa: ARG002
+    def update(self, step: int, wanted: Mapping[str, Float32Array], rng: np.random.Generator) -> WriteCounts:  # noqa: ARG002 - the contract's
         """Adds the change to the weights."""
         for name, change in wanted.items():
             self._weights[name].matrix += change

@@ -26,7 +26,7 @@ from eapu_hil.training.errors import DivergedError
 from eapu_hil.training.model import Model, StagedModel
 from eapu_hil.training.progress import Progress
 from eapu_hil.training.run_store import RunStore
-from eapu_hil.training.runs import Checkpoint, last_steps, load_checkpoint, read_snapshots
+from eapu_hil.training.runs import DIVERGED, SUCCESS, Checkpoint, last_steps, load_checkpoint, read_snapshots
 from eapu_hil.training.summary import Ending, Origin, summarize
 from eapu_hil.training.write_log import WriteCounts
 
@@ -89,13 +89,13 @@ class TrainingLoop:
             self._checkpoint(config.steps)
             self._evaluate(config.steps, False, progress)
             self._store.save_snapshots({**self._maps("after"), **self._gallery()})
-            status = "success"
+            status = SUCCESS
         except (KeyboardInterrupt, SystemExit):
             status = "stopped"
             raise
         except NotFiniteError as sign:
             diverged = DivergedError(str(sign))
-            status, error = "diverged", str(diverged)
+            status, error = DIVERGED, str(diverged)
             raise diverged from sign
         except HilError as reason:
             error = str(reason)

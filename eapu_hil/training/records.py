@@ -40,7 +40,7 @@ WRITE_DTYPE = np.dtype(
         ("cause", "u1"),  # WriteCause
     ]
 )
-# Runs of format 1 do not describe their records. The names are those of then and stay as they are.
+# Runs of format 1 do not describe their records. The layout is that of then; conductances have their names of today.
 _FORMAT_1 = [
     ("step", "<i4"),
     ("time_s", "<f8"),

@@ -21,7 +21,7 @@ from eapu_hil.base.provenance import git_commit, new_run_id, now_iso, package_ve
 from eapu_hil.base.storage import GrowingFile, StorageError, plain, storage_errors, write_aside, write_json
 from eapu_hil.hal import ConfigError
 from eapu_hil.training.records import WRITE_DTYPE, dtype_of_run, writes_format
-from eapu_hil.training.runs import checkpoint_paths, read_snapshots, read_start, read_summary
+from eapu_hil.training.runs import checkpoint_paths, read_snapshots, read_start, read_summary, succeeded
 
 CHECKPOINTS_KEPT = 3
 
@@ -83,7 +83,7 @@ class RunStore:
         path = Path(path)
         start = read_start(path)
         summary = read_summary(path)
-        if not finished and summary is not None and summary.get("exit_status") == "success":
+        if not finished and succeeded(summary):
             raise ConfigError(
                 f"{path}: this run has finished; there is nothing to resume (--steps N trains beyond its end)"
             )

@@ -19,6 +19,7 @@ import json
 import logging
 import zipfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ from eapu_hil.base.old_names import name_of_snapshot, with_new_names
 from eapu_hil.base.storage import read_json
 from eapu_hil.hal import ConfigError, HilError
 from eapu_hil.training.records import dtype_of_run, read_records
+
+# `exit_status` of summary.json; the others are "failed" and "stopped"
+SUCCESS, DIVERGED = "success", "diverged"
 
 _LOG = logging.getLogger(__name__)
 _NPZ_DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
@@ -114,6 +118,11 @@ def read_start(run_dir: Path) -> dict[str, Any]:
 def read_summary(run_dir: Path) -> dict[str, Any] | None:
     """summary.json, or None when the run has not ended."""
     return read_json(run_dir / "summary.json")
+
+
+def succeeded(summary: Mapping[str, Any] | None) -> bool:
+    """Whether a run came to its end; not so with None, or where it stopped, diverged or failed."""
+    return summary is not None and summary.get("exit_status") == SUCCESS
 
 
 def read_metrics(run_dir: Path, kind: str | None = None) -> list[dict[str, Any]]:

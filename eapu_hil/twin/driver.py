@@ -8,13 +8,13 @@ from pathlib import Path
 
 from eapu_hil.base.loading import load_model
 from eapu_hil.base.provenance import git_commit
-from eapu_hil.bench.config import TwinBenchConfig
+from eapu_hil.bench.config import DEFAULT_PRESET, TwinBenchConfig
 from eapu_hil.bench.driver import Driver
 from eapu_hil.hal import Crossbar, Identity
 from eapu_hil.twin.array import TwinArray
 from eapu_hil.twin.crossbar import TwinCrossbar
 from eapu_hil.twin.preset import TwinPreset
-from eapu_hil.twin.state import BenchClock, StateFiles
+from eapu_hil.twin.state import BenchClock, StateFiles, state_directory
 
 
 @contextmanager
@@ -39,8 +39,7 @@ def simulated_arrays(config: TwinBenchConfig, chip_dir: Path) -> tuple[BenchCloc
 
     Raises ConfigError for an unknown preset or a wrong override.
     """
-    preset = load_model(TwinPreset, config.preset or "rram_180nm", config.overrides, "presets")
-    directory = chip_dir / "twin"
+    preset, directory = preset_of(config), state_directory(chip_dir)
     clock = BenchClock(StateFiles(directory))
     arrays = [
         TwinArray(
@@ -49,6 +48,11 @@ def simulated_arrays(config: TwinBenchConfig, chip_dir: Path) -> tuple[BenchCloc
         for number in range(config.arrays)
     ]
     return clock, arrays
+
+
+def preset_of(config: TwinBenchConfig) -> TwinPreset:
+    """The twin's parameters that a bench asks for. Raises ConfigError for an unknown preset or a wrong override."""
+    return load_model(TwinPreset, config.preset or DEFAULT_PRESET, config.overrides, "presets")
 
 
 DRIVER = Driver(TwinBenchConfig, open_arrays)

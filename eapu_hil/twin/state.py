@@ -17,6 +17,11 @@ from eapu_hil.base.old_names import rename_old_file
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
+def state_directory(chip_dir: Path) -> Path:
+    """Where the simulated cells of a chip keep their state, below the directory of its passport."""
+    return chip_dir / "twin"
+
+
 class StateFiles:
     """A directory of memory-mapped arrays."""
 

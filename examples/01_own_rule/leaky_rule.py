@@ -28,7 +28,7 @@ class LeakyConfig(RuleModel):
     leak: Annotated[float, Field(ge=0, lt=1)] = 0.01
     threshold_uS: PositiveFloat = 3.0
 
-    def make(self, shape: tuple[int, int], recipe: Recipe | None) -> Leaky:  # noqa: ARG002
+    def make(self, shape: tuple[int, int], recipe: Recipe | None) -> Leaky:
         """A fresh rule for one layer of `shape` (n_in, n_out)."""
         return Leaky(shape[0] * shape[1], self.leak, self.threshold_uS * 1e-6)
 
@@ -46,8 +46,8 @@ class Leaky(AccumulatingRule):
     def propose(
         self,
         dg_S: NDArray[np.float32],
-        errors: WriteErrors,  # noqa: ARG002
-        rng: np.random.Generator,  # noqa: ARG002
+        errors: WriteErrors,
+        rng: np.random.Generator,
     ) -> Proposal:
         """The weights that are written in this step, and by how much, S."""
         self._acc *= self._kept_share

@@ -54,7 +54,7 @@ class Rings:
         """The mean squared error and its gradient."""
         return squared_error(out, y)
 
-    def evaluate(self, forward: Forward, quick: bool, folder: Path | None = None) -> Evaluation:  # noqa: ARG002
+    def evaluate(self, forward: Forward, quick: bool, folder: Path | None = None) -> Evaluation:
         """Share of the held-out points that are told right."""
         if folder is not None:
             raise ConfigError(f"{folder}: task rings makes its own data and takes no folder of images")
@@ -62,11 +62,11 @@ class Rings:
         right = float(np.mean(np.sign(forward(x)) == y))
         return Evaluation.of([Item("points", None, right)])
 
-    def apply(self, forward: Forward, image: Image) -> Image:  # noqa: ARG002
+    def apply(self, forward: Forward, image: Image) -> Image:
         """Points are no images."""
         raise ConfigError("task rings classifies points; only tasks that return images can be applied to one")
 
-    def gallery(self, forward: Forward) -> list[Triplet]:  # noqa: ARG002
+    def gallery(self, forward: Forward) -> list[Triplet]:
         """No pictures for the report."""
         return []
 

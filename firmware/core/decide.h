@@ -1,4 +1,4 @@
-/* The write-verify decision for one cell: the same formulas as decide() of eapu_hil/writeverify.py. Pure. */
+/* The write-verify decision for one cell: the same formulas as decide() of eapu_hil/hal/writeverify.py. Pure. */
 #ifndef EAPU_DECIDE_H
 #define EAPU_DECIDE_H
 
@@ -11,7 +11,7 @@ typedef struct {
     double start_v, step_v, stop_v;
 } ramp_t;
 
-/* eapu_hil/recipe.py, in SI. */
+/* eapu_hil/hal/recipe.py, in SI. */
 typedef struct {
     double band_S;
     ramp_t gate; /* of SET */

@@ -1,4 +1,4 @@
-/* WRITE: write-verify of the cells side by side, as one epoch of write_verify in eapu_hil/writeverify.py. */
+/* WRITE: write-verify of the cells side by side, as one epoch of write_verify in eapu_hil/hal/writeverify.py. */
 #ifndef EAPU_WRITE_JOB_H
 #define EAPU_WRITE_JOB_H
 

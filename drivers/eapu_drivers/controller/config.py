@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator
 
-from eapu_hil.bench.config import TwinBenchConfig, is_simulation
+from eapu_hil.bench.config import SIMULATED, TwinBenchConfig, is_simulation
 
-SIMULATIONS = ("sim:posix", "sim:qemu")
+SIMULATIONS = ("posix", "qemu")  # ports of the firmware that run without a board
 
 
 class ControllerConfig(TwinBenchConfig):
@@ -25,6 +25,7 @@ class ControllerConfig(TwinBenchConfig):
     @field_validator("port")
     @classmethod
     def _known_simulation(cls, port: str) -> str:
-        if is_simulation(port) and port not in SIMULATIONS:
-            raise ValueError(f"no such simulation; allowed are {', '.join(SIMULATIONS)}, or a real port")
+        allowed = [f"{SIMULATED}{name}" for name in SIMULATIONS]
+        if is_simulation(port) and port not in allowed:
+            raise ValueError(f"no such simulation; allowed are {', '.join(allowed)}, or a real port")
         return port

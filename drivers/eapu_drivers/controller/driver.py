@@ -16,10 +16,10 @@ from eapu_drivers.controller.link import Link, LinkTiming
 from eapu_drivers.controller.ports import Port, SerialPort, SocketPort
 from eapu_drivers.controller.units import load_calibrations
 from eapu_drivers.simulators import find_simulator
+from eapu_hil.bench.config import SIMULATED
 from eapu_hil.bench.driver import Driver
 from eapu_hil.hal import ConfigError, Crossbar, TransportError
 
-_SIMULATED = "sim:"
 _TIMING = {
     "posix": LinkTiming(),
     # An emulated controller answers within a second or so, whatever the machine is busy with.
@@ -54,7 +54,7 @@ def open_arrays(config: ControllerConfig, chip_dir: Path) -> Iterator[list[Cross
     port = config.port
     with ExitStack() as stack:
         if config.simulated:
-            kind = port.removeprefix(_SIMULATED)
+            kind = port.removeprefix(SIMULATED)
             timing = _TIMING[kind]
             start: Simulator = find_simulator("controller")
             simulated = stack.enter_context(start(kind, config, chip_dir))

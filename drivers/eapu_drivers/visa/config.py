@@ -7,9 +7,9 @@ from typing import ClassVar, Self
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from eapu_drivers.visa.families import SIM, SOURCE_METER_GROUP, simulated
+from eapu_drivers.visa.families import SOURCE_METER_GROUP, simulated
 from eapu_hil.base.loading import Data
-from eapu_hil.bench.config import TwinBenchConfig, is_simulation
+from eapu_hil.bench.config import SIMULATED, TwinBenchConfig, is_simulation
 from eapu_hil.bench.wiring import Instruments
 
 
@@ -47,7 +47,7 @@ class SmuConfig(TwinBenchConfig):
     @field_validator("resource")
     @classmethod
     def _known_simulation(cls, resource: str) -> str:
-        allowed = [f"{SIM}{family}" for family in simulated(SOURCE_METER_GROUP)]
+        allowed = [f"{SIMULATED}{family}" for family in simulated(SOURCE_METER_GROUP)]
         if is_simulation(resource) and resource not in allowed:
             raise ValueError(
                 f"no such simulation; allowed are {', '.join(allowed)}, or the VISA name of a real instrument"

@@ -15,11 +15,11 @@ from eapu_drivers.visa.smu.contract import SourceMeter, SourceMeterFamily
 from eapu_drivers.visa.switch.contract import SwitchFamily, SwitchMatrix
 from eapu_drivers.visa.transport import Transport
 from eapu_hil.base.plugins import listing, load, names
+from eapu_hil.bench.config import SIMULATED
 from eapu_hil.hal import ConfigError
 
 SOURCE_METER_GROUP, SWITCH_GROUP = "eapu_hil.source_meters", "eapu_hil.switches"
 SIMULATED_GROUP = "eapu_hil.simulated_instruments"
-SIM = "sim:"
 _CALLED = {SOURCE_METER_GROUP: "source-measure unit", SWITCH_GROUP: "switch matrix"}
 _CONTRACTS: Mapping[str, type] = {SOURCE_METER_GROUP: SourceMeterFamily, SWITCH_GROUP: SwitchFamily}
 
@@ -90,9 +90,9 @@ def simulated_models(group: str) -> dict[str, str]:
 
 def require_simulated(resource: str, group: str) -> str:
     """The short name in `sim:NAME`. Raises ConfigError where no family of the group is simulated under it."""
-    name = resource.removeprefix(SIM)
+    name = resource.removeprefix(SIMULATED)
     if name not in simulated(group):
-        allowed = ", ".join(f"{SIM}{one}" for one in simulated(group)) or "none"
+        allowed = ", ".join(f"{SIMULATED}{one}" for one in simulated(group)) or "none"
         raise ConfigError(f"bench: {resource!r}: no such simulation; allowed are {allowed}")
     return name
 

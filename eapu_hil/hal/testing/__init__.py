@@ -19,6 +19,6 @@ import pytest
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in ("limits", "products", "time", "writing")))
 
 from eapu_hil.hal.testing.suite import CrossbarContract  # noqa: E402 - its assertions are rewritten
-from eapu_hil.hal.testing.under_test import BenchUnderTest  # noqa: E402
+from eapu_hil.hal.testing.under_test import BenchUnderTest  # noqa: E402 - the same
 
 __all__ = ["BenchUnderTest", "CrossbarContract"]

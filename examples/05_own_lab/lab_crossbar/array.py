@@ -73,7 +73,7 @@ class LabArray:
         """Sleeps."""
         time.sleep(duration_s)
 
-    def read(self, cells: Cells, v_read_v: float) -> Reading:  # noqa: ARG002 - these cells are linear
+    def read(self, cells: Cells, v_read_v: float) -> Reading:  # these cells are linear
         """Lets the lines settle, then measures."""
         time.sleep(self._settle_s)
         held_S = self.g_S[cells.row, cells.col]

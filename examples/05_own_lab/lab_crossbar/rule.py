@@ -27,7 +27,7 @@ class PatientConfig(RuleModel):
     threshold_uS: PositiveFloat = 2.0
     every: PositiveInt = 5
 
-    def make(self, shape: tuple[int, int], recipe: Recipe | None) -> Patient:  # noqa: ARG002
+    def make(self, shape: tuple[int, int], recipe: Recipe | None) -> Patient:
         """See `RuleModel.make`."""
         return Patient(shape[0] * shape[1], self.threshold_uS * 1e-6, self.every)
 
@@ -46,8 +46,8 @@ class Patient(AccumulatingRule):
     def propose(
         self,
         dg_S: StepArray,
-        errors: WriteErrors,  # noqa: ARG002
-        rng: np.random.Generator,  # noqa: ARG002
+        errors: WriteErrors,
+        rng: np.random.Generator,
     ) -> Proposal:
         """See `UpdateRule.propose`."""
         self._acc += dg_S

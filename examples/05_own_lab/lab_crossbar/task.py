@@ -50,7 +50,7 @@ class Rings:
         """The mean cross entropy and its gradient."""
         return cross_entropy(out, y)
 
-    def evaluate(self, forward: Forward, quick: bool, folder: Path | None = None) -> Evaluation:  # noqa: ARG002
+    def evaluate(self, forward: Forward, quick: bool, folder: Path | None = None) -> Evaluation:
         """Accuracy, 0 to 1; `quick` takes all points too."""
         if folder is not None:
             raise ConfigError(f"{folder}: task rings makes its own data and takes no folder of images")
@@ -59,10 +59,10 @@ class Rings:
         items = [Item(f"ring {ring}", None, float(right[y == ring].mean())) for ring in range(_CLASSES)]
         return Evaluation(None, float(right.mean()), None, tuple(items))
 
-    def apply(self, forward: Forward, image: Image) -> Image:  # noqa: ARG002
+    def apply(self, forward: Forward, image: Image) -> Image:
         raise ConfigError("task rings classifies; only tasks that return images can be applied to one")
 
-    def gallery(self, forward: Forward) -> list[Triplet]:  # noqa: ARG002
+    def gallery(self, forward: Forward) -> list[Triplet]:
         return []
 
 

@@ -12,6 +12,7 @@ from eapu_drivers.controller.frames import Decoder, encode
 from eapu_drivers.controller.message import Message
 from eapu_drivers.controller.messages import (
     AFE_PAYLOAD_MAX,
+    RANGES_MAX,
     AfeArm,
     AfeDone,
     AfeFailed,
@@ -30,7 +31,6 @@ from eapu_drivers.controller.messages import (
 from eapu_drivers.simulated.board.frontend import (
     I_MAX_A,
     LARGEST_TOP,
-    RANGES,
     V_GATE_MAX_V,
     V_MAX_V,
     WIDTH_MAX_S,
@@ -93,7 +93,7 @@ class AfeServer:
     def _open(self, payload: bytes) -> AfeInfo:
         AfeOpen.unpack(payload)
         scales, (rows, cols) = self._front_end.scales, self._front_end.shape
-        unused = (0.0,) * (RANGES - len(scales.ranges_a))
+        unused = (0.0,) * (RANGES_MAX - len(scales.ranges_a))
         return AfeInfo(
             time_ns=self._front_end.time_ns(),
             arrays=self._front_end.count,

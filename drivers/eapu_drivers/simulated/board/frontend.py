@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from eapu_drivers.controller.messages import ARRAYS_MAX, LINES_MAX, RANGES_MAX
 from eapu_drivers.simulated.board.linerecord import LineRecorder
 from eapu_hil.bench.config import TwinBenchConfig
 from eapu_hil.hal import ConfigError, HilError, IntArray, Polarity
@@ -21,14 +22,13 @@ from eapu_hil.twin.cells import compliance
 from eapu_hil.twin.converters import FullScale
 from eapu_hil.twin.driver import simulated_arrays
 from eapu_hil.twin.preset import TwinPreset
-from eapu_hil.twin.state import BenchClock, StateFiles
+from eapu_hil.twin.state import BenchClock, StateFiles, state_directory
 
 # What the board itself can stand; the full scales of its drivers of pulses and gates.
 V_MAX_V, V_GATE_MAX_V, I_MAX_A, WIDTH_MAX_S = 5.0, 6.0, 5e-3, 10e-3
 # The largest code there is: of those drivers, and of converters that a preset makes ideal.
 LARGEST_TOP = 2**15 - 1
 IDEAL_READ_FULL_SCALE_V = 1.0
-RANGES, LINES, ARRAYS = 8, 128, 4  # most that the protocol knows
 
 
 class FrontEndError(HilError):
@@ -49,10 +49,10 @@ class Scales:
     def of(cls, preset: TwinPreset, config: TwinBenchConfig) -> Scales:
         """A board that suits the twin of `config`. Raises ConfigError for what the protocol cannot say."""
         rows, columns = config.shape
-        if max(rows, columns) > LINES or config.arrays > ARRAYS:
+        if max(rows, columns) > LINES_MAX or config.arrays > ARRAYS_MAX:
             raise ConfigError(
                 f"bench: arrays, shape: {config.arrays} of {rows} x {columns}; "
-                f"a controller has at most {ARRAYS} arrays of {LINES} x {LINES}"
+                f"a controller has at most {ARRAYS_MAX} arrays of {LINES_MAX} x {LINES_MAX}"
             )
         dac, adc = preset.dac, preset.adc
         for name, bits in (("dac.bits", dac.bits), ("adc.bits", adc.bits)):
@@ -62,15 +62,15 @@ class Scales:
             # Nothing an ideal converter measures may saturate: a whole line of cells at the top, a stuck cell.
             v_max_v = config.limits.v_read_max_v
             line_a = max(rows, columns) * preset.window.ceiling_S * v_max_v
-            ranges = np.geomspace(adc.product_ranges_a[0], max(adc.product_ranges_a[-1], line_a), RANGES)
+            ranges = np.geomspace(adc.product_ranges_a[0], max(adc.product_ranges_a[-1], line_a), RANGES_MAX)
             cell_a = max(preset.window.ceiling_S, preset.faults.g_stuck_high_S) * v_max_v
-            read_range = min(int(np.searchsorted(ranges, cell_a)), RANGES - 1)
+            read_range = min(int(np.searchsorted(ranges, cell_a)), RANGES_MAX - 1)
         else:
             ranges = np.array([adc.read_full_scale_a, *adc.product_ranges_a])
             read_range = 0
-        if len(ranges) > RANGES:
+        if len(ranges) > RANGES_MAX:
             raise ConfigError(
-                f"preset: adc.product_ranges_a: {len(ranges) - 1} ranges; a controller has at most {RANGES - 1}"
+                f"preset: adc.product_ranges_a: {len(ranges) - 1} ranges; a controller has at most {RANGES_MAX - 1}"
             )
         return cls(
             IDEAL_READ_FULL_SCALE_V if dac.bits is None else dac.v_full_scale_v,
@@ -107,7 +107,7 @@ class FrontEnd:
     def open(cls, config: TwinBenchConfig, chip_dir: Path) -> FrontEnd:
         """The front end of a simulated bench; its state lives in `chip_dir`/twin. Raises ConfigError."""
         clock, arrays = simulated_arrays(config, chip_dir)
-        return cls(arrays, clock, Scales.of(arrays[0].preset, config), StateFiles(chip_dir / "twin"))
+        return cls(arrays, clock, Scales.of(arrays[0].preset, config), StateFiles(state_directory(chip_dir)))
 
     def time_ns(self) -> int:
         """Bench time."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eapu_hil.twin.state import StateFiles
+from eapu_hil.twin.state import StateFiles, state_directory
 
 _FILE = "front_end"
 
@@ -40,7 +40,7 @@ class LineRecord:
     @classmethod
     def read(cls, chip_dir: Path) -> LineRecord:
         """That of the chip in `chip_dir`, while a board drives it or afterwards."""
-        return cls(*np.load(chip_dir / "twin" / f"{_FILE}.npy")[0].item())
+        return cls(*np.load(state_directory(chip_dir) / f"{_FILE}.npy")[0].item())
 
 
 _DTYPE = np.dtype(

@@ -19,13 +19,13 @@ from pathlib import Path
 from types import TracebackType
 
 import eapu_hil
+from eapu_drivers.controller.config import SIMULATIONS
 from eapu_drivers.simulated.board.frontend import Scales
 from eapu_hil.base.loading import load_model
 from eapu_hil.bench.config import TwinBenchConfig
 from eapu_hil.hal import ConfigError, HilError
-from eapu_hil.twin.preset import TwinPreset
+from eapu_hil.twin.driver import preset_of
 
-KINDS = ("posix", "qemu")
 # After the host has gone, the firmware has this long to ground the lines: twice the longest dead-man time in use.
 GROUNDED_WITHIN_S = 10.0
 _ENDED_WITHIN_S = GROUNDED_WITHIN_S + 5.0
@@ -111,8 +111,7 @@ def start(kind: str, config: TwinBenchConfig, chip_dir: Path) -> Rig:
     Raises ConfigError for a bench that no controller can be, HilError when the firmware cannot be built or
     started: it says what to install.
     """
-    preset = load_model(TwinPreset, config.preset or "rram_180nm", config.overrides, "presets")
-    Scales.of(preset, config)
+    Scales.of(preset_of(config), config)
     command = _command(kind, f"twin-seed{config.seed}"[:15])
     ours, theirs = socket.socketpair()
     try:
@@ -167,8 +166,10 @@ def _command(kind: str, serial: str) -> tuple[str, ...]:
     """How to run the firmware; builds it first."""
     if os.name != "posix":
         raise ConfigError(f"bench: port: sim:{kind} needs Linux or another POSIX system")
-    if kind not in KINDS:
-        raise ConfigError(f"bench: port: sim:{kind}: no such simulation; allowed are {', '.join(KINDS)}")
+    if kind not in SIMULATIONS:
+        raise ConfigError(
+            f"bench: port: sim:{kind}: no such simulation; allowed are {', '.join(SIMULATIONS)}"
+        )
     if kind == "posix":
         program = _built("posix", "eapu-firmware")
         return (str(program), "--host-fd", "{host}", "--afe-fd", "{afe}", "--serial", serial)

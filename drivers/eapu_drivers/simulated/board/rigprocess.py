@@ -25,6 +25,7 @@ from eapu_drivers.simulated.board.afe import AfeServer
 from eapu_drivers.simulated.board.frontend import FrontEnd
 from eapu_drivers.simulated.board.rig import FIRMWARE_DIED, GROUNDED_WITHIN_S, RigConfig
 from eapu_hil.hal import HilError
+from eapu_hil.twin.state import state_directory
 
 _LOG = logging.getLogger(__name__)
 _STDIN, _STDOUT = 0, 1
@@ -42,7 +43,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: None)  # wakes the loop, which ends in good order
     try:
         config = RigConfig.of(_line())
-        with socket.socket(fileno=config.host_fd) as host, _own(config.chip_dir / "twin"):
+        with socket.socket(fileno=config.host_fd) as host, _own(state_directory(config.chip_dir)):
             return _run(config, host, stopped)
     except (HilError, OSError) as error:
         _say({"error": " ".join(str(error).split())})

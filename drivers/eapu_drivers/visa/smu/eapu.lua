@@ -110,7 +110,7 @@ function eapu_next_reset(r, h)
 end
 
 -- The next step of a cell: -1 RESET, 0 read again, 1 SET, 2 stop; then amplitude, gate, status. Changes h.
--- The same as eapu_hil.writeverify.decide, to the last bit.
+-- The same as eapu_hil.hal.writeverify.decide, to the last bit.
 function eapu_decide(r, target, read, h)
   local error_S = read - target
   local wanted = -1
