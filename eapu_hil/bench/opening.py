@@ -153,7 +153,7 @@ def prepare_for_training(bench: Bench) -> None:
     directory = bench.chip.directory
     if not bench.config.simulated:
         _LOG.warning(
-            "%s: not calibrated for this recipe: measure the write error with: eapu-hil calibrate BENCH write_error "
+            "%s: the write error of this recipe is not known; measure it with: eapu-hil calibrate BENCH write_error "
             "(on a fresh chip: forming write_error)",
             directory,
         )
