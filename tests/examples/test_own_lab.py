@@ -79,6 +79,7 @@ def test_all_of_it_is_listed_with_the_name_of_the_package(parsed: Parsed) -> Non
         "tasks": "rings",
         "benches": "lab_bench",
         "experiments": "rings_lab",
+        "commands": "histogram",
     }
     for kind, name in offered.items():
         [line] = [line for line in listed[kind] if line["package"] == PACKAGE]
@@ -125,6 +126,8 @@ def test_its_experiment_on_its_bench(
     assert "eapu-hil calibrate BENCH write_error" in untouched.stderr.splitlines()[-1]
     assert parsed("form", "lab_bench", "--block", "0:4,0:4")["status"] == 16 * ["OK"]
     parsed("calibrate", "lab_bench", "forming", "write_error")
+    counted = parsed("histogram", "lab_bench", "--bins", "3")
+    assert (sum(counted["cells"]), len(counted["edges_uS"])) == (24 * 32, 4)
     kinds = [entry.kind for entry in Chip.open(tmp_path / "lab_chip").history()]
     assert kinds == ["calibration", "forming", "write_error"]
 
