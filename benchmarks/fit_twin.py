@@ -45,7 +45,7 @@ RANGES = {
     "relaxation.passing_share": (0.2, 0.5),
 }
 TABLE = ("variance_1s_S2", "variance_per_decade_S2")
-TIMES_S = (1.0, 3600.0, 86400.0)
+TIMES_s = (1.0, 3600.0, 86400.0)
 TARGETS = 4000
 ALWAYS_KEPT = 4  # what fit_twin never fits
 
@@ -72,7 +72,7 @@ def errors_uS(bench: Bench, rng: np.random.Generator) -> dict[float, FloatArray]
     outcome = array.program(Targets(cells, targets_S))
     began_s, written = array.clock_s(), outcome.status == 0
     found = {}
-    for time_s in TIMES_S:
+    for time_s in TIMES_s:
         array.wait(began_s + time_s - array.clock_s())
         found[time_s] = 1e6 * (array.read(cells, recipe.v_read_v).g_S - targets_S)[written]
     return found
@@ -121,7 +121,7 @@ def main() -> None:
             with open_bench("twin", config, commission=False) as bench:
                 form(bench.arrays[0], Cells.all(bench.arrays[0].shape), bench.recipe)
                 predicted = errors_uS(bench, np.random.default_rng(8))
-        apart = {time_s: stats.ks_2samp(real[time_s], predicted[time_s]).statistic for time_s in TIMES_S}
+        apart = {time_s: stats.ks_2samp(real[time_s], predicted[time_s]).statistic for time_s in TIMES_s}
         print(f"twin {number}: fitted in {fit_s:.0f} s; distance",
               ", ".join(f"{value:.3f} at {time_s:g} s" for time_s, value in apart.items()), flush=True)  # fmt: skip
         for key, counts in inside(fit, drawn).items():

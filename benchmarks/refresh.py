@@ -27,7 +27,7 @@ from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.run_store import RunStore
 from eapu_hil.training.runs import load_checkpoint
 
-DAY_S = 86400.0
+DAY_s = 86400.0
 MOMENTS = ("trained", "a day later", "refreshed", "a second later")
 
 
@@ -54,7 +54,7 @@ def aged_db(config: ExperimentConfig, run: Path) -> tuple[list[float], int]:
                 array.wait(duration_s / len(bench.arrays))  # arrays of a bench share its clock
 
         found = [psnr_db()]
-        wait(DAY_S)
+        wait(DAY_s)
         found.append(psnr_db())
         written = model.refresh(checkpoint.step).writes
         found.append(psnr_db())

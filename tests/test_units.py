@@ -41,6 +41,17 @@ taus_s time_max_s time_s timeout_s timer_s times_s trigger_delay_s until_s updat
 wall_before_s wall_s width_max_s width_s widths_s within_s written_at_s
 """
 TIMES = frozenset(_TIMES.split())
+# Constants that hold seconds: capitals, and the unit in its own letter case.
+_CONSTANTS = """
+ANSWER_s APERTURE_MAX_s APERTURE_MIN_s AUTO_DELAY_s BESIDES_s CLOSE_s CONNECT_s DEFAULT_TIMEOUT_s
+DELAY_MAX_s ENDED_WITHIN_s ENDING_s FAILED_WITHIN_s GROUNDED_WITHIN_s HELLO_AGAIN_s MESSAGE_s OPEN_s
+OVERHEAD_s PATIENCE_s POINT_s POLL_s PREDECESSOR_WITHIN_s PULSE_MAX_s PULSE_MIN_s READING_s RELAY_s REOPEN_s
+RESEND_MAX_s RETRY_s SAFE_s SETTLED_s SETTLE_s SOURCE_TIME_s TERMINATED_WITHIN_s WIDTH_MAX_s
+"""
+CONSTANT_TIMES = frozenset(_CONSTANTS.split())
+# Constants in capitals that would hold siemens; the packages have none.
+CONSTANT_SIEMENS: frozenset[str] = frozenset()
+CAPITALS = re.compile(r"[A-Z][A-Z0-9_]*_S")
 # Times that share all but the unit with a conductance: allowed in these files only.
 TIMES_IN = {
     "at_s": ("drift.py", "sliding_window.py"),
@@ -60,6 +71,12 @@ PIECE = re.compile(r"\w+")
 
 def is_wrong(name: str, path: Path) -> bool:
     bare = name.strip("_")
+    if bare in CONSTANT_TIMES:
+        return False
+    if (
+        CAPITALS.fullmatch(bare) and path.suffix == ".py" and path.name != "messages.py"
+    ):  # that one is as C has it
+        return bare not in CONSTANT_SIEMENS
     if MICROSECONDS.fullmatch(bare):
         return True
     if not SECONDS.fullmatch(bare) or bare in TIMES:
@@ -166,4 +183,4 @@ def test_other_names_are_left_alone(name: str) -> None:
 
 def test_every_time_is_in_use() -> None:
     used = {name.strip("_") for module in MODULES for _, name in names_in(module)}
-    assert TIMES | TIMES_IN.keys() <= used
+    assert TIMES | TIMES_IN.keys() | CONSTANT_TIMES <= used

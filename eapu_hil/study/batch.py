@@ -25,7 +25,7 @@ from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.runs import DIVERGED, read_summary, succeeded
 
 _DIVERGED = "failed.json"  # in a run directory that an earlier version made: what a run that diverged said
-_POLL_S = 0.2
+_POLL_s = 0.2
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def run_all(
                 name = waiting.pop(0)
                 running[name] = _start(experiments[name], directory / name, alone=jobs == 1)
             raise_if_stopped()
-            time.sleep(_POLL_S)
+            time.sleep(_POLL_s)
             for name in [name for name, process in running.items() if process.poll() is not None]:
                 code = running.pop(name).returncode
                 its = _judge(directory / name, experiments[name], code)

@@ -19,7 +19,7 @@ from eapu_hil.twin.preset import TwinPreset
 from eapu_hil.twin.relaxing import RelaxingCells
 from eapu_hil.twin.state import StateFiles
 
-TIMES_S = (0.01, 0.1, 1.0, 1e5)
+TIMES_s = (0.01, 0.1, 1.0, 1e5)
 BINS_uS = ((0.0, 10.0), (10.0, 20.0), (20.0, 30.0), (30.0, 40.0))
 NOISE_uS, NOISE_POWER = (
     0.095,
@@ -49,7 +49,7 @@ def mapping(file: Path) -> Import:
             "window": {"g_min_S": 1e-7, "g_max_S": 40e-6},  # no cell met a floor here
             "relaxation": {
                 "columns": {"cell": 0, "age_s": 1, "conductance": 3},
-                "times_s": list(TIMES_S),
+                "times_s": list(TIMES_s),
                 "edges_S": [1e-6 * edge for edge in edges_uS],
             },
         }
@@ -84,7 +84,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory, measured_file: Callable[[st
     noise_sd_S = 1e-6 * NOISE_uS * (began_S / 10e-6) ** NOISE_POWER
     first_noise_S = noise_sd_S * rng.standard_normal(g_S.size)
     twin_uS = []
-    for time_s in TIMES_S:
+    for time_s in TIMES_s:
         twin.advance(g_S, time_s, rng, True)
         noise_S = noise_sd_S * rng.standard_normal(g_S.size) - first_noise_S
         twin_uS.append(1e6 * (g_S - began_S + noise_S).reshape(-1, COPIES))
@@ -100,7 +100,7 @@ def tail_share(values: FloatArray) -> float:
 @pytest.mark.parametrize("state_uS", BINS_uS)
 def test_changes_are_distributed_as_measured(judged: Judged, state_uS: tuple[float, float]) -> None:
     inside = (judged.first_uS >= state_uS[0]) & (judged.first_uS < state_uS[1])
-    for number, time_s in enumerate(TIMES_S):
+    for number, time_s in enumerate(TIMES_s):
         measured, ours = judged.change_uS[number, inside], judged.twin_uS[number, inside].ravel()
         distance = stats.ks_2samp(measured, ours).statistic
         assert distance < 0.06, time_s

@@ -55,3 +55,19 @@ def test_after_closing_ground_is_all_that_is_allowed(own_bench: Bench) -> None:
         with pytest.raises(LimitError, match="closed"):
             act()
     array.ground()
+
+
+def test_each_request_takes_time(bench: Bench) -> None:
+    [array] = bench.arrays
+    cells = Cells.all(array.shape)
+    times_s = [array.clock_s()]
+    acts: list[Callable[[], object]] = [
+        lambda: array.read(cells, 0.2),
+        lambda: array.vmm(np.full((5, 16), 0.1), Direction.FORWARD),
+        lambda: array.pulse(Pulses.same(cells, Polarity.SET, 1.0, 1.0, bench.recipe.set.width_s)),
+        lambda: array.program(Targets(cells, np.full(128, 1e-5))),
+    ]
+    for act in acts:
+        act()
+        times_s.append(array.clock_s())
+    assert (np.diff(times_s) > 0).all()

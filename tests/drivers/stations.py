@@ -23,7 +23,7 @@ LIMITS = {
     "width_max_s": 20e-3,
     "pulses_per_cell_max": 100,
 }
-MESSAGE_S = 1e-4
+MESSAGE_s = 1e-4
 
 
 class SmallStation:
@@ -62,7 +62,7 @@ class SmallStation:
 
     @contextmanager
     def serving(self, device: Device) -> Iterator[Server]:
-        server = Server(device, self.lock, lambda: self.probe.elapse(MESSAGE_S))
+        server = Server(device, self.lock, lambda: self.probe.elapse(MESSAGE_s))
         try:
             yield server
         finally:

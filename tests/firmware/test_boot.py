@@ -18,7 +18,7 @@ import pytest
 from eapu_drivers.controller import messages as m
 from eapu_drivers.controller.frames import Decoder, encode
 
-PATIENCE_S = 60.0  # a busy machine's QEMU is slow
+PATIENCE_s = 60.0  # a busy machine's QEMU is slow
 LIMITS = (3_000_000, 3_000_000, 200_000, 1_000_000, 100_000, 50)
 INFO = m.AfeInfo(
     time_ns=0,
@@ -55,7 +55,7 @@ class Host:
     def hello(self, link: int, dead_man_ms: int = 60_000) -> m.Welcome:
         """Says hello until it is heard: what comes while the board boots may be lost."""
         self._next = self._expected = 0
-        for _ in range(round(PATIENCE_S / 2)):
+        for _ in range(round(PATIENCE_s / 2)):
             self._send(m.Hello(m.VERSION, m.SCHEMA, link, 1000, dead_man_ms))
             welcome = self._hear(lambda message: isinstance(message, m.Welcome), 2.0)
             if welcome is not None:
@@ -66,7 +66,7 @@ class Host:
     def ask(self, request: m.Exchange) -> m.Message:
         self._send(request)
         answer = self._hear(
-            lambda message: isinstance(message, m.Exchange) and message.id == request.id, PATIENCE_S
+            lambda message: isinstance(message, m.Exchange) and message.id == request.id, PATIENCE_s
         )
         assert answer is not None, f"no answer to {request}"
         return answer
@@ -114,7 +114,7 @@ class FrontEnd:
                 self._line.sendall(encode(answer.NUMBER, 0, 0, answer.pack()))
 
     def join(self) -> None:
-        self._thread.join(PATIENCE_S)
+        self._thread.join(PATIENCE_s)
         assert not self._thread.is_alive()
 
 
@@ -191,7 +191,7 @@ def test_posix(need: Callable[..., None], make: Callable[..., str], firmware: Pa
         assert isinstance(codes, m.ReadIs)
         assert len(codes.tail) == 10
         ours.close()
-        assert process.wait(PATIENCE_S) == 0
+        assert process.wait(PATIENCE_s) == 0
 
 
 def test_mps2(need: Callable[..., None], make: Callable[..., str], firmware: Path) -> None:
@@ -272,7 +272,7 @@ def test_the_board_outlives_its_host_until_the_lines_are_grounded(
             time.sleep(0.01)
         gone_s = time.monotonic()
         ours.close()
-        assert process.wait(PATIENCE_S) == 0
+        assert process.wait(PATIENCE_s) == 0
         assert time.monotonic() - gone_s > 0.4  # it was the dead-man timer: HELLO may be 0.2 s old
         front_end.join()
         assert front_end.asked[-2:] == ["AfeSelect", "AfeGround"]
@@ -302,7 +302,7 @@ def test_a_stop_signal_grounds_the_lines(
         while front_end.asked[-1] != "AfeSelect":
             time.sleep(0.01)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(PATIENCE_S) == 0
+        assert process.wait(PATIENCE_s) == 0
         front_end.join()
         assert front_end.asked[-1] == "AfeGround"
 
@@ -324,7 +324,7 @@ def test_pty(need: Callable[..., None], make: Callable[..., str], firmware: Path
             os.close(terminal)
         assert sessions[0] == sessions[1]
         process.send_signal(signal.SIGTERM)
-        assert process.wait(PATIENCE_S) == 0
+        assert process.wait(PATIENCE_s) == 0
 
 
 @pytest.mark.parametrize(
@@ -345,7 +345,7 @@ def test_usage(
     make("posix")
     program = firmware / "build" / "posix" / "eapu-firmware"
     done = subprocess.run(
-        [program, *arguments], capture_output=True, text=True, check=False, timeout=PATIENCE_S
+        [program, *arguments], capture_output=True, text=True, check=False, timeout=PATIENCE_s
     )
     assert done.returncode == 2
     assert done.stderr.startswith("usage:")

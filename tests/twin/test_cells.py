@@ -17,7 +17,7 @@ STUCK_LOW = {"faults.g_stuck_low_S": 0.3e-6}  # below what a full RESET reaches
 FRESH = {"forming.enabled": True, "forming.v_form_sd_v": 0.0}
 SHORT_LIVED = {"endurance.enabled": True, "endurance.cycles": 20.0, **STUCK_LOW}
 GATE_OPEN_V = 4.0
-WIDTH_S = 1e-7
+WIDTH_s = 1e-7
 STRONG_V = 2.5
 
 
@@ -36,7 +36,7 @@ def pulse(
         np.full(n, int(polarity)),
         np.full(n, amplitude_v),
         np.full(n, gate_v),
-        np.full(n, WIDTH_S),
+        np.full(n, WIDTH_s),
         now_s,
         rng or np.random.default_rng(1),
     )

@@ -16,8 +16,8 @@ from eapu_hil.bench.forming import form
 from eapu_hil.hal import Cells, CellStatus, FloatArray, Targets
 
 OpenTwin = Callable[..., Bench]
-TIMES_S = [0.1, 1.0, 10.0, 100.0, 1e3, 1e4, 1e5]
-TAIL_TIMES_S = [1.0, 1e5]
+TIMES_s = [0.1, 1.0, 10.0, 100.0, 1e3, 1e4, 1e5]
+TAIL_TIMES_s = [1.0, 1e5]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ def watched() -> Iterator[Watched]:
     from eapu_hil.bench import open_bench
 
     with open_bench("twin", ["arrays=1", "seed=3"], commission=False) as bench:
-        yield watch(bench, TIMES_S)
+        yield watch(bench, TIMES_s)
 
 
 def robust_sd(values: FloatArray) -> float:
@@ -61,19 +61,19 @@ def robust_sd(values: FloatArray) -> float:
     return float(high - low) / 2
 
 
-@pytest.mark.parametrize("time_s", TIMES_S)
+@pytest.mark.parametrize("time_s", TIMES_s)
 def test_variance_follows_the_law(watched: Watched, time_s: float) -> None:
     law_uS2 = 4.28 + 1.78 * np.log10(time_s)
     assert watched.change_uS[time_s].var() == pytest.approx(law_uS2, rel=0.2)
 
 
-@pytest.mark.parametrize("time_s", TIMES_S)
+@pytest.mark.parametrize("time_s", TIMES_s)
 def test_mean_follows_the_data(watched: Watched, time_s: float) -> None:
     law_uS = -0.33 - 0.206 * np.log10(time_s)
     assert watched.change_uS[time_s].mean() == pytest.approx(law_uS, abs=0.15)
 
 
-@pytest.mark.parametrize("time_s", TAIL_TIMES_S)
+@pytest.mark.parametrize("time_s", TAIL_TIMES_s)
 def test_tails_are_heavy(watched: Watched, time_s: float) -> None:
     change = watched.change_uS[time_s]
     beyond = np.abs(change - np.median(change)) > 3 * robust_sd(change)

@@ -38,8 +38,8 @@ from eapu_hil.hal.recipe import Recipe
 _LOG = logging.getLogger(__name__)
 _Answer = TypeVar("_Answer", bound=Exchange)
 _Value = TypeVar("_Value")
-_POLL_S = 0.2  # so that Ctrl-C is heard while waiting, also where a lock cannot be interrupted
-_SETTLE_S = 2.0  # for the answers to what a ground has aborted
+_POLL_s = 0.2  # so that Ctrl-C is heard while waiting, also where a lock cannot be interrupted
+_SETTLE_s = 2.0  # for the answers to what a ground has aborted
 
 _CALIBRATE_MAX = (messages.PAYLOAD_MAX - Calibrate.STRUCT.size) // Calibrate.TAIL.itemsize
 
@@ -148,7 +148,7 @@ class Board:
     def result(self, future: Future[_Value]) -> _Value:
         """Waits for an answer, for as long as the link lives; Ctrl-C interrupts it."""
         while not future.done():
-            wait([future], _POLL_S)
+            wait([future], _POLL_s)
         return future.result()
 
     def abandon(self, futures: Sequence[Future[Any]]) -> None:
@@ -182,7 +182,7 @@ class Board:
                 # A request that the line had lost may be sent again after the ground and then run.
                 waiting = [future for future in self._abandoned if not future.done()]
                 self._abandoned.clear()
-                wait(waiting, _SETTLE_S)
+                wait(waiting, _SETTLE_s)
                 status = self.link.urgent(Ground(self.link.take_ids()))
         except TransportError as error:
             raise TransportError(

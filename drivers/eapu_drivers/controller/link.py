@@ -32,7 +32,7 @@ from eapu_hil.hal import TransportError
 __all__ = ["Counters", "Link", "LinkLost", "LinkTiming", "RefusedError"]
 
 _LOG = logging.getLogger(__name__)
-_CLOSE_S = 1.0
+_CLOSE_s = 1.0
 
 
 def random_link_id() -> int:
@@ -124,7 +124,7 @@ class Link:
         counters = self.counters  # while there still is a connection
         first = self._queue.end(lambda: TransportError(f"{self._worker.name}: the link is closed"))
         self._worker.wake()
-        self._thread.join(_CLOSE_S)
+        self._thread.join(_CLOSE_s)
         if first:
             _LOG.info("%s: closed; %s", self._worker.name, counters)
 

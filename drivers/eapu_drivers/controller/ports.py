@@ -23,8 +23,8 @@ from eapu_hil.hal import TransportError
 BAUD = 1_000_000  # USB adapters and boards with native USB take it; a pty or a socket ignores it
 _CHUNK = 65_536
 _SOCKET = "socket://"
-_CONNECT_S = 1.0
-_POLL_S = 0.002  # of serial ports that have no file descriptor to wait for
+_CONNECT_s = 1.0
+_POLL_s = 0.002  # of serial ports that have no file descriptor to wait for
 
 
 class Port(Protocol):
@@ -139,7 +139,7 @@ class SocketPort(_DescriptorPort):
 
 
 class _PolledPort:
-    """A serial port without a descriptor: asked again and again, which costs up to `_POLL_S` a round trip."""
+    """A serial port without a descriptor: asked again and again, which costs up to `_POLL_s` a round trip."""
 
     def __init__(self, name: str, line: serial.SerialBase) -> None:
         self.name = name
@@ -185,7 +185,7 @@ class SerialPort:
             self._port: Port = SocketPort(_connect(url), url)
             return
         try:
-            line = serial.serial_for_url(url, BAUD, timeout=_POLL_S, write_timeout=1.0, exclusive=True)
+            line = serial.serial_for_url(url, BAUD, timeout=_POLL_s, write_timeout=1.0, exclusive=True)
         except (OSError, ValueError) as error:
             reason = str(error).removeprefix(f"could not open port {url}: ")
             raise TransportError(f"{url}: cannot be opened ({reason}); see `eapu-hil discover`") from error
@@ -222,7 +222,7 @@ def _connect(url: str) -> socket.socket:
     """pyserial's own socket:// sleeps when it is closed, and leaves its socket open when the other side was first."""
     try:
         parts = urlsplit(url)
-        connected = socket.create_connection((parts.hostname or "", parts.port or 0), _CONNECT_S)
+        connected = socket.create_connection((parts.hostname or "", parts.port or 0), _CONNECT_s)
     except (OSError, ValueError) as error:
         raise TransportError(f"{url}: cannot be opened ({error}); is the other side listening?") from error
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -15,7 +15,7 @@ from eapu_drivers.controller.sliding_window import RoundTrip, SlidingWindow
 from eapu_hil.base.provenance import git_commit
 from eapu_hil.hal import ProtocolError, TransportError
 
-_HELLO_AGAIN_S = 0.2
+_HELLO_AGAIN_s = 0.2
 _WELCOME_HEAD = struct.Struct("<BII")  # version, schema, link: the same in every version
 _GIT_HASH = slice(13, 25)
 _BACKLOG_MAX = 65_536  # bytes that the line does not take before it counts as stuck
@@ -73,7 +73,7 @@ class Session:
         while (now_s := time.monotonic()) < start_s + limit_s and not stopped():
             if now_s >= again_s and not self._backlog:
                 self._write([request], now_s)
-                again_s, tries = now_s + _HELLO_AGAIN_S, tries + 1
+                again_s, tries = now_s + _HELLO_AGAIN_s, tries + 1
             for frame in self._read(min(again_s, start_s + limit_s) - now_s):
                 welcome = _welcome(self.port.name, link_id, frame)
                 if welcome is not None:

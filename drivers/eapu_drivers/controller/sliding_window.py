@@ -12,7 +12,7 @@ from eapu_drivers.controller.messages import Ack, Nak
 
 _NUMBERS = 256
 FRAMES_MAX = 64  # far below half the numbers, so that an old frame is never taken for a new one
-_RESEND_MAX_S = 1.0
+_RESEND_MAX_s = 1.0
 
 
 class RoundTrip:
@@ -31,7 +31,7 @@ class RoundTrip:
     @property
     def resend_s(self) -> float:
         wanted_s = (self.smoothed_s + max(self._floor_s, 4.0 * self._spread_s)) * self._waits
-        return min(wanted_s, max(_RESEND_MAX_S, self._floor_s))
+        return min(wanted_s, max(_RESEND_MAX_s, self._floor_s))
 
     def measured(self, seconds: float) -> None:
         if self.smoothed_s:

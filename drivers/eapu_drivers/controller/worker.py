@@ -19,7 +19,7 @@ from eapu_drivers.controller.session import LinkTiming, Session
 from eapu_hil.hal import HilError, ProtocolError, TransportError
 
 _LOG = logging.getLogger("eapu_drivers.controller.link")
-_RETRY_S = 0.05
+_RETRY_s = 0.05
 
 
 class Worker:
@@ -220,11 +220,11 @@ class Worker:
         end_s = time.monotonic() + self._timing.reconnect_s
         while True:
             try:
-                return self._connect(max(end_s - time.monotonic(), _RETRY_S))
+                return self._connect(max(end_s - time.monotonic(), _RETRY_s))
             except TransportError:
-                if time.monotonic() + _RETRY_S >= end_s or self._queue.ended:
+                if time.monotonic() + _RETRY_s >= end_s or self._queue.ended:
                     raise
-            time.sleep(_RETRY_S)
+            time.sleep(_RETRY_s)
 
     def _fail(self, reason: Callable[[], HilError]) -> None:
         """Ends every request that is under way or waits."""

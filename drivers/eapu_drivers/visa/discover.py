@@ -19,7 +19,7 @@ from eapu_hil.hal import ConfigError, HilError
 
 _LOG = logging.getLogger(__name__)
 _AT_ONCE = 16
-_ANSWER_S = 1.0
+_ANSWER_s = 1.0
 _KINDS = ("::INSTR", "::SOCKET")  # of what takes text; not interfaces and memory
 _SERIAL = "ASRL"  # in the names of serial ports, which are asked for controllers
 
@@ -83,7 +83,7 @@ def _ask(
 ) -> FoundInstrument:
     try:
         with closing(open_transport(name, visa)) as line:
-            who = InstrumentIdentity.parse(line.query("*IDN?", _ANSWER_S), name)
+            who = InstrumentIdentity.parse(line.query("*IDN?", _ANSWER_s), name)
     except HilError as error:
         return FoundInstrument(name, str(error).removeprefix(f"{name}: "))
     driver = ", ".join(fitting(who, families)) or None

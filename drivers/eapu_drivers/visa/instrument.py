@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from eapu_drivers.visa.transport import DEFAULT_TIMEOUT_S, Transport
+from eapu_drivers.visa.transport import DEFAULT_TIMEOUT_s, Transport
 from eapu_hil.hal import (
     ConfigError,
     HilError,
@@ -97,14 +97,14 @@ class Instrument(ABC):
         except TransportError as error:
             raise TransportError(f"{self.family} at {error}") from error
 
-    def ask(self, message: str, timeout_s: float = DEFAULT_TIMEOUT_S) -> str:
+    def ask(self, message: str, timeout_s: float = DEFAULT_TIMEOUT_s) -> str:
         """Sends, and returns the answer. The error queue is not asked: an instrument answers only what it takes."""
         try:
             return self._transport.query(message, timeout_s)
         except TransportError as error:
             raise TransportError(f"{self.family} at {error}") from error
 
-    def ask_numbers(self, message: str, count: int, timeout_s: float = DEFAULT_TIMEOUT_S) -> list[float]:
+    def ask_numbers(self, message: str, count: int, timeout_s: float = DEFAULT_TIMEOUT_s) -> list[float]:
         """Exactly `count` numbers, separated by commas or tabs."""
         answer = self.ask(message, timeout_s)
         try:
@@ -199,7 +199,7 @@ class ScpiInstrument(Instrument):
         code = int(found[1])
         return None if code == 0 else (code, found[2].partition(";")[0])
 
-    def ask_checked(self, message: str, timeout_s: float = DEFAULT_TIMEOUT_S) -> str:
+    def ask_checked(self, message: str, timeout_s: float = DEFAULT_TIMEOUT_s) -> str:
         """Sends `message` and the question for errors as one message. Returns what answers `message`, "" for nothing.
 
         Raises InstrumentError. For instruments that go on with a message after a unit that they could not carry out.

@@ -20,9 +20,9 @@ from eapu_hil.hal import TransportError
 
 _LOG = logging.getLogger(__name__)
 BUS = logging.getLogger("eapu_drivers.bus")  # every message both ways, at DEBUG
-DEFAULT_TIMEOUT_S = 2.0
-_OPEN_S = 5.0
-_REOPEN_S = 0.5  # on the way out after a fault
+DEFAULT_TIMEOUT_s = 2.0
+_OPEN_s = 5.0
+_REOPEN_s = 0.5  # on the way out after a fault
 
 
 class Transport(Protocol):
@@ -38,7 +38,7 @@ class Transport(Protocol):
         """Sends one message; the line's terminator is added."""
         ...
 
-    def query(self, message: str, timeout_s: float = DEFAULT_TIMEOUT_S) -> str:
+    def query(self, message: str, timeout_s: float = DEFAULT_TIMEOUT_s) -> str:
         """Sends one message and returns the line that answers it, without its terminator."""
         ...
 
@@ -60,7 +60,7 @@ class VisaTransport:
         self._name = resource
         self._visa = visa
         self._lock = threading.RLock()
-        self._line: MessageBasedResource | None = self._open(_OPEN_S)
+        self._line: MessageBasedResource | None = self._open(_OPEN_s)
         self._unanswered: str | None = None  # its answer may come late, in place of the next one
 
     @property
@@ -77,7 +77,7 @@ class VisaTransport:
                     f"{self._name}: lost while sending {message!r} ({_text(error)})"
                 ) from error
 
-    def query(self, message: str, timeout_s: float = DEFAULT_TIMEOUT_S) -> str:
+    def query(self, message: str, timeout_s: float = DEFAULT_TIMEOUT_s) -> str:
         with self._lock:
             if self._unanswered is not None:
                 raise TransportError(
@@ -112,7 +112,7 @@ class VisaTransport:
             if self._unanswered is not None:
                 line.close()
                 self._line = None
-                self._line = self._open(_REOPEN_S)
+                self._line = self._open(_REOPEN_s)
                 self._unanswered = None
 
     def close(self) -> None:

@@ -52,7 +52,9 @@ class TimeContract:
         for act in acts:
             act()
             times_s.append(array.clock_s())
-        assert (np.diff(times_s) > 0).all()
+        # A real clock may be too coarse to tell two requests apart.
+        assert (np.diff(times_s) >= 0).all()
+        assert times_s[-1] > times_s[0]
         array.ground()
         assert array.clock_s() >= times_s[-1]
 

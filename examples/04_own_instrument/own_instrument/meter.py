@@ -16,7 +16,7 @@ import re
 
 import numpy as np
 from eapu_drivers.visa.instrument import ScpiInstrument, number
-from eapu_drivers.visa.smu.base import SAFE_S, SourceMeterBase
+from eapu_drivers.visa.smu.base import SAFE_s, SourceMeterBase
 from eapu_drivers.visa.smu.contract import Abilities, Setup, Sweep
 from eapu_drivers.visa.transport import Transport
 
@@ -83,7 +83,7 @@ class AcmeSmu1(SourceMeterBase, ScpiInstrument):
         )
 
     def _require_off(self) -> None:
-        [on] = self._numbers(":OUTP?", 1, SAFE_S)
+        [on] = self._numbers(":OUTP?", 1, SAFE_s)
         if on:
             raise InstrumentError(0, "the output is still on", ":OUTP 0", self.name)
 

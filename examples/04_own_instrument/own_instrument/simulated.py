@@ -12,7 +12,7 @@ from eapu_drivers.simulated.instruments.channel import Channel, Sample
 from eapu_drivers.simulated.instruments.probe import Probe
 from eapu_drivers.simulated.instruments.scpi import ScpiDevice, bit, boolean, real, shown
 
-V_MAX_V, I_MAX_A, WIDTH_MAX_S, COUNT_MAX = 10.0, 0.1, 1.0, 250
+V_MAX_V, I_MAX_A, WIDTH_MAX_s, COUNT_MAX = 10.0, 0.1, 1.0, 250
 I_RANGES_A = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 
 
@@ -66,7 +66,7 @@ class SimulatedAcmeSmu1(ScpiDevice):
         return ",".join(told)
 
     def _pulse(self, level: str, width: str, count: str) -> str:
-        level_v, width_s = real(level, -V_MAX_V, V_MAX_V), real(width, 1e-3, WIDTH_MAX_S)
+        level_v, width_s = real(level, -V_MAX_V, V_MAX_V), real(width, 1e-3, WIDTH_MAX_s)
         limited = False
         for _ in range(int(real(count, 1, COUNT_MAX))):
             self.channel.drive(level_v=level_v)

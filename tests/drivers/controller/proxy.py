@@ -18,7 +18,7 @@ from random import Random
 from eapu_drivers.controller.frames import Decoder
 
 HARMS = ("corrupt", "lose bytes", "drop", "duplicate", "delay", "reorder")
-DELAY_S = 0.01
+DELAY_s = 0.01
 _BITS_PER_BYTE = 10  # with start and stop bit
 
 
@@ -88,10 +88,10 @@ class _Way:
         elif harm == "duplicate":
             self._arrive(max(at_s, self._last_s), wire)
         elif harm == "reorder":  # those that follow overtake it
-            heapq.heappush(self.waiting, (at_s + DELAY_S / 4, self._next(), wire))
+            heapq.heappush(self.waiting, (at_s + DELAY_s / 4, self._next(), wire))
             return
         elif harm == "delay":  # those that follow wait too
-            at_s += DELAY_S
+            at_s += DELAY_s
         self._arrive(max(at_s, self._last_s), wire)
 
     def _arrive(self, at_s: float, wire: bytes) -> None:

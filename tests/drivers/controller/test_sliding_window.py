@@ -13,12 +13,12 @@ from eapu_drivers.controller.sliding_window import RoundTrip, SlidingWindow
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-FLOOR_S = 0.025
-TRAVEL_S = 0.002
+FLOOR_s = 0.025
+TRAVEL_s = 0.002
 
 
 def window(frames: int = 16, room_bytes: int = 4000) -> SlidingWindow:
-    return SlidingWindow(frames, room_bytes, RoundTrip(FLOOR_S))
+    return SlidingWindow(frames, room_bytes, RoundTrip(FLOOR_s))
 
 
 def decoded(wire: list[bytes]) -> list[Frame]:
@@ -42,7 +42,7 @@ class Line:
 
     def _launch(self, to: int, wire: bytes) -> None:
         self.frames += 1
-        at_s, copies = self.now_s + TRAVEL_S, 1
+        at_s, copies = self.now_s + TRAVEL_s, 1
         if self.random.random() < self.share:
             kind = self.random.choice(["corrupt", "drop", "duplicate", "late", "cut"])
             if kind == "corrupt":
@@ -53,7 +53,7 @@ class Line:
             elif kind == "duplicate":
                 copies = 2
             elif kind == "late":  # overtaken by those that follow
-                at_s += self.random.uniform(0.0, 5 * TRAVEL_S)
+                at_s += self.random.uniform(0.0, 5 * TRAVEL_s)
             else:
                 wire = wire[: self.random.randrange(len(wire))]
         for _ in range(copies):
@@ -161,7 +161,7 @@ def test_a_gap_is_complained_of_once_until_the_answer_is_overdue() -> None:
     here = window()
     early = Frame(Done.NUMBER, 3, 0, bytes(12))
     asked = []
-    for now_s in (0.0, 0.001, 0.01, FLOOR_S + 0.001):
+    for now_s in (0.0, 0.001, 0.01, FLOOR_s + 0.001):
         assert not here.input(early, True, now_s)
         asked.append([frame.number for frame in decoded(here.output(now_s))])
     assert asked == [[Nak.NUMBER], [], [], [Nak.NUMBER]]
@@ -171,9 +171,9 @@ def test_a_complaint_that_is_lost_is_repeated_without_another_frame() -> None:
     here = window()
     here.input(Frame(Done.NUMBER, 3, 0, bytes(12)), True, 0.0)
     here.output(0.0)
-    assert here.due_s == FLOOR_S
-    assert [frame.number for frame in decoded(here.output(FLOOR_S))] == [Nak.NUMBER]
-    assert here.input(Frame(Done.NUMBER, 0, 0, bytes(12)), True, 1.5 * FLOOR_S)
+    assert here.due_s == FLOOR_s
+    assert [frame.number for frame in decoded(here.output(FLOOR_s))] == [Nak.NUMBER]
+    assert here.input(Frame(Done.NUMBER, 0, 0, bytes(12)), True, 1.5 * FLOOR_s)
     assert here.due_s is None
 
 
@@ -195,18 +195,18 @@ def test_a_complaint_brings_everything_from_there_again() -> None:
 def test_a_timeout_sends_the_oldest_alone_and_waits_twice_as_long() -> None:
     here = window()
     sent = sent_through(here, 5, 0.0)
-    assert here.output(0.9 * FLOOR_S) == []
-    assert decoded(here.output(1.1 * FLOOR_S)) == sent[:1]
-    assert here.output(2.5 * FLOOR_S) == []
-    assert decoded(here.output(3.2 * FLOOR_S)) == sent[:1]
+    assert here.output(0.9 * FLOOR_s) == []
+    assert decoded(here.output(1.1 * FLOOR_s)) == sent[:1]
+    assert here.output(2.5 * FLOOR_s) == []
+    assert decoded(here.output(3.2 * FLOOR_s)) == sent[:1]
 
 
 def test_when_the_probe_was_missing_the_rest_follows() -> None:
     here = window()
     sent = sent_through(here, 5, 0.0)
-    here.output(1.1 * FLOOR_S)
-    here.input(Frame(Done.NUMBER, 0, 1, bytes(12)), True, 1.2 * FLOOR_S)
-    assert [frame.payload for frame in decoded(here.output(1.2 * FLOOR_S))] == [
+    here.output(1.1 * FLOOR_s)
+    here.input(Frame(Done.NUMBER, 0, 1, bytes(12)), True, 1.2 * FLOOR_s)
+    assert [frame.payload for frame in decoded(here.output(1.2 * FLOOR_s))] == [
         frame.payload for frame in sent[1:]
     ]
 
@@ -214,10 +214,10 @@ def test_when_the_probe_was_missing_the_rest_follows() -> None:
 def test_when_the_other_side_was_only_slow_the_rest_is_not_sent_again() -> None:
     here = window()
     sent_through(here, 5, 0.0)
-    here.output(1.1 * FLOOR_S)
-    here.input(Frame(Ack.NUMBER, 0, 0, b""), False, 1.2 * FLOOR_S)  # it has the probe already
-    here.input(Frame(Done.NUMBER, 0, 1, bytes(12)), True, 1.3 * FLOOR_S)
-    assert [frame.number for frame in decoded(here.output(1.3 * FLOOR_S))] == [Ack.NUMBER]
+    here.output(1.1 * FLOOR_s)
+    here.input(Frame(Ack.NUMBER, 0, 0, b""), False, 1.2 * FLOOR_s)  # it has the probe already
+    here.input(Frame(Done.NUMBER, 0, 1, bytes(12)), True, 1.3 * FLOOR_s)
+    assert [frame.number for frame in decoded(here.output(1.3 * FLOOR_s))] == [Ack.NUMBER]
 
 
 @pytest.mark.parametrize("ack", [4, 200, 255])
@@ -241,9 +241,9 @@ def test_round_trips_are_smoothed_and_repeated_messages_are_not_measured() -> No
 
 
 def test_patience_doubles_up_to_a_second_and_returns_with_progress() -> None:
-    trip = RoundTrip(FLOOR_S)
+    trip = RoundTrip(FLOOR_s)
     for _ in range(20):
         trip.timed_out()
     assert trip.resend_s == 1.0
     trip.progressed()
-    assert trip.resend_s == FLOOR_S
+    assert trip.resend_s == FLOOR_s

@@ -32,8 +32,8 @@ from eapu_hil.hal import (
     TransportError,
 )
 
-TIMEOUT_S = 2.2  # of a reading or a pulse, as the drivers compute them
-SLACK_S = 1.0
+TIMEOUT_s = 2.2  # of a reading or a pulse, as the drivers compute them
+SLACK_s = 1.0
 FAMILIES = {
     "sim:2400": ("Keithley 2400", "sim:707b"),
     "sim:2450": ("Keithley 2450", "sim:707b"),
@@ -130,14 +130,14 @@ def arrange(fault: Fault, opened: Opened, role: str) -> None:
     if fault.kind == "error":
         server.device.add_error((-222, "Parameter data out of range"))  # type: ignore[attr-defined]
     else:
-        server.mishaps.append(Mishap(fault.kind, ANSWERED, delay_s=TIMEOUT_S + 0.5))
+        server.mishaps.append(Mishap(fault.kind, ANSWERED, delay_s=TIMEOUT_s + 0.5))
 
 
 def require_ends_well(fault: Fault, opened: Opened, act: Callable[[Bench], None], family: str) -> None:
     start_s = time.monotonic()
     with pytest.raises(fault.error) as caught:
         act(opened.bench)
-    assert time.monotonic() - start_s < TIMEOUT_S + SLACK_S
+    assert time.monotonic() - start_s < TIMEOUT_s + SLACK_s
     said = str(caught.value)
     assert family in said, "which instrument"
     assert re.search(fault.cause, said), "why"
@@ -202,7 +202,7 @@ def test_an_instrument_that_is_gone_is_said_to_be(opened: Callable[[str], Opened
     start_s = time.monotonic()
     with pytest.raises(TransportError) as caught:
         read(it.bench)
-    assert time.monotonic() - start_s < TIMEOUT_S + SLACK_S
+    assert time.monotonic() - start_s < TIMEOUT_s + SLACK_s
     assert FAMILIES[resource][0] in str(caught.value)
     assert any("could not be grounded" in note for note in caught.value.__notes__)
     if resource in ("sim:2400", "sim:2450"):

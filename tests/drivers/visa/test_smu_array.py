@@ -32,7 +32,7 @@ from eapu_hil.hal import (
 from eapu_hil.twin.driver import simulated_arrays
 
 SHAPE = (4, 3)
-WIDTH_S = 2e-3
+WIDTH_s = 2e-3
 
 
 class Rig:
@@ -114,12 +114,12 @@ def test_a_pulse_moves_its_cell_and_no_other(tmp_path: Path, instruments: dict[s
     rig.set_g_S(20e-6)
     cell = one(1, 2)
     # 1.2 V: a third or half of it lies below the threshold of the cells, 0.7 V
-    rig.array.pulse(Pulses.same(cell, Polarity.SET, 1.2, 1.6, WIDTH_S))
+    rig.array.pulse(Pulses.same(cell, Polarity.SET, 1.2, 1.6, WIDTH_s))
     changed = rig.g_S()
     assert changed[1, 2] == pytest.approx(36e-6, rel=0.01)
     changed[1, 2] = 20e-6
     np.testing.assert_array_equal(changed, 20e-6)
-    rig.array.pulse(Pulses.same(cell, Polarity.RESET, 1.2, 4.0, WIDTH_S))
+    rig.array.pulse(Pulses.same(cell, Polarity.RESET, 1.2, 4.0, WIDTH_s))
     changed = rig.g_S()
     assert changed[1, 2] < 1e-6
     changed[1, 2] = 20e-6
@@ -131,7 +131,7 @@ def test_half_of_too_much_disturbs_what_shares_the_row(tmp_path: Path) -> None:
     """So the scheme is the bench's choice: the simulation shows what it costs."""
     rig = Rig(tmp_path, unselected="half", bias=[{"channel": "x"}])
     rig.set_g_S(20e-6)
-    rig.array.pulse(Pulses.same(one(1, 2), Polarity.SET, 3.0, 1.6, WIDTH_S))
+    rig.array.pulse(Pulses.same(one(1, 2), Polarity.SET, 3.0, 1.6, WIDTH_s))
     g_S = rig.g_S()
     assert (g_S[1] > 25e-6).all()
     np.testing.assert_array_equal(np.delete(g_S, 1, axis=0), 20e-6)
@@ -139,11 +139,11 @@ def test_half_of_too_much_disturbs_what_shares_the_row(tmp_path: Path) -> None:
 
 def test_a_reset_is_below_ground_or_reversed(tmp_path: Path) -> None:
     rig = Rig(tmp_path / "a")
-    rig.array.pulse(Pulses.same(one(0, 0), Polarity.RESET, 1.2, 4.0, WIDTH_S))
-    assert ("pulse", -1.2, WIDTH_S, 1) in rig.meters[0].log
+    rig.array.pulse(Pulses.same(one(0, 0), Polarity.RESET, 1.2, 4.0, WIDTH_s))
+    assert ("pulse", -1.2, WIDTH_s, 1) in rig.meters[0].log
     rig = Rig(tmp_path / "b", unselected="floating", reset="reversed")
-    rig.array.pulse(Pulses.same(one(0, 0), Polarity.RESET, 1.2, 4.0, WIDTH_S))
-    assert ("pulse", 1.2, WIDTH_S, 1) in rig.meters[0].log
+    rig.array.pulse(Pulses.same(one(0, 0), Polarity.RESET, 1.2, 4.0, WIDTH_s))
+    assert ("pulse", 1.2, WIDTH_s, 1) in rig.meters[0].log
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_reset_is_below_ground_or_reversed(tmp_path: Path) -> None:
 )
 def test_biases_are_up_for_the_pulse_only(tmp_path: Path, scheme: str, levels_v: list[Any]) -> None:
     rig = Rig(tmp_path, unselected=scheme, bias=[{"channel": str(k)} for k in range(len(levels_v))])
-    rig.array.pulse(Pulses.same(one(0, 0), Polarity.SET, 1.2, 1.2, WIDTH_S))
+    rig.array.pulse(Pulses.same(one(0, 0), Polarity.SET, 1.2, 1.2, WIDTH_s))
     held = [[entry[1] for entry in meter.log if entry[0] == "hold"] for meter in rig.meters[2:]]
     assert held == [[level_v, 0.0] for level_v in levels_v]
 
@@ -161,7 +161,7 @@ def test_compliance_is_a_status(tmp_path: Path) -> None:
     rig.set_g_S(30e-6)
     strict = replace(rig.array._setups, pulse=replace(rig.array._setups.pulse, i_limit_a=2e-5))
     rig.array._setups = strict
-    status = rig.array.pulse(Pulses.same(one(0, 0), Polarity.SET, 1.2, 1.9, WIDTH_S)).status
+    status = rig.array.pulse(Pulses.same(one(0, 0), Polarity.SET, 1.2, 1.9, WIDTH_s)).status
     assert status[0] == CellStatus.COMPLIANCE
 
 
@@ -252,7 +252,7 @@ class TestBadPositions:
 
     def test_a_pulse_to_one_is_refused(self, masked: Rig) -> None:
         with pytest.raises(LimitError, match=r"cell \(1, 2\): a pulse asked; the channel map calls it bad"):
-            masked.array.pulse(Pulses.same(ALL, Polarity.SET, 1.2, 1.2, WIDTH_S))
+            masked.array.pulse(Pulses.same(ALL, Polarity.SET, 1.2, 1.2, WIDTH_s))
         assert not any(entry[0] == "pulse" for entry in masked.meters[0].log)
 
     def test_a_short_there_does_no_harm(self, masked: Rig) -> None:

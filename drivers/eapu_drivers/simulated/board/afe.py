@@ -33,9 +33,9 @@ from eapu_drivers.simulated.board.frontend import (
     LARGEST_TOP,
     V_GATE_MAX_V,
     V_MAX_V,
-    WIDTH_MAX_S,
     FrontEnd,
     FrontEndError,
+    WIDTH_MAX_s,
 )
 from eapu_hil.hal import ProtocolError
 
@@ -102,7 +102,7 @@ class AfeServer:
             v_max_uv=_micro(V_MAX_V),
             v_gate_max_uv=_micro(V_GATE_MAX_V),
             i_max_na=round(1e9 * I_MAX_A),
-            width_max_ns=round(1e9 * WIDTH_MAX_S),
+            width_max_ns=round(1e9 * WIDTH_MAX_s),
             read_full_scale_uv=_micro(scales.read_full_scale_v),
             read_top=scales.read_top,
             pulse_full_scale_uv=_micro(V_MAX_V),

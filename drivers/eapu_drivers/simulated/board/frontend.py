@@ -25,7 +25,7 @@ from eapu_hil.twin.preset import TwinPreset
 from eapu_hil.twin.state import BenchClock, StateFiles, state_directory
 
 # What the board itself can stand; the full scales of its drivers of pulses and gates.
-V_MAX_V, V_GATE_MAX_V, I_MAX_A, WIDTH_MAX_S = 5.0, 6.0, 5e-3, 10e-3
+V_MAX_V, V_GATE_MAX_V, I_MAX_A, WIDTH_MAX_s = 5.0, 6.0, 5e-3, 10e-3
 # The largest code there is: of those drivers, and of converters that a preset makes ideal.
 LARGEST_TOP = 2**15 - 1
 IDEAL_READ_FULL_SCALE_V = 1.0

@@ -27,10 +27,10 @@ from eapu_hil.hal import ConfigError, HilError
 from eapu_hil.twin.driver import preset_of
 
 # After the host has gone, the firmware has this long to ground the lines: twice the longest dead-man time in use.
-GROUNDED_WITHIN_S = 10.0
-_ENDED_WITHIN_S = GROUNDED_WITHIN_S + 5.0
-_FAILED_WITHIN_S = 3.0
-_ENDING_S = 5.0  # longer than a rig takes to end its firmware
+GROUNDED_WITHIN_s = 10.0
+_ENDED_WITHIN_s = GROUNDED_WITHIN_s + 5.0
+_FAILED_WITHIN_s = 3.0
+_ENDING_s = 5.0  # longer than a rig takes to end its firmware
 _EMULATOR = "qemu-system-arm"
 
 
@@ -48,7 +48,7 @@ class Rig:
     def ending(self) -> str:
         """How the board ended, or that it has not; for messages."""
         try:
-            code = self._process.wait(_ENDING_S)
+            code = self._process.wait(_ENDING_s)
         except subprocess.TimeoutExpired:
             return "the simulated board still runs, but its line is closed"
         if code == 0:
@@ -58,7 +58,7 @@ class Rig:
     def close(self) -> None:
         """Ends rig and firmware; the lines are at 0 V afterwards."""
         self.host.close()
-        _end(self._process, _ENDED_WITHIN_S)
+        _end(self._process, _ENDED_WITHIN_s)
 
     def __enter__(self) -> Rig:
         return self
@@ -146,7 +146,7 @@ def _firmware_pid(kind: str, process: subprocess.Popen[bytes], told: str) -> int
             raise HilError(f"sim:{kind}: {answer['error']}")
         return int(answer["firmware"])
     except BaseException:
-        _end(process, _FAILED_WITHIN_S)
+        _end(process, _FAILED_WITHIN_s)
         raise
 
 

@@ -23,14 +23,14 @@ from pathlib import Path
 
 from eapu_drivers.simulated.board.afe import AfeServer
 from eapu_drivers.simulated.board.frontend import FrontEnd
-from eapu_drivers.simulated.board.rig import FIRMWARE_DIED, GROUNDED_WITHIN_S, RigConfig
+from eapu_drivers.simulated.board.rig import FIRMWARE_DIED, GROUNDED_WITHIN_s, RigConfig
 from eapu_hil.hal import HilError
 from eapu_hil.twin.state import state_directory
 
 _LOG = logging.getLogger(__name__)
 _STDIN, _STDOUT = 0, 1
-_PREDECESSOR_WITHIN_S = GROUNDED_WITHIN_S + 5.0
-_TERMINATED_WITHIN_S = 2.0
+_PREDECESSOR_WITHIN_s = GROUNDED_WITHIN_s + 5.0
+_TERMINATED_WITHIN_s = 2.0
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
@@ -102,14 +102,14 @@ class _Board:
                     return 0
                 if fd == _STDIN:
                     poll.unregister(_STDIN)
-                    end_s = time.monotonic() + GROUNDED_WITHIN_S
+                    end_s = time.monotonic() + GROUNDED_WITHIN_s
                 elif not self._server.serve():
                     return 0 if end_s is not None or self._ended_well() else FIRMWARE_DIED
 
     def _ended_well(self) -> bool:
         """Whether the firmware ended by itself, as it does when its host closes the line."""
         try:
-            return self._firmware.wait(_TERMINATED_WITHIN_S) == 0
+            return self._firmware.wait(_TERMINATED_WITHIN_s) == 0
         except subprocess.TimeoutExpired:
             return False
 
@@ -118,7 +118,7 @@ class _Board:
         self._firmware.send_signal(self._end_signal)
         poll = select.poll()
         poll.register(self._afe_fd, select.POLLIN)
-        end_s = time.monotonic() + _TERMINATED_WITHIN_S
+        end_s = time.monotonic() + _TERMINATED_WITHIN_s
         while (left_s := end_s - time.monotonic()) > 0:
             if poll.poll(1e3 * left_s) and not self._server.serve():
                 break
@@ -151,7 +151,7 @@ def _own(directory: Path) -> Iterator[None]:
     """Makes this the only rig on the chip; one whose host was killed may take a moment to end."""
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / "rig.lock").open("a") as lock:
-        end_s = time.monotonic() + _PREDECESSOR_WITHIN_S
+        end_s = time.monotonic() + _PREDECESSOR_WITHIN_s
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -16,7 +16,7 @@ from eapu_hil.hal import ConfigError, TransportError
 
 _LOG = logging.getLogger(__name__)
 _CHUNK = 65536
-_PATIENCE_S = 2.0  # with a client that does not read
+_PATIENCE_s = 2.0  # with a client that does not read
 
 PTY = "pty"
 
@@ -102,7 +102,7 @@ class _TcpPort:
         if self._client is None:
             self._client, _ = self._listener.accept()
             self._client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._client.settimeout(_PATIENCE_S)
+            self._client.settimeout(_PATIENCE_s)
             _LOG.info("%s: a client has connected", self.address)
             return b""
         return self._with_client(lambda client: client.recv(_CHUNK)) or self._gone()

@@ -30,8 +30,8 @@ _LIST_A_COMMAND = 100
 _LIMIT_A = 1.05e-4  # after *RST
 _HIGH_V, _HIGH_A = 21.0, 0.105  # above 21 V it can do 105 mA
 _LIMIT_OF_RANGE = 1e-3  # a compliance may not be less of the measuring range
-_POINT_S = 0.8e-3  # what a point takes besides delay and integration, as the maker says of its fastest sweep
-_AUTO_DELAY_S = 1e-3
+_POINT_s = 0.8e-3  # what a point takes besides delay and integration, as the maker says of its fastest sweep
+_AUTO_DELAY_s = 1e-3
 OUTPUT_OFF = (803, "Not permitted with OUTPUT off")
 TOO_SMALL = (822, "Too small for sense range")
 BEYOND_COMPLIANCE = (824, "Cannot exceed compliance range")
@@ -163,8 +163,8 @@ class Unit2400:
 
     def _point(self) -> Sample:
         channel = self.channel
-        delay_s = _AUTO_DELAY_S if self.delay_auto else self.delay_s
-        channel.elapse(self.trigger_delay_s + delay_s + _POINT_S)
+        delay_s = _AUTO_DELAY_s if self.delay_auto else self.delay_s
+        channel.elapse(self.trigger_delay_s + delay_s + _POINT_s)
         if self.autozero:  # the converter's own zero and reference come with every reading
             channel.elapse(2 * channel.nplc / LINE_HZ)
         return channel.sample()

@@ -43,7 +43,7 @@ IDENTITY = "KEITHLEY INSTRUMENTS,MODEL 2450,{serial},1.7.12b"
 _CUSTOM, _LINEAR = "VoltCustomSweepList", "VoltLinearSweepList"
 _EVENTS_MAX = 1000
 _TIMES_MAX = 268_435_455
-_AUTO_DELAY_S = 1e-3
+_AUTO_DELAY_s = 1e-3
 
 Commands = dict[str, Act]
 
@@ -258,7 +258,7 @@ class SimulatedKeithley2450(ScpiDevice):
         if boolean(dual):
             levels_v += levels_v[::-1]
         self._unit.create_list(_LINEAR, levels_v)
-        delay_s = _AUTO_DELAY_S if float(delay) == -1 else real(delay, 0.0, 1e4)
+        delay_s = _AUTO_DELAY_s if float(delay) == -1 else real(delay, 0.0, 1e4)
         times = round(real(count, 1, _TIMES_MAX))
         self._model.sweep(_LINEAR, 1, delay_s, times, unquoted(buffer), boolean(abort))
 

@@ -27,8 +27,8 @@ _LIMIT_OF_RANGE = 0.106  # a limit has to be at least this much of a fixed measu
 _HIGH_V, _HIGH_A = 21.0, 0.105  # above 21 V it can do 105 mA
 _LIMIT_A = 1.05e-4  # after *RST
 _OVERFLOW = 9.9e37
-_AUTO_DELAY_S = 1e-3
-_READING_S = 0.2e-3  # what a reading takes besides delay and integration
+_AUTO_DELAY_s = 1e-3
+_READING_s = 0.2e-3  # what a reading takes besides delay and integration
 NO_LIST = (-224, "Illegal parameter value; no such configuration list")
 LIMIT_CHANGED = (5073, "Source limit changed to fit the range")  # a warning; its number is made up
 # Of the source status of a reading.
@@ -176,7 +176,7 @@ class Unit2450:
     def measure(self, name: str) -> None:
         """One reading, into a buffer. With the output off it is of no current."""
         buffer, channel = self.buffers[name], self.channel
-        channel.elapse((_AUTO_DELAY_S if self.delay_auto else self.delay_s) + _READING_S)
+        channel.elapse((_AUTO_DELAY_s if self.delay_auto else self.delay_s) + _READING_s)
         if self.autozero:  # the converter's own zero and reference come with every reading
             channel.elapse(2 * channel.nplc / LINE_HZ)
         sample = channel.sample()

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from eapu_drivers.simulated.instruments.channel import LINE_HZ, Channel, Sample
 from eapu_drivers.simulated.instruments.tsp_tables import Errors, Setting, TspBuffer, TspTable
 
-_SOURCE_TIME_S = 30e-6  # to settle at a new level
+_SOURCE_TIME_s = 30e-6  # to settle at a new level
 _NOT_A_NUMBER = 9.91e37
 V_MAX_V, I_MAX_A, I_MIN_A = 202.0, 1.515, 1e-10
 
@@ -125,7 +125,7 @@ class TriggerModel2600B(TspTable):
         width_s = self._delay_s(self._endpulse) if pulsed else 0.0
         spent_s = 0.0
         if self._measure.action == 1:
-            spent_s = max(self._delay_s(self._measure), _SOURCE_TIME_S)
+            spent_s = max(self._delay_s(self._measure), _SOURCE_TIME_s)
             channel.elapse(spent_s)
             sample = channel.sample()
             spent_s += channel.nplc / LINE_HZ

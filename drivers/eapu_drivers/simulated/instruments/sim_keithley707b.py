@@ -12,7 +12,7 @@ from eapu_drivers.simulated.instruments.tsp_tables import Errors, Named, Setting
 IDENTITY = "Keithley Instruments Inc., Model 707B, {serial}, 1.20.a"
 _CROSSPOINT = re.compile(r"[1-6][A-H](0[1-9]|1[0-2])")
 _UNKNOWN = (1114, "Settings conflict; channel {} does not exist")
-_RELAY_S = 10e-3  # for all relays of one command
+_RELAY_s = 10e-3  # for all relays of one command
 
 
 class _ChannelTable(TspTable):
@@ -63,7 +63,7 @@ class _ChannelTable(TspTable):
         if moving:
             self._closed = closed
             self._moved += moving
-            self._probe.elapse(_RELAY_S)
+            self._probe.elapse(_RELAY_s)
             self._probe.close_crosspoints(closed)
 
 

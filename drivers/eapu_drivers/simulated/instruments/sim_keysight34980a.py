@@ -18,7 +18,7 @@ from eapu_drivers.simulated.instruments.scpi import (
 IDENTITY = "Agilent Technologies,34980A,{serial},2.51-2.43-2.07-0.05"
 MODULE = "Agilent Technologies,34932A,MY44000002,1.10"
 _SLOTS, _ROWS, _COLUMNS = range(1, 9), range(1, 9), range(1, 17)
-_RELAY_S = 4e-3  # to open or close one
+_RELAY_s = 4e-3  # to open or close one
 # Bits of the standard event register: query, device, execution and command errors.
 _EVENTS = {4: 1 << 2, 3: 1 << 3, 2: 1 << 4, 1: 1 << 5}
 
@@ -96,7 +96,7 @@ class SimulatedKeysight34980A(ScpiDevice):
 
     def _move(self, closed: set[str]) -> None:
         moving = len(self._closed ^ closed)
-        self._probe.elapse(moving * _RELAY_S)
+        self._probe.elapse(moving * _RELAY_s)
         self._closed = closed
         self._probe.close_crosspoints(closed)
         self.moved += moving

@@ -15,8 +15,8 @@ COUNT_MAX = 100_000
 _OVER_RANGE = 1.05
 _I_MIN_A = 1e-9
 _LIST_MAX = 2500
-_APERTURE_MIN_S, _APERTURE_MAX_S = 8e-6, 2.0
-_POINT_S = 20e-6  # what a point takes besides delays and integration
+_APERTURE_MIN_s, _APERTURE_MAX_s = 8e-6, 2.0
+_POINT_s = 20e-6  # what a point takes besides delays and integration
 
 
 class ChannelB2900:
@@ -69,7 +69,7 @@ class ChannelB2900:
 
     def set_aperture(self, seconds: float) -> None:
         """Beyond its ends it becomes the end, without an error."""
-        self.channel.nplc = LINE_HZ * min(max(seconds, _APERTURE_MIN_S), _APERTURE_MAX_S)
+        self.channel.nplc = LINE_HZ * min(max(seconds, _APERTURE_MIN_s), _APERTURE_MAX_s)
 
     def set_count(self, value: str) -> None:
         """TRIG:ALL:COUN: of levels and of readings."""
@@ -92,7 +92,7 @@ class ChannelB2900:
             self.set_output(True)
         base_v, self.samples = self.channel.level_v, []
         for number, level_v in enumerate(levels_v):
-            self.channel.elapse(_POINT_S + self.start_after_s)
+            self.channel.elapse(_POINT_s + self.start_after_s)
             reads = number < self.readings
             if self.shape == "PULS":
                 self._pulse(level_v, base_v, reads)

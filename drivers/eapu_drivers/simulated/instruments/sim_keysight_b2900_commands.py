@@ -25,8 +25,8 @@ from eapu_drivers.simulated.instruments.sim_keysight_b2900_channel import (
 )
 
 FUNCTIONS = ("VOLTage", "CURRent", "RESistance")
-_PULSE_MIN_S, _PULSE_MAX_S, _PULSE_DIGITS = 50e-6, 1e5, 6  # in steps of 1 us
-_DELAY_MAX_S = 1e5
+_PULSE_MIN_s, _PULSE_MAX_s, _PULSE_DIGITS = 50e-6, 1e5, 6  # in steps of 1 us
+_DELAY_MAX_s = 1e5
 
 Commands = dict[str, Act]
 
@@ -70,7 +70,7 @@ def of_source(unit: ChannelB2900, number: int) -> Commands:
         f"{source}:LIST:VOLTage": unit.set_list,
         f"{source}:LIST:VOLTage:APPend": lambda *values: unit.set_list(*values, onto=unit.levels_v),
         f"{source}:LIST:VOLTage:POINts?": lambda: f"+{len(unit.levels_v)}",
-        **_number(unit, "width_s", f"{source}:PULSe:WIDTh", _PULSE_MIN_S, _PULSE_MAX_S, digits=_PULSE_DIGITS),
+        **_number(unit, "width_s", f"{source}:PULSe:WIDTh", _PULSE_MIN_s, _PULSE_MAX_s, digits=_PULSE_DIGITS),
         **_number(unit, "pulse_delay_s", f"{source}:PULSe:DELay", 0.0, 99999.9),
         f"{source}:SWEep:RANGing": lambda value: nothing(choice(value, "BEST", "AUTO", "FIXed")),
         f"{source}:SWEep:SPACing": lambda value: nothing(choice(value, "LINear")),
@@ -79,11 +79,11 @@ def of_source(unit: ChannelB2900, number: int) -> Commands:
         f"{trigger}[:ALL]:COUNt": unit.set_count,
         **_number(unit, "count", f"{trigger}:TRANsient:COUNt", 1, COUNT_MAX, digits=0),
         **_number(unit, "readings", f"{trigger}:ACQuire:COUNt", 1, COUNT_MAX, digits=0),
-        **_number(unit, "measure_after_s", f"{trigger}:ACQuire:DELay", 0.0, _DELAY_MAX_S),
-        **_number(unit, "start_after_s", f"{trigger}:TRANsient:DELay", 0.0, _DELAY_MAX_S),
+        **_number(unit, "measure_after_s", f"{trigger}:ACQuire:DELay", 0.0, _DELAY_MAX_s),
+        **_number(unit, "start_after_s", f"{trigger}:TRANsient:DELay", 0.0, _DELAY_MAX_s),
         **{f"{trigger}{of}:TIMer": _period for of in ("[:ALL]", ":TRANsient", ":ACQuire")},
         f"{arm}:COUNt": lambda value: nothing(real(value, 1, COUNT_MAX)),
-        f"{arm}:DELay": lambda value: nothing(real(value, 0.0, _DELAY_MAX_S)),
+        f"{arm}:DELay": lambda value: nothing(real(value, 0.0, _DELAY_MAX_s)),
         f"{arm}:SOURce": _trigger_source,
         f"{trigger}[:ALL]:SOURce": _trigger_source,
     }
@@ -175,7 +175,7 @@ def _trigger_source(value: str) -> None:
 
 
 def _period(value: str) -> None:
-    nothing(real(value, 1e-5, _DELAY_MAX_S))  # triggers here follow at once
+    nothing(real(value, 1e-5, _DELAY_MAX_s))  # triggers here follow at once
 
 
 def _only_voltage(value: str) -> None:

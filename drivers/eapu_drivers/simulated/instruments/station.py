@@ -27,7 +27,7 @@ from eapu_hil.twin.array import TwinArray
 from eapu_hil.twin.driver import simulated_arrays
 from eapu_hil.twin.state import BenchClock
 
-_MESSAGE_S = 1e-3  # bench time of one message on the bus
+_MESSAGE_s = 1e-3  # bench time of one message on the bus
 _GATE_SUPPLY_V = 4.0
 
 
@@ -66,7 +66,7 @@ class Station:
 
     def _tick(self) -> None:
         self.probe.catch_up()
-        self.probe.elapse(_MESSAGE_S)
+        self.probe.elapse(_MESSAGE_s)
 
     def now_s(self) -> float:
         """Bench time, simulated."""

@@ -6,11 +6,11 @@ from eapu_drivers.visa.instrument import Instrument, number, require_range
 from eapu_drivers.visa.smu.contract import Abilities, Setup
 from eapu_hil.hal import FloatArray, InstrumentError, UnsupportedError
 
-SAFE_S = 0.3  # timeout of what is asked on the way out
+SAFE_s = 0.3  # timeout of what is asked on the way out
 LINE_HZ = (
     50.0  # the slower of the two, for timeouts and for widths: a reading never takes longer than this says
 )
-OVERHEAD_S = 5e-3  # of one level of a list, for timeouts
+OVERHEAD_s = 5e-3  # of one level of a list, for timeouts
 
 
 class SourceMeterBase(Instrument):
@@ -77,4 +77,4 @@ class SourceMeterBase(Instrument):
     @staticmethod
     def timeout_s(points: int, nplc: float, delay_s: float = 0.0) -> float:
         """How long to wait for the answer to so many readings, each after a delay."""
-        return 2.0 + 1.5 * points * (nplc / LINE_HZ + delay_s + OVERHEAD_S)
+        return 2.0 + 1.5 * points * (nplc / LINE_HZ + delay_s + OVERHEAD_s)

@@ -19,7 +19,7 @@ from eapu_hil.hal import FloatArray
 
 _HIGH_V, _HIGH_A = 21.0, 0.105  # above 21 V it can do no more
 _PULSE_NPLC = 0.01
-_POINT_S = 1e-3  # of a list at that integration time and without autozero, by the maker's word
+_POINT_s = 1e-3  # of a list at that integration time and without autozero, by the maker's word
 _NOT_A_NUMBER = 9.0e37
 _OVERFLOW, _COMPLIANCE, _RANGE_COMPLIANCE = 1 << 0, 1 << 3, 1 << 16  # of the status element
 _STEADY = ":SOUR:VOLT:MODE FIX;:SOUR:VOLT:LEV 0;:TRIG:COUN 1;:SOUR:DEL 0;:SYST:AZER:STAT ON"
@@ -108,7 +108,7 @@ class Keithley2400(KeithleyScpi):
         """Between pulses the level is 0 V for as long as a pulse. Whether one limits is seen at its end."""
         self.require_pulse(level_v, width_s, count)
         triggers = 2 * count  # which run through the list of two again and again
-        delay_s = width_s - _POINT_S
+        delay_s = width_s - _POINT_s
         # Nothing is triggered before it is known that all this was taken: an old list would run.
         self.ask_checked(
             f":SOUR:LIST:VOLT {number(level_v)},0;:SOUR:VOLT:MODE LIST;:TRIG:COUN {triggers};"

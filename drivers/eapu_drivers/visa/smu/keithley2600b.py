@@ -12,7 +12,7 @@ from importlib import resources
 import numpy as np
 
 from eapu_drivers.visa.instrument import TspInstrument, number
-from eapu_drivers.visa.smu.base import SAFE_S, SourceMeterBase
+from eapu_drivers.visa.smu.base import SAFE_s, SourceMeterBase
 from eapu_drivers.visa.smu.contract import Abilities, Setup, SourceMeter, Sweep
 from eapu_drivers.visa.smu.tsp_verify import TspVerify
 from eapu_drivers.visa.transport import Transport
@@ -154,7 +154,7 @@ class Keithley2600B(SourceMeterBase, TspInstrument):
 
     def _require_off(self) -> None:
         message = f"print({self.smu}.source.output)"
-        answer = self.ask(message, SAFE_S)
+        answer = self.ask(message, SAFE_s)
         try:
             off = float(answer) == 0.0
         except ValueError:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from eapu_drivers.visa.instrument import ScpiInstrument, number
-from eapu_drivers.visa.smu.base import SAFE_S, SourceMeterBase
+from eapu_drivers.visa.smu.base import SAFE_s, SourceMeterBase
 from eapu_hil.hal import FloatArray, IntArray
 
 _LIST_A_COMMAND = 100
@@ -34,6 +34,6 @@ class KeithleyScpi(SourceMeterBase, ScpiInstrument):
 
     def require_off(self) -> None:
         """Raises ProtocolError where the output is still on."""
-        answer = self.ask(":OUTP?", SAFE_S)
+        answer = self.ask(":OUTP?", SAFE_s)
         if answer.strip() != "0":
             raise self.wrong_answer(":OUTP?", answer, "0: the output is still on")

@@ -17,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 
 from eapu_drivers.visa.instrument import ScpiInstrument, number, require_range
-from eapu_drivers.visa.smu.base import LINE_HZ, SAFE_S, SourceMeterBase
+from eapu_drivers.visa.smu.base import LINE_HZ, SAFE_s, SourceMeterBase
 from eapu_drivers.visa.smu.contract import Abilities, Setup, Sweep
 from eapu_drivers.visa.transport import Transport
 from eapu_hil.hal import ConfigError, FloatArray, InstrumentError
@@ -27,7 +27,7 @@ _OVER_RANGE = 1.05  # a source range sources so much of its name
 _I_MOST_A = ((6.0, 3.03), (21.0, 1.515), (210.0, 0.105))  # with levels up to so many volts
 _PULSE_MAX_V = 200.0
 _LIST_A_COMMAND = 100
-_APERTURE_MIN_S = 8e-6
+_APERTURE_MIN_s = 8e-6
 _APERTURE_OF_PULSE = 0.2  # of its width, near its end
 _APERTURE_MAX_NPLC = 0.01
 _NOT_A_NUMBER = 9.0e37
@@ -169,7 +169,7 @@ class KeysightB2900(SourceMeterBase, ScpiInstrument):
 
     def _prepare_pulses(self, level_v: float, width_s: float, count: int) -> None:
         c = self._c
-        aperture_s = max(min(_APERTURE_OF_PULSE * width_s, _APERTURE_MAX_NPLC / LINE_HZ), _APERTURE_MIN_S)
+        aperture_s = max(min(_APERTURE_OF_PULSE * width_s, _APERTURE_MAX_NPLC / LINE_HZ), _APERTURE_MIN_s)
         asked = [
             ("pulse width, s", f":SOUR{c}:PULS:WIDT", width_s),
             ("first pulse, V", f":SOUR{c}:VOLT:STAR", level_v),
@@ -219,6 +219,6 @@ class KeysightB2900(SourceMeterBase, ScpiInstrument):
 
     def _require_off(self) -> None:
         message = f":OUTP{self._c}?;:SOUR{self._c}:VOLT?"
-        answer = self.ask(message, SAFE_S)
+        answer = self.ask(message, SAFE_s)
         if re.fullmatch(r"0;[+-]?0*(\.0*)?(E[+-]?\d+)?", answer.strip()) is None:
             raise self.wrong_answer(message, answer, "0;0: the output is still on, or not at 0 V")

@@ -11,7 +11,7 @@ from eapu_hil.hal import InstrumentError
 from eapu_hil.hal.recipe import Recipe
 
 _WRONG = {0: "an output has gone off, or the gate leaks", 2: "a limit was not taken"}
-_BESIDES_S = 5.0  # of the timeout, beside what the recipe allows
+_BESIDES_s = 5.0  # of the timeout, beside what the recipe allows
 
 
 class Script(Protocol):
@@ -44,7 +44,7 @@ class TspVerify:
             self._script.send(statement)
             self._sent = statement
         message = f"eapu_write({self._source}, {self._gate}, {number(g_target_S)})"
-        *found, state, errors = self._script.ask_numbers(message, 8, recipe.time_max_s + _BESIDES_S)
+        *found, state, errors = self._script.ask_numbers(message, 8, recipe.time_max_s + _BESIDES_s)
         self._script.require_no_errors(message, errors)
         if state != 1:
             what = _WRONG.get(round(state), f"state {state}")

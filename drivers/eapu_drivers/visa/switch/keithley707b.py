@@ -9,12 +9,12 @@ import re
 from collections.abc import Set
 
 from eapu_drivers.visa.instrument import TspInstrument
-from eapu_drivers.visa.smu.base import SAFE_S
+from eapu_drivers.visa.smu.base import SAFE_s
 from eapu_drivers.visa.transport import Transport
 from eapu_hil.hal import InstrumentError
 
 _NAMES_A_MESSAGE = 60
-_SETTLED_S = 2.0  # for all relays of one message, which take milliseconds
+_SETTLED_s = 2.0  # for all relays of one message, which take milliseconds
 
 
 class Keithley707B(TspInstrument):
@@ -56,10 +56,10 @@ class Keithley707B(TspInstrument):
 
     def _open_all(self) -> None:
         self._closed = None
-        self._moved("open", "allslots", SAFE_S)
+        self._moved("open", "allslots", SAFE_s)
         self._closed = frozenset()
 
-    def _moved(self, act: str, names: str, timeout_s: float = _SETTLED_S) -> None:
+    def _moved(self, act: str, names: str, timeout_s: float = _SETTLED_s) -> None:
         message = f'channel.{act}("{names}") waitcomplete() print(errorqueue.count)'
         self.require_no_errors(message, self.ask_numbers(message, 1, timeout_s)[0])
 

@@ -10,12 +10,12 @@ import re
 from collections.abc import Iterable, Set
 
 from eapu_drivers.visa.instrument import ScpiInstrument
-from eapu_drivers.visa.smu.base import SAFE_S
-from eapu_drivers.visa.transport import DEFAULT_TIMEOUT_S, Transport
+from eapu_drivers.visa.smu.base import SAFE_s
+from eapu_drivers.visa.transport import DEFAULT_TIMEOUT_s, Transport
 from eapu_hil.hal import InstrumentError
 
 _CHANNELS_A_MESSAGE = 50
-_RELAY_S = 0.02  # the slowest relays take half of it, one after another
+_RELAY_s = 0.02  # the slowest relays take half of it, one after another
 
 
 class Keysight34980A(ScpiInstrument):
@@ -30,11 +30,11 @@ class Keysight34980A(ScpiInstrument):
         self._closed: frozenset[str] | None = None  # not known
         self._asked: set[str] = set()  # every crosspoint that was ever to be closed
         self.send("*CLS;:ROUT:OPER:OVER OFF")
-        self._open_all(DEFAULT_TIMEOUT_S)
+        self._open_all(DEFAULT_TIMEOUT_s)
 
     def connect(self, crosspoints: Set[str]) -> None:
         if self._closed is None:
-            self._open_all(DEFAULT_TIMEOUT_S)
+            self._open_all(DEFAULT_TIMEOUT_s)
         before, self._closed = self._closed or frozenset(), None  # not known until all is done
         opening = before - crosspoints
         for names in _parts(opening):
@@ -50,9 +50,9 @@ class Keysight34980A(ScpiInstrument):
         return frozenset(name for name, state in self._states("CLOS", self._asked) if state)
 
     def safe_off(self) -> None:
-        many_s = _RELAY_S * len(self._asked if self._closed is None else self._closed)
+        many_s = _RELAY_s * len(self._asked if self._closed is None else self._closed)
         self.try_each(
-            self._transport.clear, lambda: self.write("*CLS"), lambda: self._open_all(SAFE_S + many_s)
+            self._transport.clear, lambda: self.write("*CLS"), lambda: self._open_all(SAFE_s + many_s)
         )
 
     def _close_these(self, names: list[str]) -> None:
@@ -88,7 +88,7 @@ class Keysight34980A(ScpiInstrument):
         """Each crosspoint, and whether the instrument reports it in that state."""
         for names in _parts(crosspoints):
             message = f"*OPC?;:ROUT:{state}? {_listed(names)}"
-            answer = self.ask(message, DEFAULT_TIMEOUT_S + _RELAY_S * len(names))
+            answer = self.ask(message, DEFAULT_TIMEOUT_s + _RELAY_s * len(names))
             done, _, listed = answer.partition(";")
             states = [one.strip() for one in listed.split(",")]
             if done.strip() not in ("1", "+1") or len(states) != len(names) or not set(states) <= {"0", "1"}:

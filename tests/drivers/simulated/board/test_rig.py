@@ -26,7 +26,7 @@ from eapu_hil.base.loading import load_model
 from eapu_hil.bench.config import BenchConfig
 from eapu_hil.hal import ConfigError, HilError
 
-SOON_S = 10.0  # generous: other tests run beside
+SOON_s = 10.0  # generous: other tests run beside
 BENCH = {
     "backend": "controller",
     "port": "sim:posix",
@@ -76,7 +76,7 @@ def runs(pid: int) -> bool:
         return False
 
 
-def wait_until(true: Callable[[], bool], within_s: float = SOON_S) -> float:
+def wait_until(true: Callable[[], bool], within_s: float = SOON_s) -> float:
     start_s = time.monotonic()
     while not true():
         assert time.monotonic() - start_s < within_s, "in vain"
@@ -89,7 +89,7 @@ def hello(host: socket.socket) -> m.Welcome:
     decoder = Decoder()
     request = m.Hello(m.VERSION, m.SCHEMA, link=7, resend_ms=200, dead_man_ms=1000)
     host.settimeout(0.5)
-    end_s = time.monotonic() + SOON_S
+    end_s = time.monotonic() + SOON_s
     host.sendall(b"\0" + encode(m.Hello.NUMBER, 0, 0, request.pack()))
     while time.monotonic() < end_s:
         try:
@@ -162,7 +162,7 @@ def test_a_host_that_is_killed_leaves_grounded_lines_and_no_process(kind: str, t
         host.kill()
         host.wait()
         died_s = time.monotonic()
-        wait_until(lambda: not any(runs(pid) for pid in pids), dead_man_s + SOON_S)
+        wait_until(lambda: not any(runs(pid) for pid in pids), dead_man_s + SOON_s)
     record = LineRecord.read(chip)
     assert record.grounded
     assert max(record.last_ground_s, record.last_drive_s) - died_s < dead_man_s + 0.5
