@@ -169,7 +169,10 @@ def _array(run: RunData) -> list[PageSection]:
         verified = run.writes[np.isfinite(run.writes["after_S"])]
         error = verified["after_S"].astype(np.float64) - verified["target_S"]
         figures.draw_write_error(folder / "write_error.png", error, verified["status"] == CellStatus.OK)
-        text = "Last verify reading minus target. Relaxation and drift later add to this error."
+        text = (
+            "Last verify reading minus target. Relaxation and drift later add to this error. Requests that found their "
+            "cell in its band, and so took no pulse, are counted too."
+        )
         sections.append(PageSection("Write error", text, "write_error.png", [_status_table(run.writes)]))
     if wear:
         figures.draw_wear(folder / "wear.png", wear)
@@ -189,7 +192,7 @@ def _status_table(writes: NDArray[np.void]) -> PageTable:
         [status_text(int(value)).lower().replace("_", " "), count(int(n)), share(n / writes.size)]
         for value, n in zip(values, counts, strict=True)
     ]
-    return PageTable(rows, ["status after the write", "cell writes", "share"])
+    return PageTable(rows, ["status after the write", "cells asked", "share"])
 
 
 def _energy(run: RunData) -> list[PageSection]:
