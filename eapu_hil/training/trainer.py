@@ -179,4 +179,7 @@ def _experiment(source: Source, allow_modules: Collection[str]) -> ExperimentCon
 
 
 def _experiment_of(run_dir: Path, allow_modules: Collection[str]) -> ExperimentConfig:
-    return _experiment(read_start(run_dir)["experiment"], allow_modules)
+    try:
+        return _experiment(read_start(run_dir)["experiment"], allow_modules)
+    except ConfigError as error:
+        raise ConfigError(f"{run_dir / 'start.yaml'}: {error}") from error

@@ -85,6 +85,7 @@ def test_it_is_trained_stopped_resumed_and_reported(
     error = capsys.readouterr().err
     assert f"{example.key}: '{example.name}' runs code of the module {example.module}" in error
     assert f"add --allow-module {example.module}" in error
+    assert f"{run / 'start.yaml'}: " in error
     assert main(["resume", str(run), *example.allowed]) == 0
     summary = read_summary(run)
     assert summary is not None
