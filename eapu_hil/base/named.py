@@ -46,6 +46,12 @@ class ByName(Generic[Base]):
             raise ValueError(f"the key 'name' must be text; given {name!r}")
         dotted = ":" in name
         found = load_dotted(name, self.what, allow_modules) if dotted else load(self.group, name, self.what)
+        self.check(name, found)
+        model: type[Base] = found
+        return model
+
+    def check(self, name: str, found: Any) -> None:
+        """Raises ConfigError where what `name` leads to is no complete class of this kind."""
         if not (isinstance(found, type) and issubclass(found, self.base)):
             raise ConfigError(
                 f"{name!r} is no {self.what}: expected a class derived from {self.base.__module__}:"
@@ -54,7 +60,11 @@ class ByName(Generic[Base]):
         if inspect.isabstract(found):
             lacks = ", ".join(sorted(found.__abstractmethods__))
             raise ConfigError(f"{name!r} is no complete {self.what}: the class lacks {lacks}")
-        return found
+
+    def installed(self) -> dict[str, type[Base]]:
+        """Every class of the group, by name, without what cannot be used. Imports all of them."""
+        lines = listing(self.group, self.what, self.check)
+        return {line.name: line.found for line in lines if line.found is not None}
 
     def validate(self, value: Any, allow_modules: Collection[str]) -> Base:
         """The model of `value`: its content, or itself. Raises ValueError, pydantic's for a wrong key."""
@@ -83,5 +93,4 @@ class ByName(Generic[Base]):
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         """One of what is installed now; what is broken is left out."""
-        found = [line.found for line in listing(self.group, self.what) if line.found is not None]
-        return {"anyOf": [handler(model.__pydantic_core_schema__) for model in found]}
+        return {"anyOf": [handler(model.__pydantic_core_schema__) for model in self.installed().values()]}

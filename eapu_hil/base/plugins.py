@@ -10,13 +10,18 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from eapu_hil.base.errors import ConfigError, did_you_mean
+from eapu_hil.base.stopping import raise_if_stopped
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,8 @@ def load_dotted(dotted: str, what: str, allow_modules: Collection[str]) -> Any:
     imported.
     """
     module, _, attribute = dotted.partition(":")
+    if not all(part.isidentifier() for text in (module, attribute) for part in text.split(".")):
+        raise ConfigError(f"{dotted!r} is no name of a {what}: expected my_module:MyClass")
     if module not in allow_modules:
         raise ConfigError(
             f"{dotted!r} runs code of the module {module}, and a file may not do that by itself; if you trust that "
@@ -83,16 +90,42 @@ def load_dotted(dotted: str, what: str, allow_modules: Collection[str]) -> Any:
     return _imported(module, attribute, f"the {what} {dotted!r}")
 
 
-def listing(group: str, what: str) -> list[Listed]:
-    """Every name of `group` with the loaded object, or with its fault; imports all of them."""
+def import_also_from(folder: Path) -> None:
+    """Lets modules be imported from `folder`, after everything that is installed. Plug-ins are not looked for there:
+    a folder that somebody sends cannot offer any.
+    """
+    if not any(isinstance(finder, _Folder) and finder.folder == folder for finder in sys.meta_path):
+        sys.meta_path.append(_Folder(folder))
+
+
+def listing(group: str, what: str, check: Callable[[str, Any], None] | None = None) -> list[Listed]:
+    """Every name of `group` with the loaded object, or with its fault; imports all of them.
+
+    check: raises ConfigError for a name whose object is none of its kind.
+    """
     lines = []
     for name in names(group):
         package = ", ".join(sorted({package_of(point) for point in offers(group) if point.name == name}))
         try:
-            lines.append(Listed(name, package, load(group, name, what)))
+            found = load(group, name, what)
+            if check is not None:
+                check(name, found)
+            lines.append(Listed(name, package, found))
         except ConfigError as error:
             lines.append(Listed(name, package, None, str(error)))
     return lines
+
+
+@dataclass(frozen=True)
+class _Folder(MetaPathFinder):
+    """A place for modules that is no place for distributions, as one on `sys.path` would be."""
+
+    folder: Path
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        return PathFinder.find_spec(fullname, [str(self.folder)], target) if path is None else None
 
 
 @lru_cache
@@ -106,7 +139,10 @@ def _imported(module: str, attribute: str, called: str) -> Any:
         found = importlib.import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
-    except Exception as error:  # another package's code may raise anything while it is imported
+    except KeyboardInterrupt:  # Ctrl-C
+        raise
+    except BaseException as error:  # another package's code may raise anything while it is imported, or exit
+        raise_if_stopped()  # but SIGTERM is an exit too
         reason = " ".join(str(error).split())
         raise ConfigError(f"{called} cannot be loaded: {type(error).__name__}: {reason}") from error
     return found

@@ -45,18 +45,23 @@ def find_driver(backend: str) -> Driver[Any]:
     Raises ConfigError where no installed package has it, or two have, or what it names is no driver.
     """
     found = plugins.load(GROUP, backend, "driver")
+    check_driver(backend, found)
+    driver: Driver[Any] = found
+    return driver
+
+
+def check_driver(backend: str, found: object) -> None:
+    """Raises ConfigError where what an entry point names is no driver."""
     if not isinstance(found, Driver):
         raise ConfigError(
             f"the driver {backend!r} cannot be used: its entry point names {type(found).__name__} {found!r}; "
             "it must name an eapu_hil.bench.driver.Driver"
         )
-    return found
 
 
 def installed_drivers() -> dict[str, Driver[Any]]:
     """The drivers that can be used, by the backend's name; a broken one is left out."""
-    offered = plugins.listing(GROUP, "driver")
-    return {one.name: one.found for one in offered if isinstance(one.found, Driver)}
+    return {one.name: one.found for one in plugins.listing(GROUP, "driver", check_driver) if not one.fault}
 
 
 def backends_with(key: str) -> list[str]:

@@ -17,8 +17,11 @@ from eapu_hil.base import plugins
 from eapu_hil.base.errors import ConfigError, did_you_mean
 from eapu_hil.base.packaged import packaged_files
 from eapu_hil.base.unimported import first_line_of
-from eapu_hil.cli.parser import full_parser
+from eapu_hil.bench.driver import check_driver
+from eapu_hil.cli.parser import check_command, full_parser
 from eapu_hil.cli.terminal import Terminal
+from eapu_hil.rules.registry import check_rule
+from eapu_hil.tasks.registry import check_task
 
 _SCHEMAS = "eapu_hil.schemas"
 _FILES = ("experiments", "benches", "presets", "recipes", "plans", "tables")
@@ -31,6 +34,8 @@ _PLUG_INS = {
     "switches": "switch matrix",
     "commands": "command",
 }
+# what is loaded is checked where there is a check of this room or one below; those of instruments are a driver's
+_CHECKS = {"rules": check_rule, "tasks": check_task, "drivers": check_driver, "commands": check_command}
 _SHELLS = ("bash", "zsh", "fish")
 
 
@@ -61,7 +66,7 @@ def completion(parser: ArgumentParser) -> None:
 def kinds() -> Mapping[str, Callable[[], list[dict[str, str]]]]:
     """The kinds of things that can be listed, each with its listing function."""
     files = {kind: partial(_packaged, kind) for kind in _FILES}
-    plugged = {kind: partial(_installed, f"eapu_hil.{kind}", what) for kind, what in _PLUG_INS.items()}
+    plugged = {kind: partial(_installed, kind, what) for kind, what in _PLUG_INS.items()}
     return files | plugged
 
 
@@ -95,8 +100,9 @@ def _comment(path: Path) -> str:
     return comment.partition(". ")[0].rstrip(".")
 
 
-def _installed(group: str, what: str) -> list[dict[str, str]]:
-    """The entry points of a group. about: a description, or the reason why it cannot be used, as in `fault`."""
+def _installed(kind: str, what: str) -> list[dict[str, str]]:
+    """The entry points of a kind. about: a description, or the reason why it cannot be used, as in `fault`."""
+    group = f"eapu_hil.{kind}"
     sources = {
         point.name: point.value if what == "command" else point.module for point in plugins.offers(group)
     }
@@ -109,12 +115,14 @@ def _installed(group: str, what: str) -> list[dict[str, str]]:
             else first_line_of(sources[one.name]).rstrip("."),
             "fault": one.fault,
         }
-        for one in plugins.listing(group, what)
+        for one in plugins.listing(group, what, _CHECKS.get(kind))
     ]
 
 
 def _schema(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    model: type[BaseModel] = plugins.load(_SCHEMAS, args.kind, "kind of file")
+    model = plugins.load(_SCHEMAS, args.kind, "kind of file")
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        raise ConfigError(f"{args.kind!r} is no kind of file: expected a pydantic model, found {model!r}")
     found = {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()}
     terminal.say(json.dumps(found, indent=2))
     return found

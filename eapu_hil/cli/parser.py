@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from eapu_hil.base.errors import ConfigError, HilError, LimitError
-from eapu_hil.base.plugins import load, names, offers, package_of
+from eapu_hil.base.plugins import import_also_from, load, names, offers, package_of
 from eapu_hil.base.stopping import grounding_signals
 from eapu_hil.base.unimported import first_line_of
 from eapu_hil.cli.terminal import Terminal
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         args = make_parser(chosen).parse_args(given)
         terminal.log_to_stderr(getattr(args, "verbose", 0))
         if getattr(args, "allow_module", []):
-            sys.path.append(str(Path.cwd()))  # where such a module may lie, as for `python -m`
+            import_also_from(Path.cwd())  # where such a module may lie, as for `python -m`
         with grounding_signals():
             terminal.result(args.command(args, terminal))
     except HilError as error:
@@ -111,8 +111,19 @@ def _empty_parser() -> tuple[ArgumentParser, Any]:
     return parser, parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
 
+def check_command(name: str, found: object) -> None:
+    """Raises ConfigError where what an entry point names cannot be a command."""
+    try:
+        inspect.signature(found).bind(None)  # type: ignore[arg-type]  # TypeError also for what cannot be called
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{name!r} is no command: expected a function that takes the command's ArgumentParser, found {found!r}"
+        ) from error
+
+
 def _configure(found: Any, name: str) -> None:
     configure = load(GROUP, name, "command")
+    check_command(name, configure)
     text = (inspect.getdoc(configure) or "").replace("%", "%%")
     summary = text.partition("\n")[0].rstrip(".")
     configure(found.add_parser(name, help=summary, description=text))

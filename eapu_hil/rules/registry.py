@@ -10,7 +10,6 @@ from typing import Annotated, Final, Literal
 
 from eapu_hil.base.errors import ConfigError
 from eapu_hil.base.named import ByName
-from eapu_hil.base.plugins import listing
 from eapu_hil.rules.contract import RuleModel
 
 GROUP = "eapu_hil.rules"
@@ -23,13 +22,14 @@ SpokenOf = Literal["eapu", "bp", "digital"]
 COMPARED = (DIGITAL, BP, EAPU, "eapu_residual")
 
 _BY_NAME = ByName(GROUP, "rule", RuleModel)
+check_rule = _BY_NAME.check
 
 RuleConfig = Annotated[RuleModel, _BY_NAME]
 
 
 def installed_rules() -> dict[str, type[RuleModel]]:
     """Every rule that is installed, by name, without those that cannot be loaded. Imports all of them."""
-    return {line.name: line.found for line in listing(GROUP, "rule") if line.found is not None}
+    return _BY_NAME.installed()
 
 
 def known_rule(name: str, allow_modules: Collection[str] = ()) -> type[RuleModel]:

@@ -106,7 +106,14 @@ def _start(experiment: ExperimentConfig, run_dir: Path, alone: bool) -> subproce
     environment = os.environ if alone else {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     with storage_errors(run_dir), _beside(run_dir, ".log").open("wb") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "eapu_hil.cli", *command, *allowed],
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                "eapu_hil.cli",
+                *command,
+                *allowed,
+            ],  # -P: nothing from where we stand
             stdout=log,
             stderr=log,
             env=environment,

@@ -16,6 +16,7 @@ from eapu_hil.tasks.base import Task, TaskModel
 
 GROUP = "eapu_hil.tasks"
 _BY_NAME = ByName(GROUP, "task", TaskModel)  # type: ignore[type-abstract]  # it makes classes derived from it
+check_task = _BY_NAME.check
 
 TaskConfig = Annotated[TaskModel, _BY_NAME]
 

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from eapu_hil.base.loading import load_model
-from eapu_hil.base.plugins import listing, load, names
+from eapu_hil.base.plugins import import_also_from, listing, load, names
+from eapu_hil.base.stopping import grounding_signals
+from eapu_hil.cli.parser import main
 from eapu_hil.hal import ConfigError
 from eapu_hil.rules import RuleModel, installed_rules, known_rule
 from eapu_hil.rules.eapu import EapuConfig
@@ -148,3 +150,59 @@ def test_a_task_without_a_way_to_make_it_is_refused_by_name(
             "experiments",
             allow_modules=["half_task"],
         )
+
+
+def test_a_package_that_exits_while_it_is_imported_is_a_line_too(
+    package: Package, capsys: pytest.CaptureFixture[str]
+) -> None:
+    package("lab", leaves="lab_exits:Config", odd="lab_exits:Config", gentle="lab_rules:GentleConfig")
+    folder = next(Path(place) for place in sys.path if place.endswith("/lab"))
+    (folder / "lab_exits.py").write_text("import sys\nsys.exit()\n")
+    faults = {line.name: line.fault for line in listing(GROUP, "rule") if line.found is None}
+    assert "cannot be loaded: SystemExit" in faults["leaves"]
+    assert main(["list", "rules"]) == 0
+    assert "SystemExit" in capsys.readouterr().out
+
+
+def test_sigterm_during_an_import_is_no_broken_package(package: Package) -> None:
+    package("lab", slow="lab_slow:Config")
+    folder = next(Path(place) for place in sys.path if place.endswith("/lab"))
+    (folder / "lab_slow.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\n")
+    with grounding_signals(), pytest.raises(SystemExit) as ended:
+        listing(GROUP, "rule")
+    assert ended.value.code == 143
+
+
+def test_what_is_no_rule_is_a_line_too_and_not_in_the_schema(
+    package: Package, capsys: pytest.CaptureFixture[str]
+) -> None:
+    package("lab", odd="lab_rules:NoRule", gentle="lab_rules:GentleConfig")
+    assert main(["--json", "list", "rules"]) == 0
+    rules = {line["name"]: line for line in json.loads(capsys.readouterr().out)["rules"]}
+    assert "'odd' is no rule" in rules["odd"]["fault"]
+    assert rules["gentle"]["fault"] == ""
+    assert "odd" not in installed_rules()
+    assert main(["schema", "experiment"]) == 0
+    assert "GentleConfig" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", [":C", "lab_rules:", ".lab_rules:C", "lab rules:C", "os; ls:C", 'f("x"):C'])
+def test_what_cannot_be_a_module_is_not_suggested_to_be_allowed(name: str) -> None:
+    with pytest.raises(ConfigError, match="is no name of a rule: expected my_module:MyClass"):
+        experiment({"name": name})
+
+
+def test_a_folder_of_modules_offers_no_plug_ins(
+    package: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package("lab", gentle="lab_rules:GentleConfig")
+    sent = tmp_path / "sent"
+    (tmp_path / "lab").rename(sent)
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if not place.startswith(str(tmp_path))])
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    for folder in (sent, sent / "lab-1.0.dist-info"):
+        import_also_from(folder)
+    import_also_from(sent)
+    assert len([one for one in sys.meta_path if getattr(one, "folder", None) == sent]) == 1
+    assert "gentle" not in names(GROUP)
+    assert experiment({"name": "lab_rules:GentleConfig"}, ["lab_rules"]).rule.name == "lab_rules:GentleConfig"

@@ -149,3 +149,15 @@ def test_help_of_everything_reads_no_training_package() -> None:
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("text", ["run = 3", "def run(): pass", "class run: pass"])
+def test_what_is_no_command_is_said_and_harms_nothing_else(
+    install_package: InstallPackage, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    install_package("lab", {"lab/__init__.py": text + "\n"}, {GROUP: {"odd": "lab:run"}})
+    assert main(["odd"]) == 2
+    assert "'odd' is no command: expected a function" in capsys.readouterr().err
+    assert main(["completion", "bash"]) == 0
+    assert main(["list", "commands"]) == 0
+    assert "'odd' is no command" in capsys.readouterr().out.replace("\n", " ")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eapu_hil.study.batch import ended
+from eapu_hil.study.batch import _start, ended
 from eapu_hil.training import train
 from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.errors import DivergedError
@@ -44,3 +44,14 @@ def test_a_run_that_failed_has_not_and_one_that_diverged_in_an_older_version_has
     its = ended(tmp_path / "a", experiment)
     assert its is not None
     assert (its.summary, its.error) == (None, "training diverged")
+
+
+def test_runs_import_nothing_from_the_folder_where_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_experiment: Make
+) -> None:
+    """Somebody may have sent that folder."""
+    (tmp_path / "yaml.py").write_text("open('imported', 'w').close()\n")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "no_run").mkdir()
+    assert _start(make_experiment(), tmp_path / "no_run", alone=False).wait(60) == 2
+    assert not (tmp_path / "imported").exists()
