@@ -69,7 +69,7 @@ def _compare(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         raise ConfigError("--quick and --jobs: only for `table`")
     from eapu_hil.study import compare as comparing
 
-    rules = [name.strip() for name in args.rules.split(",")] if args.rules else list(COMPARED)
+    rules = [name.strip() for name in args.rules.split(",")] if args.rules is not None else list(COMPARED)
     experiments = comparing.with_rules(load_experiment(args.experiment, args), rules, args.allow_module)
     name = next(iter(experiments.values())).name
     directory = new_place(args, f"{name}-compare")

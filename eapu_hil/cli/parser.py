@@ -37,7 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except HilError as error:
         return _failed(error, terminal)
     except KeyboardInterrupt:
+        terminal.result({"error": "stopped by Ctrl-C", "exit_code": INTERRUPTED})
         return INTERRUPTED
+    except SystemExit as end:
+        if end.code:  # of SIGTERM; --help and --version have nothing to add
+            terminal.result({"error": "stopped by a signal", "exit_code": end.code})
+        raise
     return 0
 
 

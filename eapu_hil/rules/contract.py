@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from eapu_hil.hal import FloatArray, IntArray
+from eapu_hil.hal import ConfigError, FloatArray, IntArray
 from eapu_hil.hal.recipe import Recipe
 
 StepArray = NDArray[np.float32]
@@ -177,8 +177,13 @@ class RuleModel(BaseModel):
         """A fresh rule for one layer of `shape` (n_in, n_out).
 
         recipe: of the bench; rules that pulse without verify take their pulses from it. Raises ConfigError if it lacks
-        them, ValueError for a rule that never changes weights on the array.
+        them, or for a class that should have this method and has it not; ValueError for a rule that never changes
+        weights on the array.
         """
+        if self.trains_on == "array":
+            raise ConfigError(
+                f"rule {self.name!r}: its class {type(self).__name__} trains on the array and has no method `make`"
+            )
         raise ValueError(f"rule {self.name!r} trains on the host; it chooses no writes")
 
     @property

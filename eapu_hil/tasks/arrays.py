@@ -22,6 +22,7 @@ from eapu_hil.tasks.samples import DataFiles, Samples, read_samples
 _HELD_OUT_SHARE = 0.2
 _SPLIT_SEED, _QUICK_SEED = 0, 1
 _QUICK_SAMPLES = 500  # of an evaluation during training
+_WHOLE_MAX = 2**53  # of the numbers that float64 tells apart
 _CLASSES_SHOWN = 8  # in a message
 
 
@@ -193,6 +194,12 @@ def _classes(samples: Samples) -> tuple[str, ...]:
                 place = samples.row(samples.y.tolist().index(text))
                 raise ConfigError(
                     f"{place}: {text} is no class; numbers to predict need task.kind: regression"
+                )
+            if abs(number) > _WHOLE_MAX:
+                place = samples.row(samples.y.tolist().index(text))
+                raise ConfigError(
+                    f"{place}: class {text} is too large to be told from its neighbours; write classes as text, or as "
+                    f"numbers up to {_WHOLE_MAX}"
                 )
         found = [str(whole) for whole in sorted({int(number) for number in numbers if number is not None})]
     if len(found) < 2:

@@ -179,7 +179,10 @@ def _experiment(source: Source, allow_modules: Collection[str]) -> ExperimentCon
 
 
 def _experiment_of(run_dir: Path, allow_modules: Collection[str]) -> ExperimentConfig:
+    start, path = read_start(run_dir), run_dir / "start.yaml"
+    if "experiment" not in start:
+        raise ConfigError(f"{path}: damaged: it holds no experiment")
     try:
-        return _experiment(read_start(run_dir)["experiment"], allow_modules)
+        return _experiment(start["experiment"], allow_modules)
     except ConfigError as error:
-        raise ConfigError(f"{run_dir / 'start.yaml'}: {error}") from error
+        raise ConfigError(f"{path}: {error}") from error

@@ -206,3 +206,13 @@ def test_a_folder_of_modules_offers_no_plug_ins(
     assert len([one for one in sys.meta_path if getattr(one, "folder", None) == sent]) == 1
     assert "gentle" not in names(GROUP)
     assert experiment({"name": "lab_rules:GentleConfig"}, ["lab_rules"]).rule.name == "lab_rules:GentleConfig"
+
+
+def test_a_rule_without_a_way_to_make_it_is_refused_by_name() -> None:
+    class HalfConfig(RuleModel):
+        pass
+
+    with pytest.raises(
+        ConfigError, match="rule 'half': its class HalfConfig trains on the array and has no method"
+    ):
+        HalfConfig(name="half").make((2, 2), None)

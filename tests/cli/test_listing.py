@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pytest_mock import MockerFixture
 
 from eapu_hil.base.packaged import packaged_file, packaged_names
 from eapu_hil.cli.parser import main
@@ -110,3 +111,17 @@ def test_completion_knows_commands_and_options(capsys: Captured, shell: str) -> 
     script = capsys.readouterr().out
     for word in ("calibrate", "fit-twin", "passport", "rules"):
         assert word in script
+
+
+@pytest.mark.parametrize(("end", "code"), [(KeyboardInterrupt(), 130), (SystemExit(143), 143)])
+def test_a_stopped_command_says_so_in_json_too(
+    end: BaseException, code: int, capsys: Captured, mocker: MockerFixture
+) -> None:
+    mocker.patch("eapu_hil.cli.listing._list", side_effect=end)
+    if code == 130:
+        assert main(["list", "--json"]) == code
+    else:
+        with pytest.raises(SystemExit):
+            main(["list", "--json"])
+    [line] = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["exit_code"] == code

@@ -260,6 +260,10 @@ GOOD = {"x": np.arange(12.0).reshape(6, 2), "y": np.array([0, 1, 0, 1, 0, 1])}
         ({"y": np.array([0, 1, 0, 1, 0, np.nan])}, r"y\[5\]: nan is not finite"),
         ({"y": np.array(["a", "b", "", "b", "a", "b"])}, r"y\[2\]: empty"),
         ({"y": np.zeros(6)}, "one class alone, '0'"),
+        (
+            {"y": np.array([0, 1, 0, 1, 0, 2**60 + 1])},
+            r"y\[5\]: class 1152921504606846977 is too large to be told",
+        ),
         ({"y": np.array([0, 1, 0, 1, 0, 2])}, "class '2' has one sample; at least 2"),
         (
             {"y": np.array([0, 1, 0, 1, 2, 2])},
