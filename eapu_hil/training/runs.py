@@ -112,9 +112,7 @@ def read_start(run_dir: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: damaged: {str(error).splitlines()[0]}") from error
     if not isinstance(start, dict):
         raise ConfigError(f"{path}: damaged: expected a mapping")
-    if "writes_format" not in start:
-        start = with_new_names(start)
-    return start
+    return with_new_names(start) if "writes_format" not in start else start
 
 
 def read_summary(run_dir: Path) -> dict[str, Any] | None:
