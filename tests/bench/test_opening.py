@@ -275,5 +275,5 @@ def test_a_real_chip_is_not_formed_unasked(
 ) -> None:
     with open_bench(BENCH, chip_dir=tmp_path / "chip") as bench:
         assert bench.chip.history() == []
-    assert "not calibrated for this recipe: measure the write error with: eapu-hil calibrate" in caplog.text
+    assert "the write error of this recipe is not known; measure it with: eapu-hil calibrate" in caplog.text
     assert lab.events == ["array0 ground", "array1 ground", "closed"]

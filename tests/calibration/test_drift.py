@@ -86,7 +86,7 @@ def test_a_cell_that_was_pulsed_since_is_left_out(open_twin: OpenTwin) -> None:
 
 def test_the_last_target_counts_and_failed_writes_have_none(open_twin: OpenTwin) -> None:
     bench = open_twin((8, 8), **{"relaxation.enabled": False})
-    with pytest.raises(HilError, match="array 0: nothing was written to it"):
+    with pytest.raises(HilError, match="array 0: no cell has a target, because nothing was written"):
         looked(bench)
     cells = Cells.block(0, 4, 0, 8)
     programmed(bench, cells, 10e-6)

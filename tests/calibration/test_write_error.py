@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
 import pytest
-from eapu_calibration import commission
+from eapu_calibration.commissioning import commission
 from eapu_calibration.write_error import LEVELS, WriteErrorTable, measure_write_error
 
 from eapu_hil.bench import Bench
 from eapu_hil.bench.forming import form
+from eapu_hil.bench.opening import prepare_for_training
 from eapu_hil.hal import Cells, CellStatus, HilError
 
 OpenTwin = Callable[..., Bench]
@@ -97,3 +99,14 @@ def test_an_array_that_does_not_work(open_twin: OpenTwin) -> None:
     bench = open_twin((16, 16), **{"faults.stuck_fraction": 0.9})
     with pytest.raises(HilError, match=r"array 0: only \d+ of 256 cells can be written"):
         commission(bench.arrays, bench.chip, bench.recipe, seed=0)
+
+
+def test_a_chip_is_measured_again_for_what_changes_its_writes_only(open_twin: OpenTwin) -> None:
+    """Another voltage of products is none of that; another band is."""
+    bench = open_twin()
+    prepare_for_training(bench)
+    products = bench.recipe.model_copy(update={"v_in_max_v": 0.1})
+    prepare_for_training(dataclasses.replace(bench, recipe=products))
+    assert len([entry for entry in bench.chip.history() if entry.kind == "write_error"]) == 1
+    prepare_for_training(dataclasses.replace(bench, recipe=bench.recipe.model_copy(update={"band_S": 2e-6})))
+    assert len([entry for entry in bench.chip.history() if entry.kind == "write_error"]) == 2

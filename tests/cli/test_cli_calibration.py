@@ -123,7 +123,10 @@ def test_drift_names_what_to_write_again(capsys: pytest.CaptureFixture[str]) -> 
     Path("targets.csv").write_text("row,col,g_target_uS\n" + "".join(f"{k},3,20\n" for k in range(32)))
     assert main(["form", "bench.yaml", "--out", "formed.csv"]) == 0
     assert main(["drift", "bench.yaml"]) == 1
-    assert "array 0: nothing was written to it (eapu-hil program" in capsys.readouterr().err
+    assert (
+        "array 0: no cell has a target, because nothing was written with eapu-hil program"
+        in capsys.readouterr().err
+    )
     assert main(["program", "bench.yaml", "targets.csv", "--out", "written.csv"]) == 0
     capsys.readouterr()
     found = said(capsys, "drift", "bench.yaml", "--after", "3600", "--out", "refresh.csv")
