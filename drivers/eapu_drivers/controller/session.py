@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 import time
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from eapu_drivers.controller.ports import Port
 from eapu_drivers.controller.sliding_window import RoundTrip, SlidingWindow
 from eapu_hil.base.provenance import git_commit
 from eapu_hil.hal import ProtocolError, TransportError
+
+BUS = logging.getLogger("eapu_drivers.controller.bus")  # every message both ways, at DEBUG
 
 _HELLO_AGAIN_s = 0.2
 _WELCOME_HEAD = struct.Struct("<BII")  # version, schema, link: the same in every version
@@ -146,11 +149,20 @@ class Session:
         self._tally.frames_received += len(frames)
         self._tally.damaged += self._decoder.damaged - before
         if frames:
+            self._log("->", frames)
             self._asked_s = None
             self._tally.heard(name_of(frames[-1].number), time.monotonic())
         return frames
 
+    def _log(self, way: str, frames: list[Frame]) -> None:
+        if BUS.isEnabledFor(logging.DEBUG):
+            for one in frames:
+                payload = one.payload.hex(" ")
+                BUS.debug("%s %s %s %d %s", self.port.name, way, name_of(one.number), one.seq, payload)
+
     def _write(self, frames: list[bytes], now_s: float) -> None:
+        if BUS.isEnabledFor(logging.DEBUG):
+            self._log("<-", Decoder().feed(b"".join(frames)))
         data = b"".join((self._backlog, *frames))
         taken = self.port.write(data)
         self._backlog = data[taken:]

@@ -74,6 +74,17 @@ def test_every_write_of_a_batch_is_answered_and_executed_once(
     assert len(peer.executed) == 3600
 
 
+def test_every_message_can_be_logged(connect: Callable[..., Link], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG", logger="eapu_drivers.controller.bus")
+    link = connect()
+    request = write(link)
+    link.submit(request).result(5)
+    sent = [text for text in caplog.messages if " <- Write " in text]
+    assert sent
+    assert sent[0].endswith(request.pack().hex(" "))
+    assert any(" -> Written " in text for text in caplog.messages)
+
+
 def test_a_good_line_needs_one_frame_a_request_and_few_more(connect: Callable[..., Link], peer: Peer) -> None:
     link = connect(LinkTiming())
     futures = [link.submit(write(link)) for _ in range(500)]
