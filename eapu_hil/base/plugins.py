@@ -72,7 +72,7 @@ def load(group: str, name: str, what: str) -> Any:
             f"two packages offer a {what} {name!r}: {packages}; uninstall one, or rename its entry point"
         )
     point = offered[0]
-    return _imported(point.module, point.attr, f"the {what} {name!r} of {package_of(point)}")
+    return _imported(point.module, point.attr, lambda: f"the {what} {name!r} of {package_of(point)}")
 
 
 def load_dotted(dotted: str, what: str, allow_modules: Collection[str]) -> Any:
@@ -87,7 +87,7 @@ def load_dotted(dotted: str, what: str, allow_modules: Collection[str]) -> Any:
             f"{dotted!r} runs code of the module {module}, and a file may not do that by itself; if you trust that "
             f"module, add --allow-module {module} (in Python: allow_modules=[{module!r}])"
         )
-    return _imported(module, attribute, f"the {what} {dotted!r}")
+    return _imported(module, attribute, lambda: f"the {what} {dotted!r}")
 
 
 def import_also_from(folder: Path) -> None:
@@ -134,7 +134,8 @@ def _installed(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:  # 
     return tuple(entry_points(group=group))
 
 
-def _imported(module: str, attribute: str, called: str) -> Any:
+def _imported(module: str, attribute: str, called: Callable[[], str]) -> Any:
+    """called: how an error names it; asked for only then, since reading a package's metadata takes 1 ms."""
     try:
         found = importlib.import_module(module)
         for part in attribute.split("."):
@@ -144,5 +145,5 @@ def _imported(module: str, attribute: str, called: str) -> Any:
     except BaseException as error:  # another package's code may raise anything while it is imported, or exit
         raise_if_stopped()  # but SIGTERM is an exit too
         reason = " ".join(str(error).split())
-        raise ConfigError(f"{called} cannot be loaded: {type(error).__name__}: {reason}") from error
+        raise ConfigError(f"{called()} cannot be loaded: {type(error).__name__}: {reason}") from error
     return found
