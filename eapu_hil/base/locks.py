@@ -26,7 +26,8 @@ from pathlib import Path
 
 from filelock import lock_descriptor, unlock_descriptor
 
-from eapu_hil.base.errors import ConfigError
+from eapu_hil.base.errors import ConfigError, TransportError
+from eapu_hil.base.storage import storage_errors
 
 _SYSTEM_DIRECTORIES = ("/run/lock", "/tmp")
 _POLL_s = 0.02
@@ -36,8 +37,8 @@ _NOFOLLOW: int = getattr(os, "O_NOFOLLOW", 0)
 _NONBLOCK: int = getattr(os, "O_NONBLOCK", 0)  # a pipe that lies in place of the file must not hold us up
 
 
-class InUseError(ConfigError):
-    """Somebody else owns it; the message names the process."""
+class InUseError(ConfigError, TransportError):
+    """Somebody else owns it; the message names the process. Asked for in vain (exit 2), and a line not to be had."""
 
 
 @contextlib.contextmanager
@@ -47,17 +48,19 @@ def own(place: Path | str, what: str, within_s: float = 0.0) -> Iterator[None]:
     place: a lock file (Path), made where it is absent and removed at the end; or the one name of a device (str),
         such as `device_name` and `network_name` make.
     what: the beginning of the message. within_s: how long to wait for an owner that is about to end.
-    Raises InUseError where somebody else owns it, ConfigError where the file is not one to be locked, OSError
-    where it cannot be opened.
+    Raises InUseError where somebody else owns it, ConfigError where the file is not one to be locked, StorageError
+    where it cannot be written.
     """
     shared = isinstance(place, str)
     path = _system_file(place) if isinstance(place, str) else place
-    descriptor = _locked(path, what, within_s, shared)
     process = os.getpid()
+    with storage_errors(path):
+        descriptor = _locked(path, what, within_s, shared)
     try:
-        os.ftruncate(descriptor, 0)
-        os.lseek(descriptor, _OWNER_AT, os.SEEK_SET)
-        os.write(descriptor, f"{process}\n".encode())
+        with storage_errors(path):
+            os.ftruncate(descriptor, 0)
+            os.lseek(descriptor, _OWNER_AT, os.SEEK_SET)
+            os.write(descriptor, f"{process}\n".encode())
         yield
     finally:
         # A forked child has a copy of the descriptor, and of the lock: only closing it is the child's to do.

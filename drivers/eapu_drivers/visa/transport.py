@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Protocol
 
@@ -16,6 +17,8 @@ from pyvisa.constants import ResourceAttribute, StatusCode
 from pyvisa.resources import MessageBasedResource, TCPIPSocket
 from pyvisa_py.tcpip import TCPIPSocketSession
 
+from eapu_drivers.visa.names import device_of
+from eapu_hil.base.locks import own
 from eapu_hil.hal import TransportError
 
 _LOG = logging.getLogger(__name__)
@@ -50,17 +53,24 @@ class Transport(Protocol):
 
 
 class VisaTransport:
-    """A VISA resource. A lock keeps the messages of two threads apart: a PyVISA session is not thread-safe.
+    """A VISA resource, which no other program of this machine can open in the meantime (`eapu_hil.base.locks`).
 
-    Also a context manager that closes it. Raises TransportError when it cannot be opened.
+    A lock keeps the messages of two threads apart: a PyVISA session is not thread-safe. Also a context manager that
+    closes it. Raises TransportError when it cannot be opened, InUseError (one too) when another program has it.
     """
 
-    def __init__(self, resource: str, visa: str = "@py") -> None:
-        """visa: which VISA, in PyVISA's words: "@py", "@ivi" or the path of a vendor's library."""
+    def __init__(self, resource: str, visa: str = "@py", within_s: float = 0.0) -> None:
+        """visa: which VISA, in PyVISA's words: "@py", "@ivi" or the path of a vendor's library.
+
+        within_s: how long to wait for a program that has it and is about to end.
+        """
         self._name = resource
         self._visa = visa
         self._lock = threading.RLock()
-        self._line: MessageBasedResource | None = self._open(_OPEN_s)
+        with ExitStack() as opened:
+            opened.enter_context(own(device_of(resource, visa), f"{resource}: cannot be opened", within_s))
+            self._line: MessageBasedResource | None = self._open(_OPEN_s)
+            self._owned = opened.pop_all()
         self._unanswered: str | None = None  # its answer may come late, in place of the next one
 
     @property
@@ -119,8 +129,11 @@ class VisaTransport:
         """Closes the resource; nothing more can be sent. A second call does nothing."""
         with self._lock:
             line, self._line = self._line, None
-            if line is not None:
-                line.close()
+            try:
+                if line is not None:
+                    line.close()
+            finally:
+                self._owned.close()
 
     def __enter__(self) -> VisaTransport:
         return self
