@@ -119,6 +119,21 @@ class SourceMeter(Protocol):
 
 
 @runtime_checkable
+class AsksState(Protocol):
+    """A `SourceMeter` that can ask the instrument whether it still is as it was left.
+
+    An array asks before each reading and pulse: other programs and front panels change instruments.
+    """
+
+    def require_as_left(self) -> None:
+        """Output, source function, level, ranges and compliance, in one message where the language allows it.
+
+        Raises InstrumentError that says what was found.
+        """
+        ...
+
+
+@runtime_checkable
 class SourceMeterFamily(Protocol):
     """The instruments that one driver fits. Most simply it is the driver's class itself.
 
