@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from eapu_drivers.visa.contacts import find_faults
 from eapu_drivers.visa.lines import SwitchedLines
-from eapu_drivers.visa.smu.contract import CellWrite, Setup
+from eapu_drivers.visa.smu.contract import AsksState, CellWrite, Setup
 from eapu_drivers.visa.sources import Clock, Setups, Sources, require_widths, unsuitable_width
 from eapu_hil.hal import (
     Cells,
@@ -94,6 +94,7 @@ class SmuArray:
         self._gate_checked = False  # since crosspoints moved
         self._grounds = 1
         self._grounds_before: int | None = None  # the request that runs; None: none does
+        self._at_rest = False
 
     @property
     def identity(self) -> Identity:
@@ -102,6 +103,11 @@ class SmuArray:
     @property
     def shape(self) -> tuple[int, int]:
         return self._lines.wiring.shape
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether every output is off, as the instruments said at the last ground."""
+        return self._at_rest
 
     @property
     def limits(self) -> Limits:
@@ -245,7 +251,7 @@ class SmuArray:
     def ground(self) -> None:
         """Every source to 0 V and off, then every line to the ground bus. Tries all, whatever fails."""
         self._grounds += 1
-        self._setup, self._gate_v = None, 0.0
+        self._setup, self._gate_v, self._gate_checked = None, 0.0, False
         failures: list[HilError] = []
         acts: list[Callable[[], None]] = [source.safe_off for source in self._sources.all()]
         for act in [*acts, self._lines.ground]:
@@ -255,10 +261,12 @@ class SmuArray:
                 failures.append(error)
         if failures:
             raise HilError("; ".join(str(error) for error in failures)) from failures[0]
+        self._at_rest = True
 
     @_request
     def test_contacts(self) -> list[LineFault]:
         """Shorted positions, leaking gates, lines without contact (see `contacts.py`); grounds afterwards."""
+        self._at_rest = False
         gate, setups = self._sources.gate, self._setups
         self._rest()
         gate.set_up(setups.gate)
@@ -276,18 +284,31 @@ class SmuArray:
         if self._gate_v != 0.0:
             self._gate_v = 0.0
             self._sources.gate.hold(0.0)
+        self._require_sources_as_left()
+
+    def _require_sources_as_left(self) -> None:
+        """Asks each source. Raises InstrumentError where somebody else, or a fault, has changed one."""
+        for source in self._sources.all():
+            if isinstance(source, AsksState):
+                source.require_as_left()
 
     def _select(self, row: int, column: int, reverse: bool = False) -> None:
+        """Connects the cell. Other programs and front panels move crosspoints and change sources, so all are asked,
+        the sources before anything moves.
+        """
         self._require_undisturbed()
         crosspoints = self._lines.wiring.cell(row, column, reverse)
         if crosspoints != self._lines.connected:
             self._rest()
-            self._lines.connect(crosspoints)
             self._gate_checked = False
+        else:
+            self._require_sources_as_left()
+        self._lines.connect(crosspoints)
 
     def _ready(self, setup: Setup, gate_v: float) -> None:
         """The cell's source as `setup` says, at 0 V, the gate at `gate_v`; sets up what was off."""
         self._require_undisturbed()
+        self._at_rest = False
         sources = self._sources
         if self._setup is None:
             for source, its_own in (
@@ -296,6 +317,8 @@ class SmuArray:
                 (sources.cell, setup),
             ):
                 source.set_up(its_own)
+                if isinstance(source, AsksState):
+                    source.require_as_left()  # before its output is on: another function would drive the cell
                 source.output(True)
             self._setup, self._gate_v = setup, 0.0
         elif self._setup != setup:

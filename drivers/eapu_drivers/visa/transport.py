@@ -24,6 +24,7 @@ from eapu_hil.hal import TransportError
 _LOG = logging.getLogger(__name__)
 BUS = logging.getLogger("eapu_drivers.bus")  # every message both ways, at DEBUG
 DEFAULT_TIMEOUT_s = 2.0
+_MESSAGE_SHOWN = 160  # characters of a message in an error: a whole script would hide what it says
 _OPEN_s = 5.0
 _REOPEN_s = 0.5  # on the way out after a fault
 
@@ -84,15 +85,16 @@ class VisaTransport:
                 self._opened(message).write(message)
             except (pyvisa.Error, OSError) as error:
                 raise TransportError(
-                    f"{self._name}: lost while sending {message!r} ({_text(error)})"
+                    f"{self._name}: lost while sending {shortened(message)!r} ({_text(error)})"
                 ) from error
 
     def query(self, message: str, timeout_s: float = DEFAULT_TIMEOUT_s) -> str:
         with self._lock:
             if self._unanswered is not None:
+                sent, missing = shortened(message), shortened(self._unanswered)
                 raise TransportError(
-                    f"{self._name}: {message!r} not sent: {self._unanswered!r} was never answered, "
-                    "and a late answer would be taken for this one's"
+                    f"{self._name}: {sent!r} not sent: {missing!r} was never answered, and a late answer would be "
+                    "taken for this one's"
                 )
             self._unanswered = message
             self.write(message)
@@ -163,15 +165,20 @@ class VisaTransport:
 
     def _opened(self, message: str) -> MessageBasedResource:
         if self._line is None:
-            raise TransportError(f"{self._name}: the line is closed, so {message!r} was not sent")
+            raise TransportError(f"{self._name}: the line is closed, so {shortened(message)!r} was not sent")
         return self._line
 
     def _silence(self, message: str, timeout_s: float, error: Exception) -> str:
         if isinstance(error, pyvisa.VisaIOError) and error.error_code == StatusCode.error_timeout:
-            return f"{self._name}: no answer to {message!r} within {timeout_s:.3g} s"
+            return f"{self._name}: no answer to {shortened(message)!r} within {timeout_s:.3g} s"
         if isinstance(error, UnicodeDecodeError):
-            return f"{self._name}: {message!r} was answered with bytes that are no text"
-        return f"{self._name}: lost while {message!r} was to be answered ({_text(error)})"
+            return f"{self._name}: {shortened(message)!r} was answered with bytes that are no text"
+        return f"{self._name}: lost while {shortened(message)!r} was to be answered ({_text(error)})"
+
+
+def shortened(message: str) -> str:
+    """A message as errors show it."""
+    return message if len(message) <= _MESSAGE_SHOWN else f"{message[: _MESSAGE_SHOWN - 4]} ..."
 
 
 def _send_at_once(line: TCPIPSocket) -> None:
