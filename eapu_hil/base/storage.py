@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import logging
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -42,13 +40,12 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 class GrowingFile:
-    """A file that is only appended to. A batch that cannot be written whole is cut off again."""
+    """A file that is only appended to, by one owner (`locks`). A batch that cannot be written whole is cut off."""
 
     def __init__(self, path: Path, whole: Callable[[Path], int]) -> None:
         """`whole` tells how many bytes of the file are whole records; what follows them is cut."""
         self._path = path
         self._file = path.open("ab", buffering=0)
-        _lock(self._file, path)
         self._end = whole(path)
         torn = path.stat().st_size - self._end
         if torn:
@@ -75,18 +72,6 @@ class GrowingFile:
 
     def close(self) -> None:
         self._file.close()
-
-
-def _lock(file: io.FileIO, path: Path) -> None:
-    if sys.platform == "win32":
-        return  # byte-range locks there would keep readers out too
-    import fcntl
-
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise ConfigError(f"{path.parent}: another process is writing this run; stop it first") from None
 
 
 def write_aside(path: Path, write: Callable[[BinaryIO], object]) -> None:

@@ -126,7 +126,7 @@ class BenchArray:
     def pulse(self, pulses: Pulses) -> PulseOutcome:
         self.interlock.refuse_when_closed()
         self.interlock.check.pulses(pulses, self._ledger.g_last_S)
-        with self.interlock.sending(), self._forgetting_on_error(pulses.cells):
+        with self._forgetting_on_error(pulses.cells), self.interlock.sending():
             self._ledger.record_pulses(pulses)  # before: a request that is cut short counts in full
             return self._device.pulse(pulses)
 
@@ -135,7 +135,7 @@ class BenchArray:
         used = recipe or self._recipe
         self.interlock.check.program(targets, used)
         cells = targets.cells
-        with self.interlock.sending(), self._forgetting_on_error(cells):
+        with self._forgetting_on_error(cells), self.interlock.sending():
             found = self._device.program(self.corrections.targets(targets, used.v_read_v), recipe)
             outcome = self.corrections.outcome(found, cells, used.v_read_v)
             self._ledger.record_writes(cells, outcome, used.v_read_v, _strongest_v2(used))

@@ -8,18 +8,33 @@ from __future__ import annotations
 
 import atexit
 import logging
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from eapu_hil.base.stopping import raise_if_stopped
+from eapu_hil.base.stopping import held, raise_if_stopped
 from eapu_hil.bench.limits import LimitCheck
 from eapu_hil.hal import Crossbar, HilError, LimitError, Limits
 
 _LOG = logging.getLogger(__name__)
+_OTHERS_END_s = 10.0  # for requests of other threads, once the lines are at 0 V
+_POLL_s = 0.01
+
+
+class _Request:
+    """One that is being sent. ground: the last one that was asked for before it; thread: whose it is."""
+
+    def __init__(self, ground: object) -> None:
+        self.ground = ground
+        self.thread = threading.get_ident()
 
 
 class Interlock:
-    """That of one array of a device.
+    """That of one array of a device. Any thread may use it.
+
+    What several threads do is told apart without a lock: nothing may hold up a ground, and an interrupt may come
+    between any two instructions. Each attribute changes at once, and every doubt means: not grounded.
 
     check: what refuses each request before it is sent; raises LimitError.
     """
@@ -28,8 +43,11 @@ class Interlock:
         """name: of the array, for messages: "array 0"."""
         self.check = LimitCheck(name, device.shape, limits)
         self._device = device
-        self._closed = False
-        self._grounded = False
+        self._closed = self._ended = False
+        self._under_way: set[_Request] = set()
+        self._last_change: object = object()  # on the lines: a request that began or ended
+        self._grounded_after: object = None  # the last change before the last ground that nothing disturbed
+        self._ground: object = None  # the last one that was asked for
         atexit.register(self.close)
 
     @property
@@ -39,8 +57,8 @@ class Interlock:
 
     @property
     def is_grounded(self) -> bool:
-        """Whether nothing was sent since the lines were put to 0 V."""
-        return self._grounded
+        """Whether nothing was sent since the lines were put to 0 V, and nothing is being sent."""
+        return self._grounded_after is self._last_change and not self._others_send()
 
     def refuse_when_closed(self) -> None:
         """Raises LimitError after `close`."""
@@ -49,11 +67,26 @@ class Interlock:
 
     @contextmanager
     def sending(self) -> Iterator[None]:
-        """Around a request that puts voltages on lines. An exception in it grounds before it is passed on."""
+        """Around a request that puts voltages on lines. An exception in it grounds before it is passed on.
+
+        Raises HilError where somebody grounded the array meanwhile: the lines are put to 0 V again.
+        """
         raise_if_stopped()
-        self._grounded = False
+        request = _Request(self._ground)
+        self._under_way.add(request)
+        self._last_change = request
         with self.grounding_on_error():
-            yield
+            try:
+                self.refuse_when_closed()  # by another thread, just now
+                yield
+            finally:
+                self._last_change = object()
+                self._under_way.discard(request)
+            if self._ground is not request.ground:
+                raise HilError(
+                    f"{self.name}: put to 0 V in the middle of a request, so what became of its cells is not known: "
+                    "read them before they are written again"
+                )
 
     @contextmanager
     def grounding_on_error(self) -> Iterator[None]:
@@ -69,31 +102,75 @@ class Interlock:
             raise
 
     def ground(self) -> None:
-        """Every line to 0 V, now; allowed at any time."""
+        """Every line to 0 V, now; allowed at any time, in any thread. A request that runs ends with an error."""
+        self._ground = object()
+        last_change, disturbed = self._last_change, self._others_send()
         try:
             self._device.ground()
         except (KeyboardInterrupt, SystemExit):  # a second Ctrl-C must not leave the lines half grounded
             self._device.ground()
-            self._grounded = True
+            if not disturbed:
+                self._grounded_after = last_change
             raise
-        self._grounded = True
+        if not disturbed:
+            self._grounded_after = last_change
 
     def close(self) -> None:
-        """Grounds, unless nothing was sent since the last ground; from now on only `ground` is allowed."""
-        if self._closed:
-            return
+        """Grounds, unless nothing was sent since the last ground; from now on only `ground` is allowed.
+
+        Requests of other threads end first. May be called again, and then does what an interrupt has cut short.
+        """
         self._closed = True
+        if self._ended:
+            return
+        try:
+            if not self.is_grounded:
+                self.ground()
+            if self._others_send():
+                self._let_others_end()
+                self.ground()
+        except Exception:  # of the device: said once
+            self._end()
+            raise
+        self._end()
+
+    def _end(self) -> None:
+        self._ended = True
         atexit.unregister(self.close)
-        if not self._grounded:
-            self.ground()
+
+    def _others_send(self) -> bool:
+        """Whether another thread has a request under way; this one has none where it asks."""
+        here = threading.get_ident()
+        return any(request.thread != here for request in tuple(self._under_way))
+
+    def _let_others_end(self) -> None:
+        end_s = time.monotonic() + _OTHERS_END_s
+        while self._others_send():
+            if time.monotonic() > end_s:
+                _LOG.error(
+                    "%s: a request of another thread has not ended %g s after the lines were put to 0 V",
+                    self.name,
+                    _OTHERS_END_s,
+                )
+                return
+            time.sleep(_POLL_s)
 
 
 def close_all(interlocks: Sequence[Interlock], error: BaseException | None = None) -> None:
-    """Grounds and closes every array, also when one of them fails.
+    """Grounds and closes every array, also when one of them fails, and when Ctrl-C comes in between.
 
     error: the exception that is on its way, if there is one; failures are then added to it as notes.
     Otherwise raises HilError that names each array that could not be grounded.
     """
+    try:
+        with held():
+            _close_each(interlocks, error)
+    except (KeyboardInterrupt, SystemExit) as interrupt:
+        _close_each(interlocks, interrupt)
+        raise
+
+
+def _close_each(interlocks: Sequence[Interlock], error: BaseException | None) -> None:
     failures: list[BaseException] = []
     messages: list[str] = []
     for interlock in interlocks:
@@ -101,7 +178,7 @@ def close_all(interlocks: Sequence[Interlock], error: BaseException | None = Non
             interlock.close()
         except BaseException as failure:  # noqa: BLE001 - the other arrays have to be grounded first
             failures.append(failure)
-            if not interlock.is_grounded:
+            if isinstance(failure, Exception) and not interlock.is_grounded:  # after an interrupt it is tried again
                 messages.append(f"{interlock.name}: could not be grounded: {_text(failure)}")
     # Ctrl-C or SIGTERM may have come in between; it goes on when nothing else is on its way.
     interrupts = [failure for failure in failures if not isinstance(failure, Exception)]

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from eapu_hil.base import plugins
 from eapu_hil.base.loading import load_model
+from eapu_hil.base.stopping import bench_signals
 from eapu_hil.bench.array import BenchArray
 from eapu_hil.bench.config import BenchConfig, TwinBenchConfig
 from eapu_hil.bench.corrections import Corrections
@@ -59,6 +60,10 @@ def open_bench(
 ) -> Iterator[Bench]:
     """Opens a bench; leaving the context grounds every array, whatever happened.
 
+    In the main thread, signals that would end the process on the spot leave through the context too, with exit code
+    128 and their number, unless the program handles them itself; Ctrl-Z is refused where a bench is no simulation.
+
+
     source: path of a bench file, name of a packaged one, or its content. overrides: `key.path=value`.
     chip_dir: directory of the chip's passport in place of the bench file's `chip`. Without either the chip
         lives as long as the session.
@@ -69,6 +74,7 @@ def open_bench(
     config = load_model(BenchConfig, source, overrides, "benches")
     driver = find_driver(config.backend)
     with ExitStack() as stack:
+        stack.enter_context(bench_signals(frozen_is_safe=config.simulated))
         directory = chip_dir or config.chip
         if directory is None:
             directory = (
@@ -101,9 +107,10 @@ def open_bench(
                 )
             )
         bench = Bench(config, arrays, chip, ledger, config.recipe)
-        if commission and chip.latest("write_error") is None:
-            prepare_for_training(bench)
-        yield bench
+        with closing:  # of the stack too: an interrupt may cut one of the two short
+            if commission and chip.latest("write_error") is None:
+                prepare_for_training(bench)
+            yield bench
 
 
 class _Closing:

@@ -11,12 +11,10 @@ A backend may keep files of its own beside these.
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,13 +26,13 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from eapu_hil.base.loading import load_model
+from eapu_hil.base.locks import own
 from eapu_hil.base.old_names import entry_of_today
 from eapu_hil.base.storage import plain, storage_errors, write_aside
 from eapu_hil.hal import CellStatus, ConfigError, FloatArray, HilError, StatusArray
 
 _ENTRY_FORMAT = 2  # of a measurement; 1, not written down, is that of version 0.1 with its names
 _LOCK = "chip.lock"
-_LOCK_BYTE = 1 << 20  # beyond the process id, which others have to be able to read
 _ENTRY = re.compile(r"(\d{4,})_([a-z][a-z0-9_]*)\.(?:yaml|npz)")
 _KIND = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -251,44 +249,23 @@ def own_chip(directory: Path) -> Iterator[None]:
     The operating system holds the lock: it ends with the process, however that ends. Raises ConfigError when
     another process owns the chip, or `directory` is in use for something that is not a chip.
     """
-    with storage_errors(directory):
-        ours = (directory / "passport.yaml").exists() or (directory / _LOCK).exists()
-        if directory.exists() and not ours and (not directory.is_dir() or any(directory.iterdir())):
-            raise ConfigError(f"{directory}: chip: not a chip's passport; name an empty or new directory")
-        new = not directory.exists()
-        directory.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        if not _lock(descriptor):
-            os.lseek(descriptor, 0, os.SEEK_SET)
-            owner = os.read(descriptor, 20).decode("ascii", "replace").strip()
-            raise ConfigError(f"{directory}: chip: in use by process {owner}; allowed is one at a time")
-        os.ftruncate(descriptor, 0)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
+    lock = directory / _LOCK
+    with ExitStack() as stack:
+        with storage_errors(directory):
+            ours = (directory / "passport.yaml").exists() or lock.exists()
+            if directory.exists() and not ours and (not directory.is_dir() or any(directory.iterdir())):
+                raise ConfigError(f"{directory}: chip: not a chip's passport; name an empty or new directory")
+            if not directory.exists():
+                directory.mkdir(parents=True)
+                stack.callback(_remove_if_empty, directory)
+            stack.enter_context(own(lock, f"{directory}: chip"))
         yield
-    finally:
-        os.close(descriptor)
-        if new and [path.name for path in directory.iterdir()] == [_LOCK]:  # no chip came of it
-            (directory / _LOCK).unlink()
-            directory.rmdir()
 
 
-def _lock(descriptor: int) -> bool:
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            os.lseek(descriptor, _LOCK_BYTE, os.SEEK_SET)
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-            os.lseek(descriptor, 0, os.SEEK_SET)
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+def _remove_if_empty(directory: Path) -> None:
+    """A new directory goes when no chip came of it."""
+    if not any(directory.iterdir()):
+        directory.rmdir()
 
 
 def _write_yaml(path: Path, content: Mapping[str, Any]) -> None:

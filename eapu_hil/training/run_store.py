@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from eapu_hil.base.locks import own
 from eapu_hil.base.provenance import git_commit, new_run_id, now_iso, package_versions
 from eapu_hil.base.storage import GrowingFile, StorageError, plain, storage_errors, write_aside, write_json
 from eapu_hil.hal import ConfigError
@@ -37,9 +39,13 @@ class RunStore:
         self.path = path
         self.start = start
         self._fresh = False  # made by `create` and nothing recorded since
-        with storage_errors(path):
+        with storage_errors(path), ExitStack() as opened:
+            opened.enter_context(own(path / "run.lock", f"{path}: another process is writing this run"))
             self._writes = GrowingFile(path / "writes.bin", _whole_records)
+            opened.callback(self._writes.close)
             self._metrics = GrowingFile(path / "metrics.jsonl", _whole_lines)
+            opened.callback(self._metrics.close)
+            self._opened = opened.pop_all()
 
     @classmethod
     def create(cls, path: Path | str, start: Mapping[str, Any]) -> RunStore:
@@ -143,8 +149,7 @@ class RunStore:
         write_json(self.path / "summary.json", summary)
 
     def close(self) -> None:
-        self._metrics.close()
-        self._writes.close()
+        self._opened.close()
 
     def __enter__(self) -> RunStore:
         return self

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from eapu_hil.hal import TransportError
 
+# The number that ties an answer to its question is left out of a script, of message and answer.
+_TIED_SCPI = re.compile(r"\*ESE (?P<number>\d+);(?P<message>.*);\*ESE\?(?P<errors>;:SYST:ERR\?)?", re.DOTALL)
+_TIED_TSP = re.compile(
+    r"(?P<message>(print\(.*|.* print\(.*)errorqueue\.count), (?P<number>\d+)\)", re.DOTALL
+)
+_TIED_CALL = re.compile(r"(?P<message>eapu_(sweep|write)\(.*), (?P<number>\d+)\)", re.DOTALL)
+_CHECKED = re.compile(r'(?P<rest>.*);(?P<error>[+-]?\d+,"[^"]*")', re.DOTALL)
 CLEAR = "<device clear>"
 SILENCE = "<no answer>"
 
@@ -36,11 +44,12 @@ class ScriptedTransport:
         assert answer is None, f"{message!r} was only sent; the script waits for its answer to be read"
 
     def query(self, message: str, timeout_s: float = 2.0) -> str:
-        answer = self._next(message)
-        assert answer is not None, f"{message!r} was asked; the script has no answer to it"
+        plain, number = _untied(message)
+        answer = self._next(plain)
+        assert answer is not None, f"{plain!r} was asked; the script has no answer to it"
         if answer == SILENCE:
-            raise TransportError(f"{self._name}: no answer to {message!r} within {timeout_s:.3g} s")
-        return answer
+            raise TransportError(f"{self._name}: no answer to {plain!r} within {timeout_s:.3g} s")
+        return answer if number is None else _tied(answer, number, ";" if "?" in plain else "\t")
 
     def clear(self) -> None:
         self._next(CLEAR)
@@ -58,3 +67,20 @@ class ScriptedTransport:
         assert message == expected, f"{message!r} sent; the script has {expected!r}"
         self._at += 1
         return answer
+
+
+def _untied(message: str) -> tuple[str, str | None]:
+    if (scpi := _TIED_SCPI.fullmatch(message)) is not None:
+        return scpi["message"] + (scpi["errors"] or ""), scpi["number"]
+    tsp = _TIED_TSP.fullmatch(message) or _TIED_CALL.fullmatch(message)
+    return (message, None) if tsp is None else (f"{tsp['message']})", tsp["number"])
+
+
+def _tied(answer: str, number: str, separator: str) -> str:
+    """The answer with the number where the instrument puts it: last, or before what is told of the error queue."""
+    checked = _CHECKED.fullmatch(answer) if separator == ";" else None
+    return (
+        f"{answer}{separator}{number}"
+        if checked is None
+        else f"{checked['rest']};{number};{checked['error']}"
+    )

@@ -234,7 +234,6 @@ def test_what_is_no_run_is_named(tmp_path: Path, damage: str) -> None:
     assert "\n" not in str(info.value)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no advisory locks there")
 def test_two_writers_of_one_run_are_refused(tmp_path: Path) -> None:
     with (
         RunStore.create(tmp_path / "a", START),

@@ -12,6 +12,7 @@ from serial.tools import list_ports
 from eapu_drivers.controller.link import Link, LinkTiming
 from eapu_drivers.controller.messages import BoardState
 from eapu_drivers.controller.ports import Port, SerialPort
+from eapu_hil.base.locks import InUseError
 from eapu_hil.hal import HilError, TransportError
 
 _TIMING = LinkTiming(hello_s=1.0, reconnect_s=0.0)
@@ -59,6 +60,8 @@ def _ask(name: str, open_port: Callable[[str], Port]) -> FoundController:
     try:
         with Link(lambda: open_port(name), _TIMING) as link:
             welcome = link.welcome
+    except InUseError as error:
+        return FoundController(name, str(error).removeprefix(f"{name}: "))
     except TransportError as error:
         return FoundController(name, _why(error))
     except HilError as error:

@@ -13,11 +13,13 @@ import selectors
 import socket
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Protocol
 from urllib.parse import urlsplit
 
 import serial
 
+from eapu_hil.base.locks import device_name, network_name, own
 from eapu_hil.hal import TransportError
 
 BAUD = 1_000_000  # USB adapters and boards with native USB take it; a pty or a socket ignores it
@@ -175,11 +177,20 @@ class _PolledPort:
 class SerialPort:
     """A serial port by name (`/dev/ttyACM0`, `COM3`) or pyserial URL (`socket://host:port`, `rfc2217://...`).
 
-    It is opened for this process alone where the system allows that. Raises TransportError when it does not open.
+    It is opened for this process alone. Raises TransportError when it does not open, InUseError (one too) when
+    another program has it.
     """
 
     def __init__(self, url: str) -> None:
         self.name = url
+        with ExitStack() as opened:
+            device = _device_of(url)
+            if device is not None:
+                opened.enter_context(own(device, f"{url}: cannot be opened"))
+            self._open(url)
+            self._owned = opened.pop_all()
+
+    def _open(self, url: str) -> None:
         self._serial: serial.SerialBase | None = None
         if url.startswith(_SOCKET):
             self._port: Port = SocketPort(_connect(url), url)
@@ -212,10 +223,28 @@ class SerialPort:
         self._port.wake()
 
     def close(self) -> None:
-        self._port.close()
-        if self._serial is not None:
-            with contextlib.suppress(OSError):  # a device that was unplugged
-                self._serial.close()
+        with self._owned:
+            self._port.close()
+            if self._serial is not None:
+                with contextlib.suppress(OSError):  # a device that was unplugged
+                    self._serial.close()
+
+
+def _device_of(url: str) -> str | None:
+    """The one name of what a port's name leads to, as the locks take it; None for what is within this process."""
+    scheme, there, rest = url.partition("://")
+    if not there:
+        return device_name(url)
+    match scheme.lower():
+        case "loop":
+            return None
+        case "socket" | "rfc2217":
+            with contextlib.suppress(ValueError):  # opening it says what is wrong
+                parts = urlsplit(url)
+                return network_name(parts.hostname or "", parts.port or 0)
+        case "spy" | "alt":
+            return device_name(rest.partition("?")[0])
+    return url
 
 
 def _connect(url: str) -> socket.socket:

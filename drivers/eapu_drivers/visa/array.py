@@ -7,13 +7,15 @@ gate's source. A positive voltage is a SET.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import update_wrapper
+from typing import Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eapu_drivers.visa.contacts import find_faults
 from eapu_drivers.visa.lines import SwitchedLines
-from eapu_drivers.visa.smu.contract import CellWrite, Setup
+from eapu_drivers.visa.smu.contract import AsksState, CellWrite, Setup
 from eapu_drivers.visa.sources import Clock, Setups, Sources, require_widths, unsuitable_width
 from eapu_hil.hal import (
     Cells,
@@ -39,6 +41,25 @@ from eapu_hil.hal.writeverify import repeat_epochs, write_verify
 
 # How much of the voltage each bias has, by the number of biases: none, V/2, V/3 (V/3 at lines of the driven kind).
 _SHARES: tuple[tuple[float, ...], ...] = ((), (1 / 2,), (1 / 3, 2 / 3))
+
+_Arguments = ParamSpec("_Arguments")
+_Answer = TypeVar("_Answer")
+
+
+def _request(
+    method: Callable[Concatenate[SmuArray, _Arguments], _Answer],
+) -> Callable[Concatenate[SmuArray, _Arguments], _Answer]:
+    """A request ends with an error before its next cell once another thread has grounded the array."""
+
+    def ending(self: SmuArray, /, *args: _Arguments.args, **named: _Arguments.kwargs) -> _Answer:
+        outer, self._grounds_before = self._grounds_before, self._grounds_before or self._grounds
+        try:
+            return method(self, *args, **named)
+        finally:
+            self._grounds_before = outer
+
+    update_wrapper(ending, method)
+    return ending
 
 
 class SmuArray:
@@ -71,6 +92,9 @@ class SmuArray:
         self._setup: Setup | None = None  # of the cell's source; None: all have to be set up
         self._gate_v = 0.0
         self._gate_checked = False  # since crosspoints moved
+        self._grounds = 1
+        self._grounds_before: int | None = None  # the request that runs; None: none does
+        self._at_rest = False
 
     @property
     def identity(self) -> Identity:
@@ -79,6 +103,11 @@ class SmuArray:
     @property
     def shape(self) -> tuple[int, int]:
         return self._lines.wiring.shape
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether every output is off, as the instruments said at the last ground."""
+        return self._at_rest
 
     @property
     def limits(self) -> Limits:
@@ -99,6 +128,7 @@ class SmuArray:
     def wait(self, duration_s: float) -> None:
         self._clock.wait(duration_s)
 
+    @_request
     def read(self, cells: Cells, v_read_v: float) -> Reading:
         """Cell after cell; each takes a change of crosspoints and one reading."""
         g_S, status = np.full(len(cells), np.nan), np.full(len(cells), CellStatus.STUCK, np.uint8)
@@ -111,6 +141,7 @@ class SmuArray:
             status[index] = CellStatus.SATURATED if beyond else CellStatus.OK
         return Reading(g_S, status)
 
+    @_request
     def vmm(
         self,
         v_in_v: NDArray[np.floating],
@@ -149,6 +180,7 @@ class SmuArray:
         parts = [levels_v[first : first + most] for first in range(0, levels_v.size, most)]
         return np.concatenate([self._sources.cell.sweep(part).current_a for part in parts])
 
+    @_request
     def pulse(self, pulses: Pulses) -> PulseOutcome:
         self._require_possible(pulses)
         status = np.full(len(pulses.cells), CellStatus.OK, np.uint8)
@@ -169,6 +201,7 @@ class SmuArray:
                 status[index] = CellStatus.COMPLIANCE
         return PulseOutcome(status)
 
+    @_request
     def program(self, targets: Targets, recipe: Recipe | None = None) -> WriteOutcome:
         """Write-verify, cell after cell, so that crosspoints move once a cell; `time_max_s` is for each cell.
 
@@ -217,7 +250,8 @@ class SmuArray:
 
     def ground(self) -> None:
         """Every source to 0 V and off, then every line to the ground bus. Tries all, whatever fails."""
-        self._setup, self._gate_v = None, 0.0
+        self._grounds += 1
+        self._setup, self._gate_v, self._gate_checked = None, 0.0, False
         failures: list[HilError] = []
         acts: list[Callable[[], None]] = [source.safe_off for source in self._sources.all()]
         for act in [*acts, self._lines.ground]:
@@ -227,9 +261,12 @@ class SmuArray:
                 failures.append(error)
         if failures:
             raise HilError("; ".join(str(error) for error in failures)) from failures[0]
+        self._at_rest = True
 
+    @_request
     def test_contacts(self) -> list[LineFault]:
         """Shorted positions, leaking gates, lines without contact (see `contacts.py`); grounds afterwards."""
+        self._at_rest = False
         gate, setups = self._sources.gate, self._setups
         self._rest()
         gate.set_up(setups.gate)
@@ -247,16 +284,31 @@ class SmuArray:
         if self._gate_v != 0.0:
             self._gate_v = 0.0
             self._sources.gate.hold(0.0)
+        self._require_sources_as_left()
+
+    def _require_sources_as_left(self) -> None:
+        """Asks each source. Raises InstrumentError where somebody else, or a fault, has changed one."""
+        for source in self._sources.all():
+            if isinstance(source, AsksState):
+                source.require_as_left()
 
     def _select(self, row: int, column: int, reverse: bool = False) -> None:
+        """Connects the cell. Other programs and front panels move crosspoints and change sources, so all are asked,
+        the sources before anything moves.
+        """
+        self._require_undisturbed()
         crosspoints = self._lines.wiring.cell(row, column, reverse)
         if crosspoints != self._lines.connected:
             self._rest()
-            self._lines.connect(crosspoints)
             self._gate_checked = False
+        else:
+            self._require_sources_as_left()
+        self._lines.connect(crosspoints)
 
     def _ready(self, setup: Setup, gate_v: float) -> None:
         """The cell's source as `setup` says, at 0 V, the gate at `gate_v`; sets up what was off."""
+        self._require_undisturbed()
+        self._at_rest = False
         sources = self._sources
         if self._setup is None:
             for source, its_own in (
@@ -265,6 +317,8 @@ class SmuArray:
                 (sources.cell, setup),
             ):
                 source.set_up(its_own)
+                if isinstance(source, AsksState):
+                    source.require_as_left()  # before its output is on: another function would drive the cell
                 source.output(True)
             self._setup, self._gate_v = setup, 0.0
         elif self._setup != setup:
@@ -275,6 +329,10 @@ class SmuArray:
             self._gate_v = gate_v
         if gate_v > 0.0 and not self._gate_checked:
             self._check_gate(gate_v)
+
+    def _require_undisturbed(self) -> None:
+        if self._grounds_before not in (None, self._grounds):
+            raise HilError(f"{self._identity.model}: lines were put to 0 V in the middle of a request; it ends there")
 
     def _check_gate(self, gate_v: float) -> None:
         """Once a cell: a gate that leaks, or whose source has tripped, would make every reading of the cell wrong."""

@@ -12,6 +12,7 @@ from eapu_drivers.visa.array import SmuArray
 from eapu_drivers.visa.config import SmuConfig
 from eapu_drivers.visa.families import open_source_meter, open_switch
 from eapu_drivers.visa.lines import SwitchedLines, Wiring
+from eapu_drivers.visa.names import device_of
 from eapu_drivers.visa.smu.contract import SelfVerifying, Setup, SourceMeter, Verifier
 from eapu_drivers.visa.sources import Clock, Place, Setups, Sources, unsuitable_width
 from eapu_drivers.visa.switch.contract import SwitchMatrix
@@ -130,7 +131,8 @@ def _places(config: SmuConfig, instruments: Instruments) -> Mapping[str, Place]:
         *((f"bias{k}", b) for k, b in enumerate(instruments.bias)),
     ]:
         places[role] = Place(terminal.resource or first.resource, terminal.channel)
-    if len(set(places.values())) != len(places):
+    channels = {(device_of(place.resource, instruments.visa), place.channel) for place in places.values()}
+    if len(channels) != len(places):
         raise ConfigError(
             "bench: instruments: gate and bias: two sources are the same channel of the same resource; name another "
             "channel or resource"
@@ -147,9 +149,10 @@ class _Opened:
         self._lines: dict[str, Transport] = {}
 
     def __getitem__(self, resource: str) -> Transport:
-        if resource not in self._lines:
-            self._lines[resource] = self._stack.enter_context(VisaTransport(resource, self._visa))
-        return self._lines[resource]
+        device = device_of(resource, self._visa)
+        if device not in self._lines:
+            self._lines[device] = self._stack.enter_context(VisaTransport(resource, self._visa))
+        return self._lines[device]
 
 
 DRIVER = Driver(SmuConfig, open_arrays)

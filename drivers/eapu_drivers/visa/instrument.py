@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from eapu_drivers.visa.transport import DEFAULT_TIMEOUT_s, Transport
+from eapu_drivers.visa.transport import DEFAULT_TIMEOUT_s, Transport, shortened
 from eapu_hil.hal import (
     ConfigError,
     HilError,
@@ -18,7 +18,8 @@ from eapu_hil.hal import (
     UnsupportedError,
 )
 
-_ERRORS_DRAINED = 32  # more than any of the queues holds
+_ERRORS_TOLD = 32  # of one queue, as notes; what is behind them is cleared
+_NUMBERS = 256  # that tie answers to questions, over and over: the register that carries them has eight bits
 _CHECKED = re.compile(r'((?P<answer>.*);)?(?P<code>[+-]?\d+),"(?P<text>[^"]*)"', re.DOTALL)
 
 
@@ -69,6 +70,7 @@ class Instrument(ABC):
         transport: its `name` is a line, whose errors begin with it.
         """
         self._transport = transport
+        self._number = 0  # number of the last question that ties its answer to itself
         self.name = f"{self.family} at {transport.name}"
         self.identity = InstrumentIdentity.parse(transport.query("*IDN?"), transport.name)
         if not self.fits(self.identity):
@@ -84,6 +86,11 @@ class Instrument(ABC):
     @abstractmethod
     def next_error(self) -> tuple[int, str] | None:
         """Takes the oldest entry from the error queue: code and text; None when it is empty."""
+
+    def clear_errors(self) -> None:
+        """Empties the error queue without a look at it. Languages that have a command for it need fewer messages."""
+        while self.next_error() is not None:
+            pass
 
     def send(self, message: str) -> None:
         """Sends, then raises what the instrument has to say against it."""
@@ -130,16 +137,36 @@ class Instrument(ABC):
         """Raises InstrumentError for the oldest entry of the error queue, and empties the queue into its notes."""
         first = self.next_error()
         if first is not None:
-            raise self.with_the_rest(InstrumentError(*first, message, self.name))
+            raise self.with_the_rest(InstrumentError(*first, shortened(message), self.name))
 
     def with_the_rest(self, error: InstrumentError) -> InstrumentError:
         """The error, with what else is in the queue in its notes; the queue is then empty."""
-        for _ in range(_ERRORS_DRAINED):
+        for _ in range(_ERRORS_TOLD):
             more = self.next_error()
             if more is None:
-                break
+                return error
             error.add_note(f"{self.name}: also error {more[0]}, {more[1]!r}")
+        self.clear_errors()  # or the rest would be blamed on messages to come
+        error.add_note(f"{self.name}: more errors were in its queue, which is cleared now")
         return error
+
+    def next_number(self) -> int:
+        """For a question whose answer has to carry it."""
+        self._number = (self._number + 1) % _NUMBERS
+        return self._number
+
+    def require_own_answer(self, number: int, told: str, message: str, answer: str) -> None:
+        """Raises ProtocolError where the answer to `message` carries another number: it answers another question."""
+        try:
+            own = float(told) == number
+        except ValueError:
+            own = False
+        if not own:
+            raise self.wrong_answer(
+                message,
+                answer,
+                f"the number {number} of this question at its end; another program may talk to it",
+            )
 
     def require_taken(self, what: str, asked: float, taken: float, tolerance: float = 1e-3) -> None:
         """The instrument has to report back what it was asked for. Raises InstrumentError."""
@@ -155,7 +182,9 @@ class Instrument(ABC):
 
     def wrong_answer(self, message: str, answer: str, expected: str) -> ProtocolError:
         """For an answer that makes no sense."""
-        return ProtocolError(f"{self.name}: {message!r} was answered {answer!r}; expected {expected}")
+        return ProtocolError(
+            f"{self.name}: {shortened(message)!r} was answered {shortened(answer)!r}; expected {expected}"
+        )
 
     def try_each(self, *acts: Callable[[], object]) -> None:
         """Runs every act of a way out, also after one of them failed.
@@ -212,8 +241,24 @@ class ScpiInstrument(Instrument):
         code = int(found["code"])
         if code != 0:
             text = found["text"].partition(";")[0]
-            raise self.with_the_rest(InstrumentError(code, text, message, self.name))
+            raise self.with_the_rest(InstrumentError(code, text, shortened(message), self.name))
         return found["answer"] or ""
+
+    def ask_tied(self, message: str, timeout_s: float = DEFAULT_TIMEOUT_s, *, checked: bool = True) -> str:
+        """Asks, with a number in the message that the answer has to carry: an answer that belongs to another question
+        is not taken for this one's. checked: as `ask_checked`, else as `ask`.
+
+        The number goes through the enable register of the standard events (IEEE 488.2), which nothing here uses.
+        """
+        number = self.next_number()
+        whole = f"*ESE {number};{message};*ESE?"
+        answer = self.ask_checked(whole, timeout_s) if checked else self.ask(whole, timeout_s)
+        rest, _, told = answer.rpartition(";")
+        self.require_own_answer(number, told, message, answer)
+        return rest
+
+    def clear_errors(self) -> None:
+        self.write("*CLS")
 
 
 class TspInstrument(Instrument):
@@ -229,6 +274,28 @@ class TspInstrument(Instrument):
         except ValueError:
             raise self.wrong_answer(self._NEXT_ERROR, answer, "a code and a text") from None
         return None if code == 0 else (code, parts[1] if len(parts) > 1 else "")
+
+    def ask_tied(self, before: str, values: str, timeout_s: float = DEFAULT_TIMEOUT_s) -> list[str]:
+        """Runs the statements `before`, then has `values`, expressions with commas between them, printed; with them
+        how many errors there are, and a number of the question, so that no other answer is taken for this one's.
+
+        Returns what each expression gave. Raises InstrumentError for what is in the error queue.
+        """
+        number = self.next_number()
+        message = f"{before}print({values}, errorqueue.count, {number})"
+        answer = self.ask(message, timeout_s)
+        rest, _, tied = answer.rpartition("\t")
+        self.require_own_answer(number, tied, message, answer)
+        rest, _, errors = rest.rpartition("\t")
+        try:
+            count = float(errors)
+        except ValueError:
+            raise self.wrong_answer(message, answer, "values, a count of errors, a number") from None
+        self.require_no_errors(message, count)
+        return rest.split("\t")
+
+    def clear_errors(self) -> None:
+        self.write("errorqueue.clear()")
 
     def require_no_errors(self, message: str, count: float) -> None:
         """For messages that end in `print(errorqueue.count)`: raises what is in the queue where `count` is not 0."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from functools import cached_property
 
-from eapu_drivers.visa.switch.contract import SwitchMatrix
+from eapu_drivers.visa.switch.contract import NamesCrosspoints, SwitchMatrix
 from eapu_hil.bench.wiring import Instruments, Line, at_bus
+from eapu_hil.hal import HilError, InstrumentError
+
+_LOG = logging.getLogger(__name__)
+_NAMES_SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,14 @@ class Wiring:
         """Every line at the ground bus."""
         ground = self.instruments.map.buses.ground
         return frozenset(at_bus(name, ground) for names in self._names.values() for name in names)
+
+    def all(self) -> frozenset[str]:
+        """Every line at every bus that the bench uses."""
+        buses = self.instruments.map.buses
+        used = [buses.source, buses.ground, buses.gate, *buses.bias[: len(self.instruments.bias)]]
+        return frozenset(
+            at_bus(name, bus) for names in self._names.values() for name in names for bus in used
+        )
 
     def cell(self, row: int, column: int, reverse: bool = False) -> frozenset[str]:
         """One cell: its column at the source, its row at ground (the other way round in `reverse`), its gate driven.
@@ -90,18 +103,54 @@ class SwitchedLines:
     def __init__(self, switch: SwitchMatrix, wiring: Wiring) -> None:
         self._switch = switch
         self.wiring = wiring
-        self.connected: frozenset[str] | None = None  # not known
+        self.connected: frozenset[str] | None = None  # as this program left it; None: not known
+        if isinstance(switch, NamesCrosspoints):
+            switch.will_use(wiring.all())
 
     def connect(self, crosspoints: frozenset[str]) -> None:
-        """Exactly these crosspoints; nothing is sent where that is so already."""
-        if crosspoints != self.connected:
-            self.connected = None
-            self._switch.connect(crosspoints)
-            self.connected = crosspoints
+        """Exactly these crosspoints. Where that is so by what is remembered, the matrix is asked whether it is.
+
+        Raises InstrumentError where crosspoints were moved by somebody else, or lost.
+        """
+        if crosspoints == self.connected:
+            self.require_as_left()
+            return
+        self.connected = None
+        self._switch.connect(crosspoints)
+        self.connected = crosspoints
+
+    def require_as_left(self) -> None:
+        """Asks the matrix. Raises InstrumentError that says what was found; nothing is known then."""
+        if self.connected is None:
+            return
+        left, self.connected = self.connected, None
+        found = self._switch.closed()
+        if found != left:
+            closed, opened = sorted(found - left), sorted(left - found)
+            parts = [
+                f"{', '.join(names[:_NAMES_SHOWN])}{', ...' if len(names) > _NAMES_SHOWN else ''} {word}"
+                for names, word in ((opened, "open, left closed"), (closed, "closed, left open"))
+                if names
+            ]
+            text = f"crosspoints moved by another program, at its front panel, or lost: {'; '.join(parts)}"
+            who = self._switch.identity
+            name = getattr(self._switch, "name", f"{who.maker} {who.model} ({who.serial})")
+            raise InstrumentError(0, text, "asked for its crosspoints", name)
+        self.connected = left
 
     def ground(self) -> None:
-        """Every line to the ground bus, whatever was known before; after a failure from a matrix that is all open."""
+        """Every line to the ground bus, whatever was known before; after a failure, or where somebody else moved
+        crosspoints, from a matrix that is all open.
+        """
+        failed = None
+        try:
+            self.require_as_left()
+        except HilError as error:
+            failed = error  # the way out does not end here: it goes on from a matrix that is opened
         if self.connected is None:
             self._switch.safe_off()
         self.connected = None
-        self.connect(self.wiring.grounded())
+        self._switch.connect(self.wiring.grounded())
+        self.connected = self.wiring.grounded()
+        if failed is not None:
+            _LOG.warning("%s", failed)

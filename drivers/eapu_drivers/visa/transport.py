@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Protocol
 
@@ -16,11 +17,14 @@ from pyvisa.constants import ResourceAttribute, StatusCode
 from pyvisa.resources import MessageBasedResource, TCPIPSocket
 from pyvisa_py.tcpip import TCPIPSocketSession
 
+from eapu_drivers.visa.names import device_of
+from eapu_hil.base.locks import own
 from eapu_hil.hal import TransportError
 
 _LOG = logging.getLogger(__name__)
 BUS = logging.getLogger("eapu_drivers.bus")  # every message both ways, at DEBUG
 DEFAULT_TIMEOUT_s = 2.0
+_MESSAGE_SHOWN = 160  # characters of a message in an error: a whole script would hide what it says
 _OPEN_s = 5.0
 _REOPEN_s = 0.5  # on the way out after a fault
 
@@ -50,17 +54,24 @@ class Transport(Protocol):
 
 
 class VisaTransport:
-    """A VISA resource. A lock keeps the messages of two threads apart: a PyVISA session is not thread-safe.
+    """A VISA resource, which no other program of this machine can open in the meantime (`eapu_hil.base.locks`).
 
-    Also a context manager that closes it. Raises TransportError when it cannot be opened.
+    A lock keeps the messages of two threads apart: a PyVISA session is not thread-safe. Also a context manager that
+    closes it. Raises TransportError when it cannot be opened, InUseError (one too) when another program has it.
     """
 
-    def __init__(self, resource: str, visa: str = "@py") -> None:
-        """visa: which VISA, in PyVISA's words: "@py", "@ivi" or the path of a vendor's library."""
+    def __init__(self, resource: str, visa: str = "@py", within_s: float = 0.0) -> None:
+        """visa: which VISA, in PyVISA's words: "@py", "@ivi" or the path of a vendor's library.
+
+        within_s: how long to wait for a program that has it and is about to end.
+        """
         self._name = resource
         self._visa = visa
         self._lock = threading.RLock()
-        self._line: MessageBasedResource | None = self._open(_OPEN_s)
+        with ExitStack() as opened:
+            opened.enter_context(own(device_of(resource, visa), f"{resource}: cannot be opened", within_s))
+            self._line: MessageBasedResource | None = self._open(_OPEN_s)
+            self._owned = opened.pop_all()
         self._unanswered: str | None = None  # its answer may come late, in place of the next one
 
     @property
@@ -74,15 +85,16 @@ class VisaTransport:
                 self._opened(message).write(message)
             except (pyvisa.Error, OSError) as error:
                 raise TransportError(
-                    f"{self._name}: lost while sending {message!r} ({_text(error)})"
+                    f"{self._name}: lost while sending {shortened(message)!r} ({_text(error)})"
                 ) from error
 
     def query(self, message: str, timeout_s: float = DEFAULT_TIMEOUT_s) -> str:
         with self._lock:
             if self._unanswered is not None:
+                sent, missing = shortened(message), shortened(self._unanswered)
                 raise TransportError(
-                    f"{self._name}: {message!r} not sent: {self._unanswered!r} was never answered, "
-                    "and a late answer would be taken for this one's"
+                    f"{self._name}: {sent!r} not sent: {missing!r} was never answered, and a late answer would be "
+                    "taken for this one's"
                 )
             self._unanswered = message
             self.write(message)
@@ -119,8 +131,11 @@ class VisaTransport:
         """Closes the resource; nothing more can be sent. A second call does nothing."""
         with self._lock:
             line, self._line = self._line, None
-            if line is not None:
-                line.close()
+            try:
+                if line is not None:
+                    line.close()
+            finally:
+                self._owned.close()
 
     def __enter__(self) -> VisaTransport:
         return self
@@ -150,15 +165,20 @@ class VisaTransport:
 
     def _opened(self, message: str) -> MessageBasedResource:
         if self._line is None:
-            raise TransportError(f"{self._name}: the line is closed, so {message!r} was not sent")
+            raise TransportError(f"{self._name}: the line is closed, so {shortened(message)!r} was not sent")
         return self._line
 
     def _silence(self, message: str, timeout_s: float, error: Exception) -> str:
         if isinstance(error, pyvisa.VisaIOError) and error.error_code == StatusCode.error_timeout:
-            return f"{self._name}: no answer to {message!r} within {timeout_s:.3g} s"
+            return f"{self._name}: no answer to {shortened(message)!r} within {timeout_s:.3g} s"
         if isinstance(error, UnicodeDecodeError):
-            return f"{self._name}: {message!r} was answered with bytes that are no text"
-        return f"{self._name}: lost while {message!r} was to be answered ({_text(error)})"
+            return f"{self._name}: {shortened(message)!r} was answered with bytes that are no text"
+        return f"{self._name}: lost while {shortened(message)!r} was to be answered ({_text(error)})"
+
+
+def shortened(message: str) -> str:
+    """A message as errors show it."""
+    return message if len(message) <= _MESSAGE_SHOWN else f"{message[: _MESSAGE_SHOWN - 4]} ..."
 
 
 def _send_at_once(line: TCPIPSocket) -> None:

@@ -33,6 +33,7 @@ from eapu_drivers.simulated.board import rig, simulator
 from eapu_hil.bench.passport import Chip
 from eapu_hil.hal import (
     CellStatus,
+    HilError,
     Polarity,
     Pulses,
     Targets,
@@ -104,6 +105,25 @@ class TestGround:
         thread.join(5.0)
         assert (ended[0].status == CellStatus.ABORTED).all()
         assert bed.lines().grounded
+
+    def test_from_another_thread_the_frames_that_are_left_are_not_sent(self, bed: Bed) -> None:
+        ended: list[HilError] = []
+        train = Pulses.same(CELLS, Polarity.SET, 1.0, 1.0, 1e-7, 60000)
+
+        def send() -> None:
+            with pytest.raises(HilError, match="put to 0 V in the middle of a request") as error:
+                bed.array.pulse(train)
+            ended.append(error.value)
+            bed.array.ground()  # as the interlock does
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        wait_until(lambda: bed.lines().pulses > 200)
+        bed.array.ground()
+        thread.join(30.0)
+        assert len(ended) == 1
+        assert bed.lines().grounded
+        assert bed.lines().pulses < 128 * 60000 / 4
 
 
 class TestLoss:

@@ -10,10 +10,12 @@ import time
 import tty
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from eapu_drivers.controller.ports import Port, SerialPort, SocketPort
 
+from eapu_hil.base.locks import InUseError
 from eapu_hil.hal import TransportError
 
 Ends = tuple[Port, Callable[[int], bytes], Callable[[bytes], object], Callable[[], None]]
@@ -167,3 +169,23 @@ def test_a_serial_port_is_for_one_program_alone() -> None:
     finally:
         os.close(near)
         os.close(far)
+
+
+def test_a_link_to_a_serial_port_is_the_same_port(tmp_path: Path) -> None:
+    far, near = pty.openpty()
+    (tmp_path / "by-id").symlink_to(os.ttyname(near))
+    refused = pytest.raises(InUseError, match=rf"by-id: cannot be opened: in use by process {os.getpid()};")
+    try:
+        with closing(SerialPort(os.ttyname(near))), refused:
+            SerialPort(str(tmp_path / "by-id"))
+    finally:
+        os.close(near)
+        os.close(far)
+
+
+def test_a_board_behind_a_socket_is_for_one_program_alone() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        number = server.getsockname()[1]
+        with closing(SerialPort(f"socket://127.0.0.1:{number}")), pytest.raises(InUseError, match="in use"):
+            SerialPort(f"socket://LOCALHOST:{number}")
+        SerialPort(f"socket://localhost:{number}").close()

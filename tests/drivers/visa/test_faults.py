@@ -9,18 +9,15 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from eapu_drivers.simulated.instruments import station as stations
+from benches import CELL, FAMILIES, SWITCHES, Opened, benches
 from eapu_drivers.simulated.instruments.server import Mishap
-from eapu_drivers.simulated.instruments.station import Station
-from stations import LIMITS
 
-from eapu_hil.bench import Bench, open_bench
+from eapu_hil.bench import Bench
 from eapu_hil.hal import (
     Cells,
     CellStatus,
@@ -34,13 +31,6 @@ from eapu_hil.hal import (
 
 TIMEOUT_s = 2.2  # of a reading or a pulse, as the drivers compute them
 SLACK_s = 1.0
-FAMILIES = {
-    "sim:2400": ("Keithley 2400", "sim:707b"),
-    "sim:2450": ("Keithley 2450", "sim:707b"),
-    "sim:2600b": ("Keithley 2600B", "sim:707b"),
-    "sim:b2900": ("Keysight B2900", "sim:34980a"),
-}
-SWITCHES = {"sim:707b": "Keithley 707B", "sim:34980a": "Keysight 34980A"}
 
 
 @dataclass(frozen=True)
@@ -62,54 +52,13 @@ FAULTS = {
     "error in the queue": Fault("error", InstrumentError, "error -222, 'Parameter data out of range'"),
 }
 ANSWERED = r"\?|print"  # in a message that is answered: SCPI, TSP
-CELL = Cells.block(1, 2, 1, 2)
-
-
-@dataclass
-class Opened:
-    bench: Bench
-    station: Station
-
-    def sources_off(self) -> bool:
-        return not any(source.on for source in self.station.probe.sources)
 
 
 @pytest.fixture
 def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Opened]]:
     """Opens a small bench of a family; its station is kept, to let things go wrong in it."""
-    kept: list[Station] = []
-    open_station = stations.open_station
-
-    @contextmanager
-    def keeping(*arguments: Any) -> Iterator[Any]:
-        with open_station(*arguments) as (station, places):
-            kept.append(station)
-            yield station, places
-
-    monkeypatch.setattr(stations, "open_station", keeping)
-    with ExitStack() as stack:
-
-        def open_it(resource: str) -> Opened:
-            content = {
-                "backend": "smu",
-                "resource": resource,
-                "preset": "ideal",
-                "shape": [4, 3],
-                "limits": LIMITS,
-                "instruments": {"switch": FAMILIES[resource][1]},
-            }
-            bench = stack.enter_context(open_bench(content, chip_dir=tmp_path / "chip", commission=False))
-            bench.arrays[0].read(CELL, 0.2)  # everything is set up and on
-            return Opened(bench, kept[-1])
-
+    with benches(tmp_path, monkeypatch) as open_it:
         yield open_it
-        try:
-            stack.close()
-        except HilError as error:
-            # Only where an instrument is gone: the bench says so once more when it is closed.
-            gone = any(server.closed for station in kept for server in station.servers.values())
-            if not gone or "could not be grounded" not in str(error):
-                raise
 
 
 def read(bench: Bench) -> None:

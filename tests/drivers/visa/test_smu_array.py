@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -344,3 +345,31 @@ def test_time(rig: Rig) -> None:
     start_s = rig.array.clock_s()
     rig.array.wait(3600.0)
     assert rig.array.clock_s() == pytest.approx(start_s + 3600.0)
+
+
+@pytest.mark.parametrize("ask", ["read", "program", "pulse", "vmm"])
+def test_a_ground_from_another_thread_ends_what_runs(rig: Rig, ask: str) -> None:
+    """The lines stay at 0 V: nothing is set up again for the cells that are left."""
+    requests = {
+        "read": lambda: rig.array.read(ALL, 0.2),
+        "program": lambda: rig.array.program(Targets(ALL, np.full(12, 20e-6))),
+        "pulse": lambda: rig.array.pulse(Pulses.same(ALL, Polarity.SET, 1.0, 1.0, WIDTH_s, 1)),
+        "vmm": lambda: rig.array.vmm(np.full((1, 4), 0.2), Direction.FORWARD),
+    }
+    connect, moves = rig.switch.connect, []
+
+    def grounding(crosspoints: Any) -> None:
+        connect(crosspoints)
+        moves.append(crosspoints)
+        if len(moves) == 3:
+            thread = threading.Thread(target=rig.array.ground)
+            thread.start()
+            thread.join()
+
+    rig.switch.connect = grounding  # type: ignore[method-assign]
+    with pytest.raises(HilError, match="lines were put to 0 V in the middle of a request; it ends there"):
+        requests[ask]()
+    assert len(rig.switch.now) == 4 + 3 + 4
+    assert not any(meter.channel.on for meter in rig.meters)
+    rig.switch.connect = connect  # type: ignore[method-assign]
+    requests[ask]()  # what comes later is not concerned

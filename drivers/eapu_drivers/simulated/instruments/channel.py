@@ -16,13 +16,16 @@ _NOISE_OF_RANGE = 2e-6  # sd of a reading of one power line period
 
 @dataclass(frozen=True)
 class Sample:
-    """One reading. voltage_v: at the terminals. limited: in compliance. overflow: beyond the measuring range."""
+    """One reading. voltage_v: at the terminals. level_v: that was sourced. limited: in compliance.
+    overflow: beyond the measuring range.
+    """
 
     voltage_v: float
     current_a: float
     time_s: float
     limited: bool
     overflow: bool
+    level_v: float
 
 
 class Channel:
@@ -39,13 +42,14 @@ class Channel:
         self.i_limit_a = 1e-4
         self.i_range_a: float | None = None
         self.nplc = 1.0
+        self._sources_current = False
         self._source = probe.source(bus)
         self._rng = np.random.default_rng(seed)
         self.reset()
 
     def reset(self) -> None:
         """Output off, 0 V, 100 uA, autorange. The array is not reset."""
-        self.i_range_a, self.nplc = None, 1.0
+        self.i_range_a, self.nplc, self._sources_current = None, 1.0, False
         self.drive(level_v=0.0, on=False, i_limit_a=1e-4)
         self._source.limited = False
 
@@ -68,11 +72,17 @@ class Channel:
             self.i_range_a = fits[0] if fits else self.i_ranges_a[-1]
         self._apply()
 
+    def set_sourcing_current(self, current: bool) -> None:
+        """A source of current, at 0 A: the line is open, at whatever level."""
+        self._sources_current = current
+        self._apply()
+
     def _apply(self) -> None:
         limit_a = self.i_limit_a
         if self.i_range_a is not None:
             limit_a = min(limit_a, _OVER_RANGE * self.i_range_a)
-        self.probe.drive(self._source, level_v=self.level_v, on=self.on, i_limit_a=limit_a)
+        driven = self.on and not self._sources_current
+        self.probe.drive(self._source, level_v=self.level_v, on=driven, i_limit_a=limit_a)
 
     def elapse(self, duration_s: float) -> None:
         """Lets bench time pass."""
@@ -108,4 +118,4 @@ class Channel:
         current_a += _NOISE_OF_RANGE * range_a / np.sqrt(periods) * self._rng.standard_normal()
         overflow = abs(current_a) > _OVER_RANGE * range_a
         voltage_v = self.probe.terminal_v(self._source) if limited else self.level_v
-        return Sample(voltage_v, float(current_a), self.probe.clock.now_s(), limited, overflow)
+        return Sample(voltage_v, float(current_a), self.probe.clock.now_s(), limited, overflow, self.level_v)

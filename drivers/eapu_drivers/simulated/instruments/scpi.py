@@ -60,7 +60,9 @@ class ScpiDevice:
     def __init__(self, commands: Mapping[str, Act], errors_max: int = 10) -> None:
         """Patterns that end in `?` are queries; those that start with `*` are taken as they stand."""
         self._acts: dict[str, _Command] = {}
-        for pattern, act in commands.items():
+        self._event_enable = 0
+        common: dict[str, Act] = {"*ESE": self._enable_events, "*ESE?": lambda: str(self._event_enable)}
+        for pattern, act in (common | dict(commands)).items():
             command = _Command(act, *_arity(act))
             for header in spellings(pattern):
                 self._acts[header] = command
@@ -86,6 +88,10 @@ class ScpiDevice:
             if answer is not None:
                 answers.append(answer)
         return (";".join(answers) + "\n").encode("latin-1") if answers else b""
+
+    def _enable_events(self, value: str) -> None:
+        """Which standard events the status byte would tell of, if it were simulated: a register of eight bits."""
+        self._event_enable = round(real(value, 0, 255))
 
     def add_error(self, error: tuple[int, str]) -> None:
         """Puts an entry into the error queue."""

@@ -1,7 +1,8 @@
 """A simulated Keithley 2400: its SCPI dialect, with the refusals that its manual names.
 
-It sources voltages only: a current source is refused. What the manual does not say, and is assumed: a source range
-below the present level is refused (-221); a sweep leaves its last level at the terminals until `:SOUR:VOLT:MODE FIX`.
+It sources voltages only: a current source is at 0 A whatever it is told. What the manual does not say, and is assumed:
+a source range below the present level is refused (-221); a sweep leaves its last level at the terminals until
+`:SOUR:VOLT:MODE FIX`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,6 @@ from eapu_drivers.simulated.instruments.sim_keithley2400_unit import (
     at_once,
     function_named,
     levels,
-    require_voltage,
     volts,
 )
 
@@ -118,8 +118,8 @@ class SimulatedKeithley2400(ScpiDevice):
             "[:SOURce[1]]:CLEar:AUTO": setting(unit, "clears_itself", boolean),
             "[:SOURce[1]]:CLEar:AUTO?": lambda: bit(unit.clears_itself),
             "[:SOURce[1]]:CLEar[:IMMediate]": lambda: self.channel.drive(on=False),
-            "[:SOURce[1]]:FUNCtion[:MODE]": require_voltage,
-            "[:SOURce[1]]:FUNCtion[:MODE]?": lambda: "VOLT",
+            "[:SOURce[1]]:FUNCtion[:MODE]": unit.set_source_function,
+            "[:SOURce[1]]:FUNCtion[:MODE]?": lambda: unit.source_function,
             f"{volt}:MODE": lambda value: unit.set_mode(choice(value, "FIXed", "LIST", "SWEep")),
             f"{volt}:MODE?": lambda: unit.mode,
             f"{volt}{level}": lambda value: unit.set_level(volts(value)),
@@ -286,7 +286,7 @@ class SimulatedKeithley2400(ScpiDevice):
     def _shown(self, sample: Sample) -> str:
         unit = self._unit
         measured = {
-            "VOLT": sample.voltage_v if "VOLT:DC" in unit.functions else self.channel.level_v,
+            "VOLT": sample.voltage_v if "VOLT:DC" in unit.functions else sample.level_v,
             "CURR": _OVERFLOW if sample.overflow else sample.current_a,
             "RES": sample.voltage_v / (sample.current_a or 1e-30),
             "TIME": sample.time_s,

@@ -53,6 +53,7 @@ class Unit2400:
         """*RST."""
         self.channel.reset()
         self.channel.drive(i_limit_a=_LIMIT_A)
+        self.source_function = "VOLT"
         self.level_v, self.v_range_v, self.v_auto = 0.0, 21.0, True
         self.mode, self.list_v = "FIX", [0.0]
         self.start_v, self.stop_v, self.sweep_points = 0.0, 0.0, POINTS_MAX
@@ -68,6 +69,14 @@ class Unit2400:
         self.mode = mode
         if mode == "FIX":
             self.channel.drive(level_v=self.level_v)
+
+    def set_source_function(self, value: str) -> None:
+        """Another one switches the output off. A source of current is simulated as far as to be at 0 A."""
+        function = choice(value, "VOLTage", "CURRent")
+        if function != self.source_function:
+            self.source_function = function
+            self.channel.drive(on=False)
+            self.channel.set_sourcing_current(function == "CURR")
 
     def set_level(self, level_v: float) -> None:
         """The fixed level, which sweeps begin from."""
@@ -181,12 +190,6 @@ class Unit2400:
     def _require_power(self, level_v: float, limit_a: float) -> None:
         if abs(level_v) > _HIGH_V and limit_a > _HIGH_A * (1 + 1e-9):
             raise ScpiError(POWER)
-
-
-def require_voltage(value: str) -> None:
-    """The only source function that is simulated."""
-    if choice(value, "VOLTage", "CURRent") != "VOLT":
-        raise ScpiError(ILLEGAL_VALUE)
 
 
 def volts(text: str) -> float:

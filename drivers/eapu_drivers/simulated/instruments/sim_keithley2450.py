@@ -1,8 +1,9 @@
 """A simulated Keithley 2450 in its SCPI command set, with the traps that its manual names.
 
 A change of a range moves a limit that no longer fits, with a warning in the event log only; a sweep leaves the output
-off. It sources voltages only: a current source is refused. What the manual does not say, and is assumed: what is
-measured with the output off is no current, and its source status says so; a level beyond a fixed range is refused.
+off. It sources voltages only: a current source is at 0 A whatever it is told. What the manual does not say, and is
+assumed: what is measured with the output off is no current, and its source status says so; a level beyond a fixed range
+is refused.
 """
 
 from __future__ import annotations
@@ -34,7 +35,6 @@ from eapu_drivers.simulated.instruments.sim_keithley2450_unit import (
     Unit2450,
     amperes,
     levels,
-    require_voltage,
     sense_function,
     volts,
 )
@@ -112,8 +112,8 @@ class SimulatedKeithley2450(ScpiDevice):
         unit, volt, curr = self._unit, "[:SOURce[1]]:VOLTage[:DC]", "[:SOURce[1]]:CURRent[:DC]"
         level, limit = "[:LEVel][:IMMediate][:AMPLitude]", "[:SOURce[1]]:VOLTage[:DC]:ILIMit[:LEVel]"
         return {
-            "[:SOURce[1]]:FUNCtion[:MODE]": require_voltage,
-            "[:SOURce[1]]:FUNCtion[:MODE]?": lambda: "VOLT",
+            "[:SOURce[1]]:FUNCtion[:MODE]": unit.set_source_function,
+            "[:SOURce[1]]:FUNCtion[:MODE]?": lambda: unit.source_function,
             f"{volt}{level}": lambda value: unit.set_level(volts(value)),
             f"{volt}{level}?": lambda: shown(self.channel.level_v),
             f"{volt}:RANGe": lambda value: unit.set_source_range(volts(value)),

@@ -65,12 +65,21 @@ class Unit2450:
         """*RST."""
         self.channel.reset()
         self.channel.drive(i_limit_a=_LIMIT_A)
+        self.source_function = "VOLT"
         self.v_range_v, self.v_auto = 0.02, True
         self.delay_s, self.delay_auto = 0.0, True
         self.read_back, self.four_wire, self.front, self.autozero = True, False, True, True
         self.function, self.count = "CURR", 1
         self.lists: dict[str, list[_Stored]] = {}
         self.buffers.reset()
+
+    def set_source_function(self, value: str) -> None:
+        """Another one switches the output off. A source of current is simulated as far as to be at 0 A."""
+        function = choice(value, "VOLTage", "CURRent")
+        if function != self.source_function:
+            self.source_function = function
+            self.channel.drive(on=False)
+            self.channel.set_sourcing_current(function == "CURR")
 
     def set_level(self, level_v: float) -> None:
         """The source level."""
@@ -213,12 +222,6 @@ def sense_function(text: str) -> str:
         if name in (long, short):
             return short
     raise ScpiError(ILLEGAL_VALUE)
-
-
-def require_voltage(value: str) -> None:
-    """The only source function that is simulated."""
-    if choice(value, "VOLTage", "CURRent") != "VOLT":
-        raise ScpiError(ILLEGAL_VALUE)
 
 
 def volts(text: str) -> float:

@@ -79,6 +79,8 @@ class _Source(TspTable):
             self._channel.drive(i_limit_a=self.limiti)
         elif name == "output":
             self._channel.drive(on=self.output == 1)
+        elif name == "func":
+            self._channel.set_sourcing_current(self.func == 0)  # at 0 A, whatever leveli says
 
 
 class _Measure(TspTable):

@@ -157,7 +157,7 @@ def _value(sample: Sample | None, element: str, functions: set[str]) -> float:
     status = _COMPLIANCE * sample.limited | _OVERFLOW * sample.overflow
     current_a = _NOT_A_NUMBER if sample.overflow else sample.current_a
     values = {"VOLT": sample.voltage_v, "CURR": current_a, "TIME": sample.time_s, "STAT": status}
-    return values.get(element, sample.voltage_v if element == "SOUR" else _NOT_A_NUMBER)
+    return values.get(element, sample.level_v if element == "SOUR" else _NOT_A_NUMBER)
 
 
 def _only_text(value: str) -> None:

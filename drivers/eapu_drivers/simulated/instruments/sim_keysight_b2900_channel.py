@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from eapu_drivers.simulated.instruments.channel import LINE_HZ, Channel, Sample
 from eapu_drivers.simulated.instruments.probe import Probe
-from eapu_drivers.simulated.instruments.scpi import OUT_OF_RANGE, SETTINGS_CONFLICT, ScpiError, real
+from eapu_drivers.simulated.instruments.scpi import OUT_OF_RANGE, SETTINGS_CONFLICT, ScpiError, choice, real
 
 V_RANGES_V = (0.2, 2.0, 20.0, 200.0)
 I_RANGES_A = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1.5, 3.0)
@@ -31,7 +31,7 @@ class ChannelB2900:
         self.channel.reset()
         self.channel.nplc = 0.1
         self.v_range_v, self.v_auto = 2.0, True
-        self.mode, self.shape = "FIX", "DC"
+        self.function, self.mode, self.shape, self.four_wire = "VOLT", "FIX", "DC", False
         self.levels_v = [0.0]
         self.triggered_v: float | None = None  # in fixed mode; None: the level
         self.start_v = self.stop_v = 0.0
@@ -47,6 +47,11 @@ class ChannelB2900:
         """OUTP. A channel that has tripped can be switched on again."""
         self.tripped = self.tripped and not on
         self.channel.drive(on=on)
+
+    def set_function(self, value: str) -> None:
+        """FUNC:MODE. A source of current is simulated as far as to be at 0 A, which opens the line."""
+        self.function = choice(value, "VOLTage", "CURRent")
+        self.channel.set_sourcing_current(self.function == "CURR")
 
     def set_level(self, value: str) -> None:
         """VOLT."""

@@ -6,9 +6,7 @@ from collections.abc import Callable, Sequence
 
 from eapu_drivers.simulated.instruments.channel import LINE_HZ
 from eapu_drivers.simulated.instruments.scpi import (
-    ILLEGAL_VALUE,
     Act,
-    ScpiError,
     bit,
     boolean,
     choice,
@@ -54,8 +52,7 @@ def of_source(unit: ChannelB2900, number: int) -> Commands:
     trigger, arm = f":TRIGger{_suffix(number)}", f":ARM{_suffix(number)}[:ALL]"
     level = f"{volts}[:LEVel][:IMMediate][:AMPLitude]"
     return {
-        f"{function}:MODE": _only_voltage,
-        f"{function}:MODE?": lambda: "VOLT",
+        **_setting(f"{function}:MODE", unit.set_function, lambda: unit.function),
         **_words(unit, "shape", f"{function}[:SHAPe]", "DC", "PULSe"),
         **_words(unit, "mode", f"{volts}:MODE", "FIXed", "SWEep", "LIST"),
         **_switch(unit, "keeps_last", f"{function}:TRIGgered:CONTinuous"),
@@ -96,7 +93,7 @@ def of_sense(unit: ChannelB2900, number: int) -> Commands:
         f"{sense}:FUNCtion[:ON]": lambda *names: unit.functions.update(_functions(names)),
         f"{sense}:FUNCtion:OFF": lambda *names: unit.functions.difference_update(_functions(names)),
         f"{sense}:FUNCtion:OFF:ALL": lambda: unit.functions.clear(),
-        f"{sense}:REMote": lambda value: nothing(boolean(value)),
+        **_switch(unit, "four_wire", f"{sense}:REMote"),
         f"{sense}:WAIT[:STATe]": lambda value: nothing(boolean(value)),
         **_setting(f"{amperes}:PROTection[:LEVel]", unit.set_limit, lambda: shown(channel.i_limit_a)),
         f"{amperes}:PROTection:TRIPped?": lambda: bit(channel.on and unit.measure().limited),
@@ -176,8 +173,3 @@ def _trigger_source(value: str) -> None:
 
 def _period(value: str) -> None:
     nothing(real(value, 1e-5, _DELAY_MAX_s))  # triggers here follow at once
-
-
-def _only_voltage(value: str) -> None:
-    if choice(value, "VOLTage", "CURRent") != "VOLT":
-        raise ScpiError(ILLEGAL_VALUE)  # this simulation sources voltages

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
+
 from eapu_drivers.visa.instrument import Instrument, number, require_range
 from eapu_drivers.visa.smu.contract import Abilities, Setup
 from eapu_hil.hal import FloatArray, InstrumentError, UnsupportedError
@@ -73,6 +76,10 @@ class SourceMeterBase(Instrument):
         ):
             if not taken >= 0.999 * asked:
                 raise InstrumentError(0, f"{number(asked)} asked, but it reports {taken}", what, self.name)
+
+    def writing(self, messages: Sequence[str]) -> list[Callable[[], None]]:
+        """A step for each message, for `try_each`."""
+        return [partial(self.write, message) for message in messages]
 
     @staticmethod
     def timeout_s(points: int, nplc: float, delay_s: float = 0.0) -> float:

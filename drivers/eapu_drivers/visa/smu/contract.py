@@ -12,6 +12,7 @@ does what our drivers share: errors, limits that are read back, the way out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -115,6 +116,30 @@ class SourceMeter(Protocol):
 
     def close(self) -> None:
         """Closes the line to the instrument."""
+        ...
+
+
+@runtime_checkable
+class AsksState(Protocol):
+    """A `SourceMeter` that can ask the instrument whether it still is as it was left.
+
+    An array asks before each reading and pulse: other programs and front panels change instruments.
+    """
+
+    def require_as_left(self) -> None:
+        """Output, source function, level, ranges and compliance, in one message where the language allows it.
+
+        Raises InstrumentError that says what was found.
+        """
+        ...
+
+
+@runtime_checkable
+class SwitchesOffUnasked(Protocol):
+    """A `SourceMeter` that says what switches it off: for the guard, which may find it in the middle of something."""
+
+    def off_messages(self) -> Sequence[str]:
+        """Abort, source to 0 V, output off: messages that need no answer and no knowledge of its state."""
         ...
 
 

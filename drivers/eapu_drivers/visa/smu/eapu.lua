@@ -47,9 +47,9 @@ function eapu_pulse(smu, level, width, count)
   return hit
 end
 
--- Current at each level, and 1 where the source was limited; ends at 0 V. Prints them in one line, and then the state
--- of the output and how many errors there are.
-function eapu_sweep(smu, levels, count)
+-- Current at each level, 1 where the source was limited, and the level; ends at 0 V. Prints them in one line, and then
+-- the state of the output, how many errors there are, and `tied`, the number of the question.
+function eapu_sweep(smu, levels, count, tied)
   local text, separator = "", ""
   for k = 1, count do
     smu.source.levelv = levels[k]
@@ -58,11 +58,11 @@ function eapu_sweep(smu, levels, count)
     if smu.source.compliance then
       limited = 1
     end
-    text = text .. separator .. string.format("%.9e\t%d", current, limited)
+    text = text .. separator .. string.format("%.9e\t%d\t%.9e", current, limited, smu.source.levelv)
     separator = "\t"
   end
   smu.source.levelv = 0
-  print(text .. string.format("\t%d\t%d", smu.source.output, errorqueue.count))
+  print(text .. string.format("\t%d\t%d\t%d", smu.source.output, errorqueue.count, tied))
 end
 
 -- How the source reads or pulses: range in V, limit and current range in A. At 0 V. Returns whether all was taken.
@@ -186,18 +186,32 @@ function eapu_decide(r, target, read, h)
   return action, reset_v, r.reset_gate, status
 end
 
+-- Conductance in S. Beyond the range of currents it is that of its end; nil where there is no number.
 function eapu_read(r, smu, gate)
   gate.source.levelv = r.read_gate
   smu.source.levelv = r.v_read
   local current = smu.measure.i()
   smu.source.levelv = 0
+  if current ~= current then
+    return nil
+  end
+  if current > 9e37 then
+    current = r.read_limit
+  elseif current < -9e37 then
+    current = -r.read_limit
+  end
   return current / r.v_read
+end
+
+function eapu_on(smu, gate)
+  return smu.source.output == smu.OUTPUT_ON and gate.source.output == gate.OUTPUT_ON
 end
 
 -- Writes the cell between smu (column) and ground, its gate at gate, to target (S) with the recipe eapu_recipe.
 -- Prints: conductance before and after (S), pulses, readings, energy (J), status; 1, or 0 if an output has gone off or
--- the gate leaks, or 2 if a limit was not taken; errors. What is not sound is not pulsed.
-function eapu_write(smu, gate, target)
+-- the gate leaks, 2 if a limit was not taken, 3 if a reading was no number; errors; tied, the number of the question.
+-- What is not sound is not pulsed.
+function eapu_write(smu, gate, target, tied)
   local r = eapu_recipe
   timer.reset()
   local taken = eapu_setup(smu, r.read_range, r.read_limit)
@@ -205,7 +219,7 @@ function eapu_write(smu, gate, target)
   local now, pulses, reads, energy, status = before, 0, 1, 0, 1
   local h = eapu_start(before)
   local sound = not gate.source.compliance
-  while sound and taken do
+  while sound and taken and now ~= nil do
     local action, amplitude, gate_v, decided = eapu_decide(r, target, now, h)
     if action == 2 then
       status = decided
@@ -227,6 +241,10 @@ function eapu_write(smu, gate, target)
     end
     now = eapu_read(r, smu, gate)
     reads = reads + 1
+    sound = eapu_on(smu, gate)
+    if now == nil then
+      break
+    end
     if action ~= 0 then
       energy = energy + amplitude * amplitude * (0.5 * (math.max(was, 0) + math.max(now, 0))) * width
     end
@@ -239,12 +257,14 @@ function eapu_write(smu, gate, target)
     end
   end
   gate.source.levelv = 0
-  sound = sound and smu.source.output == smu.OUTPUT_ON and gate.source.output == gate.OUTPUT_ON
+  sound = sound and eapu_on(smu, gate)
   local state = 0
-  if not taken then
+  if now == nil then
+    before, now, state = 0, 0, 3
+  elseif not taken then
     state = 2
   elseif sound then
     state = 1
   end
-  print(before, now, pulses, reads, energy, status, state, errorqueue.count)
+  print(before, now, pulses, reads, energy, status, state, errorqueue.count, tied)
 end

@@ -1,4 +1,4 @@
-"""The base of drivers of Keithley units that speak SCPI: lists of levels, readings in pairs, the output off."""
+"""The base of drivers of Keithley units that speak SCPI: lists of levels, readings in threes, the output off."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from eapu_drivers.visa.instrument import ScpiInstrument, number
-from eapu_drivers.visa.smu.base import SAFE_s, SourceMeterBase
+from eapu_drivers.visa.smu.base import SAFE_s
+from eapu_drivers.visa.smu.state import AskedMeter
 from eapu_hil.hal import FloatArray, IntArray
 
 _LIST_A_COMMAND = 100
 
 
-class KeithleyScpi(SourceMeterBase, ScpiInstrument):
+class KeithleyScpi(AskedMeter, ScpiInstrument):
     """The base of the 2400 and the 2450."""
 
     def load_list(self, levels_v: Sequence[float]) -> None:
@@ -22,15 +23,24 @@ class KeithleyScpi(SourceMeterBase, ScpiInstrument):
             part = ",".join(map(number, levels_v[start : start + _LIST_A_COMMAND]))
             self.ask_checked(f":SOUR:LIST:VOLT{':APP' if start else ''} {part}")
 
-    def ask_pairs(self, message: str, count: int, timeout_s: float) -> tuple[FloatArray, IntArray]:
-        """`count` readings, each with its status word, once the error queue is empty."""
-        answer = self.ask_checked(message, timeout_s)
+    def ask_states(self, queries: Sequence[str]) -> list[str]:
+        message = ";".join(queries)
+        answers = self.ask_tied(message).split(";")
+        if len(answers) != len(queries):
+            raise self.wrong_answer(message, ";".join(answers), f"{len(queries)} answers")
+        return answers
+
+    def ask_threes(
+        self, message: str, count: int, timeout_s: float
+    ) -> tuple[FloatArray, FloatArray, IntArray]:
+        """`count` readings, each of three numbers, the last of which is its status word."""
+        answer = self.ask_tied(message, timeout_s)
         try:
-            values = np.array([float(part) for part in answer.split(",")]).reshape(count, 2)
-            status = np.array([int(value) for value in values[:, 1]])
+            values = np.array([float(part) for part in answer.split(",")]).reshape(count, 3)
+            status = np.array([int(value) for value in values[:, 2]])
         except (ValueError, OverflowError):
-            raise self.wrong_answer(message, answer, f"{count} pairs of current and status") from None
-        return values[:, 0], status
+            raise self.wrong_answer(message, answer, f"{count} times voltage, current and status") from None
+        return values[:, 0], values[:, 1], status
 
     def require_off(self) -> None:
         """Raises ProtocolError where the output is still on."""

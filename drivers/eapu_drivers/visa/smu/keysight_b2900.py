@@ -17,8 +17,9 @@ from dataclasses import replace
 import numpy as np
 
 from eapu_drivers.visa.instrument import ScpiInstrument, number, require_range
-from eapu_drivers.visa.smu.base import LINE_HZ, SAFE_s, SourceMeterBase
+from eapu_drivers.visa.smu.base import LINE_HZ, SAFE_s
 from eapu_drivers.visa.smu.contract import Abilities, Setup, Sweep
+from eapu_drivers.visa.smu.state import NOT_A_NUMBER, AskedMeter, StateQueries, Taken
 from eapu_drivers.visa.transport import Transport
 from eapu_hil.hal import ConfigError, FloatArray, InstrumentError
 
@@ -30,14 +31,13 @@ _LIST_A_COMMAND = 100
 _APERTURE_MIN_s = 8e-6
 _APERTURE_OF_PULSE = 0.2  # of its width, near its end
 _APERTURE_MAX_NPLC = 0.01
-_NOT_A_NUMBER = 9.0e37
 # Of the status element: compliance, and over-voltage and over-current, which end in the same; overflow of the range.
 _LIMITED, _OVERFLOW = 0b1111 << 1, 1 << 13
 
 _Asked = tuple[str, str, float]  # what it is, the query for it, the value that was sent
 
 
-class KeysightB2900(SourceMeterBase, ScpiInstrument):
+class KeysightB2900(AskedMeter, ScpiInstrument):
     """One channel. Pulses are timed by the instrument, 50 us and longer, in steps of 1 us."""
 
     family = "Keysight B2900"
@@ -67,8 +67,22 @@ class KeysightB2900(SourceMeterBase, ScpiInstrument):
         self._fixed = False  # sources a fixed level, not pulses or a list
         # level, width and count of the pulses that are prepared, as read back
         self._prepared: tuple[float, float, int] | None = None
+        self.state_queries = StateQueries(
+            output=f":OUTP{c}?",
+            function=f":SOUR{c}:FUNC:MODE?",
+            level=f":SOUR{c}:VOLT?",
+            v_range=f":SOUR{c}:VOLT:RANG?",
+            limit=f":SENS{c}:CURR:PROT?",
+            i_range=f":SENS{c}:CURR:RANG?",
+            four_wires=f":SENS{c}:REM?",
+        )
+        self._establish("*CLS;")
+
+    def _establish(self, before: str = "") -> None:
+        """Output off, and settings that hold as long as nobody else changes them."""
+        c = self._c
         source, sense, output = f":SOUR{c}", f":SENS{c}", f":OUTP{c}"
-        self.send(f"*CLS;:ABOR (@{c});{output} OFF;{source}:FUNC:MODE VOLT;{self._steady()}")
+        self.send(f"{before}:ABOR (@{c});{output} OFF;{source}:FUNC:MODE VOLT;{self._steady()}")
         self.send(
             f"{source}:FUNC:TRIG:CONT OFF;{source}:SWE:RANG FIX;{source}:SWE:SPAC LIN;{source}:SWE:STA SING;"
             f"{source}:WAIT ON;:ARM{c}:ALL:SOUR AINT;:ARM{c}:ALL:COUN 1;:ARM{c}:ALL:DEL 0;"
@@ -76,7 +90,8 @@ class KeysightB2900(SourceMeterBase, ScpiInstrument):
         )
         self.send(f'{sense}:FUNC:OFF:ALL;{sense}:FUNC:ON "CURR";{sense}:REM OFF;{sense}:WAIT ON')
         self.send(f"{output}:ON:AUTO OFF;{output}:OFF:AUTO OFF;{output}:PROT OFF")
-        self.send(":FORM ASC;:FORM:ELEM:SENS CURR,STAT")
+        self.send(":FORM ASC;:FORM:ELEM:SENS CURR,STAT,SOUR")
+        self._established = True
 
     def set_up(self, setup: Setup) -> None:
         self.require_setup(setup)
@@ -84,6 +99,8 @@ class KeysightB2900(SourceMeterBase, ScpiInstrument):
         with_levels = f"a compliance, with levels up to {number(setup.v_range_v)} V,"
         require_range(self.name, with_levels, setup.i_limit_a, self.abilities.i_limit_min_a, most_a, "A")
         self._setup, c, limit = None, self._c, number(setup.i_limit_a)
+        if not self._established:
+            self._establish()
         range_v = next(one for one in _V_RANGES_V if setup.v_range_v <= _OVER_RANGE * one)
         self.send(
             f"{self._steady()};:SOUR{c}:VOLT:RANG:AUTO OFF;:SOUR{c}:VOLT:RANG {number(range_v)};"
@@ -91,46 +108,65 @@ class KeysightB2900(SourceMeterBase, ScpiInstrument):
             f":SENS{c}:CURR:APER:AUTO OFF;:SENS{c}:CURR:NPLC {number(setup.nplc)}"
         )
         message = f":SOUR{c}:VOLT:RANG?;:SENS{c}:CURR:PROT?;:SENS{c}:CURR:RANG?;:SENS{c}:CURR:NPLC?"
-        self.require_setup_taken(replace(setup, v_range_v=range_v), *self.ask_each(message, 4))
+        v_taken_v, limit_a, i_taken_a, nplc = self.ask_each(message, 4)
+        self.require_setup_taken(replace(setup, v_range_v=range_v), v_taken_v, limit_a, i_taken_a, nplc)
+        self._taken, self._level_v = Taken(v_taken_v, limit_a, i_taken_a), 0.0
         self._setup, self._fixed = setup, True
 
     def output(self, on: bool) -> None:
         self.send(f"{self._again()}:SOUR{self._c}:VOLT 0;:OUTP{self._c} {'ON' if on else 'OFF'}")
+        self._on, self._level_v = on, 0.0
 
     def hold(self, level_v: float) -> None:
         self.require_levels(level_v)
         self.send(f"{self._again()}:SOUR{self._c}:VOLT {number(level_v)}")
+        self._level_v = level_v
 
     def held(self) -> Sweep:
-        return self._measured(self._again(), ":MEAS?", 1, self.timeout_s(1, self.ready.nplc))
+        levels_v = np.array([self._level_v])
+        return self._measured(self._again(), ":MEAS?", levels_v, self.timeout_s(1, self.ready.nplc))
+
+    def ask_states(self, queries: Sequence[str]) -> list[str]:
+        message = ";".join(queries)
+        answers = self.ask_tied(message, checked=False).split(";")
+        if len(answers) != len(queries):
+            raise self.wrong_answer(message, ";".join(answers), f"{len(queries)} answers")
+        return answers
 
     def sweep(self, levels_v: FloatArray) -> Sweep:
         self.require_sweep(levels_v)
         c, nplc = self._c, self.ready.nplc
         if levels_v.size == 1:
             before = f"{self._again()}:SOUR{c}:VOLT {number(levels_v[0])};"
-            return self._measured(before, ":MEAS?", 1, self.timeout_s(1, nplc), after=f";:SOUR{c}:VOLT 0")
-        count = levels_v.size + 1
-        self._prepare_list([*map(float, levels_v), 0.0])
-        swept = self._measured("", ":READ:ARR?", count, self.timeout_s(count, nplc))
+            return self._measured(
+                before, ":MEAS?", levels_v, self.timeout_s(1, nplc), after=f";:SOUR{c}:VOLT 0"
+            )
+        listed_v = np.append(levels_v, 0.0)
+        self._prepare_list(listed_v.tolist())
+        swept = self._measured("", ":READ:ARR?", listed_v, self.timeout_s(listed_v.size, nplc))
         return Sweep(swept.current_a[:-1], swept.limited[:-1], swept.overflow[:-1])
 
     def pulse(self, level_v: float, width_s: float, count: int = 1) -> bool:
-        """Its currents are measured near the end of each pulse. A pulse like the one before takes two messages."""
+        """Its currents are measured near the end of each pulse. Pulses like those before are not sent again, but read
+        back: those in the instrument may be another program's by now.
+        """
         self.require_pulse(level_v, width_s, count)
         require_range(self.name, "a pulse", level_v, -_PULSE_MAX_V, _PULSE_MAX_V, "V")
-        if self._prepared != (level_v, width_s, count):
-            self._prepare_pulses(level_v, width_s, count)
+        self._prepare_pulses(level_v, width_s, count)
         timeout_s = self.timeout_s(count, _APERTURE_MAX_NPLC, 2 * width_s)
-        return bool(self._measured("", ":READ:ARR?", count, timeout_s).limited.any())
+        return bool(self._measured("", ":READ:ARR?", np.full(count, level_v), timeout_s).limited.any())
+
+    def off_messages(self) -> tuple[str, ...]:
+        c = self._c
+        return f":ABOR (@{c})", self._steady(), f":OUTP{c} OFF"
 
     def safe_off(self) -> None:
-        self._setup, c = None, self._c
+        self._setup = None
+        self._on = self._established = False
         self.try_each(
             self._transport.clear,
-            lambda: self.write(f":ABOR (@{c})"),
-            lambda: self.write(self._steady()),
-            lambda: self.write(f":OUTP{c} OFF"),
+            *self.writing(self.off_messages()),
+            self.clear_errors,
             self._require_off,
         )
 
@@ -178,12 +214,13 @@ class KeysightB2900(SourceMeterBase, ScpiInstrument):
             ("aperture, s", f":SENS{c}:CURR:APER", aperture_s),
         ]
         settings = ";".join(f"{header} {number(value)}" for _, header, value in asked)
-        self._prepared, self._fixed = None, False
         message = (
             f":SOUR{c}:VOLT 0;:SOUR{c}:FUNC:SHAP PULS;:SOUR{c}:VOLT:MODE SWE;:SOUR{c}:PULS:DEL 0;{settings};"
             f":TRIG{c}:ALL:COUN {count};:TRIG{c}:ACQ:DEL {number(width_s - 1.5 * aperture_s)}"
         )
-        self.write(message)
+        if self._prepared != (level_v, width_s, count):
+            self._prepared, self._fixed = None, False
+            self.write(message)
         taken = [(what, f"{header}?", value) for what, header, value in asked]
         self._require_taken(message, [*taken, ("triggers", f":TRIG{c}:TRAN:COUN?", count)])
         self._prepared = (level_v, width_s, count)
@@ -198,24 +235,26 @@ class KeysightB2900(SourceMeterBase, ScpiInstrument):
             self.check_errors(message)
             raise
 
-    def _measured(self, before: str, query: str, count: int, timeout_s: float, after: str = "") -> Sweep:
+    def _measured(
+        self, before: str, query: str, levels_v: FloatArray, timeout_s: float, after: str = ""
+    ) -> Sweep:
         """Readings, and with them whether the output is still on: one that has tripped would read as no current."""
         message = f"{before}{query} (@{self._c});:OUTP{self._c}?{after}"
-        answer = self.ask(message, timeout_s)
+        answer = self.ask_tied(message, timeout_s, checked=False)
         readings, _, state = answer.partition(";")
         try:
             values = np.array([float(value) for value in readings.split(",")])
         except ValueError:
             values = np.zeros(0)
-        if values.size != 2 * count or not np.isfinite(values).all() or state not in ("0", "1"):
-            raise self.wrong_answer(message, answer, f"{2 * count} numbers; 0 or 1")
+        if values.size != 3 * levels_v.size or not np.isfinite(values).all() or state not in ("0", "1"):
+            raise self.wrong_answer(message, answer, f"{3 * levels_v.size} numbers; 0 or 1")
         self.check_errors(message)
         if state == "0":
             raise InstrumentError(0, "the output is off, so nothing was measured", message, self.name)
-        current_a = values[::2]
-        status = np.where(values[1::2] < _NOT_A_NUMBER, values[1::2], 0).astype(np.int64)
-        overflow = (status & _OVERFLOW != 0) | (np.abs(current_a) > _NOT_A_NUMBER)
-        return Sweep(np.where(overflow, self.ready.i_limit_a, current_a), (status & _LIMITED) != 0, overflow)
+        current_a, sourced_v = values[::3], values[2::3]
+        status = np.where(values[1::3] < NOT_A_NUMBER, values[1::3], 0).astype(np.int64)
+        limited, overflow = (status & _LIMITED) != 0, status & _OVERFLOW != 0
+        return self.readings(message, levels_v, sourced_v, current_a, limited, overflow)
 
     def _require_off(self) -> None:
         message = f":OUTP{self._c}?;:SOUR{self._c}:VOLT?"

@@ -10,7 +10,11 @@ from eapu_drivers.visa.smu.contract import CellWrite, Setup
 from eapu_hil.hal import InstrumentError
 from eapu_hil.hal.recipe import Recipe
 
-_WRONG = {0: "an output has gone off, or the gate leaks", 2: "a limit was not taken"}
+_WRONG = {
+    0: "an output has gone off, or the gate leaks",
+    2: "a limit was not taken",
+    3: "a reading was no number",
+}
 _BESIDES_s = 5.0  # of the timeout, beside what the recipe allows
 
 
@@ -22,6 +26,10 @@ class Script(Protocol):
     def send(self, message: str) -> None: ...
 
     def ask_numbers(self, message: str, count: int, timeout_s: float) -> list[float]: ...
+
+    def next_number(self) -> int: ...
+
+    def require_own_answer(self, number: int, told: str, message: str, answer: str) -> None: ...
 
     def require_no_errors(self, message: str, count: float) -> None: ...
 
@@ -43,8 +51,10 @@ class TspVerify:
             self._sent = None
             self._script.send(statement)
             self._sent = statement
-        message = f"eapu_write({self._source}, {self._gate}, {number(g_target_S)})"
-        *found, state, errors = self._script.ask_numbers(message, 8, recipe.time_max_s + _BESIDES_s)
+        tied = self._script.next_number()
+        message = f"eapu_write({self._source}, {self._gate}, {number(g_target_S)}, {tied})"
+        *found, state, errors, told = self._script.ask_numbers(message, 9, recipe.time_max_s + _BESIDES_s)
+        self._script.require_own_answer(tied, str(told), message, f"... {told}")
         self._script.require_no_errors(message, errors)
         if state != 1:
             what = _WRONG.get(round(state), f"state {state}")

@@ -46,6 +46,18 @@ class SwitchMatrix(Protocol):
 
 
 @runtime_checkable
+class NamesCrosspoints(Protocol):
+    """A `SwitchMatrix` that knows which names its crosspoints can have."""
+
+    def will_use(self, crosspoints: Set[str]) -> None:
+        """Those that an array may use: from now on `closed` tells of each, whoever closed it.
+
+        Raises ConfigError for a name that the instrument cannot have, before anything is sent.
+        """
+        ...
+
+
+@runtime_checkable
 class SwitchFamily(Protocol):
     """The matrices that one driver fits. Most simply it is the driver's class itself.
 

@@ -11,9 +11,10 @@ from collections.abc import Set
 from eapu_drivers.visa.instrument import TspInstrument
 from eapu_drivers.visa.smu.base import SAFE_s
 from eapu_drivers.visa.transport import Transport
-from eapu_hil.hal import InstrumentError
+from eapu_hil.hal import ConfigError, InstrumentError
 
 _NAMES_A_MESSAGE = 60
+_CROSSPOINT = re.compile(r"\d[A-H]\d\d")
 _SETTLED_s = 2.0  # for all relays of one message, which take milliseconds
 
 
@@ -46,13 +47,25 @@ class Keithley707B(TspInstrument):
             raise InstrumentError(0, text, "channel.close", self.name)
         self._closed = frozenset(crosspoints)
 
+    def will_use(self, crosspoints: Set[str]) -> None:
+        last = 1 if self.identity.model == "708B" else 6
+        wrong = sorted(
+            name for name in crosspoints if not (_CROSSPOINT.fullmatch(name) and 1 <= int(name[0]) <= last)
+        )
+        if wrong:
+            slots = "slot 1" if last == 1 else f"slots 1 to {last}"
+            raise ConfigError(
+                f"instruments.map: crosspoint {wrong[0]!r} ({len(wrong)} like it); a Keithley {self.identity.model} "
+                f"has {slots}, with rows A to H: names such as 1A01 (slot 1, row A, column 01)"
+            )
+
     def closed(self) -> frozenset[str]:
         """Those that the instrument reports as closed."""
-        answer = self.ask('print(channel.getclose("allslots"))').strip()
+        [answer] = self.ask_tied("", 'channel.getclose("allslots")')
         return frozenset() if answer == "nil" else frozenset(re.split("[;,]", answer))
 
     def safe_off(self) -> None:
-        self.try_each(self._transport.clear, self._open_all)
+        self.try_each(self._transport.clear, self.clear_errors, self._open_all)
 
     def _open_all(self) -> None:
         self._closed = None

@@ -7,14 +7,16 @@ guaranteed, so what opens and what closes are two messages.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Sequence, Set
 
 from eapu_drivers.visa.instrument import ScpiInstrument
 from eapu_drivers.visa.smu.base import SAFE_s
 from eapu_drivers.visa.transport import DEFAULT_TIMEOUT_s, Transport
-from eapu_hil.hal import InstrumentError
+from eapu_hil.hal import ConfigError, InstrumentError
 
 _CHANNELS_A_MESSAGE = 50
+_CHANNELS_A_QUESTION = 400
+_CHANNEL = re.compile(r"[1-8][1-8]\d\d")
 _RELAY_s = 0.02  # the slowest relays take half of it, one after another
 
 
@@ -28,7 +30,7 @@ class Keysight34980A(ScpiInstrument):
         """Opens every relay. One command is over before the next one begins: overlapped switching is off."""
         super().__init__(transport)
         self._closed: frozenset[str] | None = None  # not known
-        self._asked: set[str] = set()  # every crosspoint that was ever to be closed
+        self._asked: set[str] = set()  # every crosspoint that was ever to be closed, or may be
         self.send("*CLS;:ROUT:OPER:OVER OFF")
         self._open_all(DEFAULT_TIMEOUT_s)
 
@@ -39,14 +41,30 @@ class Keysight34980A(ScpiInstrument):
         opening = before - crosspoints
         for names in _parts(opening):
             self.send(f":ROUT:OPEN {_listed(names)}")
-        self._require("OPEN", opening)
+        self._require_open(opening)
         for names in _parts(crosspoints - before):
             self._close_these(names)
-        self._require("CLOS", crosspoints)
+        reported = self.closed()
+        missing, others = sorted(crosspoints - reported), sorted(reported - crosspoints)
+        if missing:
+            text = f"crosspoint {missing[0]} does not report closed ({len(missing)} of {len(crosspoints)} do not)"
+            raise InstrumentError(0, text, ":ROUT:CLOS", self.name)
+        if others:
+            text = f"crosspoint {others[0]} is closed by another program or at its front panel ({len(others)} are)"
+            raise InstrumentError(0, text, ":ROUT:CLOS", self.name)
         self._closed = frozenset(crosspoints)
 
+    def will_use(self, crosspoints: Set[str]) -> None:
+        wrong = sorted(name for name in crosspoints if not _CHANNEL.fullmatch(name))
+        if wrong:
+            raise ConfigError(
+                f"instruments.map: crosspoint {wrong[0]!r} ({len(wrong)} like it); a {self.family} has slots 1 to 8, "
+                "with rows 1 to 8: names such as 1101 (slot 1, row 1, column 01)"
+            )
+        self._asked |= crosspoints
+
     def closed(self) -> frozenset[str]:
-        """Of those that were ever to be closed, those that the instrument reports as closed."""
+        """Of those that were ever to be closed or may be, those that the instrument reports as closed."""
         return frozenset(name for name, state in self._states("CLOS", self._asked) if state)
 
     def safe_off(self) -> None:
@@ -73,33 +91,44 @@ class Keysight34980A(ScpiInstrument):
         self.check_errors(message)
         if done.strip() not in ("1", "+1"):
             raise self.wrong_answer("*OPC?", done, "1")
-        self._require("OPEN", self._asked)
+        self._require_open(self._asked)
         self._closed = frozenset()
 
-    def _require(self, state: str, crosspoints: Set[str]) -> None:
-        """Waits until what was sent is over. Raises InstrumentError where one does not report the state it should."""
-        wrong = [name for name, as_asked in self._states(state, crosspoints) if not as_asked]
+    def _require_open(self, crosspoints: Set[str]) -> None:
+        """Waits until what was sent is over. Raises InstrumentError where one does not report open."""
+        wrong = [name for name, as_asked in self._states("OPEN", crosspoints) if not as_asked]
         if wrong:
-            word = "open" if state == "OPEN" else "closed"
-            text = f"crosspoint {wrong[0]} does not report {word} ({len(wrong)} of {len(crosspoints)} do not)"
-            raise InstrumentError(0, text, f":ROUT:{state}", self.name)
+            text = f"crosspoint {wrong[0]} does not report open ({len(wrong)} of {len(crosspoints)} do not)"
+            raise InstrumentError(0, text, ":ROUT:OPEN", self.name)
 
     def _states(self, state: str, crosspoints: Set[str]) -> Iterable[tuple[str, bool]]:
         """Each crosspoint, and whether the instrument reports it in that state."""
-        for names in _parts(crosspoints):
-            message = f"*OPC?;:ROUT:{state}? {_listed(names)}"
-            answer = self.ask(message, DEFAULT_TIMEOUT_s + _RELAY_s * len(names))
+        for names in _parts(crosspoints, _CHANNELS_A_QUESTION):
+            message = f"*OPC?;:ROUT:{state}? {_ranges(names)}"
+            answer = self.ask_tied(message, DEFAULT_TIMEOUT_s + _RELAY_s * len(names), checked=False)
             done, _, listed = answer.partition(";")
             states = [one.strip() for one in listed.split(",")]
             if done.strip() not in ("1", "+1") or len(states) != len(names) or not set(states) <= {"0", "1"}:
+                self.check_errors(message)  # its own word, where one does not exist, comes first
                 raise self.wrong_answer(message, answer, f"1; and {len(names)} times 0 or 1")
             yield from ((name, one == "1") for name, one in zip(names, states, strict=True))
 
 
-def _parts(crosspoints: Set[str]) -> list[list[str]]:
+def _parts(crosspoints: Set[str], most: int = _CHANNELS_A_MESSAGE) -> list[list[str]]:
     ordered = sorted(crosspoints)
-    return [ordered[k : k + _CHANNELS_A_MESSAGE] for k in range(0, len(ordered), _CHANNELS_A_MESSAGE)]
+    return [ordered[k : k + most] for k in range(0, len(ordered), most)]
 
 
 def _listed(names: Iterable[str]) -> str:
     return f"(@{','.join(names)})"
+
+
+def _ranges(names: Sequence[str]) -> str:
+    """The same, shorter: what follows one another without a gap as first and last."""
+    runs: list[list[str]] = []
+    for name in names:
+        if runs and int(name) == int(runs[-1][-1]) + 1:
+            runs[-1].append(name)
+        else:
+            runs.append([name])
+    return _listed(run[0] if len(run) == 1 else f"{run[0]}:{run[-1]}" for run in runs)
