@@ -20,9 +20,7 @@ def outside_window(g_target_S: FloatArray, recipe: Recipe) -> NDArray[np.bool_]:
 
 def window_text(recipe: Recipe) -> str:
     """The window, as messages show it."""
-    return (
-        f"the recipe's window of {1e6 * recipe.g_min_S:.6g} to {1e6 * recipe.g_max_S:.6g} uS (g_min_S, g_max_S)"
-    )
+    return f"the recipe's window of {1e6 * recipe.g_min_S:.6g} to {1e6 * recipe.g_max_S:.6g} uS (g_min_S, g_max_S)"
 
 
 def unit_hint(number: float, unit: str, recipe: Recipe) -> str:

@@ -25,7 +25,10 @@ def targets_of(tmp_path: Path, content: str | bytes, recipe: Recipe) -> Targets:
     ("content", "said"),
     [
         ("", r"t\.csv: holds no row"),
-        ("row,col,g\n0,0,1\n", r"t\.csv:1: expected the header row,col,g_target_uS, or g_target_S .* found row,col,g"),
+        (
+            "row,col,g\n0,0,1\n",
+            r"t\.csv:1: expected the header row,col,g_target_uS, or g_target_S .* found row,col,g",
+        ),
         ("0,0,20\n", r"t\.csv:1: expected the header .* found no header"),
         ("row,col,g_target_mS\n0,0,1\n", r"t\.csv:1: expected the header"),
         ("row,col,r_kOhm\n0,0,50\n", r"t\.csv:1: expected the header"),
@@ -33,7 +36,10 @@ def targets_of(tmp_path: Path, content: str | bytes, recipe: Recipe) -> Targets:
         ("row,col,g_target_uS\n", r"t\.csv: holds no row but its header"),
         ("row,col,g_target_uS\n0,0,1\n0,1\n", r"t\.csv:3: 2 fields"),
         ("row,col,g_target_uS\n0,0,1\n\n0,1.5,1\n", r"t\.csv:4: cell 0,1\.5: expected two whole numbers"),
-        ("row,col,g_target_uS\n# one\n0,64,1\n", r"t\.csv:3: cell \(0, 64\) is outside the array of 128 x 64"),
+        (
+            "row,col,g_target_uS\n# one\n0,64,1\n",
+            r"t\.csv:3: cell \(0, 64\) is outside the array of 128 x 64",
+        ),
         ("row,col,g_target_uS\n-1,0,1\n", r"t\.csv:2: cell \(-1, 0\) is outside"),
         ("row,col,g_target_uS\n0,0,1\n\n0,0,2\n", r"t\.csv:4: cell \(0, 0\) is given twice, first in line 2"),
         ("row,col,g_target_uS\n0,0,nan\n", r"t\.csv:2: column 'g_target_uS': nan is not finite"),
@@ -49,7 +55,10 @@ def targets_of(tmp_path: Path, content: str | bytes, recipe: Recipe) -> Targets:
             r"t\.csv:2: .*2e-05 uS is outside .*; is it in siemens\? Here targets are in uS$",
         ),
         ("row,col,g_target_uS\n0,0,0.02\n", r"; is it in mS\? Here targets are in uS$"),
-        ("row,col,g_target_S\n0,0,20\n", r"20 siemens is outside .*; is it in uS\? Here targets are in siemens$"),
+        (
+            "row,col,g_target_S\n0,0,20\n",
+            r"20 siemens is outside .*; is it in uS\? Here targets are in siemens$",
+        ),
     ],
 )
 def test_a_bad_line_of_a_file_is_named(tmp_path: Path, recipe: Recipe, content: str, said: str) -> None:
