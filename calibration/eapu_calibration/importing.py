@@ -174,12 +174,13 @@ def _relaxation(
     level = np.searchsorted(edges_S, np.nan_to_num(first_S[0], nan=-1.0), side="right") - 1
     usable &= (level >= 0) & (level < edges_S.size - 1) & ~outside
     members = [np.flatnonzero(usable & (level == number)) for number in range(edges_S.size - 1)]
+    gone = "".join(f"; left out: {count}, {what}" for what, count in readings.left_out.items())
     for low_S, high_S, chosen in zip(edges_S, edges_S[1:], members, strict=False):
         if chosen.size < CELLS_A_LEVEL_MIN:
             raise ConfigError(
                 f"{wanted.file}: {chosen.size} cells begin between {1e6 * low_S:.3g} and {1e6 * high_S:.3g} uS and "
                 f"have a reading near each of times_s; {CELLS_A_LEVEL_MIN} are needed. Take wider edges_S or "
-                "fewer times_s"
+                f"fewer times_s{gone}"
             )
     median_s = np.nanmedian(np.where(usable, age_s, np.nan), axis=1)
     values = {

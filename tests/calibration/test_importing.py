@@ -256,8 +256,8 @@ def test_columns_may_be_named_by_the_header() -> None:
     named = {"relaxation": {**SMALL["relaxation"], "columns": columns}}
     assert imported(small_file(), content=named, skip_lines=0).values["cells"] == [60]
     with pytest.raises(ConfigError, match=r"data\.csv: no column 'g_us', did you mean 'g_uS'"):
-        imported(small_file(), content={"relaxation": {**SMALL["relaxation"], "columns": {**columns, "conductance": "g_us"}}},
-                 skip_lines=0)  # fmt: skip
+        columns["conductance"] = "g_us"
+        imported(small_file(), content=named, skip_lines=0)
 
 
 @pytest.mark.parametrize(
