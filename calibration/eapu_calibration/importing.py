@@ -2,12 +2,12 @@
 
 chip: {model: RRAM technology C, serial: published}
 source: github akashlevy/RRAM-Relaxation-Master-Model, MIT
-file: relaxdata.tsv.gz              # relative to this file; gzip is recognised
-delimiter: tab                      # tab, comma or space
+file: relaxdata.tsv.gz              # relative to this file; gzip, UTF-16 and a header are recognised
+delimiter: tab                      # tab, comma, semicolon or space; left out: found
 conductance_unit_S: 1.0             # what 1 in the conductance columns is in siemens
 window: {g_min_S: 1.0e-6, g_max_S: 40.0e-6}
 relaxation:                         # or gate_curve:
-  columns: {cell: 0, age_s: 1, conductance: 3}       # counted from 0
+  columns: {cell: 0, age_s: 1, conductance: 3}       # counted from 0, or by the names in the header
   times_s: [0.01, 0.1, 1.0, 1.0e+5]
   edges_S: [1.0e-6, 5.0e-6, 10.0e-6, 20.0e-6, 30.0e-6, 40.0e-6]
 """
@@ -15,7 +15,7 @@ relaxation:                         # or gate_curve:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import logging
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -23,13 +23,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
 
+from eapu_calibration.imported import Column, Readings, read_readings, refuse_repeated, without_broken_cells
 from eapu_calibration.measurement import Result, Settings
 from eapu_calibration.relaxation import CELLS_A_LEVEL_MIN, evaluate
 from eapu_hil.base.loading import FileModel, Source, load_model
 from eapu_hil.bench.passport import Chip, Measurement
 from eapu_hil.hal import ConfigError, FloatArray
 
-_DELIMITERS = {"tab": "\t", "comma": ",", "space": None}
+_LOG = logging.getLogger(__name__)
+_DELIMITERS = {"tab": "\t", "comma": ",", "semicolon": ";", "space": " "}
 _NEAR = 2.0  # a reading belongs to a time that it is not further from than by this factor
 
 
@@ -41,22 +43,25 @@ class ImportedChip(Settings):
 
 
 class UsedWindow(Settings):
-    """Lowest and highest conductance that the cells were used at, S."""
+    """Lowest and highest conductance that the cells were written to, S."""
 
     g_min_S: PositiveFloat
     g_max_S: PositiveFloat
 
 
 class RelaxationColumns(Settings):
-    """Numbers of the columns."""
+    """Numbers or names of the columns."""
 
-    cell: NonNegativeInt
-    age_s: NonNegativeInt
-    conductance: NonNegativeInt
+    cell: Column
+    age_s: Column
+    conductance: Column
 
 
 class RelaxationImport(Settings):
-    """A line a reading, a cell's first at age 0. edges_S: ranges of the first that the cells are sorted into."""
+    """A line a reading, a cell's first at age 0. edges_S: ranges of the first that the cells are sorted into.
+
+    Of several readings near one of times_s the nearest counts.
+    """
 
     columns: RelaxationColumns
     times_s: Annotated[list[PositiveFloat], Field(min_length=2)]
@@ -64,12 +69,12 @@ class RelaxationImport(Settings):
 
 
 class GateColumns(Settings):
-    """Numbers of the columns; before: the conductance that the SET began at."""
+    """Numbers or names of the columns; before: the conductance that the SET began at."""
 
-    cell: NonNegativeInt
-    gate_v: NonNegativeInt
-    before: NonNegativeInt
-    conductance: NonNegativeInt
+    cell: Column
+    gate_v: Column
+    before: Column
+    conductance: Column
 
 
 class GateImport(Settings):
@@ -86,7 +91,7 @@ class Import(FileModel):
     chip: ImportedChip
     source: str
     file: Path
-    delimiter: Literal["tab", "comma", "space"]
+    delimiter: Literal["tab", "comma", "semicolon", "space"] | None = None
     skip_lines: NonNegativeInt = 0
     conductance_unit_S: PositiveFloat
     window: UsedWindow
@@ -110,12 +115,22 @@ def import_file(wanted: Import, directory: Path, rng: np.random.Generator) -> Me
 
     Raises ConfigError where the file cannot be read, has not the columns, or holds too little.
     """
-    data = _read(wanted)
+    chosen = wanted.relaxation or wanted.gate_curve
+    assert chosen is not None
+    readings = read_readings(
+        wanted.file,
+        chosen.columns.model_dump(),
+        measured=("before", "conductance"),
+        separator=None if wanted.delimiter is None else _DELIMITERS[wanted.delimiter],
+        skip=wanted.skip_lines,
+        unit_S=wanted.conductance_unit_S,
+        window_S=(wanted.window.g_min_S, wanted.window.g_max_S),
+    )
     if wanted.relaxation is not None:
-        kind, found = "relaxation", _relaxation(wanted, wanted.relaxation, data, rng)
+        kind, found = "relaxation", _relaxation(wanted, wanted.relaxation, readings, rng)
     else:
         assert wanted.gate_curve is not None
-        kind, found = "gate_curve", _gate_curve(wanted, wanted.gate_curve, data)
+        kind, found = "gate_curve", _gate_curve(wanted, wanted.gate_curve, readings)
     if (directory / "passport.yaml").exists():
         chip = Chip.open(directory)
     else:
@@ -125,6 +140,7 @@ def import_file(wanted: Import, directory: Path, rng: np.random.Generator) -> Me
         **found.values,
         "array": 0,
         "recipe": wanted.window.model_dump(),
+        "left_out": readings.left_out,
         "source": wanted.source,
         "file": wanted.file.name,
         "file_sha256": hashlib.sha256(wanted.file.read_bytes()).hexdigest(),
@@ -132,67 +148,39 @@ def import_file(wanted: Import, directory: Path, rng: np.random.Generator) -> Me
     return chip.record(kind, values, found.arrays, 0.0)
 
 
-def _read(wanted: Import) -> FloatArray:
-    chosen = wanted.relaxation or wanted.gate_curve
-    assert chosen is not None
-    columns: Mapping[str, int] = chosen.columns.model_dump()
-    try:
-        table = np.genfromtxt(
-            wanted.file,
-            delimiter=_DELIMITERS[wanted.delimiter],
-            skip_header=wanted.skip_lines,
-            usecols=list(columns.values()),
-            ndmin=2,
-        )
-    except FileNotFoundError as error:
-        raise ConfigError(f"{wanted.file}: there is no such file") from error
-    except (OSError, ValueError) as error:
-        # numpy lists every line that it could not read below a title; the first says enough.
-        lines = str(error).splitlines()
-        said = lines[min(1, len(lines) - 1)].strip()
-        raise ConfigError(
-            f"{wanted.file}: {said}; the columns {_named(columns)} are needed, counted from 0 and separated by "
-            f"{wanted.delimiter}"
-        ) from error
-    bad = np.flatnonzero(~np.isfinite(table).all(axis=1))
-    if bad.size or table.size == 0:
-        line = wanted.skip_lines + 1 + int(bad[0]) if bad.size else wanted.skip_lines + 1
-        raise ConfigError(
-            f"{wanted.file}: line {line}: a number is needed in each of the columns {_named(columns)}"
-        )
-    scale = [wanted.conductance_unit_S if name in ("before", "conductance") else 1.0 for name in columns]
-    return np.asarray(table * scale)
-
-
-def _named(columns: Mapping[str, int]) -> str:
-    return ", ".join(f"{number} ({name})" for name, number in columns.items())
-
-
 def _relaxation(
-    wanted: Import, settings: RelaxationImport, data: FloatArray, rng: np.random.Generator
+    wanted: Import, settings: RelaxationImport, readings: Readings, rng: np.random.Generator
 ) -> Result:
+    data = readings.data
+    refuse_repeated(wanted.file, readings)
     numbers, cell = np.unique(data[:, 0], return_inverse=True)
     times_s = np.asarray(settings.times_s)
     first_S = np.full((1, numbers.size), np.nan)
     age_s, g_S = np.full((2, times_s.size, numbers.size), np.nan)
     first = data[:, 1] <= 0
-    first_S[0, cell[first]] = data[first, 2]
+    chosen = _nearest(cell, np.where(first, -data[:, 1], np.inf), np.inf)
+    first_S[0, cell[chosen]] = data[chosen, 2]
+    window = wanted.window
     for number, time_s in enumerate(times_s):
-        near = np.flatnonzero(
-            ~first & (np.abs(np.log(np.maximum(data[:, 1], 1e-30) / time_s)) < np.log(_NEAR))
-        )
-        age_s[number, cell[near]], g_S[number, cell[near]] = data[near, 1], data[near, 2]
+        away = np.where(first, np.inf, np.abs(np.log(np.maximum(data[:, 1], 1e-30) / time_s)))
+        chosen = _nearest(cell, away, np.log(_NEAR))
+        age_s[number, cell[chosen]], g_S[number, cell[chosen]] = data[chosen, 1], data[chosen, 2]
+    outside = ((first_S < window.g_min_S) | (first_S > window.g_max_S))[0]
+    if outside.any():
+        readings.left_out["cells that begin outside the window"] = int(outside.sum())
+        _LOG.warning("%s: %d cells left out: they begin outside the window", wanted.file, outside.sum())
     usable = np.isfinite(np.vstack([first_S, g_S])).all(axis=0)
     edges_S = np.asarray(settings.edges_S)
     level = np.searchsorted(edges_S, np.nan_to_num(first_S[0], nan=-1.0), side="right") - 1
-    usable &= (level >= 0) & (level < edges_S.size - 1)
+    usable &= (level >= 0) & (level < edges_S.size - 1) & ~outside
     members = [np.flatnonzero(usable & (level == number)) for number in range(edges_S.size - 1)]
+    gone = "".join(f"; left out: {count}, {what}" for what, count in readings.left_out.items())
     for low_S, high_S, chosen in zip(edges_S, edges_S[1:], members, strict=False):
         if chosen.size < CELLS_A_LEVEL_MIN:
             raise ConfigError(
                 f"{wanted.file}: {chosen.size} cells begin between {1e6 * low_S:.3g} and {1e6 * high_S:.3g} uS and "
                 f"have a reading near each of times_s; {CELLS_A_LEVEL_MIN} are needed. Take wider edges_S or "
-                "fewer times_s"
+                f"fewer times_s{gone}"
             )
     median_s = np.nanmedian(np.where(usable, age_s, np.nan), axis=1)
     values = {
@@ -204,7 +192,17 @@ def _relaxation(
                           "age_s": age_s, "g_S": g_S})  # fmt: skip
 
 
-def _gate_curve(wanted: Import, settings: GateImport, data: FloatArray) -> Result:
+def _nearest(cell: NDArray[np.int64], away: FloatArray, most: float) -> NDArray[np.int64]:
+    """Of each cell the reading that is least `away`, below `most`; of two alike the first."""
+    order = np.lexsort((away, cell))
+    order = order[away[order] < most]
+    _, at = np.unique(cell[order], return_index=True)
+    return np.asarray(order[at])
+
+
+def _gate_curve(wanted: Import, settings: GateImport, readings: Readings) -> Result:
+    readings = without_broken_cells(wanted.file, readings)
+    data = readings.data
     numbers, cell = np.unique(data[:, 0], return_inverse=True)
     gate_v, step = np.unique(data[:, 1], return_inverse=True)
     counts = np.zeros((gate_v.size, numbers.size), np.int64)

@@ -47,7 +47,8 @@ def measure_linearity(
     bend, too.
     """
     g_S = recipe.g_min_S + LEVEL * (recipe.g_max_S - recipe.g_min_S)
-    array.program(Targets(cells, rng.permutation(np.linspace(0.5, 1.5, len(cells))) * g_S), recipe)
+    spread_S = rng.permutation(np.linspace(0.5, 1.5, len(cells))) * g_S
+    array.program(Targets(cells, spread_S.clip(recipe.g_min_S, recipe.g_max_S)), recipe)
     ramp_v = np.linspace(-settings.v_in_v, settings.v_in_v, settings.steps)
     values: dict[str, Any] = {}
     arrays: dict[str, NDArray[Any]] = {"ramp_v": ramp_v}

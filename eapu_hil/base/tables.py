@@ -1,10 +1,8 @@
-"""Tables of people's own CSV files: whatever separates their columns, with or without a header."""
+"""Tables of people's own text files: whatever their encoding and separator, with or without a header."""
 
 from __future__ import annotations
 
-import csv
-import io
-import itertools
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,31 +12,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_hil.base.errors import ConfigError, did_you_mean
+from eapu_hil.base.tabletext import (
+    COMMENTS,
+    Record,
+    Records,
+    as_number,
+    find_separator,
+    has_decimal_comma,
+    read_text,
+    separator_name,
+)
 
-_SEPARATORS = ("\t", ";", ",")  # in this order: a comma may also stand in a number or in a text
-_LOOKED_AT = 50  # rows that must agree on the separator
+_LOG = logging.getLogger(__name__)
 _SHOWN = 8  # names of columns in a message
 LARGEST = 1e30  # of a number: float32 holds it, and no measured number comes near
 
 
-def as_number(text: str, separator: str = ",") -> float | None:
-    """The number that a field holds, None for other text. Between semicolons a comma is a decimal point."""
-    if separator == ";" and text.count(",") == 1 and "." not in text:
-        text = text.replace(",", ".")
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
 @dataclass(frozen=True, eq=False)
 class Table:
-    """The content of a CSV file.
+    """The content of a file.
 
     names: of the columns; None for a file without a header line.
     rows: the fields of each row, without blanks around them; all rows are equally long.
     lines: the line of each row in the file, from 1.
-    separator: what stands between two fields.
+    separator: what stands between two fields; a blank stands for a run of blanks and tabs.
+    header_line: the line of the header, or without one of the first row.
     """
 
     path: Path
@@ -46,6 +44,7 @@ class Table:
     rows: list[list[str]]
     lines: list[int]
     separator: str
+    header_line: int
 
     @property
     def width(self) -> int:
@@ -99,24 +98,40 @@ class Table:
 
         Raises ConfigError that names the line and the column of what is none.
         """
-        values = np.empty((len(self.rows), len(columns)))
-        for i, row in enumerate(self.rows):
-            try:
-                values[i] = [float(row[column]) for column in columns]
-            except ValueError:  # a decimal comma, or no number
-                values[i] = [self._number(i, column) for column in columns]
+        values = self.values(columns)
         for i, j in np.argwhere(~(np.abs(values) <= LARGEST))[:1]:
             fault = "is too large" if math.isfinite(values[i, j]) else "is not finite"
             raise ConfigError(f"{self.where(i, columns[j])}: {self.rows[i][columns[j]]} {fault}")
         return values
 
-    def _number(self, row: int, column: int) -> float:
-        field = self.rows[row][column]
-        number = as_number(field, self.separator)
-        if number is None:
-            fault = f"{field!r} is no number" if field else "empty"
-            raise ConfigError(f"{self.where(row, column)}: {fault}; every field must hold a number")
-        return number
+    def values(self, columns: Sequence[int]) -> NDArray[np.float64]:
+        """The fields of some columns as numbers, (rows, columns), which may be NaN, infinite or very large.
+
+        Raises ConfigError that names the line and the column of what is no number, and where numbers with a decimal
+        comma and with a decimal point stand side by side: 1,234 may then be either.
+        """
+        values = np.empty((len(self.rows), len(columns)))
+        comma = point = None
+        for i, row in enumerate(self.rows):
+            for j, column in enumerate(columns):
+                field = row[column]
+                number = as_number(field, self.separator)
+                if number is None:
+                    fault = f"{field!r} is no number" if field else "empty"
+                    raise ConfigError(f"{self.where(i, column)}: {fault}; every field must hold a number")
+                values[i, j] = number
+                if self.separator == ",":
+                    continue
+                if has_decimal_comma(field, self.separator):
+                    comma = comma or (i, column)
+                elif "." in field:
+                    point = point or (i, column)
+        if comma and point:
+            raise ConfigError(
+                f"{self.where(*comma)}: {self.rows[comma[0]][comma[1]]} has a decimal comma, but "
+                f"{self.rows[point[0]][point[1]]} in line {self.lines[point[0]]} a decimal point; write all alike"
+            )
+        return values
 
     def texts(self, column: int) -> list[str]:
         """The fields of a column as they are. Raises ConfigError that names the line of an empty one."""
@@ -127,92 +142,79 @@ class Table:
         return fields
 
 
-def read_table(path: Path, names: Sequence[str] = ()) -> Table:
-    """Reads a CSV file in UTF-8, with or without a byte order mark, whose fields tabs, semicolons or commas separate.
+def read_table(
+    path: Path, names: Sequence[str] = (), *, separator: str | None = None, skip: int = 0
+) -> Table:
+    """Reads a table from a text file: UTF-8 or UTF-16, with or without a byte order mark, or Windows-1252 (Latin-1).
 
-    The first line is a header when it has a text where the next line has a number, when it has no number at all, or
-    when it holds one of `names`, which are those that columns will be asked for. Rows of nothing but empty fields are
-    left out.
+    Fields are separated by tabs, semicolons, commas or runs of blanks; `separator` names one, None finds it. Blank
+    lines, rows of nothing but empty fields, and lines that begin with #, % or // are left out, and `skip` lines at the
+    start. A file packed by gzip is unpacked.
+
+    The first row is a header when it has a text where the next one has a number, when it has no number at all, or
+    when it holds one of `names`, which are those that columns will be asked for. So is a comment line just before the
+    rows that holds one of `names`. What was taken for what is logged.
 
     Raises ConfigError when the file cannot be read, has no row, or has rows of different lengths, with the line.
     """
-    text = _text(path)
-    separator = _separator(text)
-    rows, lines = _fields(path, text, separator)
-    if not rows:
+    text, encoding = read_text(path)
+    used = find_separator(path, text, skip) if separator is None else separator
+    found = Records(path, text, used, skip)
+    records = list(found)
+    if not records:
         raise ConfigError(f"{path}: holds no row")
-    for line, row in zip(lines, rows, strict=True):
-        if len(row) != len(rows[0]):
+    for record in records:
+        if len(record.fields) != len(records[0].fields):
             raise ConfigError(
-                f"{path}:{line}: {_counted(len(row))}; line {lines[0]} has {len(rows[0])}, "
-                f"separated by {_named(separator)}"
+                f"{path}:{record.line}: {_counted(len(record.fields))}; line {records[0].line} has "
+                f"{len(records[0].fields)}, separated by {separator_name(used)}"
             )
-    header = None
-    if _is_header(rows, separator, names):
-        header = tuple(" ".join(name.split()) for name in rows[0])  # spreadsheets break long names into lines
-        rows, lines = rows[1:], lines[1:]
-        if not rows:
+    header = _header(records, used, names)
+    if header is not None:
+        records = records[1:]
+        if not records:
             raise ConfigError(f"{path}: holds no row but its header")
-    return Table(path, header, rows, lines, separator)
+    else:
+        header = _commented_header(path, found.comments, records[0], used, names)
+    line = records[0].line if header is None else header.line
+    _LOG.debug(
+        "%s: %s, separated by %s; %s; %d rows of %d columns from line %d on, %d comment lines left out",
+        path,
+        encoding,
+        separator_name(used),
+        "no header" if header is None else f"header in line {line}: {', '.join(header.fields)}",
+        len(records),
+        len(records[0].fields),
+        records[0].line,
+        len(found.comments),
+    )
+    columns = None if header is None else tuple(" ".join(name.split()) for name in header.fields)
+    rows, lines = [record.fields for record in records], [record.line for record in records]
+    return Table(path, columns, rows, lines, used, line)
 
 
-def _text(path: Path) -> str:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            return file.read()
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: cannot be read: not UTF-8 text; save it as CSV in UTF-8") from error
-
-
-def _separator(text: str) -> str:
-    """The first separator that gives the first rows the same number of columns, more than one.
-
-    Without any, that of which the first row holds most: then a row of another length can be named.
-    """
-    for separator in _SEPARATORS:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-        try:
-            widths = {len(row) for row in itertools.islice(filter(_filled, reader), _LOOKED_AT)}
-        except csv.Error:
-            continue  # said when the whole file is read
-        if len(widths) == 1 and widths.pop() > 1:
-            return separator
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    return max(reversed(_SEPARATORS), key=first.count)
-
-
-def _fields(path: Path, text: str, separator: str) -> tuple[list[list[str]], list[int]]:
-    rows, lines = [], []
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    try:
-        first = 1
-        for row in reader:
-            if _filled(row):
-                rows.append([field.strip() for field in row])
-                lines.append(first)
-            first = reader.line_num + 1  # a quoted field may hold several lines
-    except csv.Error as error:
-        raise ConfigError(f"{path}:{reader.line_num}: cannot be read: {error}") from error
-    return rows, lines
-
-
-def _filled(row: list[str]) -> bool:
-    return any(field.strip() for field in row)
-
-
-def _is_header(rows: list[list[str]], separator: str, names: Sequence[str]) -> bool:
-    first = [as_number(field, separator) for field in rows[0]]
-    second = [as_number(field, separator) for field in rows[1]] if len(rows) > 1 else []
-    named = any(name in rows[0] for name in names)
+def _header(records: list[Record], separator: str, names: Sequence[str]) -> Record | None:
+    """The first row, if it is a header. Spreadsheets break long names into lines."""
+    first = [as_number(field, separator) for field in records[0].fields]
+    second = [as_number(field, separator) for field in records[1].fields] if len(records) > 1 else []
+    named = any(name in records[0].fields for name in names)
     over_number = any(a is None and b is not None for a, b in zip(first, second, strict=False))
-    return named or over_number or all(number is None for number in first)
+    return records[0] if named or over_number or all(number is None for number in first) else None
+
+
+def _commented_header(
+    path: Path, comments: list[tuple[int, str]], first: Record, separator: str, names: Sequence[str]
+) -> Record | None:
+    """The last comment line before the rows, if it names a column that is asked for: "# row,col,g_target_uS"."""
+    before = [comment for comment in comments if comment[0] < first.line]
+    if not before:
+        return None
+    line, text = before[-1]
+    mark = next(mark for mark in COMMENTS if text.startswith(mark))
+    found = list(Records(path, text.removeprefix(mark), separator, 0))
+    fits = len(found) == 1 and len(found[0].fields) == len(first.fields)
+    return Record(line, found[0].fields) if fits and set(names) & set(found[0].fields) else None
 
 
 def _counted(fields: int) -> str:
     return "1 field" if fields == 1 else f"{fields} fields"
-
-
-def _named(separator: str) -> str:
-    return {"\t": "tabs", ";": "semicolons", ",": "commas"}[separator]

@@ -1,17 +1,20 @@
-"""Conductances of cells as CSV, in uS: `row,col,g_target_uS` in, `row,col,g_uS,status` out."""
+"""Conductances of cells as tables, in uS: `row,col,g_target_uS` in, `row,col,g_uS,status` out."""
 
 from __future__ import annotations
 
 import csv
-import math
 from pathlib import Path
 from typing import TextIO
 
 import numpy as np
 
+from eapu_hil.base.tables import Table, read_table
+from eapu_hil.bench.window import outside_window, unit_hint, window_text
 from eapu_hil.hal import Cells, CellStatus, ConfigError, FloatArray, StatusArray, Targets
+from eapu_hil.hal.recipe import Recipe
 
 TARGET_HEADER = ["row", "col", "g_target_uS"]
+SIEMENS = "g_target_S"  # instead of the last of them
 READING_HEADER = ["row", "col", "g_uS", "status"]
 
 
@@ -34,50 +37,49 @@ def write_targets(file: TextIO, targets: Targets) -> None:
     writer.writerow(TARGET_HEADER)
     cells = targets.cells
     for row, col, g_S in zip(cells.row, cells.col, targets.g_target_S, strict=True):
-        writer.writerow([row, col, f"{1e6 * g_S:.4f}"])
+        writer.writerow([row, col, f"{1e6 * g_S:.7g}"])
 
 
-def read_targets(path: Path, shape: tuple[int, int]) -> Targets:
-    """Targets from `path` for an array of `shape` (rows, columns).
+def read_targets(path: Path, shape: tuple[int, int], recipe: Recipe) -> Targets:
+    """Targets from a table (see `read_table`) for an array of `shape` (rows, columns).
 
-    Raises ConfigError that names the line: a wrong header, wrong number of fields, text that is no number, a
-    cell outside the array or given twice, a conductance that is negative or not finite, no cell at all.
+    Its columns are row, col and g_target_uS, in any order, or g_target_S for siemens. Raises ConfigError that names the
+    line: other columns, text that is no number, a cell outside the array or given twice, a target outside the window
+    of `recipe`, no cell at all.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = list(csv.reader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError(f"{path}: cannot be read: {reason}") from error
-    if not lines or [name.strip() for name in lines[0]] != TARGET_HEADER:
-        raise ConfigError(f"{path}:1: expected the header {','.join(TARGET_HEADER)}")
-    targets: dict[tuple[int, int], float] = {}
-    for number, fields in enumerate(lines[1:], start=2):
-        if not fields:
-            continue
-        row, col, g_uS = _target(fields, f"{path}:{number}")
+    table = read_table(path, TARGET_HEADER)
+    unit, columns = _columns(table)
+    values = table.numbers(columns)
+    lines_of: dict[tuple[int, int], int] = {}
+    for line, fields, (row, col, _) in zip(table.lines, table.rows, values, strict=True):
+        cell = int(row), int(col)
+        if cell != (row, col):
+            shown = ",".join(fields[column] for column in columns[:2])
+            raise ConfigError(f"{path}:{line}: cell {shown}: expected two whole numbers")
         if not (0 <= row < shape[0] and 0 <= col < shape[1]):
-            raise ConfigError(
-                f"{path}:{number}: cell ({row}, {col}) is outside the array of {shape[0]} x {shape[1]}"
-            )
-        if (row, col) in targets:
-            raise ConfigError(f"{path}:{number}: cell ({row}, {col}) is given twice")
-        targets[row, col] = g_uS
-    if not targets:
-        raise ConfigError(f"{path}: holds no cell")
-    cells = np.array(list(targets), dtype=np.int64)
-    return Targets(Cells(cells[:, 0], cells[:, 1]), 1e-6 * np.array(list(targets.values())))
-
-
-def _target(fields: list[str], where: str) -> tuple[int, int, float]:
-    if len(fields) != len(TARGET_HEADER):
-        raise ConfigError(f"{where}: {len(fields)} fields; expected {','.join(TARGET_HEADER)}")
-    try:
-        row, col, g_uS = int(fields[0]), int(fields[1]), float(fields[2])
-    except ValueError:
+            raise ConfigError(f"{path}:{line}: cell {cell} is outside the array of {shape[0]} x {shape[1]}")
+        if cell in lines_of:
+            raise ConfigError(f"{path}:{line}: cell {cell} is given twice, first in line {lines_of[cell]}")
+        lines_of[cell] = line
+    g_target_S = values[:, 2] if unit == "siemens" else 1e-6 * values[:, 2]
+    for i in np.flatnonzero(outside_window(g_target_S, recipe))[:1]:
+        asked = float(values[i, 2])
         raise ConfigError(
-            f"{where}: {','.join(fields)}: expected two whole numbers and a conductance in uS"
-        ) from None
-    if not (math.isfinite(g_uS) and g_uS >= 0):
-        raise ConfigError(f"{where}: {g_uS} uS: a conductance is a number from 0 up")
-    return row, col, g_uS
+            f"{path}:{table.lines[i]}: cell {tuple(int(place) for place in values[i, :2])}: {asked:g} {unit} is "
+            f"outside {window_text(recipe)}{unit_hint(asked, unit, recipe)}"
+        )
+    cells = values[:, :2].astype(np.int64)
+    return Targets(Cells(cells[:, 0], cells[:, 1]), g_target_S)
+
+
+def _columns(table: Table) -> tuple[str, list[int]]:
+    """The unit of the targets, and where row, column and target stand."""
+    found = table.names or ()
+    for name, unit in ((TARGET_HEADER[2], "uS"), (SIEMENS, "siemens")):
+        wanted = [*TARGET_HEADER[:2], name]
+        if sorted(found) == sorted(wanted):
+            return unit, [table.column(one) for one in wanted]
+    raise ConfigError(
+        f"{table.path}:{table.header_line}: expected the header {','.join(TARGET_HEADER)}, or {SIEMENS} for targets in "
+        f"siemens; found {','.join(found) or 'no header'}"
+    )

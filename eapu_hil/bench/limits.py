@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from eapu_hil.bench.window import outside_window, unit_hint, window_text
 from eapu_hil.hal import Cells, Direction, FloatArray, IntArray, LimitError, Limits, Polarity, Pulses, Targets
 from eapu_hil.hal.recipe import Recipe
 
@@ -62,11 +63,12 @@ class LimitCheck:
         self._check_current(pulses.amplitude_v, g_last_S(cells), cells, "its last reading")
 
     def program(self, targets: Targets, recipe: Recipe) -> None:
-        """Cells once each, targets that can be, and nothing in `recipe` beyond the limits."""
+        """Cells once each, targets inside the window of `recipe`, and nothing in it beyond the limits."""
         self._check_cells(targets.cells)
         self._check_once(targets.cells)
         self._check_recipe(recipe)
         self._check_targets(targets, recipe)
+        self._check_window(targets, recipe)
 
     def product(
         self,
@@ -125,6 +127,17 @@ class LimitCheck:
         )
         strongest_v = max(recipe.set.amplitude.stop_v, recipe.reset.amplitude.stop_v)
         self._check_current(np.full(len(cells), strongest_v), g_S, cells, "its target")
+
+    def _check_window(self, targets: Targets, recipe: Recipe) -> None:
+        g_S = targets.g_target_S
+        self._refuse(
+            outside_window(g_S, recipe),
+            targets.cells,
+            lambda i: (
+                f"a target of {g_S[i]:g} S asked; allowed is {window_text(recipe)}"
+                f"{unit_hint(float(g_S[i]), 'siemens', recipe)}"
+            ),
+        )
 
     def _check_current(self, amplitude_v: FloatArray, g_S: FloatArray, cells: Cells, source: str) -> None:
         """A cell that was never read (NaN) is left to the current limit of the bench itself."""

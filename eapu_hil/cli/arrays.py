@@ -103,7 +103,7 @@ def _program(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     require_free(args.out)
     with open_as_it_is(args.bench, terminal) as bench:
         array = chosen_array(bench, args.array)
-        targets = read_targets(args.targets, array.shape)
+        targets = read_targets(args.targets, array.shape, bench.recipe)
         outcome = array.program(targets)
     failed = int(np.count_nonzero(outcome.status))
     terminal.note(

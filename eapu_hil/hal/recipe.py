@@ -78,7 +78,7 @@ class IncrementRecipe(BaseModel):
 class Recipe(BaseModel):
     """How a cell is written and when to stop.
 
-    g_min_S, g_max_S: the window in which the targets of a training lie.
+    g_min_S, g_max_S: the window of the targets; an open bench refuses others.
     band_S: a cell is done when it reads within +-band_S of its target, twice (the second read confirms).
     v_read_v: voltage of the verify reads.
     v_in_max_v: full scale of the inputs of products; left out, it is `v_read_v`.

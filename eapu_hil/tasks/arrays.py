@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from pydantic import field_validator
 
 from eapu_hil.base.errors import ConfigError
-from eapu_hil.base.tables import LARGEST, as_number
+from eapu_hil.base.tables import LARGEST
+from eapu_hil.base.tabletext import as_number
 from eapu_hil.network.layer_list import LayerList, check_order, layer_specs
 from eapu_hil.network.layers import Float32Array, LayerSpec
 from eapu_hil.tasks.base import Evaluation, Forward, Item, TaskModel, Triplet, cross_entropy, squared_error

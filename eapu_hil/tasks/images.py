@@ -5,8 +5,12 @@ Images are float32 in 0..1, grey (h, w) or colour (h, w, 3).
 
 from __future__ import annotations
 
+import logging
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +24,9 @@ Image = NDArray[np.float32]
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 LUMA_RANGE = 255.0
+PIXELS_MAX = 50_000_000  # of one image
+_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
+_LOG = logging.getLogger(__name__)
 
 
 def missing_extra(error: ImportError) -> NoReturn:
@@ -31,9 +38,11 @@ def missing_extra(error: ImportError) -> NoReturn:
 
 
 def read_image(path: Path) -> Image:
-    """The image in a file. Transparency is dropped, EXIF rotation is applied.
+    """The image in a file, by the scale of its kind: integers of 8 or 16 bits by their full scale, floats in 0..1.
 
-    Raises ConfigError, naming the file, if it cannot be read as an image.
+    Transparency is dropped, EXIF rotation is applied; of several pages the first is read, which is logged. Raises
+    ConfigError, naming the file, if it cannot be read as an image, if its values have no such scale, or if it has more
+    than `PIXELS_MAX` pixels.
     """
     try:
         from PIL import Image as Pil
@@ -41,18 +50,80 @@ def read_image(path: Path) -> Image:
     except ImportError as error:
         missing_extra(error)
     try:
-        with Pil.open(path) as file:
-            return _to_float(ImageOps.exif_transpose(file))
-    except (OSError, ValueError, SyntaxError, Pil.DecompressionBombError) as error:
+        # Opened here: of a path that it opens itself, Pillow 13.0 mixes up the pixels of rotated TIFFs.
+        with path.open("rb") as content, _opened(content) as file:
+            _check_size(path, *file.size)
+            pages = getattr(file, "n_frames", 1)
+            if pages > 1:
+                _LOG.warning("%s: holds %d pages or frames; only the first is read", path, pages)
+            scale = _scale(path, file)
+            return _to_float(path, ImageOps.exif_transpose(file), scale)
+    except Pil.DecompressionBombError as error:
+        raise ConfigError(f"{path}: too large to be read: {error}") from error
+    except (OSError, ValueError, SyntaxError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError(f"{path}: not a readable image ({reason}); allowed: {_allowed()}") from error
 
 
-def _to_float(image: PilImage) -> Image:
-    if image.mode.startswith("I"):  # 16 bit grey
-        return np.asarray(image, dtype=np.float32) / np.float32(65535)
-    grey = image.mode in ("1", "L", "LA")
-    return np.asarray(image.convert("L" if grey else "RGB"), dtype=np.float32) / np.float32(255)
+def _opened(content: BinaryIO) -> PilImage:
+    from PIL import Image as Pil
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Pil.DecompressionBombWarning)  # `_check_size` sees to it
+        return Pil.open(content)
+
+
+def _check_size(path: Path, width: int, height: int) -> None:
+    """Raises ConfigError before anything is unpacked: networks take the image whole."""
+    if width * height > PIXELS_MAX:
+        raise ConfigError(
+            f"{path}: {width} x {height} pixels; at most {PIXELS_MAX / 1e6:.0f} million are read: cut it into parts"
+        )
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """white: the value of white. inverted: 0 is white."""
+
+    white: float
+    inverted: bool
+
+
+def _scale(path: Path, file: PilImage) -> _Scale | None:
+    """The scale of an image of one channel with more than 8 bits; None for all others, which PIL scales itself.
+
+    Raises ConfigError for integers whose full scale nobody uses: 32 bits, and those with a sign.
+    """
+    if file.mode != "F" and not file.mode.startswith("I"):
+        return None
+    tags: Mapping[int, Any] = getattr(file, "tag_v2", {})
+    bits, kind = int(tags.get(_BITS, (16,))[0]), int(tags.get(_SAMPLE_FORMAT, (1,))[0])
+    inverted = tags.get(_PHOTOMETRIC) == 0
+    if file.mode == "F":
+        return _Scale(1.0, inverted)
+    if bits > 16 or kind != 1:
+        sign = "signed " if kind == 2 else ""
+        raise ConfigError(
+            f"{path}: {sign}integers of {bits} bits, of which nothing says what is white; save it with 8 or 16 bits, or "
+            "as floats from 0 to 1"
+        )
+    return _Scale(2.0**bits - 1, inverted)
+
+
+def _to_float(path: Path, image: PilImage, scale: _Scale | None) -> Image:
+    if scale is None:
+        grey = image.mode in ("1", "L", "LA")
+        return np.asarray(image.convert("L" if grey else "RGB"), dtype=np.float32) / np.float32(255)
+    pixels = np.asarray(image, dtype=np.float32)
+    if not np.isfinite(pixels).all():
+        raise ConfigError(f"{path}: holds values that are not finite")
+    low, high = float(pixels.min()), float(pixels.max())
+    if low < 0 or high > scale.white:
+        raise ConfigError(
+            f"{path}: values from {low:g} to {high:g}; expected 0 (black) to {scale.white:g} (white): scale them"
+        )
+    found = pixels / np.float32(scale.white)
+    return 1 - found if scale.inverted else found
 
 
 def write_image(path: Path, image: Image) -> None:
@@ -68,15 +139,19 @@ def _allowed() -> str:
     return " ".join(sorted(SUFFIXES))
 
 
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
 def read_folder(folder: Path, smallest: int) -> list[tuple[str, Image]]:
     """All images of a folder, in the order of their names, as (file name, image).
 
-    Files with other suffixes than those of images are left alone. Raises ConfigError if the folder does not
+    Files with other suffixes than those of images are left alone, and so are hidden ones (`._a.png` of a Mac). Raises ConfigError if the folder does not
     exist or holds no image, or if an image cannot be read or has an edge of fewer than `smallest` pixels.
     """
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such folder; expected one with images ({_allowed()})")
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    paths = sorted(path for path in folder.iterdir() if _is_image(path))
     if not paths:
         raise ConfigError(f"{folder}: holds no image; allowed: {_allowed()}")
     images = []

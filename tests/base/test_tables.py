@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eapu_hil.base.errors import ConfigError
-from eapu_hil.base.tables import as_number, read_table
+from eapu_hil.base.tables import read_table
+from eapu_hil.base.tabletext import as_number
 
 _NUMBERS = st.floats(allow_nan=False, allow_infinity=False, min_value=-1e29, max_value=1e29)
 
@@ -83,7 +86,15 @@ def test_a_column_that_is_asked_for_makes_a_header(tmp_path: Path) -> None:
         ("\n , \n", "holds no row"),
         ("a,b\n1,2\n3\n", r"csv:3: 1 field; line 1 has 2, separated by commas"),
         ("a;b\n1;2\n3;4;5\n", r"csv:3: 3 fields; line 1 has 2, separated by semicolons"),
-        (b"a,b\n1,\xff\n", "not UTF-8"),
+        (b"a,b\n1,\xff\n", r"csv:2: column 'b': '\xff' is no number"),
+        (b"a,b\n1,\x00\n", "csv:2: holds the byte 0x00, so it is no text file"),
+        (b"PK\x03\x04 a workbook", "csv:1: holds the byte 0x03, so it is no text file"),
+        (b"\xff\xfea\x00,", "cannot be read as text"),
+        (b"\x1f\x8b\x08\x00 cut", "cannot be read"),
+        ('a,b\n1,"2\n3,4\n', "csv:2: a quote is opened here and never closed"),
+        ("1,2\n3,1_000\n", r"csv:2: column 1: '1_000' is no number"),
+        ("1;2\n1,5;2.5\n", r"csv:2: column 0: 1,5 has a decimal comma, but 2\.5 in line 2 a decimal point"),
+        ("# a\n\na;b\n// c\n1;2\n\n3;x\n", r"csv:7: column 'b': 'x' is no number"),
         ("a\tb\n1\t2\n3\t\n", r"csv:3: column 'b': empty"),
         ("1,2\n3,x\n", r"csv:2: column 1: 'x' is no number"),
         ("1,2\nnan,4\n", r"csv:2: column 0: nan is not finite"),
@@ -122,6 +133,77 @@ def test_columns_that_there_are_not(tmp_path: Path) -> None:
         read_table(tmp_path / "absent.csv")
     with pytest.raises(ConfigError, match=r"csv:2: column 'a': empty"):
         read_table(_file(tmp_path, "a,b\n,2\n")).texts(0)
+
+
+ROWS = [["age", "g"], ["1", "10,5"], ["20", "0,25"]]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("separator", [";", "\t", " ", "  \t "])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("header", [True, False])
+def test_encodings_and_decimal_commas(
+    tmp_path: Path, encoding: str, separator: str, end: str, header: bool
+) -> None:
+    rows = ROWS if header else ROWS[1:]
+    text = end.join(["# measured", *(separator.join(fields) for fields in rows), "", ""])
+    table = read_table(_file(tmp_path, text.encode(encoding)))
+    assert table.names == (("age", "g") if header else None)
+    np.testing.assert_array_equal(table.numbers([0, 1]), [[1.0, 10.5], [20.0, 0.25]])
+    assert table.lines == ([3, 4] if header else [2, 3])
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("1,5 2,5\n3,5 4,5\n", [[1.5, 2.5], [3.5, 4.5]]),
+        ("0, 1, 20\n1, 1, 30\n", [[0, 1, 20], [1, 1, 30]]),
+        ("1,\t2\n3,\t4\n", [[1, 2], [3, 4]]),
+        ("  1   2\n 10  20  \n", [[1, 2], [10, 20]]),
+        ('"1"; "2,5"\n"3"; "4"\n', [[1, 2.5], [3, 4]]),
+        ("0;10,00\n1;10,10\n", [[0, 10], [1, 10.1]]),
+        ("sep=;\n1,5;2\n", [[1.5, 2]]),
+        ("1;2\x1a", [[1, 2]]),
+    ],
+)
+def test_the_separator_is_found(tmp_path: Path, text: str, rows: list[list[float]]) -> None:
+    table = read_table(_file(tmp_path, text))
+    np.testing.assert_array_equal(table.numbers(range(table.width)), rows)
+
+
+def test_a_header_may_be_a_comment_that_names_what_is_asked_for(tmp_path: Path) -> None:
+    path = _file(tmp_path, "# by a lab\n# row, col, g\n0, 1, 2\n")
+    assert read_table(path, ["g"]).names == ("row", "col", "g")
+    assert read_table(path, ["g"]).header_line == 2
+    assert read_table(path).names is None
+
+
+def test_lines_are_skipped_and_the_separator_is_as_asked(tmp_path: Path) -> None:
+    path = _file(tmp_path, "Model;B2902A\nDate;1;2\n\na,b;c\n1,5;2\n")
+    table = read_table(path, skip=2, separator=";")
+    assert (table.names, table.lines) == (("a,b", "c"), [5])
+    with pytest.raises(ConfigError, match=r"csv:3: 1 field; line 1 has 2, separated by commas"):
+        read_table(_file(tmp_path, "1,2\n\n3;4\n"), separator=",")
+
+
+def test_a_packed_file_is_unpacked_up_to_a_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _file(tmp_path, gzip.compress(b"1,2\n") + gzip.compress(b"3,4\n" * 100))
+    assert len(read_table(path).rows) == 101
+    monkeypatch.setattr("eapu_hil.base.tabletext.LARGEST_FILE", 100)
+    with pytest.raises(ConfigError, match=r"data\.csv: holds more than .* unpacked"):
+        read_table(path)
+
+
+def test_windows_text_is_read_and_what_was_taken_for_what_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "eapu_hil.base.tables")
+    table = read_table(_file(tmp_path, "% Messung\nLänge;µS\n1,5;2\n".encode("cp1252")))
+    assert table.names == ("Länge", "µS")
+    assert (
+        "Windows-1252, separated by semicolons; header in line 2: Länge, µS; 1 rows of 2 columns from line 3 on, "
+        "1 comment lines left out"
+    ) in caplog.text
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

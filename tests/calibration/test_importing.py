@@ -150,9 +150,12 @@ def test_a_second_file_is_a_second_entry() -> None:
     [
         (
             "1,x,0.0",
-            "data.csv: line 2: a number is needed in each of the columns 0 (cell), 2 (age_s), 1 (conductance)",
+            "data.csv:2: column 1: 'x' is no number",
         ),
-        ("1,2.0", "data.csv: "),
+        ("1,2.0\n2,3.0,0", "data.csv:3: 3 fields; line 2 has 2, separated by commas"),
+        ("1,2.0,0\n\n# a line\n2,3,4\n\n1,x,2", "data.csv:7: column 1: 'x' is no number"),
+        ("1,12.0,nan", "data.csv:2: column 2: nan is not finite"),
+        ("1,12e-6,0\n2,13e-6,0\n", "are conductance_unit_S (1e-06) and window right?"),
         ("1,12.0,0.0", "0 cells begin between 10 and 15 uS"),
     ],
 )
@@ -172,13 +175,13 @@ def test_a_column_or_a_file_that_is_not_there_is_said_in_one_line() -> None:
         import_file(load_import(path), Path("chip"), np.random.default_rng(0))
     said = str(error.value)
     assert (
-        "the columns 0 (cell), 9 (age_s), 1 (conductance) are needed, counted from 0 and separated by comma"
-        in said
+        "data.csv:2: has no column 9 (age_s), but 3, separated by commas; the columns 0 (cell), 9 (age_s), "
+        "1 (conductance) are needed, counted from 0" in said
     )
     assert len(said) < 300
     assert "\n" not in said
     Path("data.csv").unlink()
-    with pytest.raises(ConfigError, match=r"data\.csv: there is no such file$"):
+    with pytest.raises(ConfigError, match=r"data\.csv: cannot be read: No such file"):
         import_file(load_import(path), Path("chip"), np.random.default_rng(0))
 
 
@@ -195,3 +198,130 @@ def test_a_mapping_with_the_names_of_version_0_1_is_read() -> None:
         text = text.replace(name, name.replace("_S", "_s"))
     path.write_text(text)
     assert load_import(path) == now
+
+
+def small_file(change: Callable[[list[str]], list[str]] = lambda rows: rows) -> str:
+    """60 cells, each read at 0, 1 and 10 s: 20 uS and then a little less."""
+    rng = np.random.default_rng(3)
+    rows = [
+        f"{cell},{age_s},{20 - age_s / 10 + rng.normal():.4f}" for cell in range(60) for age_s in (0, 1, 10)
+    ]
+    return "\n".join(["cell,age_s,g_uS", *change(rows)]) + "\n"
+
+
+SMALL: dict[str, Any] = {
+    "relaxation": {
+        "columns": {"cell": 0, "age_s": 1, "conductance": 2},
+        "times_s": [1.0, 10.0],
+        "edges_S": [1e-6, 40e-6],
+    }
+}
+
+
+def imported(text: str | bytes, **changed: Any) -> Any:
+    Path("data.csv").write_bytes(text.encode() if isinstance(text, str) else text)
+    wanted = load_import(mapping({**SMALL, **changed.pop("content", {})}, **changed))
+    return import_file(wanted, Path("chip"), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        small_file(),
+        small_file().partition("\n")[2],
+        small_file().replace(",", ";").replace(".", ","),
+        small_file().replace(",", "\t"),
+        small_file().replace(",", "   "),
+        small_file().encode("utf-16"),
+        small_file().encode("utf-8-sig"),
+        "% of the lab\n\n" + small_file(),
+    ],
+)
+@pytest.mark.parametrize("skip_lines", [0, None])
+def test_the_dialect_of_a_file_is_found(text: str | bytes, skip_lines: int | None) -> None:
+    """skip_lines: None leaves the key out; a header is found in any case."""
+    path = mapping(SMALL, delimiter=None, skip_lines=0)
+    content = yaml.safe_load(path.read_text())
+    if skip_lines is None:
+        del content["skip_lines"], content["delimiter"]
+    path.write_text(yaml.safe_dump(content))
+    Path("data.csv").write_bytes(text.encode() if isinstance(text, str) else text)
+    entry = import_file(load_import(path), Path("chip"), np.random.default_rng(0))
+    assert entry.values["cells"] == [60]
+    assert entry.values["left_out"] == {}
+
+
+def test_columns_may_be_named_by_the_header() -> None:
+    columns = {"cell": "cell", "age_s": "age_s", "conductance": "g_uS"}
+    named = {"relaxation": {**SMALL["relaxation"], "columns": columns}}
+    assert imported(small_file(), content=named, skip_lines=0).values["cells"] == [60]
+    with pytest.raises(ConfigError, match=r"data\.csv: no column 'g_us', did you mean 'g_uS'"):
+        columns["conductance"] = "g_us"
+        imported(small_file(), content=named, skip_lines=0)
+
+
+@pytest.mark.parametrize(
+    ("field", "reason"),
+    [
+        ("9.91E+37", "overflow"),
+        ("-9.91E37", "overflow"),
+        ("9.9e37", "overflow"),
+        ("inf", "overflow"),
+        ("-inf", "overflow"),
+        ("nan", "not a number"),
+        ("0", "0 or below"),
+        ("-12.5", "0 or below"),
+        ("400", "far outside the window of 1 to 40 uS"),
+    ],
+)
+def test_what_is_no_conductance_is_left_out_and_counted(
+    field: str, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def spoil(rows: list[str]) -> list[str]:
+        return [f"0,10,{field}" if row.startswith("0,10,") else row for row in rows]
+
+    entry = imported(small_file(spoil))
+    assert entry.values["left_out"] == {reason: 1}
+    assert entry.values["cells"] == [59]
+    assert f"1 of 180 readings are left out ({reason}: 1), the first in line 4" in caplog.text
+    assert np.nanmax(entry.arrays["g_S"]) < 40e-6
+
+
+def test_a_cell_given_twice_is_refused_with_its_lines() -> None:
+    with pytest.raises(
+        ConfigError,
+        match=r"cell 0 is given twice at the age of 0 s, in lines 2 and 182 \(and 179 more readings\)",
+    ):
+        imported(small_file(lambda rows: [*rows, *rows]))
+    assert not Path("chip").exists()
+
+
+def test_of_two_readings_near_a_time_the_nearest_counts() -> None:
+    entry = imported(small_file(lambda rows: [*rows, "0,1.5,5.0", "0,0.6,6.0", "0,8,7.0"]))
+    np.testing.assert_array_equal(entry.arrays["age_s"][:, 0], [1.0, 10.0])
+    assert (entry.arrays["g_S"][:, 0] > 15e-6).all()
+
+
+def test_cells_that_begin_outside_the_window_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    entry = imported(small_file(lambda rows: ["0,0,41" if row.startswith("0,0,") else row for row in rows]))
+    assert entry.values["left_out"] == {"cells that begin outside the window": 1}
+    assert entry.values["cells"] == [59]
+    assert "1 cells left out: they begin outside the window" in caplog.text
+
+
+def test_a_file_in_another_unit_is_refused() -> None:
+    with pytest.raises(
+        ConfigError, match=r"180 of 180 readings are far outside the window of 1 to 40 uS; are cond"
+    ):
+        imported(small_file(), conductance_unit_S=1.0)
+
+
+def test_a_gate_curve_leaves_out_the_cells_of_bad_readings() -> None:
+    columns = {"cell": 0, "gate_v": 1, "before": 2, "conductance": 3}
+    rows = [f"{c},{v},2,{10 + v}" for c in range(5) for v in (1.0, 1.5) for _ in range(3)]
+    rows[4] = "0,1.5,2,9.91E37"
+    Path("data.csv").write_text("\n".join(rows))
+    path = mapping({"gate_curve": {"columns": columns}}, skip_lines=0)
+    entry = import_file(load_import(path), Path("chip"), np.random.default_rng(0))
+    assert entry.values["cells"] == 4
+    assert entry.values["left_out"] == {"overflow": 1, "cells with such a reading": 1}

@@ -20,12 +20,11 @@ import yaml
 from pytest_mock import MockerFixture
 
 from eapu_hil.bench.array import BenchArray
-from eapu_hil.bench.cellcsv import read_targets
 from eapu_hil.bench.check import check
 from eapu_hil.bench.interlock import Interlock
 from eapu_hil.bench.passport import Chip
 from eapu_hil.cli.parser import main
-from eapu_hil.hal import ConfigError, HilError, TransportError
+from eapu_hil.hal import HilError, TransportError
 from eapu_hil.study.compare import ratios
 from eapu_hil.training.runs import read_metrics, read_start, read_summary
 
@@ -244,27 +243,6 @@ def test_a_bench_without_a_chip_keeps_one_by_its_name(files: Path, run_json: Jso
     run_json("form", "loose.yaml", "--block", "0:2,0:3")
     assert Chip.open(files / "chips" / "loose").history() == []
     assert min(run_json("read", "loose.yaml", "--block", "0:2,0:3")["g_uS"]) > 5.0  # still formed
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        ("", r"t\.csv:1: expected the header row,col,g_target_uS"),
-        ("row,col,g\n0,0,1\n", r"t\.csv:1: expected the header"),
-        ("row,col,g_target_uS\n", r"t\.csv: holds no cell"),
-        ("row,col,g_target_uS\n0,0,1\n0,1\n", r"t\.csv:3: 2 fields"),
-        ("row,col,g_target_uS\n0,0,1\n\n0,1.5,1\n", r"t\.csv:4: 0,1\.5,1: expected two whole numbers"),
-        ("row,col,g_target_uS\n0,64,1\n", r"t\.csv:2: cell \(0, 64\) is outside the array of 128 x 64"),
-        ("row,col,g_target_uS\n-1,0,1\n", r"t\.csv:2: cell \(-1, 0\) is outside"),
-        ("row,col,g_target_uS\n0,0,1\n0,0,2\n", r"t\.csv:3: cell \(0, 0\) is given twice"),
-        ("row,col,g_target_uS\n0,0,nan\n", r"t\.csv:2: nan uS"),
-        ("row,col,g_target_uS\n0,0,-3\n", r"t\.csv:2: -3\.0 uS"),
-    ],
-)
-def test_a_bad_line_of_a_csv_file_is_named(tmp_path: Path, content: str, said: str) -> None:
-    (tmp_path / "t.csv").write_text(content)
-    with pytest.raises(ConfigError, match=said):
-        read_targets(tmp_path / "t.csv", (128, 64))
 
 
 @pytest.mark.parametrize(

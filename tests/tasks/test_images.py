@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +44,126 @@ def test_16_bit_and_transparent_images_are_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(tmp_path / "clear.png")[0, 0], [1, 0, 0])
     Pil.new("LA", (5, 4), (51, 10)).save(tmp_path / "grey.png")
     np.testing.assert_allclose(read_image(tmp_path / "grey.png"), np.full((4, 5), 0.2))
+
+
+def tiff(path: Path, pixels: np.ndarray, **tags: int) -> Path:
+    """A TIFF file of one channel without compression, with its own values of bits, sample format and photometric."""
+    data = pixels.tobytes()
+    height, width = pixels.shape
+    default = {
+        "bits": 8 * pixels.itemsize,
+        "photometric": 1,
+        "kind": {"u": 1, "i": 2, "f": 3}[pixels.dtype.kind],
+    }
+    found = default | tags
+    entries = [
+        (256, width), (257, height), (258, found["bits"]), (259, 1), (262, found["photometric"]), (273, 8),
+        (277, 1), (278, height), (279, len(data)), (339, found["kind"]),
+    ]  # fmt: skip
+    directory = struct.pack("<H", len(entries)) + b"".join(
+        struct.pack("<HHII", tag, 4 if tag in (273, 279) else 3, 1, value) for tag, value in entries
+    )
+    path.write_bytes(struct.pack("<2sHI", b"II", 42, 8 + len(data)) + data + directory + bytes(4))
+    return path
+
+
+RAMP = np.linspace(0, 1, 12).reshape(3, 4)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "tags"),
+    [
+        (RAMP.astype(np.float32), {}),
+        (1 - RAMP.astype(np.float32), {"photometric": 0}),
+        ((65535 * RAMP).round().astype(np.uint16), {}),
+        ((65535 * (1 - RAMP)).round().astype(np.uint16), {"photometric": 0}),
+        ((255 * RAMP).round().astype(np.uint8), {}),
+        ((255 * (1 - RAMP)).round().astype(np.uint8), {"photometric": 0}),
+    ],
+)
+def test_a_tiff_is_read_by_its_own_scale(tmp_path: Path, pixels: np.ndarray, tags: dict[str, int]) -> None:
+    np.testing.assert_allclose(read_image(tiff(tmp_path / "a.tif", pixels, **tags)), RAMP, atol=0.003)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "said"),
+    [
+        (255 * RAMP.astype(np.float32), r"values from 0 to 255; expected 0 \(black\) to 1 \(white\)"),
+        (RAMP.astype(np.float32) - 0.5, r"values from -0\.5 to 0\.5; expected 0"),
+        (np.full((3, 4), np.nan, np.float32), "holds values that are not finite"),
+        ((255 * RAMP).astype(np.int32), "signed integers of 32 bits, of which nothing says what is white"),
+        ((65535 * RAMP).astype(np.uint32), "integers of 32 bits, of which nothing says what is white"),
+        ((32767 * RAMP).astype(np.int16), "signed integers of 16 bits, of which nothing says what is white"),
+    ],
+)
+def test_a_tiff_without_a_scale_is_refused(tmp_path: Path, pixels: np.ndarray, said: str) -> None:
+    with pytest.raises(ConfigError, match=rf"a\.tif: {said}"):
+        read_image(tiff(tmp_path / "a.tif", pixels))
+
+
+def test_other_kinds_of_images_are_read_as_they_look(tmp_path: Path) -> None:
+    from PIL import Image as Pil
+
+    for mode, suffix in (("1", "png"), ("L", "png"), ("P", "png"), ("RGB", "jpg"), ("CMYK", "jpg"), ("CMYK", "tif"),
+                         ("RGBA", "tif"), ("YCbCr", "jpg"), ("LA", "png"), ("I;16", "png")):  # fmt: skip
+        path = tmp_path / f"a.{suffix}"
+        white = Pil.new("RGB", (8, 16), (255, 255, 255)).convert("L" if mode == "I;16" else mode)
+        if mode == "I;16":
+            white = Pil.fromarray(np.full((16, 8), 65535, np.uint16))
+        white.save(path)
+        image = read_image(path)
+        assert image.shape[:2] == (16, 8), mode
+        np.testing.assert_allclose(image, 1.0, atol=0.01, err_msg=mode)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
+def test_a_rotation_is_applied_once(tmp_path: Path, suffix: str) -> None:
+    from PIL import Image as Pil
+
+    exif = Pil.Exif()
+    exif[274] = 6  # the top is on the right
+    Pil.fromarray(np.uint8([[0] * 16] * 8 + [[255] * 16] * 8)).crop((0, 0, 16, 12)).save(
+        tmp_path / f"a.{suffix}", exif=exif
+    )
+    image = read_image(tmp_path / f"a.{suffix}")
+    assert image.shape == (16, 12)
+    assert image[:, -1].mean() < 0.1  # the dark top came to the right
+    assert image[:, 0].mean() > 0.9
+
+
+def test_several_pages_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    from PIL import Image as Pil
+
+    pages = [Pil.new("L", (9, 9), value) for value in (255, 0, 0)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), 1.0)
+    assert "a.tif: holds 3 pages or frames; only the first is read" in caplog.text
+
+
+@pytest.mark.parametrize("edge", [8000, 11000, 20000])  # below and above the limits of Pillow
+def test_a_gigantic_image_is_refused_with_its_size(tmp_path: Path, edge: int) -> None:
+    raw = zlib.compress(bytes(100))
+    head = struct.pack(">IIBBBBB", edge, edge, 8, 0, 0, 0, 0)
+    parts = [(b"IHDR", head), (b"IDAT", raw), (b"IEND", b"")]
+    content = b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in parts
+    )
+    (tmp_path / "big.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content)
+    with pytest.raises(
+        ConfigError, match=rf"big\.png: {edge} x {edge} pixels|big\.png: too large.*{edge**2}"
+    ):
+        read_image(tmp_path / "big.png")
+
+
+def test_hidden_files_of_a_folder_are_passed_over(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", np.zeros((9, 9), np.float32))
+    for name in ("._a.png", ".hidden.png", ".DS_Store", "Thumbs.db"):
+        (tmp_path / name).write_bytes(b"\0\5\x16\7 not an image")
+    assert [name for name, _ in read_folder(tmp_path, smallest=8)] == ["a.png"]
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(ConfigError, match="holds no image"):
+        read_folder(tmp_path, smallest=8)
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image at all", b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"])
