@@ -30,6 +30,7 @@ V_RANGES_V = (0.2, 2.0, 20.0, 200.0)
 I_RANGES_A = (1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1.5)
 _MODELS = {1: "2635B", 2: "2636B"}
 _TIMERS = 8
+_BUFFERS_MAX = 100  # of a channel
 _SMALLEST_A = 1e-12
 
 
@@ -174,6 +175,7 @@ class _Smu(TspTable):
 
     def reset(self) -> None:
         """Output off, 0 V, 100 mA; the array is not reset."""
+        del self._buffers[2:]
         for table in (self, self._source, self._measure, self._trigger, *self._buffers):
             table._reset()
         self._channel.reset()
@@ -184,6 +186,8 @@ class _Smu(TspTable):
 
     def makebuffer(self, _size: float) -> TspBuffer:
         """A buffer of the script's own."""
+        if len(self._buffers) >= _BUFFERS_MAX:
+            raise MemoryError(f"at most {_BUFFERS_MAX} buffers; reset forgets those of scripts")
         self._buffers.append(TspBuffer(self._errors))
         return self._buffers[-1]
 

@@ -6,10 +6,18 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from eapu_drivers.simulated.instruments.channel import LINE_HZ, Channel, Sample
-from eapu_drivers.simulated.instruments.tsp_tables import Errors, Setting, TspBuffer, TspTable
+from eapu_drivers.simulated.instruments.tsp_tables import (
+    PARAMETER_TOO_BIG,
+    PARAMETER_TOO_SMALL,
+    Errors,
+    Setting,
+    TspBuffer,
+    TspTable,
+)
 
 _SOURCE_TIME_s = 30e-6  # to settle at a new level
 _NOT_A_NUMBER = 9.91e37
+_POINTS_MAX = 60_000
 V_MAX_V, I_MAX_A, I_MIN_A = 202.0, 1.515, 1e-10
 
 
@@ -43,6 +51,9 @@ class _TriggerSource(_Stimulated):
 
     def linearv(self, start_v: float, stop_v: float, points: float) -> None:
         """Evenly spaced levels."""
+        if not 1 <= points <= _POINTS_MAX:
+            self._errors.add(PARAMETER_TOO_BIG if points > 1 else PARAMETER_TOO_SMALL)
+            return
         count = int(points)
         self._levels_v = [start_v + k * (stop_v - start_v) / max(count - 1, 1) for k in range(count)]
 

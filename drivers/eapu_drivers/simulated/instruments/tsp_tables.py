@@ -9,6 +9,7 @@ from typing import Any
 
 PARAMETER_TOO_BIG = (1101, "Parameter too big")
 PARAMETER_TOO_SMALL = (1102, "Parameter too small")
+READINGS_MAX = 140_000  # of a buffer
 _QUEUE_MAX = 100
 
 
@@ -55,7 +56,7 @@ class Setting:
 
     def __set__(self, table: TspTable, value: Any) -> None:
         number = float(value)
-        if self._values is not None and number not in self._values:
+        if number != number or (self._values is not None and number not in self._values):
             table._errors.add((1100, f"Parameter out of range; {self._name}"))
         elif self._least is not None and number < self._least:
             table._errors.add(PARAMETER_TOO_SMALL)
@@ -106,6 +107,9 @@ class Numbered:
         self.items = items
 
     def __getitem__(self, number: Any) -> Any:
+        """Raises IndexError, also for 0 and below."""
+        if not 1 <= float(number) <= len(self.items):
+            raise IndexError(f"there is no number {number:g} of {len(self.items)}")
         return self.items[int(number) - 1]
 
     def __len__(self) -> int:
@@ -134,6 +138,9 @@ class TspBuffer(TspTable):
     def _take(self, values: Sequence[float], append: bool) -> None:
         if not append:
             self._kept.clear()
+        if len(self._kept) + len(values) > READINGS_MAX:
+            self._errors.add((4915, "Attempting to store past capacity of reading buffer"))
+            return
         self._kept.extend(values)
 
 
@@ -154,7 +161,7 @@ class Format(TspTable):
             return "true" if value else "false"
         if isinstance(value, int | float):
             return f"{value:.{int(self.asciiprecision) - 1}e}"
-        return str(value)
+        return value if isinstance(value, str) else "table"
 
     def buffer(self, values: Sequence[float]) -> bytes:
         """As `printbuffer` sends it."""
