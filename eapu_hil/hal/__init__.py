@@ -30,8 +30,10 @@ from eapu_hil.hal.crossbar import (
     Targets,
     WriteOutcome,
 )
+from eapu_hil.hal.wear import AccountsForWear, WearAccount
 
 __all__ = [
+    "AccountsForWear",
     "CellStatus",
     "Cells",
     "ConfigError",
@@ -57,5 +59,6 @@ __all__ = [
     "Targets",
     "TransportError",
     "UnsupportedError",
+    "WearAccount",
     "WriteOutcome",
 ]
