@@ -63,7 +63,9 @@ class CounterFile:
                 rename_old_file(path)
         self._path = path
         self._layout = layout
-        self._says = json.dumps({"counter": layout.name, **owner}, sort_keys=True).encode() + b"\n" if owner else b""
+        self._says = (
+            json.dumps({"counter": layout.name, **owner}, sort_keys=True).encode() + b"\n" if owner else b""
+        )
         if not path.exists():
             if whole:
                 raise ConfigError(f"{path}: missing: the chip's ledger was kept in it; {_HELP}")
@@ -117,7 +119,11 @@ class CounterFile:
         try:
             with path.open("rb") as file:
                 version = np.lib.format.read_magic(file)
-                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                read = (
+                    np.lib.format.read_array_header_1_0
+                    if version == (1, 0)
+                    else np.lib.format.read_array_header_2_0
+                )
                 shape, columns_first, dtype = read(file)
                 begin = file.tell()
                 size = layout.dtype.itemsize * int(np.prod(layout.shape))
@@ -125,7 +131,9 @@ class CounterFile:
         except (OSError, ValueError) as error:
             raise ConfigError(f"{path}: the chip's ledger cannot be opened: {error}") from error
         if dtype != layout.dtype or shape != layout.shape or columns_first:
-            raise ConfigError(f"{path}: holds {dtype} of shape {shape}; expected {layout.dtype} of shape {layout.shape}")
+            raise ConfigError(
+                f"{path}: holds {dtype} of shape {shape}; expected {layout.dtype} of shape {layout.shape}"
+            )
         if len(content) < size:
             raise ConfigError(
                 f"{path}: damaged: cut short to {begin + len(content)} bytes of {begin + size} or more; {_HELP}"
@@ -202,7 +210,11 @@ class Record:
         Raises ConfigError where a counter is missing beside others that were used.
         """
         there = [(path, layout) for path, layout in counters if path.exists()]
-        gone = [path for path, layout in counters if not (path.exists() or layout.later or _old_name(path).exists())]
+        gone = [
+            path
+            for path, layout in counters
+            if not (path.exists() or layout.later or _old_name(path).exists())
+        ]
         if there:
             _LOG.info("%s: of an older version; its files say from now on whose they are", self._path.parent)
         if there and gone and any(_used(path, layout) for path, layout in there):
@@ -219,7 +231,9 @@ class Record:
                     total, checksum = remembered[name]
                     file.require(total, checksum if self._found["clean"] else None)
             if not self._found["clean"]:
-                _LOG.info("%s: the last session did not end; what was under way then is counted in full", self._path)
+                _LOG.info(
+                    "%s: the last session did not end; what was under way then is counted in full", self._path
+                )
         for counters in files:
             pulses, writes = counters["pulses"], counters["writes"]
             if (pulses.values < writes.values).any():

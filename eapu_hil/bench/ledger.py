@@ -1,8 +1,9 @@
 """The ledger of a chip: counts and joules of every cell, kept with the chip and not with the run.
 
 The counters are memory-mapped files in the chip's directory (`eapu_hil.bench.counters`), so that a process that is
-killed loses none of them. Pulses are counted before they are applied (`eapu_hil.hal.wear`). Energies that need an assumption about the converters or the read time are not stored here: the ledger
-keeps what they are computed from (`eapu_hil.bench.energy`).
+killed loses none of them. Pulses are counted before they are applied (`eapu_hil.hal.wear`). Energies that need an
+assumption about the converters or the read time are not stored here: the ledger keeps what they are computed from
+(`eapu_hil.bench.energy`).
 """
 
 from __future__ import annotations
@@ -119,7 +120,9 @@ class ArrayLedger:
             layout.name: CounterFile(directory / f"{layout.name}.npy", layout, dict(owner or {}), whole=whole)
             for layout in _layouts(shape)
         }
-        self._cells = {name: file.values for name, file in self.files.items() if name not in ("totals", _LATER)}
+        self._cells = {
+            name: file.values for name, file in self.files.items() if name not in ("totals", _LATER)
+        }
         self._totals, self._vmm_cells = self.files["totals"].values, self.files[_LATER].values
 
     def expect(self, cells: Cells, at_most: IntArray | int) -> None:
@@ -250,8 +253,12 @@ class Ledger:
         record = Record(directory, {"arrays": arrays, "shape": list(shape)}, chip)
         found = record.read(known=known)
         if found is None:
-            record.require_no_gaps([(directory / part / f"{layout.name}.npy", layout) for part, layout in names])
-        owners = [{"chip": chip, "array": index} if chip else None for index in range(arrays)]
+            record.require_no_gaps(
+                [(directory / part / f"{layout.name}.npy", layout) for part, layout in names]
+            )
+        owners: list[Mapping[str, str | int] | None] = [
+            {"chip": chip, "array": index} if chip else None for index in range(arrays)
+        ]
         self.arrays = [
             ArrayLedger(directory / f"array{index}", shape, owner, whole=found is not None)
             for index, owner in enumerate(owners)
