@@ -16,6 +16,7 @@ from eapu_hil.bench.interlock import Interlock, close_all
 from eapu_hil.bench.ledger import ArrayLedger
 from eapu_hil.bench.programmed import Recorder
 from eapu_hil.hal import (
+    AccountsForWear,
     Cells,
     ContactTest,
     Crossbar,
@@ -23,6 +24,7 @@ from eapu_hil.hal import (
     FloatArray,
     Identity,
     IntArray,
+    LimitError,
     Limits,
     LineFault,
     PulseOutcome,
@@ -39,7 +41,7 @@ class BenchArray:
 
     All requests raise LimitError when they are refused or after `close`, and ground the array before they pass on any
     exception of the device. Readings, targets and products are those of the cells: `corrections` stand between them and
-    the device. The ledger counts what is sent.
+    the device. The ledger counts what is sent, and pulses before they are sent.
     """
 
     def __init__(
@@ -60,6 +62,9 @@ class BenchArray:
         self._recipe = recipe
         self._ledger = ledger
         self._recorder = recorder
+        self._device_accounts = isinstance(device, AccountsForWear)
+        if isinstance(device, AccountsForWear):
+            device.account_to(ledger)
 
     @property
     def name(self) -> str:
@@ -126,21 +131,38 @@ class BenchArray:
     def pulse(self, pulses: Pulses) -> PulseOutcome:
         self.interlock.refuse_when_closed()
         self.interlock.check.pulses(pulses, self._ledger.g_last_S)
-        with self._forgetting_on_error(pulses.cells), self.interlock.sending():
-            self._ledger.record_pulses(pulses)  # before: a request that is cut short counts in full
-            return self._device.pulse(pulses)
+        cells, ledger = pulses.cells, self._ledger
+        before = ledger.pulses(cells)
+        try:
+            with self._pulsing(cells, pulses.count):
+                outcome = self._device.pulse(pulses)
+        except BaseException as error:
+            if isinstance(error, LimitError) and not self._device_accounts:
+                ledger.settle(cells, pulses.count, 0)  # refused whole, before anything was sent
+            ledger.record_pulses(pulses, ledger.pulses(cells) - before)
+            ledger.forget(cells)
+            raise
+        ledger.record_pulses(pulses, ledger.pulses(cells) - before)
+        return outcome
 
     def program(self, targets: Targets, recipe: Recipe | None = None) -> WriteOutcome:
         self.interlock.refuse_when_closed()
         used = recipe or self._recipe
         self.interlock.check.program(targets, used)
-        cells = targets.cells
-        with self._forgetting_on_error(cells), self.interlock.sending():
-            found = self._device.program(self.corrections.targets(targets, used.v_read_v), recipe)
-            outcome = self.corrections.outcome(found, cells, used.v_read_v)
-            self._ledger.record_writes(cells, outcome, used.v_read_v, _strongest_v2(used))
+        cells, ledger = targets.cells, self._ledger
+        before, at_most = ledger.pulses(cells), used.pulses_max * used.epochs
+        try:
+            with self._pulsing(cells, at_most):
+                found = self._device.program(self.corrections.targets(targets, used.v_read_v), recipe)
+                outcome = self.corrections.outcome(found, cells, used.v_read_v)
+                counted = ledger.pulses(cells) - before
+                ledger.record_writes(cells, outcome, used.v_read_v, _strongest_v2(used), counted)
+        except BaseException:
+            ledger.record_cut_short(cells, ledger.pulses(cells) - before)
+            ledger.forget(cells)
+            raise
         if self._recorder is not None:
-            self._recorder(targets, outcome, self._ledger.pulses(cells), self.clock_s())
+            self._recorder(targets, outcome, ledger.pulses(cells), self.clock_s())
         return outcome
 
     def test_contacts(self) -> list[LineFault] | None:
@@ -167,12 +189,12 @@ class BenchArray:
         close_all([self.interlock], error)
 
     @contextmanager
-    def _forgetting_on_error(self, cells: Cells) -> Iterator[None]:
-        try:
+    def _pulsing(self, cells: Cells, at_most: IntArray | int) -> Iterator[None]:
+        """Around a request that gives each of `cells` up to `at_most` pulses: they are counted before it is sent."""
+        with self.interlock.sending():
+            if not self._device_accounts:
+                self._ledger.expect(cells, at_most)
             yield
-        except BaseException:
-            self._ledger.forget(cells)
-            raise
 
 
 def _strongest_v2(recipe: Recipe) -> float:

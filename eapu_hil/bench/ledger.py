@@ -1,8 +1,9 @@
 """The ledger of a chip: counts and joules of every cell, kept with the chip and not with the run.
 
-The counters are memory-mapped files in the chip's directory, so that a process that is killed loses none of
-them. Energies that need an assumption about the converters or the read time are not stored here: the ledger
-keeps what they are computed from (`eapu_hil.bench.energy`).
+The counters are memory-mapped files in the chip's directory (`eapu_hil.bench.counters`), so that a process that is
+killed loses none of them. Pulses are counted before they are applied (`eapu_hil.hal.wear`). Energies that need an
+assumption about the converters or the read time are not stored here: the ledger keeps what they are computed from
+(`eapu_hil.bench.energy`).
 """
 
 from __future__ import annotations
@@ -15,18 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.base.old_names import rename_old_file
 from eapu_hil.base.storage import storage_errors
-from eapu_hil.hal import Cells, ConfigError, Direction, FloatArray, IntArray, Pulses, Reading, WriteOutcome
+from eapu_hil.bench.counters import CounterFile, Layout, Record
+from eapu_hil.hal import Cells, Direction, FloatArray, HilError, IntArray, Pulses, Reading, WriteOutcome
 
-# per cell: file name, dtype, first value
-_CELL_FILES: dict[str, tuple[type, float]] = {
-    "pulses": (np.int64, 0),
-    "writes": (np.int64, 0),
-    "verify_reads": (np.int64, 0),
-    "pulse_energy_j": (np.float64, 0.0),
-    "g_last_S": (np.float64, np.nan),
-}
 _TOTALS = np.dtype(
     [
         ("vmm_vectors", "<i8"),
@@ -37,6 +30,20 @@ _TOTALS = np.dtype(
         ("pulse_line_v2", "<f8"),
     ]
 )
+_COUNT, _REAL = np.dtype(np.int64), np.dtype(np.float64)
+_LATER = "vmm_cells"
+
+
+def _layouts(shape: tuple[int, int]) -> list[Layout]:
+    return [
+        Layout("pulses", _COUNT, shape),
+        Layout("writes", _COUNT, shape),
+        Layout("verify_reads", _COUNT, shape),
+        Layout("pulse_energy_j", _REAL, shape),
+        Layout("g_last_S", _REAL, shape, np.nan),
+        Layout("totals", _TOTALS, (1,)),
+        Layout(_LATER, _COUNT, (1,), later=True),
+    ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +74,13 @@ class LedgerCounts:
     vmm_cells: int = 0
 
     def __sub__(self, before: LedgerCounts) -> LedgerCounts:
-        """The counts since `before`."""
+        """The counts since `before`. Raises HilError where this ledger does not go on from there."""
         mine, theirs = self.as_arrays(), before.as_arrays()
+        if mine["pulses"].shape != theirs["pulses"].shape or (mine["pulses"] < theirs["pulses"]).any():
+            raise HilError(
+                f"the chip's ledger counts {mine['pulses'].sum()} pulses in all, where {theirs['pulses'].sum()} were "
+                "counted before, and fewer of some cells: it is not the ledger that was kept then"
+            )
         return LedgerCounts.from_arrays({name: mine[name] - theirs[name] for name in mine})
 
     def as_arrays(self) -> dict[str, NDArray[Any]]:
@@ -90,30 +102,52 @@ class LedgerCounts:
 class ArrayLedger:
     """The counters of one array, in `directory`."""
 
-    def __init__(self, directory: Path, shape: tuple[int, int]) -> None:
-        """Opens the counters, or makes them. Raises ConfigError when they are of another shape or damaged."""
+    def __init__(
+        self,
+        directory: Path,
+        shape: tuple[int, int],
+        owner: Mapping[str, str | int] | None = None,
+        *,
+        whole: bool = False,
+    ) -> None:
+        """Opens the counters, or makes them. owner, whole: see `CounterFile`.
+
+        Raises ConfigError when one is missing, damaged, of another shape or of another array.
+        """
         with storage_errors(directory):
             directory.mkdir(parents=True, exist_ok=True)
-        self._shape = shape
-        self._cells = {
-            name: _open_counter(directory / f"{name}.npy", np.dtype(dtype), shape, first)
-            for name, (dtype, first) in _CELL_FILES.items()
+        self.files = {
+            layout.name: CounterFile(directory / f"{layout.name}.npy", layout, dict(owner or {}), whole=whole)
+            for layout in _layouts(shape)
         }
-        self._totals = _open_counter(directory / "totals.npy", _TOTALS, (1,), 0)
-        # In a file of its own, so that ledgers from before it was counted can still be opened.
-        self._vmm_cells = _open_counter(directory / "vmm_cells.npy", np.dtype(np.int64), (1,), 0)
+        self._cells = {
+            name: file.values for name, file in self.files.items() if name not in ("totals", _LATER)
+        }
+        self._totals, self._vmm_cells = self.files["totals"].values, self.files[_LATER].values
 
-    def record_pulses(self, pulses: Pulses) -> None:
-        """Counts pulses that are about to be applied. A cell that was never read counts with no energy."""
+    def expect(self, cells: Cells, at_most: IntArray | int) -> None:
+        """See `WearAccount`."""
+        self._cells["pulses"][cells.row, cells.col] += at_most
+
+    def settle(self, cells: Cells, at_most: IntArray | int, pulses: IntArray | int) -> None:
+        """See `WearAccount`."""
+        self._cells["pulses"][cells.row, cells.col] -= np.subtract(at_most, pulses)
+
+    def record_pulses(self, pulses: Pulses, applied: IntArray | None = None) -> None:
+        """Counts pulses. applied: how many of them each cell got, where those are counted already (`expect`).
+
+        A cell that was never read counts with no energy.
+        """
+        if applied is None:
+            applied = pulses.count
+            self.expect(pulses.cells, applied)
         at = pulses.cells.row, pulses.cells.col
-        count = pulses.count
         g_S = np.nan_to_num(self._cells["g_last_S"][at], nan=0.0)
-        self._cells["pulses"][at] += count
-        self._cells["writes"][at] += count > 0
+        self._cells["writes"][at] += applied > 0
         self._cells["pulse_energy_j"][at] += (
-            pulses.amplitude_v**2 * np.maximum(g_S, 0.0) * pulses.width_s * count
+            pulses.amplitude_v**2 * np.maximum(g_S, 0.0) * pulses.width_s * applied
         )
-        self._totals["pulse_line_v2"] += float(count @ (pulses.amplitude_v**2 + pulses.gate_v**2))
+        self._totals["pulse_line_v2"] += float(applied @ (pulses.amplitude_v**2 + pulses.gate_v**2))
 
     def record_reading(self, cells: Cells, reading: Reading, v_read_v: float) -> None:
         """Counts one verify read of each of `cells`; a cell may stand there more than once."""
@@ -122,10 +156,20 @@ class ArrayLedger:
         self._remember(cells, reading.g_S)
         self._totals["verify_power_w"] += _power_w(reading.g_S, v_read_v)
 
-    def record_writes(self, cells: Cells, outcome: WriteOutcome, v_read_v: float, line_v2: float) -> None:
-        """Counts one write-verify request. line_v2: amplitude^2 + gate^2 of its strongest pulse, V^2."""
+    def record_writes(
+        self,
+        cells: Cells,
+        outcome: WriteOutcome,
+        v_read_v: float,
+        line_v2: float,
+        counted: IntArray | int = 0,
+    ) -> None:
+        """Counts one write-verify request. counted: how many pulses of it are counted already (`expect`).
+
+        line_v2: amplitude^2 + gate^2 of its strongest pulse, V^2.
+        """
         at = cells.row, cells.col
-        self._cells["pulses"][at] += outcome.pulses
+        self.settle(cells, counted, outcome.pulses)
         self._cells["writes"][at] += outcome.pulses > 0
         self._cells["verify_reads"][at] += outcome.reads
         self._cells["pulse_energy_j"][at] += outcome.energy_j
@@ -151,6 +195,10 @@ class ArrayLedger:
         self._totals["vmm_adc_conversions"] += vectors * lines_out
         self._totals["vmm_power_w"] += float(v2 @ (line_g_S if lines_in is None else line_g_S[lines_in]))
 
+    def record_cut_short(self, cells: Cells, applied: IntArray) -> None:
+        """A write-verify request ended early: `applied` pulses a cell are counted; what they cost is not known."""
+        self._cells["writes"][cells.row, cells.col] += applied > 0
+
     def forget(self, cells: Cells) -> None:
         """The conductances of `cells` are not known any more: a request that changes them was cut short."""
         self._cells["g_last_S"][cells.row, cells.col] = np.nan
@@ -173,14 +221,16 @@ class ArrayLedger:
 
     def flush(self) -> None:
         """Returns when the counters are on the disk. Without it they survive the process, not a power cut."""
-        for counter in (*self._cells.values(), self._totals, self._vmm_cells):
-            counter.flush()
+        for file in self.files.values():
+            file.flush()
 
     def close(self) -> None:
         """Flushes and gives the files free; the ledger is of no use afterwards."""
         self.flush()
         self._cells.clear()
         del self._totals, self._vmm_cells
+        for file in self.files.values():
+            file.close()
 
     def _remember(self, cells: Cells, g_S: FloatArray) -> None:
         known = np.isfinite(g_S)
@@ -188,50 +238,55 @@ class ArrayLedger:
 
 
 class Ledger:
-    """The counters of all arrays of a chip, under `directory`/arrayN."""
+    """The counters of all arrays of a chip, under `directory`/arrayN, with the record of them, ledger.json."""
 
-    def __init__(self, directory: Path, arrays: int, shape: tuple[int, int]) -> None:
-        """Opens or makes them. Raises ConfigError."""
-        self.arrays = [ArrayLedger(directory / f"array{index}", shape) for index in range(arrays)]
+    def __init__(
+        self, directory: Path, arrays: int, shape: tuple[int, int], chip: str = "", *, known: bool = False
+    ) -> None:
+        """Opens or makes them.
+
+        chip: its id; "" opens the ledger of any chip, and leaves its record as it is. known: the passport says that
+        there is a ledger. Raises ConfigError or HilError when a file is missing, damaged, or another chip's or
+        array's; a ledger of an older version is rewritten, and the log says so.
+        """
+        names = [(f"array{index}", layout) for index in range(arrays) for layout in _layouts(shape)]
+        record = Record(directory, {"arrays": arrays, "shape": list(shape)}, chip)
+        found = record.read(known=known)
+        if found is None:
+            record.require_no_gaps(
+                [(directory / part / f"{layout.name}.npy", layout) for part, layout in names]
+            )
+        owners: list[Mapping[str, str | int] | None] = [
+            {"chip": chip, "array": index} if chip else None for index in range(arrays)
+        ]
+        self.arrays = [
+            ArrayLedger(directory / f"array{index}", shape, owner, whole=found is not None)
+            for index, owner in enumerate(owners)
+        ]
+        self._record = record
+        record.begin([array.files for array in self.arrays])
 
     def snapshot(self) -> LedgerCounts:
         """All counters now. The counts of a run: `after - before`."""
         parts = [array.snapshot() for array in self.arrays]
         stacked = {name: np.stack([part[name] for part in parts]) for name in parts[0]}
-        totals = {name: stacked[name].sum(axis=0) for name in (*(_TOTALS.names or ()), "vmm_cells")}
+        totals = {name: stacked[name].sum(axis=0) for name in (*(_TOTALS.names or ()), _LATER)}
         return LedgerCounts.from_arrays({**stacked, **totals})
 
     def flush(self) -> None:
-        """See `ArrayLedger.flush`."""
+        """See `ArrayLedger.flush`. No request may be under way."""
         for array in self.arrays:
             array.flush()
+        self._record.write(clean=False)
 
     def close(self) -> None:
         """See `ArrayLedger.close`."""
+        for array in self.arrays:
+            array.flush()
+        self._record.end()
         for array in self.arrays:
             array.close()
 
 
 def _power_w(g_S: FloatArray, v_read_v: float) -> float:
     return float(np.nansum(np.maximum(g_S, 0.0))) * v_read_v**2
-
-
-def _open_counter(
-    path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], first: float
-) -> np.memmap[Any, np.dtype[Any]]:
-    with storage_errors(path):
-        rename_old_file(path)
-    if not path.exists():
-        part = path.with_name(path.name + ".part")
-        with storage_errors(path), part.open("wb") as file:  # renamed when whole: a crash leaves no half file
-            np.save(file, np.full(shape, first, dtype=dtype))
-        part.replace(path)
-    try:
-        counter = np.lib.format.open_memmap(path, mode="r+")
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: the chip's ledger cannot be opened: {error}") from error
-    if counter.dtype != dtype or counter.shape != shape:
-        raise ConfigError(
-            f"{path}: holds {counter.dtype} of shape {counter.shape}; expected {dtype} of shape {shape}"
-        )
-    return counter

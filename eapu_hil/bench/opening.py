@@ -89,8 +89,10 @@ def open_bench(
         if chip is None:
             identity = inner[0].identity
             chip = Chip.create(directory, identity.model, identity.serial, config.shape, config.arrays)
-        ledger = Ledger(directory / "ledger", config.arrays, config.shape)
+        known = chip.passport.ledger
+        ledger = Ledger(directory / "ledger", config.arrays, config.shape, chip.id, known=known)
         stack.callback(ledger.close)
+        chip.record_ledger()
         limits = config.limits.as_limits()
         closing = stack.enter_context(_Closing())
         arrays = []

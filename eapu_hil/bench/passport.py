@@ -38,7 +38,10 @@ _KIND = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class Passport(BaseModel):
-    """passport.yaml. shape: rows, columns of each of the `arrays`; created: UTC, ISO 8601."""
+    """passport.yaml. shape: rows, columns of each of the `arrays`; created: UTC, ISO 8601.
+
+    ledger: it was made, so that it has to be there.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,6 +51,7 @@ class Passport(BaseModel):
     shape: tuple[PositiveInt, PositiveInt]
     arrays: PositiveInt
     created: str
+    ledger: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +112,19 @@ class Chip:
             directory.mkdir(parents=True, exist_ok=True)
             _write_yaml(path, passport.model_dump(mode="json"))
         return cls(directory, passport)
+
+    @property
+    def id(self) -> str:
+        """What the files of this chip name."""
+        return f"{self.passport.model} {self.passport.serial} {self.passport.created}"
+
+    def record_ledger(self) -> None:
+        """Writes down that the chip has a ledger. Raises StorageError."""
+        if self.passport.ledger:
+            return
+        self.passport = self.passport.model_copy(update={"ledger": True})
+        with storage_errors(self.directory):
+            _write_yaml(self.directory / "passport.yaml", self.passport.model_dump(mode="json"))
 
     def require(self, shape: tuple[int, int], arrays: int) -> None:
         """Raises ConfigError when the chip has not `arrays` arrays of `shape`."""

@@ -14,6 +14,7 @@ from eapu_hil.hal.crossbar import (
     CellStatus,
     ContactTest,
     Crossbar,
+    DeviceProof,
     Direction,
     FloatArray,
     Identity,
@@ -21,6 +22,7 @@ from eapu_hil.hal.crossbar import (
     Limits,
     LineFault,
     Polarity,
+    ProvesLimits,
     PulseOutcome,
     Pulses,
     Reading,
@@ -28,13 +30,16 @@ from eapu_hil.hal.crossbar import (
     Targets,
     WriteOutcome,
 )
+from eapu_hil.hal.wear import AccountsForWear, WearAccount
 
 __all__ = [
+    "AccountsForWear",
     "CellStatus",
     "Cells",
     "ConfigError",
     "ContactTest",
     "Crossbar",
+    "DeviceProof",
     "Direction",
     "FloatArray",
     "HilError",
@@ -46,6 +51,7 @@ __all__ = [
     "LineFault",
     "Polarity",
     "ProtocolError",
+    "ProvesLimits",
     "PulseOutcome",
     "Pulses",
     "Reading",
@@ -53,5 +59,6 @@ __all__ = [
     "Targets",
     "TransportError",
     "UnsupportedError",
+    "WearAccount",
     "WriteOutcome",
 ]

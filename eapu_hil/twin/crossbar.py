@@ -18,6 +18,7 @@ from eapu_hil.hal import (
     Reading,
     Targets,
     UnsupportedError,
+    WearAccount,
     WriteOutcome,
 )
 from eapu_hil.hal.recipe import Recipe
@@ -39,6 +40,11 @@ class TwinCrossbar:
         self._limits = limits
         self._recipe = recipe
         self._identity = identity
+        self._account: WearAccount | None = None
+
+    def account_to(self, account: WearAccount) -> None:
+        """See `AccountsForWear`."""
+        self._account = account
 
     @property
     def identity(self) -> Identity:
@@ -97,6 +103,8 @@ class TwinCrossbar:
         peak_a = np.zeros(index.size)
         for number in range(int(pulses.count.max(initial=0))):
             now = pulses.count > number
+            if self._account is not None:
+                self._account.expect(pulses.cells if now.all() else pulses.cells[now], 1)
             reached_a = self._array.pulse(
                 index[now],
                 pulses.polarity[now],

@@ -157,7 +157,7 @@ class Board:
 
     def status(self) -> StatusIs:
         """The board's own account of itself."""
-        return self.link.urgent(Status(self.link.take_ids()))
+        return self.link.urgent(Status(0))
 
     def require_sound(self) -> None:
         """Raises InstrumentError when the board is in FAULT."""
@@ -177,14 +177,15 @@ class Board:
         Raises TransportError when the board cannot be reached: it then grounds itself by its dead-man timer.
         """
         try:
-            status = self.link.urgent(Ground(self.link.take_ids()))
+            status = self.link.urgent(Ground(0))
             if self._abandoned:
                 # A request that the line had lost may be sent again after the ground and then run.
                 waiting = [future for future in self._abandoned if not future.done()]
                 self._abandoned.clear()
                 wait(waiting, _SETTLE_s)
-                status = self.link.urgent(Ground(self.link.take_ids()))
+                status = self.link.urgent(Ground(0))
         except TransportError as error:
+            self.link.close()  # the dead man waits as long as anything is heard, be it that the link is kept alive
             raise TransportError(
                 f"{error}; the board puts its lines to 0 V by itself, {self._dead_man_s:g} s after the last frame "
                 "that reached it"
@@ -205,7 +206,7 @@ class Board:
         # After every session that ended the board misses its host: that is no news.
         usual = status.fault == Fault.DEAD_MAN
         _LOG.log(logging.INFO if usual else logging.WARNING, "%s: %s; cleared", self.name, fault(status))
-        status = self.link.urgent(Clear(self.link.take_ids()))
+        status = self.link.urgent(Clear(0))
         if status.state == BoardState.FAULT:
             raise InstrumentError(status.fault, f"{self.name}: {fault(status)}", "CLEAR")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import Future
 
 import numpy as np
@@ -13,9 +12,9 @@ from eapu_drivers.controller.blocks import Block, blocks_of
 from eapu_drivers.controller.board import Board
 from eapu_drivers.controller.errors import RefusedError
 from eapu_drivers.controller.message import Exchange
-from eapu_drivers.controller.messages import CELLS_MAX, CODES_MAX, LineDirection, LineKind
+from eapu_drivers.controller.messages import CODES_MAX, LineDirection, LineKind
 from eapu_drivers.controller.ranging import RangeMemory
-from eapu_drivers.controller.recovery import SentCells, account_for
+from eapu_drivers.controller.sending import Sender
 from eapu_drivers.controller.units import (
     Calibration,
     counts,
@@ -30,7 +29,6 @@ from eapu_hil.hal import (
     CellStatus,
     Direction,
     FloatArray,
-    HilError,
     Identity,
     IntArray,
     LimitError,
@@ -39,7 +37,7 @@ from eapu_hil.hal import (
     Pulses,
     Reading,
     Targets,
-    TransportError,
+    WearAccount,
     WriteOutcome,
 )
 from eapu_hil.hal.recipe import Recipe
@@ -64,6 +62,7 @@ class ControllerCrossbar:
         self._adc_top = welcome.adc_top
         full_scales_a = welcome.range_full_scale_a[: welcome.ranges]
         self._read_range_a = full_scales_a[welcome.read_range]
+        self._sender = Sender(board, number)
         self._ranges = RangeMemory(full_scales_a, self._adc_top)
         self._identity = Identity(
             f"{welcome.board} controller",
@@ -71,6 +70,10 @@ class ControllerCrossbar:
             f"protocol {welcome.version}, {welcome.git_hash}",
             welcome.git_hash,
         )
+
+    def account_to(self, account: WearAccount) -> None:
+        """See `AccountsForWear`."""
+        self._sender.wear.account = account
 
     @property
     def identity(self) -> Identity:
@@ -194,12 +197,13 @@ class ControllerCrossbar:
         records["gate_uv"] = microvolts(pulses.gate_v, f"{self.name}: a gate")
         records["width_ns"] = nanoseconds(pulses.width_s, f"{self.name}: a width")
         records["count"] = counts(pulses.count, f"{self.name}: a count")
-        answers = self._send(
+        answers = self._sender.send(
             pulses.cells,
             records,
+            pulses.count,
             lambda id_, part: messages.Pulse(id_, self._number, part),
             messages.Pulsed,
-            self._recipe.v_read_v,
+            lambda touched: self.read(touched, self._recipe.v_read_v).g_S,
         )
         return PulseOutcome(answers["status"].copy())
 
@@ -215,12 +219,13 @@ class ControllerCrossbar:
         records = np.empty(len(cells), messages.Write.TAIL)
         records["row"], records["col"] = cells.row, cells.col
         records["g_target_S"] = targets.g_target_S
-        answers = self._send(
+        answers = self._sender.send(
             cells,
             records,
+            np.full(len(cells), recipe.pulses_max),
             lambda id_, part: messages.Write(id_, self._number, slot, part),
             messages.Written,
-            recipe.v_read_v,
+            lambda touched: self.read(touched, recipe.v_read_v).g_S,
         )
         return WriteOutcome(
             answers["g_before_S"].astype(np.float64),
@@ -231,67 +236,17 @@ class ControllerCrossbar:
             answers["status"].copy(),
         )
 
-    def _send(
-        self,
-        cells: Cells,
-        records: NDArray[np.void],
-        request: Callable[[int, NDArray[np.void]], messages.Pulse | messages.Write],
-        kind: type[messages.Pulsed] | type[messages.Written],
-        v_read_v: float,
-    ) -> NDArray[np.void]:
-        """Sends the records, `CELLS_MAX` a frame and all frames at once; returns one record of the answers a cell."""
-        answers = np.empty(len(cells), kind.TAIL)
-        sent: list[messages.Pulse | messages.Write] = []
-        futures: list[Future[Exchange]] = []
-        try:
-            for first in range(0, len(cells), CELLS_MAX):
-                part = records[first : first + CELLS_MAX]
-                sent.append(request(self._board.link.take_ids(part.size), part))
-                futures.append(self._board.link.submit(sent[-1]))
-            for number, (asked, future) in enumerate(zip(sent, futures, strict=True)):
-                first = number * CELLS_MAX
-                answer = self._board.expect(
-                    self._board.result(future), asked, kind, self._place_of(cells, first)
-                )
-                answers[first : first + asked.tail.size] = answer.tail
-                if (answer.tail["status"] & CellStatus.ABORTED).any() and asked is not sent[-1]:
-                    self._board.require_sound()  # a ground from elsewhere: the rest would drive lines again
-                    raise HilError(f"{self.name}: put to 0 V in the middle of a request; the rest was not sent")
-        except TransportError as lost:
-            self._board.abandon(futures)
-            raise account_for(
-                self.name,
-                self._board,
-                lost,
-                SentCells(cells, sent, futures),
-                lambda touched: self.read(touched, v_read_v).g_S,
-            ) from lost
-        except BaseException:
-            self._board.abandon(futures)
-            raise
-        if (answers["status"] & CellStatus.ABORTED).any():
-            self._board.require_sound()
-        return answers
-
     def ground(self) -> None:
         """Every line of the board to 0 V, also those of its other arrays; ends whatever runs."""
-        self._board.ground()
+        try:
+            self._board.ground()
+        finally:
+            self._sender.wear.close()
 
     @property
     def name(self) -> str:
         """How messages call this array."""
-        return f"{self._board.name}, array {self._number}"
-
-    def _place_of(self, cells: Cells, first: int) -> Callable[[int], str]:
-        """Names the cell of a record of a frame that began with cell number `first`."""
-
-        def place(index: int) -> str:
-            here = first + index
-            if here >= len(cells):
-                return f"array {self._number}"
-            return f"array {self._number}, cell ({cells.row[here]}, {cells.col[here]})"
-
-        return place
+        return self._sender.name
 
     def _require_inside(self, cells: Cells) -> None:
         """A message cannot carry every number."""

@@ -12,6 +12,7 @@ import secrets
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -24,7 +25,7 @@ from eapu_drivers.controller.message import Exchange
 from eapu_drivers.controller.messages import Abort, Clear, Ground, Product, Status, StatusIs, Welcome
 from eapu_drivers.controller.ports import Port
 from eapu_drivers.controller.request_queue import RequestQueue, UrgentRequest
-from eapu_drivers.controller.requests import ProductRequest, SingleRequest
+from eapu_drivers.controller.requests import ProductRequest, SingleRequest, WorkTimes
 from eapu_drivers.controller.session import LinkTiming
 from eapu_drivers.controller.worker import Worker
 from eapu_hil.hal import TransportError
@@ -56,6 +57,7 @@ class Link:
         self._timing = timing or LinkTiming()
         self._queue = RequestQueue()
         self._worker = Worker(self._queue, open_port, self._timing, new_link_id)
+        self._work = WorkTimes()
         self._opened: Future[Welcome] = Future()
         # a daemon: it must not keep a program alive whose author forgot to close the link
         self._thread = threading.Thread(
@@ -63,7 +65,7 @@ class Link:
         )
         self._thread.start()
         try:
-            self._opened.result()
+            self._opened.result()  # ends: the port opens, and HELLO is answered, in time or not at all
         except BaseException:
             self.close()
             raise
@@ -89,7 +91,7 @@ class Link:
         """
         if not request.SEQUENCED:
             raise ValueError(f"{type(request).__name__} is not sequenced: use urgent()")
-        single = SingleRequest(request)
+        single = SingleRequest(request, self._work.of(request))
         self._queue.put(single)
         self._worker.wake()
         return single.future
@@ -105,7 +107,12 @@ class Link:
         return product.future
 
     def urgent(self, request: Status | Ground | Abort | Clear) -> StatusIs:
-        """Sends a request past all others and waits for its answer. Raises TransportError when none comes."""
+        """Sends a request past all others and waits for its answer. Raises TransportError when none comes.
+
+        With id 0 it is given one: of those for urgent requests, which are never used up.
+        """
+        if not request.id:
+            request = replace(request, id=self._queue.take_urgent_id())
         urgent = UrgentRequest(request)
         self._queue.put_urgent(urgent)
         self._worker.wake()

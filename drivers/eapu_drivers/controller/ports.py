@@ -11,9 +11,11 @@ import io
 import os
 import selectors
 import socket
+import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from concurrent.futures import Future
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -51,6 +53,34 @@ class Port(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+def open_within(limit_s: float, open_port: Callable[[], Port]) -> Port:
+    """The port, opened on a thread of its own: some, as those of Bluetooth adapters, may hang for ever.
+
+    Raises TransportError when it takes longer than `limit_s`; one that opens later is closed again.
+    """
+    opened: Future[Port] = Future()
+
+    def work() -> None:
+        try:
+            port = open_port()
+        except BaseException as error:  # noqa: BLE001 - for whoever waits, whatever it is
+            if opened.set_running_or_notify_cancel():
+                opened.set_exception(error)
+            return
+        if opened.set_running_or_notify_cancel():
+            opened.set_result(port)
+        else:
+            port.close()
+
+    threading.Thread(target=work, name="controller-port", daemon=True).start()
+    try:
+        return opened.result(limit_s)
+    except TimeoutError:
+        if opened.cancel():
+            raise TransportError(f"the port did not open within {limit_s:g} s") from None
+        return opened.result()  # it opened at the last moment
 
 
 class _Waiter:

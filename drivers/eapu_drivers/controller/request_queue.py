@@ -13,6 +13,7 @@ from eapu_hil.hal import HilError, TransportError
 
 WAITING_MAX = 4096  # requests; whoever submits more waits for room
 _ID_MAX = 0xFFFF_FFFF
+_POLL_s = 0.2  # so that Ctrl-C is heard while waiting
 
 
 class UrgentRequest:
@@ -33,6 +34,7 @@ class RequestQueue:
         self._waiting: deque[Request] = deque()
         self._urgent: dict[int, UrgentRequest] = {}
         self._next_id = 1
+        self._next_urgent_id = 1
         self._end: Callable[[], HilError] | None = None
 
     def __len__(self) -> int:
@@ -48,9 +50,18 @@ class RequestQueue:
         with self._changed:
             first = self._next_id
             if first + count - 1 > _ID_MAX:
-                raise TransportError("all 2^32 request ids of this boot are used up; reset the controller")
+                raise TransportError(
+                    "all 2^32 request ids of this boot are used up; reset the controller, then open the bench again"
+                )
             self._next_id = first + count
         return first
+
+    def take_urgent_id(self) -> int:
+        """An id for an urgent message. They are never used up: what was answered long ago is not confused with it."""
+        with self._changed:
+            number = self._next_urgent_id
+            self._next_urgent_id = number % _ID_MAX + 1
+        return number
 
     def ids_above(self, last: int) -> None:
         """From now on only ids above `last` are given out."""
@@ -61,7 +72,7 @@ class RequestQueue:
         """Blocks while WAITING_MAX requests wait. Raises why, once nothing is taken any more."""
         with self._changed:
             while len(self._waiting) >= WAITING_MAX and self._end is None:
-                self._changed.wait()
+                self._changed.wait(_POLL_s)
             if self._end is not None:
                 raise self._end()
             self._waiting.append(request)

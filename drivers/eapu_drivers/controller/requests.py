@@ -18,14 +18,38 @@ from eapu_drivers.controller.messages import (
     Product,
     ProductData,
     ProductIs,
+    Pulse,
+    Recipe,
     Refused,
+    Wait,
     Welcome,
+    Write,
 )
 from eapu_hil.hal import ProtocolError
 
 T = TypeVar("T")
 Codes = NDArray[np.int16]
 _CODE_BYTES = 2
+_PULSE_MORE_s = 1e-3  # what a pulse may take beside its width
+
+
+class WorkTimes:
+    """How long a controller may work on a request, s, by what was asked. Any thread may ask."""
+
+    def __init__(self) -> None:
+        self._time_max_s: dict[int, float] = {}  # of the recipe in each slot
+
+    def of(self, request: Exchange) -> float:
+        """0 for what takes no more than a moment. A recipe is remembered for the writes that follow."""
+        if isinstance(request, Recipe):
+            self._time_max_s[request.slot] = request.time_max_s
+        if isinstance(request, Wait):
+            return request.duration_ns * 1e-9
+        if isinstance(request, Pulse):
+            return float(request.tail["count"] @ (request.tail["width_ns"] * 1e-9 + _PULSE_MORE_s))
+        if isinstance(request, Write):
+            return self._time_max_s.get(request.slot, 0.0)
+        return 0.0
 
 
 class Promise(Future[T]):
@@ -42,6 +66,14 @@ class Request(Protocol):
     """One request: what the link sends for it and what it does with what comes back."""
 
     id: int
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def work_s(self) -> float:
+        """How long the controller may work on it without a sign."""
+        ...
 
     @property
     def future(self) -> Future[Any]: ...
@@ -66,8 +98,10 @@ class Request(Protocol):
 class _Frames:
     """The frames still to send, made one at a time."""
 
-    def __init__(self, number: int, frames: Iterator[tuple[int, bytes]]) -> None:
-        self.id = number
+    def __init__(self, message: Exchange, work_s: float, frames: Iterator[tuple[int, bytes]]) -> None:
+        self.id = message.id
+        self.name = type(message).__name__.upper()
+        self.work_s = work_s
         self._frames = frames
         self._head = next(frames, None)
 
@@ -81,8 +115,8 @@ class _Frames:
 class SingleRequest(_Frames):
     """One frame there, one frame back."""
 
-    def __init__(self, message: Exchange) -> None:
-        super().__init__(message.id, iter([(message.NUMBER, message.pack())]))
+    def __init__(self, message: Exchange, work_s: float = 0.0) -> None:
+        super().__init__(message, work_s, iter([(message.NUMBER, message.pack())]))
         self.future: Promise[Exchange] = Promise()
 
     def start(self) -> bool:
@@ -107,7 +141,7 @@ class ProductRequest(_Frames):
         if not begin.vectors or not lines_in or not lines_out:
             raise ValueError("a product needs vectors, driven lines and measured lines")
         raw = np.ascontiguousarray(codes, dtype="<i2").tobytes()
-        super().__init__(begin.id, _product_frames(begin, raw))
+        super().__init__(begin, 0.0, _product_frames(begin, raw))  # every frame of its answer is a sign
         self.future: Promise[Codes] = Promise()
         self._result = np.empty((begin.vectors, lines_out), np.int16)
         self._filled = 0

@@ -10,7 +10,16 @@ from dataclasses import dataclass
 
 from eapu_drivers.controller.counters import WINDOW_COUNTS, Tally
 from eapu_drivers.controller.frames import Decoder, Frame, encode, encoded_size
-from eapu_drivers.controller.messages import BY_NUMBER, PAYLOAD_MAX, SCHEMA, VERSION, Hello, Status, Welcome
+from eapu_drivers.controller.messages import (
+    BY_NUMBER,
+    PAYLOAD_MAX,
+    SCHEMA,
+    VERSION,
+    Hello,
+    Status,
+    StatusIs,
+    Welcome,
+)
 from eapu_drivers.controller.ports import Port
 from eapu_drivers.controller.sliding_window import RoundTrip, SlidingWindow
 from eapu_hil.base.provenance import git_commit
@@ -29,9 +38,10 @@ KEEPALIVE_ID = 0
 class LinkTiming:
     """How patient the link is, in s.
 
-    resend_floor_s: no message is sent again earlier. silence_s: without any good frame for so long, although
-    something was asked, the line counts as lost. reconnect_s: how long to try then. hello_s: how long to wait for the
-    first answer. dead_man_s: without any good frame for so long, the controller grounds its lines.
+    resend_floor_s: no message is sent again earlier. silence_s: without a sign for so long that anything of what we
+    send arrives there, the line counts as lost. reconnect_s: how long to try then. hello_s: how long to wait for the
+    first answer. dead_man_s: without any good frame for so long, the controller grounds its lines. answer_s: how long
+    an answer may take on top of the work that was asked. open_s: how long the port may take to open.
     """
 
     resend_floor_s: float = 0.025
@@ -39,10 +49,12 @@ class LinkTiming:
     reconnect_s: float = 1.0
     hello_s: float = 2.0
     dead_man_s: float = 1.0
+    answer_s: float = 10.0
+    open_s: float = 10.0
 
     @property
     def keepalive_s(self) -> float:
-        """How long the link is quiet at most."""
+        """How often the controller is asked for its status, whatever else is sent."""
         return self.dead_man_s / 4.0
 
 
@@ -56,9 +68,13 @@ class Session:
         self._tally = tally
         self._decoder = Decoder()
         self._backlog = b""  # what the line did not take yet
-        self._asked_s: float | None = None  # when we first sent something since the last good frame
-        self._sent_s = 0.0
+        self._asked_s: float | None = (
+            None  # when we first sent something since the last sign that it arrives there
+        )
+        self._heard_s = 0.0  # the last good frame
+        self._status_s = 0.0  # when the last STATUS was sent
         self._looked_s: float | None = None  # when `receive` ended last
+        self.paused = False  # this process was stopped during the last `receive`
 
     def hello(self, link_id: int, limit_s: float, stopped: Callable[[], bool]) -> Welcome:
         """Introduces the two sides to each other; HELLO is repeated until it is answered.
@@ -92,25 +108,43 @@ class Session:
 
     def receive(self, timeout_s: float) -> list[Frame]:
         """The messages to handle now that arrive within `timeout_s`: once each, and in order."""
-        before = self._decoder.damaged
+        before, acknowledged = self._decoder.damaged, self.window.acknowledged
         frames = self._read(timeout_s)
         now_s = time.monotonic()
-        if self._looked_s is not None and now_s - self._looked_s > timeout_s + self._timing.silence_s / 2.0:
-            self._asked_s = None if self._asked_s is None else now_s  # we were stopped, not the other side
+        self.paused = (
+            self._looked_s is not None and now_s - self._looked_s > timeout_s + self._timing.silence_s / 2.0
+        )
+        if self.paused and self._asked_s is not None:
+            self._asked_s = now_s  # we were stopped, not the other side
         self._looked_s = now_s
         fresh = []
         for frame in frames:
             kind = BY_NUMBER.get(frame.number)
             if kind is not None and self.window.input(frame, kind.SEQUENCED, now_s):
                 fresh.append(frame)
+            if kind is StatusIs:
+                self._asked_s = None
+        if self.window.acknowledged > acknowledged:
+            self._asked_s = None
         if self._decoder.damaged > before:
             self.window.missing(now_s)
-        if not frames and self._asked_s is not None and now_s - self._asked_s > self._timing.silence_s:
-            raise TransportError(f"{self.port.name}: no answer for {self._timing.silence_s:g} s")
+        self._require_an_ear(now_s)
         return fresh
 
+    def _require_an_ear(self, now_s: float) -> None:
+        """Frames that come do not prove that ours arrive: only an acknowledgement or a STATUS_IS does."""
+        silence_s = self._timing.silence_s
+        if self._asked_s is None or now_s - self._asked_s <= silence_s:
+            return
+        if self._heard_s > self._asked_s:
+            raise TransportError(
+                f"{self.port.name}: nothing that was sent for {silence_s:g} s has arrived there, although frames come "
+                "from there: the sending direction of the line is dead"
+            )
+        raise TransportError(f"{self.port.name}: no answer for {silence_s:g} s")
+
     def transmit(self, urgent: list[tuple[int, bytes]]) -> None:
-        """Sends what is due: urgent messages, then those of the window, else STATUS when it was quiet for long."""
+        """Sends what is due: urgent messages, then those of the window, and STATUS every `keepalive_s`."""
         now_s = time.monotonic()
         ack = self.window.expected
         frames = [encode(number, 0, ack, payload) for number, payload in urgent]
@@ -118,7 +152,8 @@ class Session:
             self._write([], now_s)
         if not self._backlog:
             frames += self.window.output(now_s)
-            if not frames and now_s >= self._sent_s + self._timing.keepalive_s:
+            if now_s >= self._status_s + self._timing.keepalive_s:
+                self._status_s = now_s
                 frames.append(encode(Status.NUMBER, 0, ack, Status(KEEPALIVE_ID).pack()))
         if frames:
             self._write(frames, now_s)
@@ -126,7 +161,7 @@ class Session:
     def patience_s(self) -> float:
         """For how long nothing has to be done if nothing arrives."""
         now_s = time.monotonic()
-        end_s = self._sent_s + self._timing.keepalive_s
+        end_s = self._status_s + self._timing.keepalive_s
         if self._backlog:  # `receive` ends as soon as the line takes more, or else the silence tells
             return self._timing.keepalive_s
         if self.window.due_s is not None:
@@ -137,6 +172,8 @@ class Session:
         round_trip = RoundTrip(self._timing.resend_floor_s)
         if round_trip_s is not None:
             round_trip.measured(round_trip_s)
+        self._asked_s = None
+        self._status_s = time.monotonic()
         self.window = SlidingWindow(welcome.window, welcome.rx_bytes - encoded_size(PAYLOAD_MAX), round_trip)
 
     def _read(self, timeout_s: float) -> list[Frame]:
@@ -150,8 +187,8 @@ class Session:
         self._tally.damaged += self._decoder.damaged - before
         if frames:
             self._log("->", frames)
-            self._asked_s = None
-            self._tally.heard(name_of(frames[-1].number), time.monotonic())
+            self._heard_s = time.monotonic()
+            self._tally.heard(name_of(frames[-1].number), self._heard_s)
         return frames
 
     def _log(self, way: str, frames: list[Frame]) -> None:
@@ -168,7 +205,6 @@ class Session:
         self._backlog = data[taken:]
         self._tally.frames_sent += len(frames)
         self._tally.bytes_sent += taken
-        self._sent_s = now_s
         if self._asked_s is None:
             self._asked_s = now_s
         if len(self._backlog) > _BACKLOG_MAX:

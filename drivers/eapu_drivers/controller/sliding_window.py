@@ -66,6 +66,7 @@ class SlidingWindow:
         self.round_trip = round_trip
         self.resent = self.timeouts = self.naks_sent = self.naks_received = 0
         self.duplicates = self.gaps = 0
+        self.acknowledged = 0  # messages so far
         self.frames = min(frames, FRAMES_MAX)
         self._room = room_bytes
         self._sent: list[_Sent] = []  # the unacknowledged, oldest first
@@ -184,6 +185,7 @@ class SlidingWindow:
         ):  # of a repeated one nobody knows which copy was answered
             self.round_trip.measured(now_s - newest.at_s)
         self.round_trip.progressed()
+        self.acknowledged += count
         self._bytes -= sum(sent.size for sent in self._sent[:count])
         del self._sent[:count]
         self._cursor = max(0, self._cursor - count)

@@ -11,8 +11,8 @@ from eapu_drivers.controller.counters import WINDOW_COUNTS, Counters, Tally
 from eapu_drivers.controller.errors import LinkLost
 from eapu_drivers.controller.frames import Frame
 from eapu_drivers.controller.message import Exchange
-from eapu_drivers.controller.messages import BY_NUMBER, StatusIs, Welcome
-from eapu_drivers.controller.ports import Port
+from eapu_drivers.controller.messages import BY_NUMBER, BoardState, StatusIs, Welcome
+from eapu_drivers.controller.ports import Port, open_within
 from eapu_drivers.controller.request_queue import RequestQueue
 from eapu_drivers.controller.requests import Request
 from eapu_drivers.controller.session import LinkTiming, Session
@@ -42,7 +42,10 @@ class Worker:
         self._session: Session | None = None
         self._woken = False  # since requests were last taken from the queue
         self._sending: Request | None = None  # has frames left to send
-        self._unanswered: dict[int, Request] = {}
+        self._unanswered: dict[int, Request] = {}  # in the order in which the controller works
+        self._sign_s = 0.0  # of progress with them: an answer, an acknowledgement, or the first was sent
+        self._acknowledged = 0  # messages when that was looked at last
+        self._idle = False  # the controller has said since then that it has nothing to do
 
     def wake(self) -> None:
         """Something was put into the queue."""
@@ -97,7 +100,7 @@ class Worker:
                 opened.set_exception(self._queue.reason())
 
     def _connect(self, limit_s: float) -> Welcome:
-        port = self._open_port()
+        port = open_within(self._timing.open_s, self._open_port)
         self.name = port.name
         self._session = Session(port, self._timing, self._tally)
         try:
@@ -127,6 +130,27 @@ class Worker:
             session.transmit(urgent)
             for frame in session.receive(min(patience_s, session.patience_s())):
                 self._deliver(frame)
+            self._require_progress(session)
+
+    def _require_progress(self, session: Session) -> None:
+        """Raises TransportError when the answer to the oldest request is overdue, whatever else comes in."""
+        now_s = time.monotonic()
+        if not self._unanswered or session.paused or session.window.acknowledged != self._acknowledged:
+            self._acknowledged = session.window.acknowledged
+            self._sign(now_s)
+            return
+        oldest = next(iter(self._unanswered.values()))
+        limit_s = self._timing.answer_s + (0.0 if self._idle else oldest.work_s)
+        if now_s - self._sign_s <= limit_s:
+            return
+        if self._idle:
+            why = "the controller says that it has nothing to do: another program has opened it, or it lost the request"
+        else:
+            why = f"the work asked may take {oldest.work_s:g} s"
+        raise TransportError(f"{self.name}: {oldest.name} was not answered within {limit_s:g} s; {why}")
+
+    def _sign(self, now_s: float) -> None:
+        self._sign_s, self._idle = now_s, False
 
     def _fill(self, session: Session) -> None:
         """Moves requests into the window as long as it takes them."""
@@ -173,16 +197,15 @@ class Worker:
         if not issubclass(kind, Exchange) or len(frame.payload) < 4:
             return  # ACK and NAK: the window has seen them; WELCOME: to a HELLO that was repeated
         number = int.from_bytes(frame.payload[:4], "little")
-        if kind is StatusIs:
-            urgent = self._queue.drop_urgent(number)
-            if urgent is not None:
-                urgent.future.set_result(StatusIs.unpack(frame.payload))
+        if kind is StatusIs and len(frame.payload) == StatusIs.STRUCT.size:
+            self._take_status(StatusIs.unpack(frame.payload))
             return
         request = self._unanswered.get(number)
-        if request is None:
+        if request is None or kind is StatusIs:
             self._tally.strays += 1
             _LOG.debug("%s: %s of id %d, which nobody waits for", self.name, kind.__name__, number)
             return
+        self._sign(time.monotonic())
         try:
             done = request.answered(kind.unpack(frame.payload))
         except ProtocolError as error:
@@ -190,6 +213,12 @@ class Worker:
             done = True
         if done:
             del self._unanswered[number]
+
+    def _take_status(self, status: StatusIs) -> None:
+        self._idle = status.state != BoardState.BUSY and not status.queued
+        urgent = self._queue.drop_urgent(status.id)
+        if urgent is not None:
+            urgent.future.set_result(status)
 
     def _lost(self, cause: TransportError) -> None:
         """Reconnects if that is possible; whatever was under way fails either way."""

@@ -34,6 +34,7 @@ from eapu_hil.hal import (
     Reading,
     Targets,
     UnsupportedError,
+    WearAccount,
     WriteOutcome,
 )
 from eapu_hil.hal.recipe import Recipe
@@ -95,6 +96,11 @@ class SmuArray:
         self._grounds = 1
         self._grounds_before: int | None = None  # the request that runs; None: none does
         self._at_rest = False
+        self._account: WearAccount | None = None
+
+    def account_to(self, account: WearAccount) -> None:
+        """See `AccountsForWear`. One cell is pulsed at a time, so one cell is under way at most."""
+        self._account = account
 
     @property
     def identity(self) -> Identity:
@@ -194,6 +200,8 @@ class SmuArray:
             shares = _SHARES[len(self._sources.bias)]
             for bias, share in zip(self._sources.bias, shares, strict=True):
                 bias.hold(share * level_v)
+            if self._account is not None:
+                self._account.expect(pulses.cells[index : index + 1], int(pulses.count[index]))
             hit = self._sources.cell.pulse(level_v, float(pulses.width_s[index]), int(pulses.count[index]))
             for bias in self._sources.bias:
                 bias.hold(0.0)
@@ -242,9 +250,13 @@ class SmuArray:
         self._select(int(target.cells.row[0]), int(target.cells.col[0]))
         self._ready(setups.read, 0.0)
         self._setup = None  # not known while the script runs; it ends as it began
+        if self._account is not None:
+            self._account.expect(target.cells, recipe.pulses_max)
         done = self._sources.verifier.write(
             float(target.g_target_S[0]), recipe, setups.read, setups.pulse, setups.gate_read_v
         )
+        if self._account is not None:
+            self._account.settle(target.cells, recipe.pulses_max, done.pulses)
         self._setup = setups.read
         return done
 

@@ -129,6 +129,9 @@ class FakeLink:
         future.set_result(out.astype(np.int16))
         return future
 
+    def close(self) -> None:
+        self._dead = True
+
     def _check_alive(self) -> None:
         if self._dead:
             raise TransportError("fake: lost")

@@ -1,0 +1,69 @@
+"""The pulses of frames under way: counted before a frame is sent, corrected by what the board answers."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from eapu_drivers.controller.message import Exchange
+from eapu_drivers.controller.messages import Pulse, Pulsed, Reason, Refused, Write, Written
+from eapu_hil.hal import Cells, IntArray, WearAccount
+
+
+@dataclass(eq=False)
+class SentFrame:
+    """A PULSE or WRITE of `cells`, each of which may get `at_most` pulses. future: its answer, once it was sent."""
+
+    request: Pulse | Write
+    cells: Cells
+    at_most: IntArray | int
+    future: Future[Exchange] | None = None
+
+    @property
+    def answer(self) -> Exchange | None:
+        """None where none came, or not yet."""
+        future = self.future
+        if future is None or not future.done() or future.cancelled() or future.exception() is not None:
+            return None
+        return future.result()
+
+
+class FrameWear:
+    """The frames of one array whose pulses are expected. account: None where nobody counts."""
+
+    def __init__(self) -> None:
+        self.account: WearAccount | None = None
+        self._open: list[SentFrame] = []
+
+    def expect(self, frame: SentFrame) -> None:
+        """The frame is about to be sent."""
+        if self.account is not None:
+            self.account.expect(frame.cells, frame.at_most)
+        self._open.append(frame)
+
+    def answered(self, frame: SentFrame, answer: Exchange) -> None:
+        """What came of it, as the board says: in answer to the frame, or to RECALL."""
+        if isinstance(answer, Pulsed | Written):
+            self._settle(frame, answer.tail["pulses"].astype(int))
+        elif isinstance(answer, Refused) and answer.reason not in (Reason.DUPLICATE, Reason.UNKNOWN_ID):
+            self._settle(frame, 0)
+
+    def never_started(self, frame: SentFrame) -> None:
+        """The board has not begun it, and never will."""
+        self._settle(frame, 0)
+
+    def close(self) -> None:
+        """Nothing is under way any more. Frames whose end nobody knows stay counted in full."""
+        for frame in list(self._open):
+            if frame.answer is not None:
+                self.answered(frame, frame.answer)
+            elif frame.future is None or frame.future.cancelled():
+                self.never_started(frame)
+        self._open.clear()
+
+    def _settle(self, frame: SentFrame, pulses: IntArray | int) -> None:
+        if frame not in self._open:
+            return
+        self._open.remove(frame)
+        if self.account is not None:
+            self.account.settle(frame.cells, frame.at_most, pulses)
