@@ -23,15 +23,13 @@ from eapu_hil.training import resume, train
 from eapu_hil.training.config import ExperimentConfig
 
 STEPS, STOPPED_AT, OLDER_AT = 12, 9, 5
+LIMITS = {
+    "v_max_v": 3.5, "v_gate_max_v": 5.0, "i_max_a": 2.0e-3, "width_max_s": 1.0e-3, "pulses_per_cell_max": 1000,
+    "v_read_max_v": 0.5,
+}  # fmt: skip
 EXPERIMENT = {
     "name": "torture",
-    "bench": {
-        "backend": "twin", "preset": "rram_180nm", "arrays": 2, "shape": [72, 64],
-        "limits": {
-            "v_max_v": 3.5, "v_gate_max_v": 5.0, "i_max_a": 2.0e-3, "width_max_s": 1.0e-3,
-            "pulses_per_cell_max": 1000, "v_read_max_v": 0.5,
-        },
-    },
+    "bench": {"backend": "twin", "preset": "rram_180nm", "arrays": 2, "shape": [72, 64], "limits": LIMITS},
     "task": {"name": "digits"},
     "rule": {"name": "eapu"},
     "optimizer": {"name": "adam", "lr": 3.0e-3},
