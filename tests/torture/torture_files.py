@@ -49,7 +49,7 @@ class _StopAt:
 
     def on_start(self, total_steps: int) -> None: ...
 
-    def on_step(self, step: int, metrics: object) -> None:
+    def on_step(self, step: int, metrics: object) -> None:  # noqa: ARG002 - the contract's
         if step == self._step:
             raise KeyboardInterrupt
 
