@@ -1,4 +1,4 @@
-"""`make torture`: kills, damaged files, hostile frames and requests, with a seed; prints how each kind ended.
+"""`make torture`: kills, damaged files, bad lines, hostile frames and requests, with a seed; prints how each kind ended.
 
 Ends with 1 when anything wrong was done silently, or when a traceback was shown.
 """
@@ -17,6 +17,7 @@ from torture_counts import Counts
 from torture_files import make_scene, try_files
 from torture_frames import try_decoder, try_firmware
 from torture_kills import try_kills
+from torture_lines import try_lines
 from torture_requests import try_requests
 
 
@@ -26,6 +27,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="default: %(default)s")
     for name, number, what in (
         ("kills", 200, "processes to kill"),
+        ("lines", 50, "sessions with the controller over a bad network"),
         ("files", 2_000, "files to damage"),
         ("frames", 1_000_000, "hostile inputs at the firmware; a tenth as many frames at the host"),
         ("requests", 100_000, "hostile requests at the interlock"),
@@ -39,6 +41,7 @@ def main() -> int:
             lambda random: [try_decoder(args.frames // 10, random)],
             lambda _: [try_firmware(args.frames)],
             lambda random: [try_files(make_scene(folder), folder, args.files, random)],
+            lambda random: [try_lines(folder, args.lines, random)],
             lambda random: try_kills(folder, args.kills, random),
         ]
         faults = 0
