@@ -1,4 +1,4 @@
-"""`make torture`: kills, damaged files, bad lines, hostile frames and requests, with a seed; prints how each kind ended.
+"""`make torture`: kills, damaged files, bad lines, hostile frames and requests, with a seed; prints how each ended.
 
 Ends with 1 when anything wrong was done silently, or when a traceback was shown.
 """
