@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo firmware others test lint clean
+.PHONY: install demo firmware others test torture lint clean
 
 # The PyTorch of the tests: one minor version, of which pip takes a build without CUDA where it knows of one
 # (PIP_FIND_LINKS, PIP_EXTRA_INDEX_URL), several GB less to install.
@@ -48,6 +48,11 @@ lint: $(STAMP)
 # One thread of linear algebra per worker: the tests run in as many processes as there are cores.
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist worksteal
+
+# The long form of tests/torture: some 200 kills, 2,000 damaged files, 1e6 hostile frames, 1e5 hostile requests.
+SEED ?= 1
+torture: $(STAMP)
+	OMP_NUM_THREADS=1 PYTHONPATH=tests/torture $(BIN)/python -P tests/torture/torture.py --seed $(SEED)
 
 clean:
 	rm -rf $(VENV) .venv-others build firmware/build *.egg-info

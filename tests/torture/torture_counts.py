@@ -1,0 +1,39 @@
+"""What became of the trials of one part, and how a table shows it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+SILENT, TRACEBACK = "SILENT", "TRACEBACK"
+FAULTS = (SILENT, TRACEBACK)
+
+
+@dataclass
+class Counts:
+    """The outcomes of one part. examples: of faults, one line each, first come."""
+
+    part: str
+    outcomes: Counter[str] = field(default_factory=Counter)
+    examples: list[str] = field(default_factory=list)
+
+    def add(self, outcome: str, example: str = "", number: int = 1) -> None:
+        """Counts `number` trials that ended alike. example: which one it was, kept for faults."""
+        self.outcomes[outcome] += number
+        if outcome in FAULTS:
+            self.examples.append(f"{outcome}: {example}")
+
+    @property
+    def tried(self) -> int:
+        """How many trials there were."""
+        return self.outcomes.total()
+
+    @property
+    def faults(self) -> int:
+        """Trials after which a wrong thing had been done silently, or a traceback shown."""
+        return sum(self.outcomes[fault] for fault in FAULTS)
+
+    def lines(self) -> list[str]:
+        """For a person: the counts, then the examples of faults."""
+        parts = ", ".join(f"{number} {outcome}" for outcome, number in sorted(self.outcomes.items()))
+        return [f"{self.part}: {self.tried} tried: {parts}", *(f"  {example}" for example in self.examples)]
