@@ -93,13 +93,13 @@ class BenchArray:
 
     def wait(self, duration_s: float) -> None:
         self.interlock.refuse_when_closed()
-        self.interlock.check.wait(duration_s)
+        duration_s = self.interlock.check.wait(duration_s)
         with self.interlock.grounding_on_error():
             self._device.wait(duration_s)
 
     def read(self, cells: Cells, v_read_v: float) -> Reading:
         self.interlock.refuse_when_closed()
-        self.interlock.check.read(cells, v_read_v)
+        cells, v_read_v = self.interlock.check.read(cells, v_read_v)
         with self.interlock.sending():
             reading = self.corrections.reading(self._device.read(cells, v_read_v), cells, v_read_v)
             self._ledger.record_reading(cells, reading, v_read_v)
@@ -113,30 +113,30 @@ class BenchArray:
         lines_out: IntArray | None = None,
     ) -> FloatArray:
         self.interlock.refuse_when_closed()
-        measured = self.interlock.check.product(v_in_v, direction, lines_in, lines_out)
+        asked = self.interlock.check.product(v_in_v, direction, lines_in, lines_out)
+        v_in_v, lines_in, lines_out = asked.v_in_v, asked.lines_in, asked.lines_out
         gains = self.corrections.gains
         with self.interlock.sending():
             applied_v = v_in_v if gains is None else gains.volts(v_in_v, direction, lines_in)
             currents_a = self._device.vmm(applied_v, direction, lines_in, lines_out)
-            self._ledger.record_products(applied_v, direction, lines_in, measured)
+            self._ledger.record_products(applied_v, direction, lines_in, currents_a.shape[1])
         if gains is None:
             return currents_a
         return gains.currents(currents_a, v_in_v, direction, lines_in, lines_out)
 
     def pulse(self, pulses: Pulses) -> PulseOutcome:
         self.interlock.refuse_when_closed()
-        self.interlock.check.pulses(pulses, self._ledger.g_last_S)
+        pulses = self.interlock.check.pulses(pulses, self._ledger.g_last_S)
         with self.interlock.sending(), self._forgetting_on_error(pulses.cells):
             self._ledger.record_pulses(pulses)  # before: a request that is cut short counts in full
             return self._device.pulse(pulses)
 
     def program(self, targets: Targets, recipe: Recipe | None = None) -> WriteOutcome:
         self.interlock.refuse_when_closed()
-        used = recipe or self._recipe
-        self.interlock.check.program(targets, used)
+        targets, used = self.interlock.check.program(targets, recipe or self._recipe)
         cells = targets.cells
         with self.interlock.sending(), self._forgetting_on_error(cells):
-            found = self._device.program(self.corrections.targets(targets, used.v_read_v), recipe)
+            found = self._device.program(self.corrections.targets(targets, used.v_read_v), used)
             outcome = self.corrections.outcome(found, cells, used.v_read_v)
             self._ledger.record_writes(cells, outcome, used.v_read_v, _strongest_v2(used))
         if self._recorder is not None:
