@@ -21,13 +21,14 @@ _EXACT = 2.0**53  # floats beyond it are not every whole number
 
 def real_numbers(value: ArrayLike, what: str) -> FloatArray:
     """`value` as a read-only float64 array of its own. Raises LimitError for what is not real numbers."""
-    return _frozen(_plain(value, what).astype(np.float64, copy=False))
+    return _frozen(_as_float64(_plain(value, what)))
 
 
 def whole_numbers(value: ArrayLike, what: str) -> IntArray:
     """`value` as a read-only int64 array of its own. Raises LimitError for what is not whole numbers."""
     array = _plain(value, what)
     if array.dtype.kind == "f":
+        array = _as_float64(array)
         wrong = ~((array == np.trunc(array)) & (np.abs(array) < _EXACT))  # NaN and inf are wrong, too
     elif array.dtype.kind == "u":
         wrong = array > np.iinfo(np.int64).max
@@ -50,7 +51,7 @@ def volts(value: ArrayLike, what: str) -> NDArray[np.floating]:
     """As `real_numbers`; float32 stays float32, so that a product is what the caller's numbers give."""
     array = _plain(value, what)
     if array.dtype != np.float32:
-        array = array.astype(np.float64, copy=False)
+        array = _as_float64(array)
     return _frozen(array)
 
 
@@ -70,6 +71,12 @@ def _plain(value: ArrayLike, what: str) -> NDArray[Any]:
     if array.dtype.kind not in "iuf":
         raise LimitError(f"{what}: values of type {array.dtype} asked; allowed are real numbers")
     return array
+
+
+def _as_float64(array: NDArray[Any]) -> FloatArray:
+    """A long double that is too large becomes infinite, which no limit allows."""
+    with np.errstate(over="ignore"):
+        return array.astype(np.float64, copy=False)
 
 
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:
