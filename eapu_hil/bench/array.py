@@ -19,12 +19,14 @@ from eapu_hil.hal import (
     Cells,
     ContactTest,
     Crossbar,
+    DeviceProof,
     Direction,
     FloatArray,
     Identity,
     IntArray,
     Limits,
     LineFault,
+    ProvesLimits,
     PulseOutcome,
     Pulses,
     Reading,
@@ -150,6 +152,14 @@ class BenchArray:
             return None
         with self.interlock.sending():
             return self._device.test_contacts()
+
+    def prove_limits(self) -> list[DeviceProof] | None:
+        """See `ProvesLimits`: past the interlock, the device itself. None where it holds no limits of its own."""
+        self.interlock.refuse_when_closed()
+        if not isinstance(self._device, ProvesLimits):
+            return None
+        with self.interlock.sending():
+            return self._device.prove_limits()
 
     def ground(self) -> None:
         self.interlock.ground()
