@@ -194,7 +194,11 @@ def _built(port: str, program: str) -> Path:
     if shutil.which("make") is None:
         raise HilError("a simulated controller is built with make, which is missing: apt-get install make")
     done = subprocess.run(
-        ["make", "--silent", "-C", str(sources), port], capture_output=True, text=True, check=False
+        ["make", "--silent", "-C", str(sources), port],
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
     )
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if not line.startswith("make")]

@@ -52,7 +52,9 @@ class Keithley2600B(SourceMeterBase, TspInstrument):
             f"{smu}.reset() {smu}.source.func = {smu}.OUTPUT_DCVOLTS {smu}.sense = {smu}.SENSE_LOCAL "
             f"{smu}.source.autorangev = {smu}.AUTORANGE_OFF {smu}.measure.autorangei = {smu}.AUTORANGE_OFF"
         )
-        self.load(SCRIPT, resources.files("eapu_drivers.visa.smu").joinpath("eapu.lua").read_text())
+        self.load(
+            SCRIPT, resources.files("eapu_drivers.visa.smu").joinpath("eapu.lua").read_text(encoding="utf-8")
+        )
 
     def load(self, name: str, source: str) -> None:
         """Loads a script and runs it once; an older one of the same name is deleted first."""
