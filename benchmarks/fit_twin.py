@@ -116,7 +116,7 @@ def main() -> None:
                 fit = fit_twin(bench.chip, 0, base, rng)
                 fit_s = time.perf_counter() - began_s
                 real = errors_uS(bench, np.random.default_rng(7))
-            (directory / "fitted.yaml").write_text(fit.text("fitted", "of a hidden twin"))
+            (directory / "fitted.yaml").write_text(fit.text("fitted", "of a hidden twin"), encoding="utf-8")
             config = {"arrays": 1, "seed": 900 + number, "preset": str(directory / "fitted.yaml")}
             with open_bench("twin", config, commission=False) as bench:
                 form(bench.arrays[0], Cells.all(bench.arrays[0].shape), bench.recipe)

@@ -328,19 +328,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file would change")
     check = parser.parse_args().check
-    table = yaml.safe_load(TABLE.read_text())
+    table = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
     messages = messages_of(table)
     changed = []
     for path, text in (
         (C_HEADER, c_header(table, messages)),
         (PYTHON_MODULE, python_module(table, messages)),
     ):
-        if path.exists() and path.read_text() == text:
+        if path.exists() and path.read_text(encoding="utf-8") == text:
             continue
         changed.append(path)
         if not check:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
+            path.write_text(text, encoding="utf-8")
     for path in changed:
         sys.stderr.write(f"{path}: {'differs from protocol.yaml' if check else 'written'}\n")
     return int(check and bool(changed))

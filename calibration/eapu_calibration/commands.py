@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -116,10 +117,11 @@ def _calibrate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_calibration.calibrate import calibrate as measure
     from eapu_calibration.calibrate import chosen_names, load_plan, with_forming
 
+    figures = _Figures(terminal)
     plan = load_plan(args.plan)
     names = chosen_names(plan, args.names)
     began = time.monotonic()
-    with open_as_it_is(args.bench, terminal) as bench:
+    with open_as_it_is(args.bench, terminal, options.changes(args)) as bench:
         array = chosen_array(bench, args.array)
         if bench.config.simulated:
             names = with_forming(names, bench.chip, args.array)
@@ -127,7 +129,7 @@ def _calibrate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         with measurement_bars(terminal) as progress_of:
             found = measure(bench, args.array, plan, names, seed=args.seed, progress_of=progress_of)
         bench_time_s = array.clock_s() - began_s
-    figures = _drawn(bench.chip, found, terminal)
+    drawn = figures.drawn(bench.chip, found)
     say_entries(found, terminal)
     wall_s = time.monotonic() - began
     terminal.say(
@@ -137,7 +139,7 @@ def _calibrate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     return {
         "passport": bench.chip.directory,
         "entries": entries,
-        "figures": figures,
+        "figures": drawn,
         "bench_time_s": bench_time_s,
         "wall_s": wall_s,
     }
@@ -147,7 +149,8 @@ def _drift(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_calibration.drift import look
 
     require_free(args.out)
-    with open_as_it_is(args.bench, terminal) as bench:
+    figures = _Figures(terminal)
+    with open_as_it_is(args.bench, terminal, options.changes(args)) as bench:
         array = chosen_array(bench, args.array)
         if args.after:
             array.wait(args.after)
@@ -155,7 +158,7 @@ def _drift(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         pulses = bench.ledger.arrays[args.array].snapshot()["pulses"]
         found, entry = look(array, args.array, bench.chip, bench.recipe.v_read_v, band_S, pulses)
         now_s = array.clock_s()
-        figures = _drawn(bench.chip, [entry], terminal)
+        drawn = figures.drawn(bench.chip, [entry])
     refresh = found.refresh()
     say_entries([entry], terminal)
     if len(refresh):
@@ -174,7 +177,7 @@ def _drift(args: Namespace, terminal: Terminal) -> dict[str, Any]:
             "out_for_s": now_s - found.since_s[found.out],
         },
         "out": args.out if len(refresh) else None,
-        "figures": figures,
+        "figures": drawn,
     }
 
 
@@ -182,11 +185,12 @@ def _import(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_calibration.importing import import_file as read_file
     from eapu_calibration.importing import load_import
 
+    figures = _Figures(terminal)
     entry = read_file(load_import(args.mapping), args.chip, np.random.default_rng(args.seed))
-    figures = _drawn(Chip.open(args.chip), [entry], terminal)
+    drawn = figures.drawn(Chip.open(args.chip), [entry])
     say_entries([entry], terminal)
     terminal.say(f"written to the passport {args.chip}")
-    return {"passport": args.chip, **as_json(entry), "figures": figures}
+    return {"passport": args.chip, **as_json(entry), "figures": drawn}
 
 
 def _fit_twin(args: Namespace, terminal: Terminal) -> dict[str, Any]:
@@ -220,14 +224,24 @@ def _fit_twin(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     }
 
 
-def _drawn(chip: Chip, entries: list[Measurement], terminal: Terminal) -> list[Path]:
-    try:
-        from eapu_calibration.figures import draw
-    except ConfigError as error:
-        terminal.note(f"no figures: {error}")
-        return []
-    folder = chip.directory / "figures"
-    paths = {entry.number: folder / f"{entry.number:04d}_{entry.kind}.png" for entry in entries}
-    with storage_errors(folder):
-        folder.mkdir(exist_ok=True)
-        return [paths[entry.number] for entry in entries if draw(entry, paths[entry.number])]
+class _Figures:
+    """Draws entries of a passport, where matplotlib is installed. Made before anything is measured: it says if not."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._draw: Callable[[Measurement, Path], bool] | None = None
+        try:
+            from eapu_calibration.figures import draw
+        except ConfigError as error:
+            terminal.note(f"no figures will be drawn: {error}")
+        else:
+            self._draw = draw
+
+    def drawn(self, chip: Chip, entries: list[Measurement]) -> list[Path]:
+        """The files of those entries whose kind has a figure."""
+        if self._draw is None:
+            return []
+        folder = chip.directory / "figures"
+        paths = {entry.number: folder / f"{entry.number:04d}_{entry.kind}.png" for entry in entries}
+        with storage_errors(folder):
+            folder.mkdir(exist_ok=True)
+            return [paths[entry.number] for entry in entries if self._draw(entry, paths[entry.number])]

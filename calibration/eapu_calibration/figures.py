@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from eapu_calibration.cell_faults import CellFault
 from eapu_hil.base.colours import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILLION
 from eapu_hil.bench.passport import Measurement
 from eapu_hil.report.figures import new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 _FAULT_COLOURS = {

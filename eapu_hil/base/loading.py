@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, PrivateAttr, ValidationError
 from pydantic_core import CoreSchema
 
 from eapu_hil.base.errors import ConfigError
@@ -21,6 +22,13 @@ from eapu_hil.base.yamltext import parse_yaml, plain_data
 Source = Path | str | Mapping[str, Any] | BaseModel
 Data = dict[str, Any]
 Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a model was read from. It is no part of the content, so all places are equal."""
+
+    text: str = dataclasses.field(default="", compare=False)
 
 
 class FileModel(BaseModel):
@@ -39,6 +47,13 @@ class FileModel(BaseModel):
     name_or_path_keys: ClassVar[tuple[str, ...]] = ()
     references: ClassVar[Mapping[str, tuple[type[BaseModel], str]]] = {}
     filled: ClassVar[tuple[str, ...]] = ()
+
+    _place: _Place = PrivateAttr(default_factory=_Place)
+
+    @property
+    def origin(self) -> str:
+        """The file that it was read from, or the key of a file that holds it; "" where neither is known."""
+        return self._place.text
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> Data:
@@ -75,6 +90,11 @@ class _Origin:
     prefix: str
     base: Path
     changes: str = "--set"  # what overrides are called
+
+    @property
+    def place(self) -> _Place:
+        prefix = self.prefix.rstrip(".")
+        return _Place(f"{self.label}: {prefix}" if prefix else self.label)
 
 
 def load_model(
@@ -128,6 +148,7 @@ def _build(
     data = _absolute(model, _with_overrides(data, direct, origin), Path.cwd(), allow_modules)
     data, direct = _with_new_keys(model, origin, data, direct, allow_modules)
     data, nested = model.prepare(data, nested)
+    places: dict[str, _Place] = {}
     for key, (inner_model, kind) in model.references.items():
         inner = {name.partition(".")[2]: value for name, value in nested.items() if _head(name) == key}
         value = data.get(key)
@@ -148,7 +169,17 @@ def _build(
             )
         built = _build(inner_model, inner_origin, content, inner, allow_modules)
         data = {**data, key: built.model_dump(mode="json")}
-    return _validate(model, origin, data, direct, allow_modules)
+        places[key] = inner_origin.place
+    validated = _validate(model, origin, data, direct, allow_modules)
+    _remember(validated, origin.place)
+    for key, place in places.items():  # they were validated anew, as parts of this one
+        _remember(getattr(validated, key), place)
+    return validated
+
+
+def _remember(model: object, place: _Place) -> None:
+    if isinstance(model, FileModel):
+        model._place = place
 
 
 def _with_new_keys(

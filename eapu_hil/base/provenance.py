@@ -48,6 +48,12 @@ def package_versions() -> dict[str, str]:
 def _git(*arguments: str) -> str:
     command = ["git", *arguments]
     done = subprocess.run(
-        command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=10
+        command,
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=True,
+        timeout=10,
     )
     return done.stdout.strip()

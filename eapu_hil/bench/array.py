@@ -20,6 +20,7 @@ from eapu_hil.hal import (
     Cells,
     ContactTest,
     Crossbar,
+    DeviceProof,
     Direction,
     FloatArray,
     Identity,
@@ -27,6 +28,7 @@ from eapu_hil.hal import (
     LimitError,
     Limits,
     LineFault,
+    ProvesLimits,
     PulseOutcome,
     Pulses,
     Reading,
@@ -98,13 +100,13 @@ class BenchArray:
 
     def wait(self, duration_s: float) -> None:
         self.interlock.refuse_when_closed()
-        self.interlock.check.wait(duration_s)
+        duration_s = self.interlock.check.wait(duration_s)
         with self.interlock.grounding_on_error():
             self._device.wait(duration_s)
 
     def read(self, cells: Cells, v_read_v: float) -> Reading:
         self.interlock.refuse_when_closed()
-        self.interlock.check.read(cells, v_read_v)
+        cells, v_read_v = self.interlock.check.read(cells, v_read_v)
         with self.interlock.sending():
             reading = self.corrections.reading(self._device.read(cells, v_read_v), cells, v_read_v)
             self._ledger.record_reading(cells, reading, v_read_v)
@@ -118,19 +120,20 @@ class BenchArray:
         lines_out: IntArray | None = None,
     ) -> FloatArray:
         self.interlock.refuse_when_closed()
-        measured = self.interlock.check.product(v_in_v, direction, lines_in, lines_out)
+        asked = self.interlock.check.product(v_in_v, direction, lines_in, lines_out)
+        v_in_v, lines_in, lines_out = asked.v_in_v, asked.lines_in, asked.lines_out
         gains = self.corrections.gains
         with self.interlock.sending():
             applied_v = v_in_v if gains is None else gains.volts(v_in_v, direction, lines_in)
             currents_a = self._device.vmm(applied_v, direction, lines_in, lines_out)
-            self._ledger.record_products(applied_v, direction, lines_in, measured)
+            self._ledger.record_products(applied_v, direction, lines_in, currents_a.shape[1])
         if gains is None:
             return currents_a
         return gains.currents(currents_a, v_in_v, direction, lines_in, lines_out)
 
     def pulse(self, pulses: Pulses) -> PulseOutcome:
         self.interlock.refuse_when_closed()
-        self.interlock.check.pulses(pulses, self._ledger.g_last_S)
+        pulses = self.interlock.check.pulses(pulses, self._ledger.g_last_S)
         cells, ledger = pulses.cells, self._ledger
         before = ledger.pulses(cells)
         try:
@@ -147,13 +150,12 @@ class BenchArray:
 
     def program(self, targets: Targets, recipe: Recipe | None = None) -> WriteOutcome:
         self.interlock.refuse_when_closed()
-        used = recipe or self._recipe
-        self.interlock.check.program(targets, used)
+        targets, used = self.interlock.check.program(targets, recipe or self._recipe)
         cells, ledger = targets.cells, self._ledger
         before, at_most = ledger.pulses(cells), used.pulses_max * used.epochs
         try:
             with self._pulsing(cells, at_most):
-                found = self._device.program(self.corrections.targets(targets, used.v_read_v), recipe)
+                found = self._device.program(self.corrections.targets(targets, used.v_read_v), used)
                 outcome = self.corrections.outcome(found, cells, used.v_read_v)
                 counted = ledger.pulses(cells) - before
                 ledger.record_writes(cells, outcome, used.v_read_v, _strongest_v2(used), counted)
@@ -172,6 +174,14 @@ class BenchArray:
             return None
         with self.interlock.sending():
             return self._device.test_contacts()
+
+    def prove_limits(self) -> list[DeviceProof] | None:
+        """See `ProvesLimits`: past the interlock, the device itself. None where it holds no limits of its own."""
+        self.interlock.refuse_when_closed()
+        if not isinstance(self._device, ProvesLimits):
+            return None
+        with self.interlock.sending():
+            return self._device.prove_limits()
 
     def ground(self) -> None:
         self.interlock.ground()

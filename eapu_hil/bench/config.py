@@ -41,7 +41,10 @@ _KEYS_OF_0_1: Mapping[str, Any] = {
 
 
 class LimitsConfig(FileModel):
-    """Absolute maxima of the bench; the fields of `hal.Limits`."""
+    """Absolute maxima of the bench; the fields of `hal.Limits`.
+
+    unusual: limits or a temperature beyond the usual are meant. Without it such a bench is not opened.
+    """
 
     v_max_v: PositiveFloat
     v_gate_max_v: PositiveFloat
@@ -49,10 +52,11 @@ class LimitsConfig(FileModel):
     width_max_s: PositiveFloat
     pulses_per_cell_max: PositiveInt
     v_read_max_v: PositiveFloat = 0.5
+    unusual: bool = False
 
     def as_limits(self) -> Limits:
         """The same as the contract's dataclass."""
-        return Limits(**self.model_dump())
+        return Limits(**self.model_dump(exclude={"unusual"}))
 
 
 class BenchConfig(FileModel):
@@ -86,6 +90,11 @@ class BenchConfig(FileModel):
     def simulated(self) -> bool:
         """Whether the cells are simulated: such a chip may be formed and measured unasked."""
         return False
+
+    @property
+    def where(self) -> str:
+        """How messages call it: its file, or the key of a file that holds it."""
+        return self.origin or "bench"
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> Data:

@@ -1,6 +1,7 @@
 """The checks of the interlock: one for each request of the contract, each raising LimitError.
 
-A message says array, cell, what was asked and what is allowed. Nothing here talks to an array.
+A message says array, cell, what was asked and what is allowed. Nothing here talks to an array. Each check copies the
+request first and returns the copy: only that may be sent.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from eapu_hil.bench.recipe_limits import beyond, strongest_v
+from eapu_hil.bench.requests import Product, own_cells, own_product, own_pulses, own_recipe, own_targets
 from eapu_hil.bench.window import outside_window, unit_hint, window_text
 from eapu_hil.hal import Cells, Direction, FloatArray, IntArray, LimitError, Limits, Polarity, Pulses, Targets
 from eapu_hil.hal.recipe import Recipe
+from eapu_hil.hal.vectors import real_number
 
 
 @dataclass(frozen=True)
@@ -25,13 +29,16 @@ class LimitCheck:
     shape: tuple[int, int]
     limits: Limits
 
-    def wait(self, duration_s: float) -> None:
+    def wait(self, duration_s: float) -> float:
         """A finite time, 0 s or more."""
+        duration_s = real_number(duration_s, "a wait")
         if not 0.0 <= duration_s < math.inf:
             raise LimitError(f"{self.name}: a wait of {duration_s} s asked; allowed is 0 s or more, finite")
+        return duration_s
 
-    def read(self, cells: Cells, v_read_v: float) -> None:
+    def read(self, cells: Cells, v_read_v: float) -> tuple[Cells, float]:
         """Cells of the array (repeated ones are fine) at a read voltage."""
+        cells, v_read_v = own_cells(cells), real_number(v_read_v, "a read voltage")
         self._check_cells(cells)
         most_v = self.limits.v_read_max_v
         if not 0.0 < abs(v_read_v) <= most_v:
@@ -39,9 +46,11 @@ class LimitCheck:
                 f"{self.name}: a read at {v_read_v} V asked; allowed is at most {most_v} V "
                 "(limits.v_read_max_v), and not 0 V"
             )
+        return cells, v_read_v
 
-    def pulses(self, pulses: Pulses, g_last_S: Callable[[Cells], FloatArray]) -> None:
+    def pulses(self, pulses: Pulses, g_last_S: Callable[[Cells], FloatArray]) -> Pulses:
         """Cells once each, pulses inside the limits; currents too, where `g_last_S` knows the cell (not NaN)."""
+        pulses = own_pulses(pulses)
         limits, cells = self.limits, pulses.cells
         self._check_cells(cells)
         self._check_once(cells)
@@ -61,14 +70,27 @@ class LimitCheck:
             lambda i: f"a gate of {gate_v[i]} V asked; allowed is 0 V to {most_v} V (limits.v_gate_max_v)",
         )
         self._check_current(pulses.amplitude_v, g_last_S(cells), cells, "its last reading")
+        return pulses
 
-    def program(self, targets: Targets, recipe: Recipe) -> None:
+    def program(self, targets: Targets, recipe: Recipe) -> tuple[Targets, Recipe]:
         """Cells once each, targets inside the window of `recipe`, and nothing in it beyond the limits."""
+        targets, recipe = own_targets(targets), self.recipe(recipe)
         self._check_cells(targets.cells)
         self._check_once(targets.cells)
-        self._check_recipe(recipe)
         self._check_targets(targets, recipe)
         self._check_window(targets, recipe)
+        return targets, recipe
+
+    def recipe(self, recipe: Recipe) -> Recipe:
+        """A valid recipe, nothing in it beyond the limits."""
+        try:
+            recipe = own_recipe(recipe)
+        except LimitError as error:
+            raise LimitError(f"{self.name}: {error}") from error
+        said = beyond(recipe, self.limits)
+        if said:
+            raise LimitError(f"{self.name}: {said}")
+        return recipe
 
     def product(
         self,
@@ -76,11 +98,16 @@ class LimitCheck:
         direction: Direction,
         lines_in: IntArray | None,
         lines_out: IntArray | None,
-    ) -> int:
-        """Voltages (batch, lines in) inside the read limit, lines of the array. Returns how many are measured."""
+    ) -> Product:
+        """Voltages (batch, lines in) inside the read limit, lines of the array."""
+        asked = own_product(v_in_v, direction, lines_in, lines_out)
+        v_in_v, lines_in, lines_out = asked.v_in_v, asked.lines_in, asked.lines_out
         rows, columns = self.shape
-        driven, measured = (rows, columns) if direction is Direction.FORWARD else (columns, rows)
+        driven, measured = (rows, columns) if asked.direction is Direction.FORWARD else (columns, rows)
         what = f"{self.name}: a {direction.value} product"
+        for name, lines in (("lines_in", lines_in), ("lines_out", lines_out)):
+            if lines is not None and lines.ndim != 1:
+                raise LimitError(f"{what} with {name} of shape {lines.shape} asked; allowed is (lines,)")
         width = driven if lines_in is None else lines_in.size
         if v_in_v.ndim != 2 or v_in_v.shape[1] != width:
             raise LimitError(f"{what} of shape {v_in_v.shape} asked; allowed is (batch, {width})")
@@ -99,7 +126,7 @@ class LimitCheck:
                 f"{what} with {v_in_v[vector, place]} V on line {line} (vector {vector}) asked; "
                 f"allowed is at most {most_v} V (limits.v_read_max_v)"
             )
-        return measured if lines_out is None else int(lines_out.size)
+        return asked
 
     def _check_lines(self, lines: IntArray, count: int, what: str) -> None:
         wrong = (lines < 0) | (lines >= count)
@@ -125,8 +152,7 @@ class LimitCheck:
         self._refuse(
             wrong, cells, lambda i: f"a target of {g_S[i]} S asked; allowed are finite targets above 0 S"
         )
-        strongest_v = max(recipe.set.amplitude.stop_v, recipe.reset.amplitude.stop_v)
-        self._check_current(np.full(len(cells), strongest_v), g_S, cells, "its target")
+        self._check_current(np.full(len(cells), strongest_v(recipe)), g_S, cells, "its target")
 
     def _check_window(self, targets: Targets, recipe: Recipe) -> None:
         g_S = targets.g_target_S
@@ -151,30 +177,6 @@ class LimitCheck:
                 f"allowed is at most {most_a} A (limits.i_max_a)"
             ),
         )
-
-    def _check_recipe(self, recipe: Recipe) -> None:
-        limits = self.limits
-        pulses = recipe.pulses_max * recipe.epochs
-        amplitude, gate, width = "v_max_v", "v_gate_max_v", "width_max_s"
-        for key, value, limit in (
-            ("v_read_v", recipe.v_read_v, "v_read_max_v"),
-            ("v_in_max_v", recipe.v_in_max_v, "v_read_max_v"),
-            ("set.amplitude.stop_v", recipe.set.amplitude.stop_v, amplitude),
-            ("reset.amplitude.stop_v", recipe.reset.amplitude.stop_v, amplitude),
-            ("form.amplitude.stop_v", recipe.form.amplitude.stop_v, amplitude),
-            ("set.gate.stop_v", recipe.set.gate.stop_v, gate),
-            ("reset.gate_v", recipe.reset.gate_v, gate),
-            ("form.gate_v", recipe.form.gate_v, gate),
-            ("set.width_s", recipe.set.width_s, width),
-            ("reset.width_s", recipe.reset.width_s, width),
-            ("form.width_s", recipe.form.width_s, width),
-            ("pulses_max x epochs", pulses, "pulses_per_cell_max"),
-        ):
-            most = getattr(limits, limit)
-            if not value <= most:
-                raise LimitError(
-                    f"{self.name}: recipe {key} of {value} asked; allowed is at most {most} (limits.{limit})"
-                )
 
     def _check_range(
         self, values: FloatArray | IntArray, most: float, cells: Cells, asked: str, unit: str, limit: str

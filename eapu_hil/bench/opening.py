@@ -22,6 +22,7 @@ from eapu_hil.bench.driver import find_driver
 from eapu_hil.bench.interlock import Interlock, close_all
 from eapu_hil.bench.ledger import Ledger
 from eapu_hil.bench.passport import Chip, own_chip
+from eapu_hil.bench.plausible import require_plausible
 from eapu_hil.bench.programmed import record_programmed
 from eapu_hil.hal import ConfigError, Crossbar
 from eapu_hil.hal.recipe import Recipe
@@ -68,10 +69,12 @@ def open_bench(
     chip_dir: directory of the chip's passport in place of the bench file's `chip`. Without either the chip
         lives as long as the session.
     commission: form and measure a twin's chip that never was. A real chip is never formed unasked.
-    Raises ConfigError for a wrong file, an unknown backend, or a chip that is not the bench's or is in use;
+    Raises ConfigError for a wrong file, an unknown backend, limits that cannot be meant (`require_plausible`), or a
+    chip that is not the bench's or is in use;
     HilError when the devices do not answer or an array cannot be grounded at the end.
     """
     config = load_model(BenchConfig, source, overrides, "benches")
+    require_plausible(config)
     driver = find_driver(config.backend)
     with ExitStack() as stack:
         stack.enter_context(bench_signals(frozen_is_safe=config.simulated))
@@ -135,7 +138,7 @@ def _require_as_configured(arrays: Sequence[Crossbar], config: BenchConfig) -> N
     if shapes != [config.shape] * config.arrays:
         found = ", ".join(f"{rows} x {columns}" for rows, columns in shapes) or "none"
         raise ConfigError(
-            f"bench: arrays, shape: {config.arrays} arrays of {config.shape[0]} x {config.shape[1]} asked; "
+            f"{config.where}: arrays, shape: {config.arrays} arrays of {config.shape[0]} x {config.shape[1]} asked; "
             f"the backend has arrays of {found}"
         )
     asked = config.limits.as_limits()
@@ -144,7 +147,7 @@ def _require_as_configured(arrays: Sequence[Crossbar], config: BenchConfig) -> N
             value, most = getattr(asked, field.name), getattr(array.limits, field.name)
             if value > most:
                 raise ConfigError(
-                    f"bench: limits.{field.name}: {value} asked; the device allows at most {most}"
+                    f"{config.where}: limits.{field.name}: {value} asked; the device allows at most {most}"
                 )
 
 
@@ -167,7 +170,7 @@ def prepare_for_training(bench: Bench) -> None:
             directory,
         )
         return
-    commission = _find_commission()
+    commission = _find_commission(bench.config)
     _LOG.info("%s: forming the cells of a new chip and measuring the write error (about 10 s)", directory)
     seed = bench.config.seed if isinstance(bench.config, TwinBenchConfig) else 0
     commission(bench.arrays, bench.chip, bench.recipe, seed)
@@ -178,16 +181,16 @@ def _as_written(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in recipe.items() if key != "v_in_max_v"}
 
 
-def _find_commission() -> Commission:
+def _find_commission(config: BenchConfig) -> Commission:
     names = plugins.names(COMMISSIONING)
     if not names:
         raise ConfigError(
-            "bench: chip: no installed package can form the cells of a new chip and measure its write error "
+            f"{config.where}: chip: no installed package can form the cells of a new chip and measure its write error "
             f"(entry point {COMMISSIONING}); install the whole of eapu-hil, or open the bench with commission=False"
         )
     if len(names) > 1:
         raise ConfigError(
-            f"bench: chip: {' and '.join(map(repr, names))} all form and measure new chips (entry point "
+            f"{config.where}: chip: {' and '.join(map(repr, names))} all form and measure new chips (entry point "
             f"{COMMISSIONING}); uninstall all but one"
         )
     found: Commission = plugins.load(COMMISSIONING, names[0], "commissioning")

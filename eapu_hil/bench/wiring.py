@@ -58,6 +58,13 @@ class ChannelMap(FileModel):
         rows, gates = len(self.lines("row")), len(self.lines("gate"))
         if rows != gates:
             raise ValueError(f"{rows} rows and {gates} gates; each row must have one gate")
+        columns = len(self.lines("column"))
+        for place, (row, column) in enumerate(self.bad):
+            if row >= rows or column >= columns:
+                raise ValueError(
+                    f"bad.{place}: position [{row}, {column}] is outside; allowed are rows 0 to {rows - 1} and "
+                    f"columns 0 to {columns - 1}"
+                )
         return self
 
     def lines(self, kind: Line) -> list[str]:

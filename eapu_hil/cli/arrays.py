@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from eapu_hil.hal import (
     CellStatus,
     ConfigError,
     Crossbar,
+    DeviceProof,
     FloatArray,
     HilError,
     LineFault,
@@ -36,8 +37,10 @@ from eapu_hil.hal import (
 def check(parser: ArgumentParser) -> None:
     """Prove the limits of a bench: open and identify it, request too much, ground all lines, close.
 
-    For each limit the command asks for slightly more than is allowed and makes sure that it is refused. Where the
-    bench can test its contacts, it also reports broken and shorted lines.
+    For each limit the command asks the host's interlock for slightly more than is allowed and makes sure that it is
+    refused. Then it asks the device past the interlock: a controller has to refuse such requests itself, of instruments
+    compliance and protection are read back. Where the bench can test its contacts, the command also reports broken and
+    shorted lines.
     """
     options.bench(parser)
     parser.set_defaults(command=_check)
@@ -90,7 +93,7 @@ def _block(parser: ArgumentParser) -> None:
 
 def _read(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     require_free(args.out)
-    with open_as_it_is(args.bench, terminal) as bench:
+    with open_as_it_is(args.bench, terminal, options.changes(args)) as bench:
         array = chosen_array(bench, args.array)
         cells = _cells(array, args.block)
         if args.after:
@@ -101,7 +104,7 @@ def _read(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
 def _program(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     require_free(args.out)
-    with open_as_it_is(args.bench, terminal) as bench:
+    with open_as_it_is(args.bench, terminal, options.changes(args)) as bench:
         array = chosen_array(bench, args.array)
         targets = read_targets(args.targets, array.shape, bench.recipe)
         outcome = array.program(targets)
@@ -115,7 +118,7 @@ def _program(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
 def _form(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     require_free(args.out)
-    with open_as_it_is(args.bench, terminal) as bench:
+    with open_as_it_is(args.bench, terminal, options.changes(args)) as bench:
         array = chosen_array(bench, args.array)
         cells = _cells(array, args.block)
         formed = form_cells(array, cells, bench.recipe)
@@ -130,14 +133,16 @@ def _form(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
 
 def _check(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    found = check_bench(args.bench)
+    found = check_bench(args.bench, options.changes(args))
     for number, (identity, shape) in enumerate(zip(found.identities, found.shapes, strict=True)):
         parts = (identity.model, identity.serial, identity.firmware, identity.git_hash)
         what = ", ".join(part for part in parts if part)
         terminal.say(f"array {number}: {what}, {shape[0]} x {shape[1]} cells")
     rows = [[str(proof.array), proof.limit, proof.asked, "refused"] for proof in found.proofs]
-    terminal.table(["array", "limit", "asked", "answer"], rows)
-    terminal.say(f"all {len(rows)} requests were refused; every line is grounded, the bench is closed")
+    terminal.table(["array", "limit", "asked of the host", "answer"], rows)
+    terminal.say(f"the host refused all {len(rows)} requests; nothing of them was sent")
+    _say_device_proofs(found.device_proofs, terminal)
+    terminal.say("every line is grounded, the bench is closed")
     _report_faults(found.faults, terminal)
     return {
         "bench": str(args.bench),
@@ -148,8 +153,25 @@ def _check(args: Namespace, terminal: Terminal) -> dict[str, Any]:
             {**vars(i), "shape": shape} for i, shape in zip(found.identities, found.shapes, strict=True)
         ],
         "proofs": [vars(proof) for proof in found.proofs],
+        "device_proofs": [
+            None if proofs is None else [vars(proof) for proof in proofs] for proofs in found.device_proofs
+        ],
         "grounded": True,
     }
+
+
+def _say_device_proofs(found: list[list[DeviceProof] | None], terminal: Terminal) -> None:
+    asked = [(str(number), proofs) for number, proofs in enumerate(found) if proofs is not None]
+    rows = [[number, proof.limit, proof.asked, proof.answer] for number, proofs in asked for proof in proofs]
+    if rows:
+        terminal.table(["array", "limit", "asked of the device", "answer"], rows)
+    silent = [str(number) for number, proofs in enumerate(found) if not proofs]
+    if silent:
+        which = "arrays " if len(silent) > 1 else "array "
+        terminal.say(
+            f"{which}{', '.join(silent)}: the device itself was not asked; it has no limits of its own, or does not "
+            "tell them, so only the host refuses"
+        )
 
 
 def _report_faults(faults: list[list[LineFault] | None], terminal: Terminal) -> None:
@@ -166,12 +188,12 @@ def _report_faults(faults: list[list[LineFault] | None], terminal: Terminal) -> 
 
 
 @contextmanager
-def open_as_it_is(source: str, terminal: Terminal) -> Iterator[Bench]:
-    """The bench as it is: nothing is formed or measured unasked.
+def open_as_it_is(source: str, terminal: Terminal, changes: Sequence[str] = ()) -> Iterator[Bench]:
+    """The bench as it is: nothing is formed or measured unasked. changes: see `options.changes`.
 
     A bench file without a chip gets one in chips/NAME, so that one command finds what another has written.
     """
-    config = load_model(BenchConfig, source, (), "benches")
+    config = load_model(BenchConfig, source, changes, "benches")
     chip_dir = None if config.chip is not None else Path("chips") / Path(source).stem
     if chip_dir is not None:
         terminal.note(f"the bench file names no chip, so {chip_dir} is used")

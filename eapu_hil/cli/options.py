@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 
 Block = tuple[int, int, int, int]
@@ -38,6 +38,21 @@ def bench(parser: ArgumentParser) -> None:
         metavar="BENCH",
         help="path of a bench file, or the name of a packaged one (eapu-hil list benches)",
     )
+    yes(parser)
+
+
+def yes(parser: ArgumentParser) -> None:
+    """--yes, for a bench whose limits are unusual."""
+    parser.add_argument(
+        "--yes",
+        action="store_true",
+        help="open the bench although a limit or its temperature is unusual; the same as unusual: true under limits",
+    )
+
+
+def changes(args: Namespace) -> list[str]:
+    """The changes of the bench file that the command line asks for."""
+    return ["limits.unusual=true"] if args.yes else []
 
 
 def array(parser: ArgumentParser) -> None:

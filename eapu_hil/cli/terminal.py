@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import logging
 import sys
@@ -26,6 +28,8 @@ class Terminal:
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
+        for stream in (sys.stdout, sys.stderr):
+            _write_anything(stream)
         self.errors = Console(
             stderr=True, highlight=False, emoji=False
         )  # VISA names hold words between colons
@@ -85,6 +89,30 @@ class Terminal:
         logging.basicConfig(handlers=[handler], force=True)
         for name in modules() if verbosity else _INFORM:
             logging.getLogger(name).setLevel(logging.DEBUG if verbosity else logging.INFO)
+
+
+# For what the encoding of a redirected stream (cp1252 on Windows, ASCII) lacks.
+_PLAIN = {"\u2009": " ", "\u202f": " ", "\u2212": "-", "\u2013": "-", "\u2026": "...", "\u00b1": "+-", "\u00b5": "u",
+          "\u03bc": "u", "\u00b7": ".", "\u00d7": "x", "\u00b0": " deg ", "\u2265": ">=", "\u2264": "<=",
+          "\u2500": "-", "\u2501": "-", "\u2022": "*"}  # fmt: skip
+_NEAREST = "eapu_hil.nearest"
+
+
+def _nearest(error: UnicodeError) -> tuple[str, int]:
+    """An error handler of codecs: a character that cannot be written becomes the plain one nearest to it."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    wrong = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(letter, "?") for letter in wrong), error.end
+
+
+codecs.register_error(_NEAREST, _nearest)
+
+
+def _write_anything(stream: Any) -> None:
+    """A character is never a reason to lose a result; the name of a file may hold any bytes."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors=_NEAREST)
 
 
 class _ConsoleHandler(logging.Handler):

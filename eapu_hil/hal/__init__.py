@@ -9,20 +9,15 @@ from eapu_hil.base.errors import (
     TransportError,
     UnsupportedError,
 )
+from eapu_hil.hal.abilities import ContactTest, DeviceProof, LineFault, ProvesLimits
 from eapu_hil.hal.crossbar import (
     Cells,
     CellStatus,
-    ContactTest,
     Crossbar,
-    DeviceProof,
     Direction,
-    FloatArray,
     Identity,
-    IntArray,
     Limits,
-    LineFault,
     Polarity,
-    ProvesLimits,
     PulseOutcome,
     Pulses,
     Reading,
@@ -30,6 +25,7 @@ from eapu_hil.hal.crossbar import (
     Targets,
     WriteOutcome,
 )
+from eapu_hil.hal.vectors import FloatArray, IntArray
 from eapu_hil.hal.wear import AccountsForWear, WearAccount
 
 __all__ = [

@@ -14,16 +14,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from enum import Enum, IntEnum, IntFlag
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+
+from eapu_hil.hal.vectors import FloatArray, IntArray, real_numbers, whole_numbers
 
 if TYPE_CHECKING:
     from eapu_hil.hal.recipe import Recipe
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 StatusArray = NDArray[np.uint8]
 
 
@@ -84,10 +84,11 @@ class Limits:
     v_read_max_v: float = 0.5
 
 
-def _vector(value: ArrayLike, dtype: type, length: int, name: str) -> NDArray[np.generic]:
-    array: NDArray[np.generic] = np.asarray(value, dtype=dtype)
+def _one_each(array: NDArray[Any], length: int, name: str) -> NDArray[Any]:
+    """One value for each of `length` cells; a single one is meant for all."""
     if array.ndim == 0:
         array = np.full(length, array)
+        array.setflags(write=False)
     if array.shape != (length,):
         raise ValueError(f"{name} has shape {array.shape}; expected one value for each of {length} cells")
     return array
@@ -95,15 +96,18 @@ def _vector(value: ArrayLike, dtype: type, length: int, name: str) -> NDArray[np
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """Positions in one array: `row` and `col`, int64 arrays of shape (n,)."""
+    """Positions in one array: `row` and `col`, int64 arrays of shape (n,).
+
+    As in every request, they are read-only copies of what was given. Raises LimitError for what is no whole number.
+    """
 
     row: IntArray
     col: IntArray
 
     def __post_init__(self) -> None:
-        row = np.atleast_1d(np.asarray(self.row, dtype=np.int64))
-        object.__setattr__(self, "row", row)
-        object.__setattr__(self, "col", _vector(self.col, np.int64, row.size, "col"))
+        row = np.atleast_1d(whole_numbers(self.row, "row"))
+        object.__setattr__(self, "row", _one_each(row, row.size, "row"))
+        object.__setattr__(self, "col", _one_each(whole_numbers(self.col, "col"), row.size, "col"))
 
     @classmethod
     def block(cls, row0: int, row1: int, col0: int, col1: int) -> Cells:
@@ -155,9 +159,9 @@ class Pulses:
 
     def __post_init__(self) -> None:
         for field in fields(self)[1:]:
-            dtype = np.float64 if field.name in ("amplitude_v", "gate_v", "width_s") else np.int64
-            value = _vector(getattr(self, field.name), dtype, len(self.cells), field.name)
-            object.__setattr__(self, field.name, value)
+            taken = whole_numbers if field.name in ("polarity", "count") else real_numbers
+            value = taken(getattr(self, field.name), field.name)
+            object.__setattr__(self, field.name, _one_each(value, len(self.cells), field.name))
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,8 +172,8 @@ class Targets:
     g_target_S: FloatArray
 
     def __post_init__(self) -> None:
-        value = _vector(self.g_target_S, np.float64, len(self.cells), "g_target_S")
-        object.__setattr__(self, "g_target_S", value)
+        value = real_numbers(self.g_target_S, "g_target_S")
+        object.__setattr__(self, "g_target_S", _one_each(value, len(self.cells), "g_target_S"))
 
     def __len__(self) -> int:
         return len(self.cells)
@@ -264,44 +268,4 @@ class Crossbar(Protocol):
 
     def ground(self) -> None:
         """Every line to 0 V, now. Always allowed, also after an error."""
-        ...
-
-
-@dataclass(frozen=True)
-class LineFault:
-    """A fault that a test of contacts found. where: "row 3", "cell (3, 2)". problem: in words, with figures."""
-
-    where: str
-    problem: str
-
-
-@runtime_checkable
-class ContactTest(Protocol):
-    """A `Crossbar` that can tell, with voltages that change nothing, which of its lines are open or shorted."""
-
-    def test_contacts(self) -> list[LineFault]:
-        """Tests every line; grounds afterwards."""
-        ...
-
-
-@dataclass(frozen=True)
-class DeviceProof:
-    """How a device itself held one limit. limit: key of the bench file. asked, answer: in words, with figures."""
-
-    limit: str
-    asked: str
-    answer: str
-
-
-@runtime_checkable
-class ProvesLimits(Protocol):
-    """A `Crossbar` that can show, past the host's interlock, that the device itself holds its limits."""
-
-    def prove_limits(self) -> list[DeviceProof]:
-        """Asks the device about each limit that it can hold by itself; nothing reaches a cell.
-
-        A controller is sent requests that its firmware has to refuse. Instruments would carry such requests out:
-        they are sent none, their compliance and protection are read back. Raises HilError where a limit is not
-        held.
-        """
         ...

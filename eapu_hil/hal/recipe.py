@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, m
 class Ramp(BaseModel):
     """A voltage that starts at `start_v` and grows by `step_v` up to `stop_v`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     start_v: PositiveFloat
     step_v: PositiveFloat
@@ -29,7 +29,7 @@ class SetRecipe(BaseModel):
     slope, at least by `gate.step_v`. At the end of the gate ramp the amplitude takes over.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     gate: Ramp
     gate_offset_v: float
@@ -41,7 +41,7 @@ class SetRecipe(BaseModel):
 class ResetRecipe(BaseModel):
     """RESET is controlled by the amplitude, with the gate fully open."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     gate_v: PositiveFloat
     amplitude: Ramp
@@ -51,7 +51,7 @@ class ResetRecipe(BaseModel):
 class FormRecipe(BaseModel):
     """Forming: an amplitude ramp at a fixed gate until the cell reads at least `g_formed_S`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     gate_v: PositiveFloat
     amplitude: Ramp
@@ -65,7 +65,7 @@ class IncrementRecipe(BaseModel):
     step_S: mean change of a cell in the middle of the window by one of them, as `pulse_response` measures it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     set_amplitude_v: PositiveFloat
     set_gate_v: PositiveFloat
@@ -90,7 +90,7 @@ class Recipe(BaseModel):
     increment: pulses of rules that do not verify; None where nothing is known of them.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     g_min_S: PositiveFloat
     g_max_S: PositiveFloat

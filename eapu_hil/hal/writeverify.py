@@ -19,8 +19,6 @@ from eapu_hil.hal.crossbar import (
     Cells,
     CellStatus,
     Crossbar,
-    FloatArray,
-    IntArray,
     Polarity,
     Pulses,
     StatusArray,
@@ -28,6 +26,7 @@ from eapu_hil.hal.crossbar import (
     WriteOutcome,
 )
 from eapu_hil.hal.recipe import Recipe
+from eapu_hil.hal.vectors import FloatArray, IntArray
 
 BoolArray = NDArray[np.bool_]
 

@@ -29,6 +29,7 @@ from eapu_hil.tasks.images import (
     psnr_db,
     random_patch,
     read_folder,
+    require_packages,
     ssim,
 )
 
@@ -58,6 +59,7 @@ class DenoiseConfig(TaskModel):
 
     def make(self) -> Denoise:
         """See `TaskModel.make`."""
+        require_packages()
         return Denoise(self)
 
 

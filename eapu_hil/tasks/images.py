@@ -37,6 +37,19 @@ def missing_extra(error: ImportError) -> NoReturn:
     ) from error
 
 
+def require_packages() -> None:
+    """Raises ConfigError where a package is missing that a task with images needs at any time of a run.
+
+    A run asks for them at its start: after an hour of it, at the first evaluation, would be too late.
+    """
+    try:
+        import PIL  # noqa: F401 - whether it is there
+        import skimage.color
+        import skimage.metrics  # noqa: F401 - whether it is there
+    except ImportError as error:
+        missing_extra(error)
+
+
 def read_image(path: Path) -> Image:
     """The image in a file, by the scale of its kind: integers of 8 or 16 bits by their full scale, floats in 0..1.
 

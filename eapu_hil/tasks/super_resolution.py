@@ -30,6 +30,7 @@ from eapu_hil.tasks.images import (
     psnr_db,
     random_patch,
     read_folder,
+    require_packages,
     resize_bicubic,
     ssim,
     to_8_bit,
@@ -61,6 +62,7 @@ class SuperResolutionConfig(TaskModel):
 
     def make(self) -> SuperResolution:
         """See `TaskModel.make`."""
+        require_packages()
         return SuperResolution(self)
 
 

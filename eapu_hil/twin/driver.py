@@ -10,7 +10,7 @@ from eapu_hil.base.loading import load_model
 from eapu_hil.base.provenance import git_commit
 from eapu_hil.bench.config import DEFAULT_PRESET, TwinBenchConfig
 from eapu_hil.bench.driver import Driver
-from eapu_hil.hal import Crossbar, Identity
+from eapu_hil.hal import ConfigError, Crossbar, Identity
 from eapu_hil.twin.array import TwinArray
 from eapu_hil.twin.crossbar import TwinCrossbar
 from eapu_hil.twin.preset import TwinPreset
@@ -52,7 +52,10 @@ def simulated_arrays(config: TwinBenchConfig, chip_dir: Path) -> tuple[BenchCloc
 
 def preset_of(config: TwinBenchConfig) -> TwinPreset:
     """The twin's parameters that a bench asks for. Raises ConfigError for an unknown preset or a wrong override."""
-    return load_model(TwinPreset, config.preset or DEFAULT_PRESET, config.overrides, "presets")
+    try:
+        return load_model(TwinPreset, config.preset or DEFAULT_PRESET, config.overrides, "presets")
+    except ConfigError as error:
+        raise ConfigError(f"{config.where}: preset: {error}") from error
 
 
 DRIVER = Driver(TwinBenchConfig, open_arrays)

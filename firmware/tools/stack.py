@@ -36,7 +36,7 @@ def compiled(folder: Path) -> dict[str, Function]:
     """Functions of all objects under `folder`. Raises StackError for a frame without a bound."""
     functions: dict[str, Function] = {}
     for path in sorted(folder.rglob("*.ci")):
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         for name, label in _NODE.findall(text):
             function = functions.setdefault(name, Function())
             if frame := _FRAME.search(label):

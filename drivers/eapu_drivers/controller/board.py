@@ -224,7 +224,7 @@ class Board:
             request = messages.Limits(id=self.link.take_ids(), **values)
             self.ask(request, messages.Done, _limit_of)
         except LimitError as error:
-            raise ConfigError(f"bench: {error}") from error
+            raise ConfigError(str(error)) from error
         held = self.ask(GetLimits(self.link.take_ids()), LimitsAre)
         wrong = [name for name, value in values.items() if getattr(held, name) != value]
         if wrong:

@@ -67,11 +67,14 @@ def open_arrays(config: ControllerConfig, chip_dir: Path) -> Iterator[list[Cross
         shape = (welcome.rows, welcome.cols)
         if shape != config.shape or welcome.arrays < config.arrays:
             raise ConfigError(
-                f"bench: arrays, shape: the board at {port} has {welcome.arrays} of {shape[0]} x {shape[1]}; "
+                f"{config.where}: arrays, shape: the board at {port} has {welcome.arrays} of {shape[0]} x {shape[1]}; "
                 f"asked are {config.arrays} of {config.shape[0]} x {config.shape[1]}"
             )
         calibrations = load_calibrations(chip_dir, config.arrays, shape)
-        board = Board(link, port, config.limits.as_limits(), calibrations, timing.dead_man_s)
+        try:
+            board = Board(link, port, config.limits.as_limits(), calibrations, timing.dead_man_s)
+        except ConfigError as error:
+            raise ConfigError(f"{config.where}: {error}") from error
         yield [
             ControllerCrossbar(board, number, calibration, config.recipe)
             for number, calibration in enumerate(calibrations)

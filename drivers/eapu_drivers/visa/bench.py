@@ -40,7 +40,7 @@ def open_arrays(config: SmuConfig, chip_dir: Path) -> Iterator[list[Crossbar]]:
     clock: Clock
     with ExitStack() as stack:
         if config.simulated:
-            clock, places = stack.enter_context(_simulator(config.resource)(config, chip_dir))
+            clock, places = stack.enter_context(_simulator(config)(config, chip_dir))
         else:
             clock, places = WallClock(), _places(config, instruments)
         lines_to = _Opened(instruments.visa, stack)
@@ -50,12 +50,12 @@ def open_arrays(config: SmuConfig, chip_dir: Path) -> Iterator[list[Crossbar]]:
         yield [assembled(config, instruments, meters, switch, clock)]
 
 
-def _simulator(resource: str) -> Simulator:
+def _simulator(config: SmuConfig) -> Simulator:
     """The function that starts simulated instruments. Raises ConfigError."""
     try:
         simulator: Simulator = find_simulator("instruments")
     except ConfigError as error:
-        raise ConfigError(f"bench: resource: {resource!r}: {error}") from error
+        raise ConfigError(f"{config.where}: resource: {config.resource!r}: {error}") from error
     return simulator
 
 
@@ -87,7 +87,7 @@ def assembled(
     source, gate, *bias = meters
     wrong = unsuitable_width(config.recipe, source)
     if wrong is not None:
-        raise ConfigError(f"bench: {wrong}")
+        raise ConfigError(f"{config.where}: {wrong}")
     limits = config.limits
     setups = Setups(
         read=Setup(limits.v_read_max_v, instruments.i_read_max_a, instruments.nplc),
@@ -98,7 +98,7 @@ def assembled(
     )
     if setups.gate_read_v > limits.v_gate_max_v:
         raise ConfigError(
-            f"bench: instruments.gate_read_v: {setups.gate_read_v} V asked; "
+            f"{config.where}: instruments.gate_read_v: {setups.gate_read_v} V asked; "
             f"allowed is at most {limits.v_gate_max_v} V (limits.v_gate_max_v)"
         )
     names = [*(meter.identity for meter in meters), switch.identity]
@@ -134,8 +134,8 @@ def _places(config: SmuConfig, instruments: Instruments) -> Mapping[str, Place]:
     channels = {(device_of(place.resource, instruments.visa), place.channel) for place in places.values()}
     if len(channels) != len(places):
         raise ConfigError(
-            "bench: instruments: gate and bias: two sources are the same channel of the same resource; name another "
-            "channel or resource"
+            f"{config.where}: instruments: gate and bias: two sources are the same channel of the same resource; name "
+            "another channel or resource"
         )
     return {**places, "switch": Place(instruments.switch, None)}
 

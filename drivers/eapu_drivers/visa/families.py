@@ -93,7 +93,7 @@ def require_simulated(resource: str, group: str) -> str:
     name = resource.removeprefix(SIMULATED)
     if name not in simulated(group):
         allowed = ", ".join(f"{SIMULATED}{one}" for one in simulated(group)) or "none"
-        raise ConfigError(f"bench: {resource!r}: no such simulation; allowed are {allowed}")
+        raise ConfigError(f"{resource!r}: no such simulation; allowed are {allowed}")
     return name
 
 

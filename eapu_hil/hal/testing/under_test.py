@@ -7,8 +7,9 @@ from typing import Protocol
 
 import numpy as np
 
-from eapu_hil.hal.crossbar import Cells, Crossbar, FloatArray, IntArray, Targets
+from eapu_hil.hal.crossbar import Cells, Crossbar, Targets
 from eapu_hil.hal.recipe import Recipe
+from eapu_hil.hal.vectors import FloatArray, IntArray
 
 # Of the window: readings of one cell a moment apart may differ by this in the mean.
 NOISE = 0.038

@@ -51,13 +51,15 @@ class Scales:
         rows, columns = config.shape
         if max(rows, columns) > LINES_MAX or config.arrays > ARRAYS_MAX:
             raise ConfigError(
-                f"bench: arrays, shape: {config.arrays} of {rows} x {columns}; "
+                f"{config.where}: arrays, shape: {config.arrays} of {rows} x {columns}; "
                 f"a controller has at most {ARRAYS_MAX} arrays of {LINES_MAX} x {LINES_MAX}"
             )
         dac, adc = preset.dac, preset.adc
         for name, bits in (("dac.bits", dac.bits), ("adc.bits", adc.bits)):
             if bits is not None and not 2 <= bits <= 16:
-                raise ConfigError(f"preset: {name}: {bits}; a controller has converters of 2 to 16 bits")
+                raise ConfigError(
+                    f"{config.where}: preset: {name}: {bits}; a controller has converters of 2 to 16 bits"
+                )
         if adc.bits is None:
             # Nothing an ideal converter measures may saturate: a whole line of cells at the top, a stuck cell.
             v_max_v = config.limits.v_read_max_v
@@ -70,7 +72,8 @@ class Scales:
             read_range = 0
         if len(ranges) > RANGES_MAX:
             raise ConfigError(
-                f"preset: adc.product_ranges_a: {len(ranges) - 1} ranges; a controller has at most {RANGES_MAX - 1}"
+                f"{config.where}: preset: adc.product_ranges_a: {len(ranges) - 1} ranges; "
+                f"a controller has at most {RANGES_MAX - 1}"
             )
         return cls(
             IDEAL_READ_FULL_SCALE_V if dac.bits is None else dac.v_full_scale_v,

@@ -112,7 +112,10 @@ def start(kind: str, config: TwinBenchConfig, chip_dir: Path) -> Rig:
     started: it says what to install.
     """
     Scales.of(preset_of(config), config)
-    command = _command(kind, f"twin-seed{config.seed}"[:15])
+    try:
+        command = _command(kind, f"twin-seed{config.seed}"[:15])
+    except ConfigError as error:
+        raise ConfigError(f"{config.where}: {error}") from error
     ours, theirs = socket.socketpair()
     try:
         with theirs:
@@ -165,11 +168,9 @@ def _end(process: subprocess.Popen[bytes], within_s: float) -> None:
 def _command(kind: str, serial: str) -> tuple[str, ...]:
     """How to run the firmware; builds it first."""
     if os.name != "posix":
-        raise ConfigError(f"bench: port: sim:{kind} needs Linux or another POSIX system")
+        raise ConfigError(f"port: sim:{kind} needs Linux or another POSIX system")
     if kind not in SIMULATIONS:
-        raise ConfigError(
-            f"bench: port: sim:{kind}: no such simulation; allowed are {', '.join(SIMULATIONS)}"
-        )
+        raise ConfigError(f"port: sim:{kind}: no such simulation; allowed are {', '.join(SIMULATIONS)}")
     if kind == "posix":
         program = _built("posix", "eapu-firmware")
         return (str(program), "--host-fd", "{host}", "--afe-fd", "{afe}", "--serial", serial)
@@ -193,7 +194,11 @@ def _built(port: str, program: str) -> Path:
     if shutil.which("make") is None:
         raise HilError("a simulated controller is built with make, which is missing: apt-get install make")
     done = subprocess.run(
-        ["make", "--silent", "-C", str(sources), port], capture_output=True, text=True, check=False
+        ["make", "--silent", "-C", str(sources), port],
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
     )
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if not line.startswith("make")]

@@ -23,6 +23,7 @@ from eapu_drivers.visa.sources import Place
 from eapu_hil.base.plugins import load
 from eapu_hil.bench.config import TwinBenchConfig
 from eapu_hil.bench.wiring import ChannelMap, Line, at_bus
+from eapu_hil.hal import ConfigError
 from eapu_hil.twin.array import TwinArray
 from eapu_hil.twin.driver import simulated_arrays
 from eapu_hil.twin.state import BenchClock
@@ -90,8 +91,11 @@ def open_station(config: SmuConfig, chip_dir: Path) -> Iterator[tuple[Station, M
     clock, [array] = simulated_arrays(config, chip_dir)
     roles = ["source", "gate", *(f"bias{number}" for number in range(len(instruments.bias)))]
     station = Station(array, clock, Probe(array, clock, wires(instruments.map)))
-    kind = require_simulated(config.resource, SOURCE_METER_GROUP)
-    switch = require_simulated(instruments.switch, SWITCH_GROUP)
+    try:
+        kind = require_simulated(config.resource, SOURCE_METER_GROUP)
+        switch = require_simulated(instruments.switch, SWITCH_GROUP)
+    except ConfigError as error:
+        raise ConfigError(f"{config.where}: {error}") from error
     places: dict[str, Place] = {}
     with ExitStack() as stack:
 
