@@ -160,7 +160,7 @@ def _pulse(
         fields[name] = _spoilt(fields[name], hostile, random)
     elif what == 1:
         name = _one(("polarity", "count"), random)
-        hostile = _one(_INTEGERS, random)
+        hostile = _one(_INTEGERS[1:], random)  # not -1, the polarity of RESET
         fields[name] = _spoilt(fields[name], hostile, random)
     elif what == 2 and random.random() < _SHARED_PART:
         name = _one(("amplitude_v", "gate_v"), random)
@@ -190,7 +190,8 @@ def _beyond(good: Recipe, random: np.random.Generator) -> tuple[str, Recipe]:
     """A recipe with one number beyond what is allowed, made without its own validation."""
     part = _one(("set", "reset"), random)
     key = _one(("start_v", "stop_v", "step_v"), random)
-    value = _one((30.0, -30.0, float("nan"), float("inf"), True, 1j), random)
+    largest = () if key == "step_v" else (30.0,)  # a step beyond the end leads to the end
+    value = _one((*largest, -30.0, float("nan"), float("inf"), True, 1j), random)
     half = getattr(good, part)
     amplitude = half.amplitude.model_copy(update={key: value})
     bad = good.model_copy(update={part: half.model_copy(update={"amplitude": amplitude})})
@@ -294,7 +295,8 @@ def _arrived_targets(array: TwinCrossbar, targets: Targets, recipe: Recipe | Non
     for half in (used.set, used.reset):
         for key in ("start_v", "stop_v", "step_v"):
             value = getattr(half.amplitude, key)
-            if isinstance(value, (bool, complex)) or not 0 < value <= V_MAX_V:
+            most = np.finfo(float).max if key == "step_v" else V_MAX_V
+            if isinstance(value, (bool, complex)) or not 0 < value <= most:
                 raise BeyondError(f"recipe: {key} {value}")
     zeros, ones = np.zeros(n), np.ones(n, int)
     return WriteOutcome(zeros, targets.g_target_S.copy(), ones, ones, zeros, np.zeros(n, np.uint8))
