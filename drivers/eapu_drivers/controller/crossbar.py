@@ -241,7 +241,7 @@ class ControllerCrossbar:
         try:
             self._board.ground()
         finally:
-            self._sender.wear.close()
+            self._sender.wear.look()
 
     @property
     def name(self) -> str:
