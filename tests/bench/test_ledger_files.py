@@ -67,7 +67,10 @@ def zero_a_part(path: Path) -> None:
 NAMES = ["pulses", "writes", "verify_reads", "pulse_energy_j", "g_last_S", "totals", "vmm_cells"]
 DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "half a counter": (lambda chip: halve(counter(chip)), r"pulses\.npy: damaged: cut short"),
-    "half of another array's": (lambda chip: halve(counter(chip, "writes", 1)), r"array1/writes\.npy: damaged"),
+    "half of another array's": (
+        lambda chip: halve(counter(chip, "writes", 1)),
+        r"array1/writes\.npy: damaged",
+    ),
     "only its end": (
         lambda chip: counter(chip).write_bytes(counter(chip).read_bytes()[:-4]),
         r"what it says of its chip cannot be read",
@@ -154,9 +157,7 @@ class TestAfterAKill:
             assert reopen(chip) == 32 * 6
         assert "the last session did not end" in caplog.text
 
-    @pytest.mark.parametrize(
-        "damage", [name for name in DAMAGES if name != "zeros"]
-    )
+    @pytest.mark.parametrize("damage", [name for name in DAMAGES if name != "zeros"])
     def test_damage_is_noticed_all_the_same(self, tmp_path: Path, damage: str) -> None:
         chip = tmp_path / "chip"
         killed(chip)
@@ -171,7 +172,9 @@ class TestAfterAKill:
         content = bytearray(counter(chip).read_bytes())
         content[128 : 128 + 8 * 16] = bytes(8 * 16)  # half of its values
         counter(chip).write_bytes(content)
-        with pytest.raises(HilError, match=r"counts 96 in all, less than the 160 that ledger\.json remembers"):
+        with pytest.raises(
+            HilError, match=r"counts 96 in all, less than the 160 that ledger\.json remembers"
+        ):
             reopen(chip)
 
 

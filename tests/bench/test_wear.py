@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import textwrap
@@ -144,7 +143,7 @@ def test_a_device_without_the_ability_is_counted_in_full_before_and_corrected_af
 ) -> None:
     cell = Cells(np.array([2]), np.array([3]))
     during: list[int] = []
-    array, ledger = foreign(lambda request: during.append(int(ledger.pulses(cell)[0])))
+    array, ledger = foreign(lambda _: during.append(int(ledger.pulses(cell)[0])))
     twice = recipe.model_copy(update={"epochs": 2, "pulses_max": 30})
     outcome = array.program(Targets(cell, np.array([1e-5])), twice)
     assert during == [60]

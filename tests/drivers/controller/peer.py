@@ -59,9 +59,9 @@ STATUS = StatusIs(
 class Behaviour:
     """What a test changes while the peer runs.
 
-    deaf: nothing is heard. mute: heard, but nothing is answered.
-    swallow: requests are taken and never answered. state, queued: what it says of itself. work_s: how long a write takes. hellos_ignored: so
-    many come before the first answer. welcome: what it says of itself. refuse: why products are refused, or 0.
+    deaf: nothing is heard. mute: heard, but nothing is answered. swallow: requests are taken and never answered.
+    state, queued: what it says of itself. work_s: how long a write takes. hellos_ignored: so many come before the
+    first answer. welcome: what it is. refuse: why products are refused, or 0.
     """
 
     deaf: bool = False

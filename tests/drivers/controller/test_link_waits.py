@@ -114,7 +114,9 @@ def test_a_foreign_hello_ends_what_it_took_and_the_link_takes_the_board_back(wir
         assert time.monotonic() - start_s < 5.0
         assert isinstance(error, LinkLost)
         assert error.reconnected
-        assert "WRITE was not answered within 1 s; the controller says that it has nothing to do" in str(error)
+        assert "WRITE was not answered within 1 s; the controller says that it has nothing to do" in str(
+            error
+        )
         configure(link)
         assert isinstance(link.submit(next(writes(link, 12))).result(5), Written)
 

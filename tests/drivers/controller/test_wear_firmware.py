@@ -9,7 +9,6 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -51,10 +50,10 @@ class Account:
 
 
 @pytest.fixture
-def counted(bed: Bed) -> Iterator[tuple[Bed, Account]]:
+def counted(bed: Bed) -> tuple[Bed, Account]:
     account = Account()
     bed.array.account_to(account)
-    yield bed, account
+    return bed, account
 
 
 def test_what_was_answered_is_counted_exactly(counted: tuple[Bed, Account]) -> None:
@@ -103,7 +102,10 @@ def test_after_a_line_that_was_reset_the_board_is_asked(tmp_path: Path) -> None:
         for _ in range(3):
             before = bed.lines().pulses
             thread = threading.Thread(
-                target=lambda before=before: (wait_until(lambda: bed.lines().pulses - before > 1000), _unplug(line))
+                target=lambda before=before: (
+                    wait_until(lambda: bed.lines().pulses - before > 1000),
+                    _unplug(line),
+                )
             )
             thread.start()
             with pytest.raises(UnfinishedError):
@@ -117,12 +119,19 @@ def test_after_a_line_that_was_reset_the_board_is_asked(tmp_path: Path) -> None:
 def test_a_board_that_dies_leaves_the_most_that_it_may_have_done(counted: tuple[Bed, Account]) -> None:
     bed, account = counted
     thread = threading.Thread(
-        target=lambda: (wait_until(lambda: bed.lines().pulses > 1000), os.kill(bed.rig.pids[0], signal.SIGKILL))
+        target=lambda: (
+            wait_until(lambda: bed.lines().pulses > 1000),
+            os.kill(bed.rig.pids[0], signal.SIGKILL),
+        )
     )
     thread.start()
-    with pytest.raises(UnfinishedError):
+
+    def write() -> None:
         for level_S in 20 * [10e-6, 30e-6]:
             bed.array.program(Targets(CELLS, np.full(128, level_S)))
+
+    with pytest.raises(UnfinishedError):
+        write()
     thread.join()
     assert 0 <= account.pulses.sum() - bed.lines().pulses <= 128 * RECIPE.pulses_max
 
@@ -144,7 +153,9 @@ _VICTIM = """
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_a_host_that_is_killed_has_counted_what_the_board_went_on_to_do(tmp_path: Path, how: signal.Signals) -> None:
+def test_a_host_that_is_killed_has_counted_what_the_board_went_on_to_do(
+    tmp_path: Path, how: signal.Signals
+) -> None:
     chip = tmp_path / "chip"
     script = textwrap.dedent(_VICTIM % (BENCH, SHAPE))
     process = subprocess.Popen([sys.executable, "-c", script, str(chip)], stderr=subprocess.DEVNULL)
@@ -161,7 +172,9 @@ def test_a_host_that_is_killed_has_counted_what_the_board_went_on_to_do(tmp_path
     time.sleep(2 * LinkTiming().dead_man_s)  # until the board has noticed
     lines = pulses()
     counted = np.load(chip / "ledger" / "array0" / "pulses.npy").sum()
-    assert lines <= counted <= lines + (WINDOW * CELLS_MAX * RECIPE.pulses_max if how == signal.SIGKILL else 0)
+    assert (
+        lines <= counted <= lines + (WINDOW * CELLS_MAX * RECIPE.pulses_max if how == signal.SIGKILL else 0)
+    )
     with open_bench(BENCH, chip_dir=chip, commission=False) as bench:
         assert bench.ledger.snapshot().pulses.sum() == counted
 
