@@ -142,6 +142,32 @@ static void test_one_id_a_cell(void **state)
     assert_once(UINT32_MAX, 2, 2);
 }
 
+/* The ids of operations are used up; what ends them needs none. */
+static void test_the_way_out_needs_no_id(void **state)
+{
+    (void)state;
+    host_ready();
+    host_pulse(UINT32_MAX, 2, 5);
+    for (int i = 0; i < 3; i++) {
+        controller_poll(&controller);
+    }
+    assert_false(fake.grounded);
+    host_pulse(UINT32_MAX, 3, 1);
+    assert_int_equal(host_urgent(MSG_GROUND).last_op, UINT32_MAX);
+    assert_true(fake.grounded);
+    host_run();
+    host_assert_refused(UINT32_MAX, REASON_ABORTED); /* what waited */
+    host_pulse(1, 3, 1);
+    host_run();
+    host_assert_refused(1, REASON_DUPLICATE);
+    assert_int_equal(host_urgent(MSG_ABORT).fault, FAULT_NONE);
+    assert_int_equal(host_urgent(MSG_GROUND).grounded, 1);
+    assert_int_equal(fake.pulses[0][3][3], 0);
+    host_read(2); /* whatever applies no pulse goes on */
+    host_run();
+    assert_int_equal(port_sent(MSG_READ_IS), 1);
+}
+
 static void test_a_refused_operation_was_not_started(void **state)
 {
     (void)state;
@@ -372,6 +398,7 @@ int main(void)
         cmocka_unit_test(test_a_lost_answer_is_sent_again_and_nothing_is_done_twice),
         cmocka_unit_test(test_a_duplicate_operation_is_answered_from_memory),
         cmocka_unit_test(test_one_id_a_cell),
+        cmocka_unit_test(test_the_way_out_needs_no_id),
         cmocka_unit_test(test_a_refused_operation_was_not_started),
         cmocka_unit_test(test_results_are_held_for_a_while),
         cmocka_unit_test(test_a_full_send_window_pauses_the_work),

@@ -13,6 +13,7 @@ from eapu_drivers.controller.board import Board
 from eapu_drivers.controller.errors import RefusedError
 from eapu_drivers.controller.message import Exchange
 from eapu_drivers.controller.messages import CODES_MAX, LineDirection, LineKind
+from eapu_drivers.controller.proofs import Prover
 from eapu_drivers.controller.ranging import RangeMemory
 from eapu_drivers.controller.sending import Sender
 from eapu_drivers.controller.units import (
@@ -27,6 +28,7 @@ from eapu_drivers.controller.units import (
 from eapu_hil.hal import (
     Cells,
     CellStatus,
+    DeviceProof,
     Direction,
     FloatArray,
     Identity,
@@ -236,12 +238,21 @@ class ControllerCrossbar:
             answers["status"].copy(),
         )
 
+    def prove_limits(self) -> list[DeviceProof]:
+        """See `ProvesLimits`: the board is sent requests just beyond each limit, which its firmware has to refuse."""
+        self._board.prepare()
+        try:
+            return Prover(self._board, self._number, self._sender.wear, self.name).prove(self._recipe)
+        except BaseException:
+            self.ground()
+            raise
+
     def ground(self) -> None:
         """Every line of the board to 0 V, also those of its other arrays; ends whatever runs."""
         try:
             self._board.ground()
         finally:
-            self._sender.wear.close()
+            self._sender.wear.look()
 
     @property
     def name(self) -> str:

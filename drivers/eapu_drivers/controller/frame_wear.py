@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import Future
 from dataclasses import dataclass
+
+import numpy as np
 
 from eapu_drivers.controller.message import Exchange
 from eapu_drivers.controller.messages import Pulse, Pulsed, Reason, Refused, Write, Written
@@ -29,22 +32,27 @@ class SentFrame:
 
 
 class FrameWear:
-    """The frames of one array whose pulses are expected. account: None where nobody counts."""
+    """The frames of one array whose pulses are expected. Any thread may ground, so any may call any method.
+
+    account: None where nobody counts.
+    """
 
     def __init__(self) -> None:
         self.account: WearAccount | None = None
         self._open: list[SentFrame] = []
+        self._lock = threading.Lock()
 
     def expect(self, frame: SentFrame) -> None:
         """The frame is about to be sent."""
-        if self.account is not None:
-            self.account.expect(frame.cells, frame.at_most)
-        self._open.append(frame)
+        with self._lock:
+            if self.account is not None:
+                self.account.expect(frame.cells, frame.at_most)
+            self._open.append(frame)
 
     def answered(self, frame: SentFrame, answer: Exchange) -> None:
         """What came of it, as the board says: in answer to the frame, or to RECALL."""
         if isinstance(answer, Pulsed | Written):
-            self._settle(frame, answer.tail["pulses"].astype(int))
+            self._settle(frame, answer.tail["pulses"].astype(np.int64))
         elif isinstance(answer, Refused) and answer.reason not in (Reason.DUPLICATE, Reason.UNKNOWN_ID):
             self._settle(frame, 0)
 
@@ -52,18 +60,23 @@ class FrameWear:
         """The board has not begun it, and never will."""
         self._settle(frame, 0)
 
-    def close(self) -> None:
-        """Nothing is under way any more. Frames whose end nobody knows stay counted in full."""
+    def look(self) -> None:
+        """Takes the answers that nobody waits for any more."""
         for frame in list(self._open):
             if frame.answer is not None:
                 self.answered(frame, frame.answer)
             elif frame.future is None or frame.future.cancelled():
                 self.never_started(frame)
-        self._open.clear()
+
+    def forget(self) -> None:
+        """Frames whose end nobody will know stay counted in full."""
+        with self._lock:
+            self._open.clear()
 
     def _settle(self, frame: SentFrame, pulses: IntArray | int) -> None:
-        if frame not in self._open:
-            return
-        self._open.remove(frame)
-        if self.account is not None:
-            self.account.settle(frame.cells, frame.at_most, pulses)
+        with self._lock:
+            if frame not in self._open:
+                return
+            self._open.remove(frame)
+            if self.account is not None:
+                self.account.settle(frame.cells, frame.at_most, pulses)

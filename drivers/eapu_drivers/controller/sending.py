@@ -43,6 +43,8 @@ class Sender:
         at_most: pulses that each cell may get. As many frames are under way as the board has room for: enough to keep
         it busy, and no more, since their pulses count before anybody knows of them. read_g_S: see `account_for`.
         """
+        self.wear.look()
+        self.wear.forget()
         answers = np.empty(len(cells), kind.TAIL)
         frames: list[SentFrame] = []
         taken = 0

@@ -59,16 +59,20 @@ STATUS = StatusIs(
 class Behaviour:
     """What a test changes while the peer runs.
 
-    deaf: nothing is heard. mute: heard, but nothing is answered. work_s: how long a write takes. hellos_ignored: so
-    many come before the first answer. welcome: what it says of itself. refuse: why products are refused, or 0.
+    deaf: nothing is heard. mute: heard, but nothing is answered. swallow: requests are taken and never answered.
+    state, queued: what it says of itself. work_s: how long a write takes. hellos_ignored: so many come before the
+    first answer. welcome: what it is. refuse: why products are refused, or 0.
     """
 
     deaf: bool = False
     mute: bool = False
+    swallow: bool = False
     work_s: float = 0.0
     hellos_ignored: int = 0
     welcome: Welcome = WELCOME
     refuse: int = 0
+    state: int = 0
+    queued: int = 0
 
 
 @dataclass
@@ -154,10 +158,13 @@ class _Connection:
         if kind.SEQUENCED:
             self._requests.append(frame)
         elif issubclass(kind, Exchange):  # STATUS and the like: answered at once
-            answer = replace(STATUS, id=kind.unpack(frame.payload).id)
+            state, queued = self._behaviour.state, self._behaviour.queued
+            answer = replace(STATUS, id=kind.unpack(frame.payload).id, state=state, queued=queued)
             self._send([encode(StatusIs.NUMBER, 0, self._window.expected, answer.pack())])
 
     def _work(self) -> None:
+        if self._behaviour.swallow:
+            self._requests.clear()
         while self._requests:
             frame = self._requests.popleft()
             request = BY_NUMBER[frame.number].unpack(frame.payload)
