@@ -222,6 +222,7 @@ def _absolute_parts(model: type[BaseModel], data: Data, base: Path, allow_module
 def _read(source: Source, kind: str, base: Path) -> tuple[_Origin, Data]:
     what = KINDS[kind]
     if isinstance(source, BaseModel):
+        what = (source.origin if isinstance(source, FileModel) else "") or what
         source = source.model_dump(mode="json")
     if isinstance(source, Mapping):
         return _Origin(what, "", base), plain_data(dict(source), what)
