@@ -241,6 +241,8 @@ def _parse(file: Path, label: str) -> Data:
         raise ConfigError(f"{label}: cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{label}: cannot be read: not UTF-8 text") from error
+    except ValueError as error:  # no name of a file
+        raise ConfigError(f"{label!r}: cannot be read: {error}") from error
     data = parse_yaml(text, label)
     if not isinstance(data, dict):
         raise ConfigError(f"{label}: expected a mapping of keys, given {short(data)}")
