@@ -14,6 +14,15 @@ from typing import Any
 import numpy as np
 from pydantic import model_validator
 
+from eapu_calibration import (
+    gate_curve,
+    iv,
+    line_resistance,
+    pulse_response,
+    read_noise,
+    relaxation,
+    write_verify,
+)
 from eapu_calibration.commissioning import good_cells, record_forming
 from eapu_calibration.endurance import EnduranceSettings, measure_endurance
 from eapu_calibration.gate_curve import GateCurveSettings, measure_gate_curve
@@ -25,7 +34,7 @@ from eapu_calibration.product_accuracy import ProductSettings, measure_products
 from eapu_calibration.pulse_response import PulseResponseSettings, measure_pulse_response
 from eapu_calibration.read_noise import ReadNoiseSettings, measure_read_noise
 from eapu_calibration.relaxation import RelaxationSettings, measure_relaxation
-from eapu_calibration.write_error import LEVELS, WriteErrorSettings, write_error
+from eapu_calibration.write_error import WriteErrorSettings, write_error
 from eapu_calibration.write_verify import WriteVerifySettings, measure_write_verify
 from eapu_hil.base.loading import FileModel, Source, load_model
 from eapu_hil.bench import Bench
@@ -50,7 +59,18 @@ _MEASURE: dict[str, Callable[..., Result]] = {  # each with settings of its own
     "endurance": measure_endurance,
 }
 MEASUREMENTS = tuple(_MEASURE)
-_LEAST_CELLS = 8 * LEVELS
+_LEAST_CELLS = {  # those with levels need two of them
+    "iv": 2 * iv.CELLS_A_LEVEL_MIN,
+    "gate_curve": gate_curve.CELLS_MIN,
+    "pulse_response": pulse_response.CELLS_MIN,
+    "write_verify": 2 * write_verify.CELLS_A_LEVEL_MIN,
+    "relaxation": 2 * relaxation.CELLS_A_LEVEL_MIN,
+    "read_noise": 2 * read_noise.CELLS_A_LEVEL_MIN,
+}
+_LEAST_SHAPE = {
+    "line_resistance": (2, line_resistance.COLUMNS_MIN),
+    "product_accuracy": (2, 1),
+}  # rows, columns
 
 _LOG = logging.getLogger(__name__)
 ProgressOf = Callable[[str], Progress]
@@ -131,9 +151,10 @@ def calibrate(
     Overwrites cells; at the end all that can be written are in the lowest state. Goes on with a calibration of the
     same plan and names that was stopped. progress_of: gives what a measurement tells its progress. The temperature that
     the bench file gives is noted in each entry but that of forming.
-    Raises HilError for an array that was never formed, unless `forming` is asked.
+    Raises HilError for an array that was never formed, unless `forming` is asked, and for one that is too small.
     """
     array, chip = bench.arrays[number].without_record(), bench.chip
+    _require_large_enough(array, number, names)
     if FORMING not in names and not is_formed(chip, number):
         raise HilError(
             f"array {number} was never formed under this passport; to form every cell of it, name the measurement "
@@ -145,6 +166,27 @@ def calibrate(
         return _entries(work, progress_of, bench.config.temperature_c)
     finally:
         array.corrections.gains = line_gains(chip, number)
+
+
+def _require_large_enough(array: Crossbar, number: int, names: Sequence[str]) -> None:
+    """Before any cell is touched. Raises ConfigError that says which of the measurements the array is too small for."""
+    rows, columns = array.shape
+    wrong = [
+        f"{name} needs {_LEAST_CELLS[name]} cells"
+        for name in names
+        if _LEAST_CELLS.get(name, 0) > rows * columns
+    ]
+    wrong += [
+        f"{name} needs {least[0]} rows and {least[1]} columns"
+        for name, least in _LEAST_SHAPE.items()
+        if name in names and (rows < least[0] or columns < least[1])
+    ]
+    if wrong:
+        can = [name for name in names if not any(text.startswith(f"{name} ") for text in wrong)]
+        raise ConfigError(
+            f"array {number} has {rows} x {columns} cells: {', '.join(wrong)}; "
+            f"name measurements that it is large enough for{': ' if can else ''}{' '.join(can)}"
+        )
 
 
 def _entries(work: _Calibration, progress_of: ProgressOf, temperature_c: float | None) -> list[Measurement]:
@@ -264,5 +306,5 @@ def _measured(work: _Calibration, name: str, rng: np.random.Generator, progress:
         cells = _set_aside(settings, array, number, chip)
     else:
         count = getattr(settings, "cells", array.shape[0] * array.shape[1])
-        cells = good_cells(array, chip, number, count, rng, _LEAST_CELLS)
+        cells = good_cells(array, chip, number, count, rng)
     return _MEASURE[name](array, cells, work.recipe, settings, rng, progress)

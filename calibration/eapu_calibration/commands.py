@@ -45,7 +45,7 @@ def calibrate(parser: ArgumentParser) -> None:
     options.array(parser)
     parser.add_argument(
         "--seed",
-        type=int,
+        type=options.whole,
         default=0,
         metavar="N",
         help="random seed that picks the cells; default: %(default)s",
@@ -109,7 +109,11 @@ def fit_twin(parser: ArgumentParser) -> None:
 
 def _bootstrap_seed(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="random seed of the bootstrap; default: %(default)s"
+        "--seed",
+        type=options.whole,
+        default=0,
+        metavar="N",
+        help="random seed of the bootstrap; default: %(default)s",
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from eapu_calibration.cell_faults import classify
 from eapu_calibration.read_offset import measure_read_offset
-from eapu_calibration.write_error import LEVELS, WriteErrorSettings, write_error
+from eapu_calibration.write_error import WriteErrorSettings, write_error
 from eapu_hil.bench.array import BenchArray
 from eapu_hil.bench.forming import exercise, form
 from eapu_hil.bench.passport import Chip, Measurement
@@ -16,6 +16,7 @@ from eapu_hil.hal import Cells, CellStatus, Crossbar, HilError, Targets
 from eapu_hil.hal.recipe import Recipe
 
 CELLS_MEASURED = 2000
+CELLS_LEAST = 80
 SEED_STREAM = 7
 
 
@@ -31,7 +32,7 @@ def commission(arrays: Sequence[BenchArray], chip: Chip, recipe: Recipe, seed: i
             record_forming(number, array, chip, recipe)
     array = arrays[0]
     rng = np.random.default_rng([seed, SEED_STREAM])
-    cells = good_cells(array, chip, 0, CELLS_MEASURED, rng, least=8 * LEVELS)
+    cells = good_cells(array, chip, 0, CELLS_MEASURED, rng)
     settings = WriteErrorSettings(cells=CELLS_MEASURED, relax_time_s=1.0)
     found = write_error(array, cells, recipe, settings, rng, lambda _: None)
     # Cells that hold no weight should neither draw current nor make noise.
@@ -40,18 +41,17 @@ def commission(arrays: Sequence[BenchArray], chip: Chip, recipe: Recipe, seed: i
     chip.record("write_error", values, found.arrays, array.clock_s())
 
 
-def good_cells(
-    array: Crossbar, chip: Chip, number: int, count: int, rng: np.random.Generator, least: int
-) -> Cells:
+def good_cells(array: Crossbar, chip: Chip, number: int, count: int, rng: np.random.Generator) -> Cells:
     """`count` cells of array `number` that can be written, drawn at random; all of them where there are fewer.
 
-    Raises HilError with fewer than `least`.
+    Raises HilError with fewer than 80, or than half of the cells of a small array.
     """
     good = np.flatnonzero(chip.bad_cells(number) == CellStatus.OK)
+    cells = array.shape[0] * array.shape[1]
+    least = min(CELLS_LEAST, -(-cells // 2))
     if good.size < least:
         raise HilError(
-            f"array {number}: only {good.size} of {array.shape[0] * array.shape[1]} cells can be written; "
-            f"{least} are needed"
+            f"array {number}: only {good.size} of {cells} cells can be written; {least} are needed"
         )
     chosen = rng.choice(good, min(count, good.size), replace=False)
     return Cells(chosen // array.shape[1], chosen % array.shape[1])

@@ -53,7 +53,7 @@ def measure_iv(
     the cells got there. Raises HilError when fewer than 20 cells of a level can be written and read, LimitError for a
     voltage beyond the limits.
     """
-    levels = Levels.spread(cells, recipe, settings.levels, rng)
+    levels = Levels.spread(cells, recipe, settings.levels, rng, CELLS_A_LEVEL_MIN)
     written = levels.write(array, recipe)
     g_S = np.full((len(settings.read_parts) + 1, len(cells)), np.nan)
     read_v = recipe.v_read_v * np.asarray(settings.read_parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,8 @@ from pydantic import BaseModel, ConfigDict
 
 from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, HilError, IntArray, Targets
 from eapu_hil.hal.recipe import Recipe
+
+_LOG = logging.getLogger(__name__)
 
 Progress = Callable[[float], None]  # is told the part that is done, 0 to 1
 
@@ -47,8 +50,16 @@ class Levels:
     level: IntArray
 
     @classmethod
-    def spread(cls, cells: Cells, recipe: Recipe, levels: int, rng: np.random.Generator) -> Levels:
-        """Equally many of `cells` (to one) for each of `levels` from `g_min_S` to `g_max_S`."""
+    def spread(
+        cls, cells: Cells, recipe: Recipe, levels: int, rng: np.random.Generator, least: int
+    ) -> Levels:
+        """Equally many of `cells` (to one) for each of `levels` from `g_min_S` to `g_max_S`.
+
+        Where that were fewer than `least` for each, there are fewer levels, two at least.
+        """
+        if len(cells) < least * levels:
+            levels = min(levels, max(2, len(cells) // (least + least // 4)))  # some of the cells may fail
+            _LOG.info("%d cells are enough for %d levels", len(cells), levels)
         level = rng.permutation(np.arange(len(cells)) % levels)
         return cls(cells, np.linspace(recipe.g_min_S, recipe.g_max_S, levels), level)
 

@@ -56,7 +56,7 @@ def measure_read_noise(
     Jumps too small to make a cell restless, or slower or faster than the readings, are not in it.
     Raises HilError when fewer than 5 cells of a level can be written.
     """
-    levels = Levels.spread(cells, recipe, settings.levels, rng)
+    levels = Levels.spread(cells, recipe, settings.levels, rng, CELLS_A_LEVEL_MIN)
     written = levels.write(array, recipe)
     if settings.settle_s > 0:
         array.wait(settings.settle_s)

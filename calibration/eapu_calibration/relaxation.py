@@ -92,7 +92,7 @@ def measure_relaxation(
     Raises HilError when fewer than 20 cells of a level can be written; StoppedError, with what all cells were read at,
     for a signal after two of the times.
     """
-    levels = Levels.spread(cells, recipe, settings.levels, rng)
+    levels = Levels.spread(cells, recipe, settings.levels, rng, CELLS_A_LEVEL_MIN)
     batches = [slice(start, start + settings.batch) for start in range(0, len(cells), settings.batch)]
     early = [time_s for time_s in settings.times_s if time_s <= settings.batch_s]
     record = _Record(array, levels, recipe, len(settings.times_s))

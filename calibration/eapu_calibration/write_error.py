@@ -12,10 +12,11 @@ import numpy as np
 from pydantic import PositiveFloat, PositiveInt
 
 from eapu_calibration.measurement import Progress, Result, Settings
-from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, HilError, IntArray, Targets
+from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, HilError, IntArray, StatusArray, Targets
 from eapu_hil.hal.recipe import Recipe
 
 LEVELS = 10
+WRITES_A_LEVEL = 8  # at least
 CELLS_A_LEVEL_MIN = 4  # converged ones; with fewer a standard deviation says nothing
 
 
@@ -60,26 +61,26 @@ def measure_write_error(
 ) -> WriteErrorTable:
     """Writes `cells` to evenly spaced levels of the window at random, reads them at once and after `relax_time_s`.
 
-    Cells that do not converge are left out. Raises ValueError with fewer than 8 cells a level, HilError when too
-    few of a level converge.
+    Where there are fewer cells than 8 a level, they are written again and again until there are as many writes. Those
+    that do not converge are left out. Raises HilError when too few of a level converge.
     """
-    if len(cells) < 8 * LEVELS:
-        raise ValueError(
-            f"{len(cells)} cells are too few for {LEVELS} levels; at least {8 * LEVELS} are needed"
-        )
     levels_S = np.linspace(recipe.g_min_S, recipe.g_max_S, LEVELS)
-    level = rng.permutation(np.arange(len(cells)) % LEVELS)
-    outcome = array.program(Targets(cells, levels_S[level]), recipe)
-    at_once = array.read(cells, recipe.v_read_v).g_S
-    array.wait(relax_time_s)
-    later = array.read(cells, recipe.v_read_v).g_S
-    good = outcome.status == CellStatus.OK
+    rounds = -(-WRITES_A_LEVEL * LEVELS // len(cells))
+    level = rng.permutation(np.arange(rounds * len(cells)) % LEVELS)
+    written: list[tuple[StatusArray, FloatArray, FloatArray]] = []
+    for its_level in np.split(level, rounds):
+        outcome = array.program(Targets(cells, levels_S[its_level]), recipe)
+        read_S = array.read(cells, recipe.v_read_v).g_S
+        array.wait(relax_time_s)
+        written.append((outcome.status, read_S, array.read(cells, recipe.v_read_v).g_S))
+    status, at_once, later = (np.concatenate(parts) for parts in zip(*written, strict=True))
+    good = status == CellStatus.OK
     by_level = [np.flatnonzero(good & (level == number)) for number in range(LEVELS)]
     for number, chosen in enumerate(by_level):
         if chosen.size < CELLS_A_LEVEL_MIN:
             raise HilError(
                 f"{array.identity.serial}: level of {levels_S[number]:.3g} S: only {chosen.size} of "
-                f"{np.count_nonzero(level == number)} cells could be written; {CELLS_A_LEVEL_MIN} are needed to "
+                f"{np.count_nonzero(level == number)} writes ended in their band; {CELLS_A_LEVEL_MIN} are needed to "
                 "measure the write error"
             )
     return WriteErrorTable(

@@ -39,7 +39,7 @@ def measure_write_verify(
     direction `statuses`, how often each was met (a cell may have several). Raises HilError when fewer than 20 cells
     of a level are there or were written.
     """
-    levels = Levels.spread(cells, recipe, settings.levels, rng)
+    levels = Levels.spread(cells, recipe, settings.levels, rng, CELLS_A_LEVEL_MIN)
     values: dict[str, Any] = {"levels_S": levels.g_S}
     arrays: dict[str, NDArray[Any]] = {"row": cells.row, "col": cells.col, "level": levels.level}
     for number, (direction, from_S) in enumerate(
@@ -51,7 +51,7 @@ def measure_write_verify(
         error_S = np.where(reading.status == CellStatus.OK, reading.g_S - levels.g_S[levels.level], np.nan)
         written = (outcome.status == CellStatus.OK) & np.isfinite(error_S)
         levels.members(written, CELLS_A_LEVEL_MIN, array)
-        members = [np.flatnonzero(levels.level == level) for level in range(settings.levels)]
+        members = [np.flatnonzero(levels.level == level) for level in range(levels.g_S.size)]
         values[direction] = {
             "ok": [
                 share(int((outcome.status[chosen] == 0).sum()), chosen.size).plain() for chosen in members

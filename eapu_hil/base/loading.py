@@ -222,6 +222,7 @@ def _absolute_parts(model: type[BaseModel], data: Data, base: Path, allow_module
 def _read(source: Source, kind: str, base: Path) -> tuple[_Origin, Data]:
     what = KINDS[kind]
     if isinstance(source, BaseModel):
+        what = (source.origin if isinstance(source, FileModel) else "") or what
         source = source.model_dump(mode="json")
     if isinstance(source, Mapping):
         return _Origin(what, "", base), plain_data(dict(source), what)
@@ -240,6 +241,8 @@ def _parse(file: Path, label: str) -> Data:
         raise ConfigError(f"{label}: cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{label}: cannot be read: not UTF-8 text") from error
+    except ValueError as error:  # no name of a file
+        raise ConfigError(f"{label!r}: cannot be read: {error}") from error
     data = parse_yaml(text, label)
     if not isinstance(data, dict):
         raise ConfigError(f"{label}: expected a mapping of keys, given {short(data)}")

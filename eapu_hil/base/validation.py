@@ -29,11 +29,23 @@ _WORDS = {
 def in_words(
     model: type[BaseModel], data: Mapping[str, Any], error: ValidationError, allow_modules: Collection[str]
 ) -> tuple[str, str]:
-    """The dotted key of the first mistake in `data` that `model` refused, and what is wrong and what is allowed."""
+    """The dotted key of the first mistake in `data` that `model` refused, and what is wrong and what is allowed.
+
+    Of keys that are missing all are named.
+    """
     # A misspelt key is also a missing one; the misspelling says more.
-    first = min(error.errors(include_url=False), key=lambda item: item["type"] != "extra_forbidden")
+    found = error.errors(include_url=False)
+    first = min(found, key=lambda item: item["type"] != "extra_forbidden")
     key, models = _locate(model, data, first["loc"], first["type"] == "extra_forbidden", allow_modules)
-    return key, " ".join(_explain(first, models).split())
+    said = " ".join(_explain(first, models).split())
+    if first["type"] == "missing":
+        beside = [
+            _locate(model, data, one["loc"], False, allow_modules)[0]
+            for one in found
+            if one is not first and one["type"] == "missing" and one["loc"][:-1] in (first["loc"][:-1], ())
+        ]
+        said += f", and so must {', '.join(beside)}" if beside else ""
+    return key, said
 
 
 def short(value: Any) -> str:

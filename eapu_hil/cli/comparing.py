@@ -46,7 +46,10 @@ def table(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--quick", action="store_true", help="one task, one seed, few steps")
     parser.add_argument(
-        "--jobs", type=int, metavar="N", help="number of runs at a time; default: the number of cores"
+        "--jobs",
+        type=options.positive,
+        metavar="N",
+        help="number of runs at a time; default: the number of cores",
     )
     options.new_run(parser, "table")
     parser.set_defaults(command=_table)

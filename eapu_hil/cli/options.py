@@ -31,6 +31,26 @@ def amount(text: str) -> float:
     return value
 
 
+def whole(text: str) -> int:
+    """A whole number from 0 up, such as a seed; for argparse."""
+    return _at_least(0, text)
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 up; for argparse."""
+    return _at_least(1, text)
+
+
+def _at_least(least: int, text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if value < least:
+        raise ArgumentTypeError(f"{text!r}: expected a whole number from {least} up")
+    return value
+
+
 def bench(parser: ArgumentParser) -> None:
     """BENCH, the bench that a command opens."""
     parser.add_argument(
@@ -66,7 +86,7 @@ def after(parser: ArgumentParser) -> None:
     """--after, a wait before a command reads."""
     parser.add_argument(
         "--after",
-        type=float,
+        type=amount,
         default=0.0,
         metavar="SECONDS",
         help="wait for this long on the bench clock first; default: no wait",
@@ -108,7 +128,7 @@ def new_run(parser: ArgumentParser, what: str = "run") -> None:
         help="change a value of the experiment file, such as optimizer.lr=0.001; repeatable",
     )
     parser.add_argument(
-        "--seed", type=int, metavar="N", help="random seed that replaces the one in the experiment file"
+        "--seed", type=whole, metavar="N", help="random seed that replaces the one in the experiment file"
     )
     allow_module(parser)
 

@@ -208,3 +208,57 @@ def test_relaxation_that_is_stopped_keeps_what_it_has(open_twin: OpenTwin) -> No
     assert again.number > entry.number
     assert not again.values["interrupted"]
     assert len(again.values["times_s"]) == 4
+
+
+TINY = {
+    "measurements": {
+        "iv": {"cells": 300, "levels": 3, "read_parts": [0.5, 0.75, 1.0, 1.25], "reads": 2, "step_v": 0.2},
+        "gate_curve": {"cells": 500, "steps": 6, "repeats": 2},
+        "pulse_response": {"cells": 500, "pulses": 4},
+        "write_verify": {"cells": 1000, "levels": 10},
+        "write_error": {"cells": 2000, "relax_time_s": 0.1},
+        "relaxation": {
+            "cells": 2000,
+            "levels": 10,
+            "times_s": [0.01, 0.1, 1.0],
+            "batch": 100,
+            "batch_s": 0.5,
+        },
+        "read_noise": {"cells": 500, "levels": 5, "reads": 16, "settle_s": 1.0, "interval_s": 0.1},
+        "linearity": {"v_in_v": 0.2, "steps": 5, "zeros": 16, "repeats": 2},
+        "line_resistance": {"v_in_v": 0.2, "level": 0.25, "repeats": 2},
+        "product_accuracy": {"vectors": 64, "v_in_v": 0.2, "reads": 4, "settle_s": 1.0, "batch": 32},
+    }
+}
+
+
+def test_a_small_array_is_measured_with_fewer_levels(open_twin: OpenTwin) -> None:
+    bench, plan = open_twin((8, 8)), load_plan(TINY)
+    found = calibrate(bench, 0, plan, [FORMING, *plan.names], seed=0, progress_of=silent)
+    assert [entry.kind for entry in found] == [FORMING, *plan.names]
+    levels = {entry.kind: len(entry.values["levels_S"]) for entry in found if "levels_S" in entry.values}
+    assert levels == {"iv": 3, "write_verify": 2, "write_error": 10, "relaxation": 2, "read_noise": 5}
+
+
+@pytest.mark.parametrize(
+    ("shape", "can"),
+    [((1, 8), ["write_error", "linearity"]), ((1, 1), ["write_error", "linearity"]),
+     ((8, 1), ["write_error", "linearity", "product_accuracy"])],
+)  # fmt: skip
+def test_what_an_array_is_too_small_for_is_refused_before_it_is_touched(
+    open_twin: OpenTwin, shape: tuple[int, int], can: list[str]
+) -> None:
+    bench, plan = open_twin(shape), load_plan(TINY)
+    for name in plan.names:
+        if name in can:
+            continue
+        with pytest.raises(
+            ConfigError, match=rf"array 0 has {shape[0]} x {shape[1]} cells: {name} needs \d+ "
+        ):
+            calibrate(bench, 0, plan, [FORMING, name], seed=0, progress_of=silent)
+    assert bench.chip.history() == []
+    assert bench.ledger.snapshot().verify_reads.sum() == 0
+    with pytest.raises(ConfigError, match=rf"large enough for: forming {' '.join(can)}$"):
+        calibrate(bench, 0, plan, [FORMING, *plan.names], seed=0, progress_of=silent)
+    found = calibrate(bench, 0, plan, [FORMING, *can], seed=0, progress_of=silent)
+    assert [entry.kind for entry in found] == [FORMING, *can]
