@@ -130,11 +130,6 @@ def _places(config: SmuConfig, instruments: Instruments) -> Mapping[str, Place]:
         *((f"bias{k}", b) for k, b in enumerate(instruments.bias)),
     ]:
         places[role] = Place(terminal.resource or first.resource, terminal.channel)
-    if len(set(places.values())) != len(places):
-        raise ConfigError(
-            "bench: instruments: gate and bias: two sources are the same channel of the same resource; name another "
-            "channel or resource"
-        )
     return {**places, "switch": Place(instruments.switch, None)}
 
 

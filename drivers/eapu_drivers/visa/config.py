@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from eapu_drivers.visa.families import SOURCE_METER_GROUP, simulated
+from eapu_drivers.visa.names import problem
 from eapu_hil.base.loading import Data
 from eapu_hil.bench.config import SIMULATED, TwinBenchConfig, is_simulation
 from eapu_hil.bench.wiring import Instruments
@@ -63,12 +64,41 @@ class SmuConfig(TwinBenchConfig):
                 f"instruments.map: leads to one array of {rows} x {columns}; arrays and shape ask for "
                 f"{self.arrays} of {self.shape[0]} x {self.shape[1]}"
             )
-        for name in (instruments.gate.resource, instruments.switch, *(b.resource for b in instruments.bias)):
-            if name is not None and is_simulation(name) != self.simulated:
+        others = {"gate.resource": instruments.gate.resource, "switch": instruments.switch}
+        others |= {f"bias.{place}.resource": bias.resource for place, bias in enumerate(instruments.bias)}
+        for key, name in others.items():
+            if name is None:
+                continue
+            if is_simulation(name) != self.simulated:
                 raise ValueError(
                     f"instruments: {name!r} with resource {self.resource!r}: all are simulated, or none is"
                 )
+            wrong = None if self.simulated else problem(name, instruments.visa)
+            if wrong is not None:
+                raise ValueError(f"instruments.{key}: {wrong}")
+        wrong = None if self.simulated else problem(self.resource, instruments.visa)
+        if wrong is not None:
+            raise ValueError(f"resource: {wrong}")
+        self._require_sources_apart()
         return self
+
+    def _require_sources_apart(self) -> None:
+        """Each source needs a channel of its own; a simulated bench gets them by itself."""
+        if self.simulated:
+            return
+        instruments, first = self.instruments, (self.resource, self.instruments.channel)
+        taken = {first: "resource and instruments.channel"}
+        for role, at in (
+            ("gate", instruments.gate),
+            *((f"bias.{k}", bias) for k, bias in enumerate(instruments.bias)),
+        ):
+            place = (at.resource or self.resource, at.channel)
+            if place in taken:
+                raise ValueError(
+                    f"instruments.{role}: the channel that {taken[place]} take already; write channel: (such as b, of "
+                    "an instrument with two), or resource: (of an instrument of its own)"
+                )
+            taken[place] = f"instruments.{role}"
 
 
 def simulated_instruments(shape: tuple[int, int], given: Mapping[str, object]) -> dict[str, object]:
