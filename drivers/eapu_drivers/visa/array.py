@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from eapu_drivers.visa.contacts import find_faults
 from eapu_drivers.visa.lines import SwitchedLines
+from eapu_drivers.visa.proofs import prove
 from eapu_drivers.visa.smu.contract import AsksState, CellWrite, Setup
 from eapu_drivers.visa.sources import Clock, Setups, Sources, require_widths, unsuitable_width
 from eapu_hil.hal import (
     Cells,
     CellStatus,
+    DeviceProof,
     Direction,
     FloatArray,
     HilError,
@@ -227,6 +229,14 @@ class SmuArray:
                 failures.append(error)
         if failures:
             raise HilError("; ".join(str(error) for error in failures)) from failures[0]
+
+    def prove_limits(self) -> list[DeviceProof]:
+        """What the sources hold by themselves (see `proofs.py`); every output stays off."""
+        self.ground()
+        try:
+            return prove(self._sources, self._setups)
+        finally:
+            self.ground()
 
     def test_contacts(self) -> list[LineFault]:
         """Shorted positions, leaking gates, lines without contact (see `contacts.py`); grounds afterwards."""

@@ -24,8 +24,8 @@ _LINES_DROPPED = 1000  # that a device clear reads and forgets: more is not sile
 def no_library(visa: str, error: Exception) -> str:
     """The sentence for a VISA library that is not there."""
     return (
-        f'instruments.visa: {visa!r}: no such VISA library on this machine ({text_of(error)}); "@py" needs no vendor\'s '
-        'library, "@ivi" takes the vendor\'s that is installed'
+        f"instruments.visa: {visa!r}: this machine has no such VISA library ({text_of(error)}); "
+        '"@py" needs no vendor\'s library, "@ivi" takes the vendor\'s that is installed'
     )
 
 
