@@ -282,3 +282,26 @@ class ContactTest(Protocol):
     def test_contacts(self) -> list[LineFault]:
         """Tests every line; grounds afterwards."""
         ...
+
+
+@dataclass(frozen=True)
+class DeviceProof:
+    """How a device itself held one limit. limit: key of the bench file. asked, answer: in words, with figures."""
+
+    limit: str
+    asked: str
+    answer: str
+
+
+@runtime_checkable
+class ProvesLimits(Protocol):
+    """A `Crossbar` that can show, past the host's interlock, that the device itself holds its limits."""
+
+    def prove_limits(self) -> list[DeviceProof]:
+        """Asks the device about each limit that it can hold by itself; nothing reaches a cell.
+
+        A controller is sent requests that its firmware has to refuse. Instruments would carry such requests out:
+        they are sent none, their compliance and protection are read back. Raises HilError where a limit is not
+        held.
+        """
+        ...
