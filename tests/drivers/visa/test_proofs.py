@@ -20,7 +20,7 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
 @pytest.mark.parametrize("resource", FAMILIES)
 def test_compliance_and_range_are_read_back(opened: Callable[[str], Opened], resource: str) -> None:
     it = opened(resource)
-    array = it.bench.arrays[0]._inner
+    array = it.bench.arrays[0]._device
     assert isinstance(array, ProvesLimits)
     before_S = it.station._array._cells.g_S.copy()
     proofs = {proof.limit: proof for proof in array.prove_limits()}
@@ -42,12 +42,11 @@ def test_a_limit_that_is_not_held(opened: Callable[[str], Opened], monkeypatch: 
     it = opened("sim:2450")
     device = it.station.servers["source"].device
 
-
     def takes_another(_: float) -> None:
         device.channel.drive(i_limit_a=0.05)  # type: ignore[attr-defined]
 
     monkeypatch.setattr(device._unit, "set_limit", takes_another)  # type: ignore[attr-defined]
-    array = it.bench.arrays[0]._inner
+    array = it.bench.arrays[0]._device
     assert isinstance(array, ProvesLimits)
     with pytest.raises(InstrumentError, match=r"compliance, A: 0\.002 asked, but .* reports 0\.05"):
         array.prove_limits()

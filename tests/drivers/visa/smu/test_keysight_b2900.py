@@ -59,7 +59,7 @@ def opening(c: str = "1", model: str = "B2902B") -> Exchange:
         ),
         *sent(f':SENS{c}:FUNC:OFF:ALL;:SENS{c}:FUNC:ON "CURR";:SENS{c}:REM OFF;:SENS{c}:WAIT ON'),
         *sent(f":OUTP{c}:ON:AUTO OFF;:OUTP{c}:OFF:AUTO OFF;:OUTP{c}:PROT OFF"),
-        *sent(":FORM ASC;:FORM:ELEM:SENS CURR,STAT"),
+        *sent(":FORM ASC;:FORM:ELEM:SENS CURR,STAT,SOUR"),
     ]
 
 
@@ -214,6 +214,7 @@ def test_safe_off() -> None:
         (":ABOR (@1)", None),
         (STEADY, None),
         (":OUTP1 OFF", None),
+        ("*CLS", None),
         (":OUTP1?;:SOUR1:VOLT?", "0;+0.000000E+00"),
     ]
     meter, line = ready(*script)
@@ -225,7 +226,13 @@ def test_safe_off() -> None:
 
 @pytest.mark.parametrize("answer", ["1;+0.000000E+00", "0;+2.000000E-01", "?"])
 def test_safe_off_that_is_none_is_an_error(answer: str) -> None:
-    script: Exchange = [(CLEAR, None), (":ABOR (@1)", None), (STEADY, None), (":OUTP1 OFF", None)]
+    script: Exchange = [
+        (CLEAR, None),
+        (":ABOR (@1)", None),
+        (STEADY, None),
+        (":OUTP1 OFF", None),
+        ("*CLS", None),
+    ]
     meter, line = ready(*script, (":OUTP1?;:SOUR1:VOLT?", answer))
     with pytest.raises(HilError, match="still on, or not at 0 V"):
         meter.safe_off()
