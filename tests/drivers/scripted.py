@@ -13,7 +13,7 @@ _TIED_TSP = re.compile(
     r"(?P<message>(print\(.*|.* print\(.*)errorqueue\.count), (?P<number>\d+)\)", re.DOTALL
 )
 _TIED_CALL = re.compile(r"(?P<message>eapu_(sweep|write)\(.*), (?P<number>\d+)\)", re.DOTALL)
-_CHECKED = re.compile(r'(?P<rest>.*);(?P<error>[+-]?\d+,"[^"]*")', re.DOTALL)
+_CHECKED = re.compile(r'((?P<rest>.*);)?(?P<error>[+-]?\d+,"[^"]*")', re.DOTALL)
 CLEAR = "<device clear>"
 SILENCE = "<no answer>"
 

@@ -78,7 +78,8 @@ class TestMessages:
         opened.line.extend(
             (
                 "smua.source.levelv = 0.2 local i = smua.measure.i() local c = smua.source.compliance and 1 or 0 "
-                "local v = smua.source.levelv smua.source.levelv = 0 print(i, c, v, smua.source.output, errorqueue.count)",
+                "local v = smua.source.levelv smua.source.levelv = 0 "
+                "print(i, c, v, smua.source.output, errorqueue.count)",
                 "4.000000000e-06\t1.000000000e+00\t2.000000000e-01\t1.000000000e+00\t0.000000000e+00",
             )
         )
@@ -91,6 +92,12 @@ class TestMessages:
         np.testing.assert_array_equal(seen.current_a, [1e-6, 2e-3])
         np.testing.assert_array_equal(seen.limited, [False, True])
         np.testing.assert_array_equal(seen.overflow, [False, True])
+
+    @pytest.mark.parametrize("sent", ["nan", "-nan"])
+    def test_no_number_is_no_reading(self, opened: Opened, sent: str) -> None:
+        opened.line.extend(("eapu_sweep(smua, {0.1, 0.2}, 2)", f"1e-6\t0\t0.1\t{sent}\t0\t0.2\t1\t0"))
+        with pytest.raises(ProtocolError, match="nan, which is no reading"):
+            opened.meter.sweep(np.array([0.1, 0.2]))
 
     def test_a_pulse(self, opened: Opened) -> None:
         message = "print(eapu_pulse(smua, -1.2, 0.002, 3) and 1 or 0, smua.source.output, errorqueue.count)"

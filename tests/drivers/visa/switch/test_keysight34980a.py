@@ -128,7 +128,11 @@ def test_safe_off_reads_back() -> None:
 
 @pytest.mark.parametrize("answer", ["0;1,1", "1", "1;1", "1;1,2", "oops"])
 def test_an_answer_that_makes_no_sense(answer: str) -> None:
-    matrix, _ = opened(*sent(":ROUT:CLOS (@1101,1202)"), ("*OPC?;:ROUT:CLOS? (@1101,1202)", answer))
+    matrix, _ = opened(
+        *sent(":ROUT:CLOS (@1101,1202)"),
+        ("*OPC?;:ROUT:CLOS? (@1101,1202)", answer),
+        (":SYST:ERR?", NO_ERROR),
+    )
     with pytest.raises(ProtocolError, match=r"Keysight 34980A at .* was answered"):
         matrix.connect({"1101", "1202"})
 
