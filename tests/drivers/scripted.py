@@ -51,6 +51,9 @@ class ScriptedTransport:
             raise TransportError(f"{self._name}: no answer to {plain!r} within {timeout_s:.3g} s")
         return answer if number is None else _tied(answer, number, ";" if "?" in plain else "\t")
 
+    def distrust(self) -> None:
+        """Nothing comes late here."""
+
     def clear(self) -> None:
         self._next(CLEAR)
 

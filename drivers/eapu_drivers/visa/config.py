@@ -7,8 +7,15 @@ from typing import ClassVar, Self
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from eapu_drivers.visa.families import SOURCE_METER_GROUP, simulated
+from eapu_drivers.visa.families import (
+    SOURCE_METER_GROUP,
+    SWITCH_GROUP,
+    require_simulated,
+    simulated,
+    switch_layout,
+)
 from eapu_drivers.visa.names import problem
+from eapu_drivers.visa.switch.contract import Layout
 from eapu_hil.base.loading import Data
 from eapu_hil.bench.config import SIMULATED, TwinBenchConfig, is_simulation
 from eapu_hil.bench.wiring import Instruments
@@ -102,22 +109,27 @@ class SmuConfig(TwinBenchConfig):
 
 
 def simulated_instruments(shape: tuple[int, int], given: Mapping[str, object]) -> dict[str, object]:
-    """The default `instruments` of a bench with `resource: sim:...`: a 707B with one card in each slot."""
+    """The default `instruments` of a bench with `resource: sim:...`: a 707B with one card in each slot.
+
+    There is no default `map` where the family of the switch does not say how its crosspoints are called. Raises
+    ConfigError for a switch that is not simulated here.
+    """
     matrix = given.get("switch", "sim:707b")
-    columns_a_slot, buses = (16, list("1234")) if matrix == "sim:34980a" else (12, list("ABCDE"))
+    known = is_simulation(matrix)
+    layout = switch_layout(require_simulated(str(matrix), SWITCH_GROUP)) if known else None
+    defaults = {"gate": {}, "switch": matrix, "unselected": "grounded", "reset": "negative"}
+    return {**defaults, **({} if layout is None else {"map": _cards(shape, layout)}), **given}
+
+
+def _cards(shape: tuple[int, int], layout: Layout) -> dict[str, object]:
+    """A channel map: rows, columns, gates one after another, over as many slots as they need."""
     rows, columns = shape
-    names = [f"{1 + k // columns_a_slot}x{1 + k % columns_a_slot:02d}" for k in range(2 * rows + columns)]
-    source, ground, gate, *bias = buses
+    each = layout.columns_a_slot
+    names = [f"{1 + k // each}x{1 + k % each:02d}" for k in range(2 * rows + columns)]
+    source, ground, gate, *bias = list(layout.buses)
     return {
-        "gate": {},
-        "switch": matrix,
-        "map": {
-            "buses": {"source": source, "ground": ground, "gate": gate, "bias": bias},
-            "rows": names[:rows],
-            "columns": names[rows : rows + columns],
-            "gates": names[rows + columns :],
-        },
-        "unselected": "grounded",
-        "reset": "negative",
-        **given,
+        "buses": {"source": source, "ground": ground, "gate": gate, "bias": bias},
+        "rows": names[:rows],
+        "columns": names[rows : rows + columns],
+        "gates": names[rows + columns :],
     }

@@ -6,7 +6,7 @@ import logging
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import pyvisa
@@ -18,7 +18,6 @@ from eapu_hil.hal import TransportError
 
 _LOG = logging.getLogger(__name__)
 _LOCK_s = 0.2  # for another program to be done with it
-_LINES_DROPPED = 1000  # that a device clear reads and forgets: more is not silence
 
 
 def no_library(visa: str, error: Exception) -> str:
@@ -106,14 +105,6 @@ def _py_socket(line: MessageBasedResource) -> TCPIPSocketSession | None:
     sessions = getattr(line.visalib, "sessions", {})
     session = sessions.get(line.session) if isinstance(sessions, dict) else None
     return session if isinstance(session, TCPIPSocketSession) else None
-
-
-def drop_what_came(line: TCPIPSocket) -> None:
-    """Answers that nobody asked for would be taken for those to come. A socket has no device clear of its own."""
-    line.timeout = 0
-    with suppress(pyvisa.Error, OSError):
-        for _ in range(_LINES_DROPPED):
-            line.read_raw()
 
 
 def send_at_once(line: TCPIPSocket) -> None:

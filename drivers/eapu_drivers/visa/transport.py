@@ -16,7 +16,6 @@ from pyvisa.constants import StatusCode
 from pyvisa.resources import MessageBasedResource, TCPIPSocket
 
 from eapu_drivers.visa.session import (
-    drop_what_came,
     lock,
     no_library,
     send_at_once,
@@ -49,6 +48,10 @@ class Transport(Protocol):
 
     def query(self, message: str, timeout_s: float = DEFAULT_TIMEOUT_s) -> str:
         """Sends one message and returns the line that answers it, without its terminator."""
+        ...
+
+    def distrust(self) -> None:
+        """An answer made no sense: nothing is asked any more before a device clear, as answers may be in disorder."""
         ...
 
     def clear(self) -> None:
@@ -107,6 +110,11 @@ class VisaTransport:
             BUS.debug("%s -> %s", self._name, answer)
             return answer.rstrip("\r")
 
+    def distrust(self) -> None:
+        """What is on its way may be the answer to any question."""
+        with self._lock:
+            self._unanswered = self._unanswered or "an earlier question"
+
     def clear(self) -> None:
         """Device clear, where the line has one; where an answer is missing, the resource is opened anew.
 
@@ -120,8 +128,6 @@ class VisaTransport:
                     line.clear()
                 except (pyvisa.Error, OSError) as error:
                     raise TransportError(f"{self._name}: device clear failed ({text_of(error)})") from error
-            elif self._unanswered is None:
-                drop_what_came(line)
             if self._unanswered is not None:
                 line.close()
                 self._line = None

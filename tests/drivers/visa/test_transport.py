@@ -89,16 +89,15 @@ def test_an_answer_that_drips_has_the_same_end() -> None:
         thread.join()
 
 
-def test_lines_that_nobody_asked_for_are_dropped_on_the_way_out(tmp_path: Path) -> None:
-    class Twice:
-        def handle(self, message: str) -> bytes:
-            return b"stale\n" + message.encode() + b"\n"
-
-    with SmallStation(tmp_path).serving(Twice()) as server, VisaTransport(server.resource) as line:
-        assert line.query("one?") == "stale"
-        time.sleep(0.05)
-        line.clear()
-        assert line.query("two?") == "stale", "of its own answer, not of the one before"
+def test_after_an_answer_that_made_no_sense(line: VisaTransport, server: Server) -> None:
+    """What comes late is not taken for an answer to come: the line is opened anew."""
+    server.mishaps.append(Mishap("repeat"))
+    assert line.query("one?") == "one!"
+    line.distrust()
+    with pytest.raises(TransportError, match=r"'two\?' not sent: 'an earlier question' was never answered"):
+        line.query("two?")
+    line.clear()
+    assert line.query("three?") == "three!"
 
 
 def test_a_late_answer_is_not_taken_for_the_next_one(line: VisaTransport, server: Server) -> None:
