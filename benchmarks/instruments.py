@@ -83,7 +83,7 @@ def written(bench: Bench, seed: int) -> tuple[float, float, float, float]:
 
 def from_the_host(bench: Bench) -> None:
     """Takes the instrument's own write-verify away from the array."""
-    inner = bench.arrays[0]._inner
+    inner = bench.arrays[0]._device
     assert isinstance(inner, SmuArray)
     inner._sources = replace(inner._sources, verifier=None)
 

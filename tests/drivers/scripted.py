@@ -13,7 +13,7 @@ _TIED_TSP = re.compile(
     r"(?P<message>(print\(.*|.* print\(.*)errorqueue\.count), (?P<number>\d+)\)", re.DOTALL
 )
 _TIED_CALL = re.compile(r"(?P<message>eapu_(sweep|write)\(.*), (?P<number>\d+)\)", re.DOTALL)
-_CHECKED = re.compile(r'(?P<rest>.*);(?P<error>[+-]?\d+,"[^"]*")', re.DOTALL)
+_CHECKED = re.compile(r'((?P<rest>.*);)?(?P<error>[+-]?\d+,"[^"]*")', re.DOTALL)
 CLEAR = "<device clear>"
 SILENCE = "<no answer>"
 
@@ -50,6 +50,9 @@ class ScriptedTransport:
         if answer == SILENCE:
             raise TransportError(f"{self._name}: no answer to {plain!r} within {timeout_s:.3g} s")
         return answer if number is None else _tied(answer, number, ";" if "?" in plain else "\t")
+
+    def distrust(self) -> None:
+        """Nothing comes late here."""
 
     def clear(self) -> None:
         self._next(CLEAR)

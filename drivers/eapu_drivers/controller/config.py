@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from typing import ClassVar
 
 from pydantic import Field, field_validator
 
 from eapu_hil.bench.config import SIMULATED, TwinBenchConfig, is_simulation
 
+_COM = re.compile(r"COM\d+", re.IGNORECASE)
+_ADDRESS = re.compile(
+    r"\d{1,3}(\.\d{1,3}){3}(:\d+)?|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+(:\d+)?|[A-Za-z][\w-]*:\d+"
+)
 SIMULATIONS = ("posix", "qemu")  # ports of the firmware that run without a board
 
 
@@ -28,4 +34,14 @@ class ControllerConfig(TwinBenchConfig):
         allowed = [f"{SIMULATED}{name}" for name in SIMULATIONS]
         if is_simulation(port) and port not in allowed:
             raise ValueError(f"no such simulation; allowed are {', '.join(allowed)}, or a real port")
+        if _COM.fullmatch(port) and sys.platform != "win32":
+            raise ValueError(
+                f"{port!r} is a serial port of Windows; on this machine write the port's file, such as /dev/ttyACM0 "
+                "(`eapu-hil discover` lists the ports)"
+            )
+        if _ADDRESS.fullmatch(port):
+            raise ValueError(
+                f"{port!r} is no port; for a board on the network write socket://HOST:PORT, such as "
+                f"socket://{port.partition(':')[0]}:5000"
+            )
         return port

@@ -15,15 +15,18 @@ from numpy.typing import NDArray
 
 from eapu_drivers.visa.contacts import find_faults
 from eapu_drivers.visa.lines import SwitchedLines
+from eapu_drivers.visa.proofs import prove
 from eapu_drivers.visa.smu.contract import AsksState, CellWrite, Setup
 from eapu_drivers.visa.sources import Clock, Setups, Sources, require_widths, unsuitable_width
 from eapu_hil.hal import (
     Cells,
     CellStatus,
+    DeviceProof,
     Direction,
     FloatArray,
     HilError,
     Identity,
+    InstrumentError,
     IntArray,
     LimitError,
     Limits,
@@ -159,7 +162,8 @@ class SmuArray:
 
         The cost is one change of crosspoints a cell and one reading for each of its voltages that is not 0:
         lines in x lines out x batch readings, where a board takes one conversion a line and vector. What many
-        lines do to each other through the resistance of the wires is not in the result.
+        lines do to each other through the resistance of the wires is not in the result. A cell that draws the
+        compliance has no current that could be added: InstrumentError.
         """
         forward = direction is Direction.FORWARD
         count_in, count_out = self.shape if forward else self.shape[::-1]
@@ -184,7 +188,18 @@ class SmuArray:
         self._ready(self._setups.read, self._setups.gate_read_v)
         most = self._sources.cell.abilities.points_max
         parts = [levels_v[first : first + most] for first in range(0, levels_v.size, most)]
-        return np.concatenate([self._sources.cell.sweep(part).current_a for part in parts])
+        swept = [self._sources.cell.sweep(part) for part in parts]
+        beyond = np.concatenate([part.limited | part.overflow for part in swept])
+        if beyond.any():
+            level_v, limit_a = levels_v[np.flatnonzero(beyond)[0]], self._setups.read.i_limit_a
+            raise InstrumentError(
+                0,
+                f"cell ({row}, {column}): at {level_v:.3g} V it draws the compliance of readings, {limit_a:.3g} A "
+                "(instruments.i_read_max_a), so its part of a product was not measured",
+                "a product",
+                self._identity.model,
+            )
+        return np.concatenate([part.current_a for part in swept])
 
     @_request
     def pulse(self, pulses: Pulses) -> PulseOutcome:
@@ -274,6 +289,14 @@ class SmuArray:
         if failures:
             raise HilError("; ".join(str(error) for error in failures)) from failures[0]
         self._at_rest = True
+
+    def prove_limits(self) -> list[DeviceProof]:
+        """What the sources hold by themselves (see `proofs.py`); every output stays off."""
+        self.ground()
+        try:
+            return prove(self._sources, self._setups)
+        finally:
+            self.ground()
 
     @_request
     def test_contacts(self) -> list[LineFault]:

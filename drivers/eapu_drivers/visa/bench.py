@@ -131,12 +131,6 @@ def _places(config: SmuConfig, instruments: Instruments) -> Mapping[str, Place]:
         *((f"bias{k}", b) for k, b in enumerate(instruments.bias)),
     ]:
         places[role] = Place(terminal.resource or first.resource, terminal.channel)
-    channels = {(device_of(place.resource, instruments.visa), place.channel) for place in places.values()}
-    if len(channels) != len(places):
-        raise ConfigError(
-            f"{config.where}: instruments: gate and bias: two sources are the same channel of the same resource; name "
-            "another channel or resource"
-        )
     return {**places, "switch": Place(instruments.switch, None)}
 
 

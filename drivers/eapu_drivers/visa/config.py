@@ -7,7 +7,16 @@ from typing import ClassVar, Self
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from eapu_drivers.visa.families import SOURCE_METER_GROUP, simulated
+from eapu_drivers.visa.families import (
+    SOURCE_METER_GROUP,
+    SWITCH_GROUP,
+    require_simulated,
+    simulated,
+    switch_layout,
+)
+from eapu_drivers.visa.names import device_of
+from eapu_drivers.visa.switch.contract import Layout
+from eapu_drivers.visa.wrong_names import problem
 from eapu_hil.base.loading import Data
 from eapu_hil.bench.config import SIMULATED, TwinBenchConfig, is_simulation
 from eapu_hil.bench.wiring import Instruments
@@ -63,31 +72,66 @@ class SmuConfig(TwinBenchConfig):
                 f"instruments.map: leads to one array of {rows} x {columns}; arrays and shape ask for "
                 f"{self.arrays} of {self.shape[0]} x {self.shape[1]}"
             )
-        for name in (instruments.gate.resource, instruments.switch, *(b.resource for b in instruments.bias)):
-            if name is not None and is_simulation(name) != self.simulated:
+        others = {"gate.resource": instruments.gate.resource, "switch": instruments.switch}
+        others |= {f"bias.{place}.resource": bias.resource for place, bias in enumerate(instruments.bias)}
+        for key, name in others.items():
+            if name is None:
+                continue
+            if is_simulation(name) != self.simulated:
                 raise ValueError(
                     f"instruments: {name!r} with resource {self.resource!r}: all are simulated, or none is"
                 )
+            wrong = None if self.simulated else problem(name, instruments.visa)
+            if wrong is not None:
+                raise ValueError(f"instruments.{key}: {wrong}")
+        wrong = None if self.simulated else problem(self.resource, instruments.visa)
+        if wrong is not None:
+            raise ValueError(f"resource: {wrong}")
+        self._require_sources_apart()
         return self
+
+    def _require_sources_apart(self) -> None:
+        """Each source needs a channel of its own; a simulated bench gets them by itself."""
+        if self.simulated:
+            return
+        instruments = self.instruments
+        first = device_of(self.resource, instruments.visa), instruments.channel
+        taken = {first: "resource and instruments.channel"}
+        for role, at in (
+            ("gate", instruments.gate),
+            *((f"bias.{k}", bias) for k, bias in enumerate(instruments.bias)),
+        ):
+            place = device_of(at.resource or self.resource, instruments.visa), at.channel
+            if place in taken:
+                raise ValueError(
+                    f"instruments.{role}: the channel that {taken[place]} take already; write channel: (such as b, of "
+                    "an instrument with two), or resource: (of an instrument of its own)"
+                )
+            taken[place] = f"instruments.{role}"
 
 
 def simulated_instruments(shape: tuple[int, int], given: Mapping[str, object]) -> dict[str, object]:
-    """The default `instruments` of a bench with `resource: sim:...`: a 707B with one card in each slot."""
+    """The default `instruments` of a bench with `resource: sim:...`: a 707B with one card in each slot.
+
+    There is no default `map` where the family of the switch does not say how its crosspoints are called. Raises
+    ConfigError for a switch that is not simulated here.
+    """
     matrix = given.get("switch", "sim:707b")
-    columns_a_slot, buses = (16, list("1234")) if matrix == "sim:34980a" else (12, list("ABCDE"))
+    known = is_simulation(matrix)
+    layout = switch_layout(require_simulated(str(matrix), SWITCH_GROUP)) if known else None
+    defaults = {"gate": {}, "switch": matrix, "unselected": "grounded", "reset": "negative"}
+    return {**defaults, **({} if layout is None else {"map": _cards(shape, layout)}), **given}
+
+
+def _cards(shape: tuple[int, int], layout: Layout) -> dict[str, object]:
+    """A channel map: rows, columns, gates one after another, over as many slots as they need."""
     rows, columns = shape
-    names = [f"{1 + k // columns_a_slot}x{1 + k % columns_a_slot:02d}" for k in range(2 * rows + columns)]
-    source, ground, gate, *bias = buses
+    each = layout.columns_a_slot
+    names = [f"{1 + k // each}x{1 + k % each:02d}" for k in range(2 * rows + columns)]
+    source, ground, gate, *bias = list(layout.buses)
     return {
-        "gate": {},
-        "switch": matrix,
-        "map": {
-            "buses": {"source": source, "ground": ground, "gate": gate, "bias": bias},
-            "rows": names[:rows],
-            "columns": names[rows : rows + columns],
-            "gates": names[rows + columns :],
-        },
-        "unselected": "grounded",
-        "reset": "negative",
-        **given,
+        "buses": {"source": source, "ground": ground, "gate": gate, "bias": bias},
+        "rows": names[:rows],
+        "columns": names[rows : rows + columns],
+        "gates": names[rows + columns :],
     }

@@ -12,7 +12,7 @@ from typing import Any
 
 from eapu_drivers.visa.instrument import InstrumentIdentity
 from eapu_drivers.visa.smu.contract import SourceMeter, SourceMeterFamily
-from eapu_drivers.visa.switch.contract import SwitchFamily, SwitchMatrix
+from eapu_drivers.visa.switch.contract import Layout, SwitchFamily, SwitchMatrix
 from eapu_drivers.visa.transport import Transport
 from eapu_hil.base.plugins import listing, load, names
 from eapu_hil.bench.config import SIMULATED
@@ -95,6 +95,12 @@ def require_simulated(resource: str, group: str) -> str:
         allowed = ", ".join(f"{SIMULATED}{one}" for one in simulated(group)) or "none"
         raise ConfigError(f"{resource!r}: no such simulation; allowed are {allowed}")
     return name
+
+
+def switch_layout(name: str) -> Layout | None:
+    """How crosspoints of a family of switches are called, where it says so. Raises ConfigError."""
+    layout = getattr(load(SWITCH_GROUP, name, _CALLED[SWITCH_GROUP]), "layout", None)
+    return layout if isinstance(layout, Layout) else None
 
 
 def source_meter_channels(name: str) -> tuple[str, ...]:

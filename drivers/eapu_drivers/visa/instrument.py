@@ -181,7 +181,8 @@ class Instrument(ABC):
             raise ConfigError(f"{self.name}: channel {channel!r} asked; it has {names}")
 
     def wrong_answer(self, message: str, answer: str, expected: str) -> ProtocolError:
-        """For an answer that makes no sense."""
+        """For an answer that makes no sense. No other is believed before a device clear."""
+        self._transport.distrust()
         return ProtocolError(
             f"{self.name}: {shortened(message)!r} was answered {shortened(answer)!r}; expected {expected}"
         )

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from eapu_drivers.visa.config import SmuConfig
 from eapu_drivers.visa.smu.contract import Setup, SourceMeter, Verifier
 from eapu_hil.hal import FloatArray, UnsupportedError
 from eapu_hil.hal.recipe import Recipe
@@ -66,7 +67,8 @@ def unsuitable_width(recipe: Recipe, source: SourceMeter) -> str | None:
         if not can.pulse_min_s <= width_s <= can.pulse_max_s:
             return (
                 f"recipe.{key}.width_s: {width_s:.3g} s; the {source.identity.model} makes pulses of "
-                f"{can.pulse_min_s:.3g} s to {can.pulse_max_s:.3g} s"
+                f"{can.pulse_min_s:.3g} s to {can.pulse_max_s:.3g} s; write recipe: {SmuConfig.default_recipe}, with "
+                "pulses of 2 ms and longer"
             )
     return None
 

@@ -6,20 +6,27 @@ Everything above it (`instrument.py`, the drivers) sees a `Transport` and runs a
 from __future__ import annotations
 
 import logging
-import socket
 import threading
+import time
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Protocol
 
 import pyvisa
-from pyvisa.constants import ResourceAttribute, StatusCode
+from pyvisa.constants import StatusCode
 from pyvisa.resources import MessageBasedResource, TCPIPSocket
-from pyvisa_py.tcpip import TCPIPSocketSession
 
 from eapu_drivers.visa.names import device_of
+from eapu_drivers.visa.session import (
+    lock,
+    no_library,
+    send_at_once,
+    text_of,
+    whole_by,
+    why_not_opened,
+)
 from eapu_hil.base.locks import own
-from eapu_hil.hal import TransportError
+from eapu_hil.hal import ConfigError, TransportError
 
 _LOG = logging.getLogger(__name__)
 BUS = logging.getLogger("eapu_drivers.bus")  # every message both ways, at DEBUG
@@ -44,6 +51,10 @@ class Transport(Protocol):
 
     def query(self, message: str, timeout_s: float = DEFAULT_TIMEOUT_s) -> str:
         """Sends one message and returns the line that answers it, without its terminator."""
+        ...
+
+    def distrust(self) -> None:
+        """An answer made no sense: nothing is asked any more before a device clear, as answers may be in disorder."""
         ...
 
     def clear(self) -> None:
@@ -85,7 +96,7 @@ class VisaTransport:
                 self._opened(message).write(message)
             except (pyvisa.Error, OSError) as error:
                 raise TransportError(
-                    f"{self._name}: lost while sending {shortened(message)!r} ({_text(error)})"
+                    f"{self._name}: lost while sending {shortened(message)!r} ({text_of(error)})"
                 ) from error
 
     def query(self, message: str, timeout_s: float = DEFAULT_TIMEOUT_s) -> str:
@@ -101,12 +112,18 @@ class VisaTransport:
             line = self._opened(message)
             try:
                 line.timeout = round(1e3 * timeout_s)
-                answer = line.read()
+                with whole_by(line, time.monotonic() + timeout_s):
+                    answer = line.read()
             except (pyvisa.Error, OSError, UnicodeDecodeError) as error:
                 raise TransportError(self._silence(message, timeout_s, error)) from error
             self._unanswered = None
             BUS.debug("%s -> %s", self._name, answer)
             return answer.rstrip("\r")
+
+    def distrust(self) -> None:
+        """What is on its way may be the answer to any question."""
+        with self._lock:
+            self._unanswered = self._unanswered or "an earlier question"
 
     def clear(self) -> None:
         """Device clear, where the line has one; where an answer is missing, the resource is opened anew.
@@ -120,7 +137,7 @@ class VisaTransport:
                 try:
                     line.clear()
                 except (pyvisa.Error, OSError) as error:
-                    raise TransportError(f"{self._name}: device clear failed ({_text(error)})") from error
+                    raise TransportError(f"{self._name}: device clear failed ({text_of(error)})") from error
             if self._unanswered is not None:
                 line.close()
                 self._line = None
@@ -148,18 +165,24 @@ class VisaTransport:
     def _open(self, timeout_s: float) -> MessageBasedResource:
         try:
             manager = pyvisa.ResourceManager(self._visa)
+        except Exception as error:
+            raise ConfigError(no_library(self._visa, error)) from error
+        try:
             opened = manager.open_resource(self._name, open_timeout=round(1e3 * timeout_s))
         except Exception as error:
-            raise TransportError(
-                f"{self._name}: cannot be opened ({_text(error)}); see `eapu-hil discover`"
-            ) from error
+            raise TransportError(f"{self._name}: {why_not_opened(error)}") from error
         if not isinstance(opened, MessageBasedResource):
             opened.close()
             raise TransportError(
                 f"{self._name}: does not take text messages, so it cannot be an instrument of this bench"
             )
+        try:
+            lock(opened)
+        except TransportError:
+            opened.close()
+            raise
         if isinstance(opened, TCPIPSocket):
-            _send_at_once(opened)
+            send_at_once(opened)
         opened.read_termination = opened.write_termination = "\n"
         return opened
 
@@ -173,26 +196,9 @@ class VisaTransport:
             return f"{self._name}: no answer to {shortened(message)!r} within {timeout_s:.3g} s"
         if isinstance(error, UnicodeDecodeError):
             return f"{self._name}: {shortened(message)!r} was answered with bytes that are no text"
-        return f"{self._name}: lost while {shortened(message)!r} was to be answered ({_text(error)})"
+        return f"{self._name}: lost while {shortened(message)!r} was to be answered ({text_of(error)})"
 
 
 def shortened(message: str) -> str:
     """A message as errors show it."""
     return message if len(message) <= _MESSAGE_SHOWN else f"{message[: _MESSAGE_SHOWN - 4]} ..."
-
-
-def _send_at_once(line: TCPIPSocket) -> None:
-    """Otherwise a message waits, 40 ms, until the one before it is acknowledged.
-
-    PyVISA-py knows the attribute but cannot set it, so there its socket is set.
-    """
-    sessions = getattr(line.visalib, "sessions", {})
-    session = sessions.get(line.session) if isinstance(sessions, dict) else None
-    if isinstance(session, TCPIPSocketSession):
-        session.interface.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    else:
-        line.set_visa_attribute(ResourceAttribute.tcpip_nodelay, True)
-
-
-def _text(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

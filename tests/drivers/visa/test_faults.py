@@ -131,6 +131,30 @@ def test_after_a_fault_the_bench_goes_on(opened: Callable[[str], Opened], resour
     assert 0.5e-6 < g_S[0] < 2e-6  # an ideal cell that was never written
 
 
+@pytest.mark.parametrize("role", ["source", "gate", "switch"])
+@pytest.mark.parametrize("resource", FAMILIES)
+def test_answers_that_come_one_question_late(
+    opened: Callable[[str], Opened], resource: str, role: str
+) -> None:
+    """A valid number in the wrong place is no reading; what is too much is dropped on the way out."""
+    it = opened(resource)
+    it.station.servers[role].mishaps.append(
+        Mishap("repeat", r"READ|MEAS|measure\.i|OUTP|output|CLOS|getclose")
+    )
+
+    def read_several() -> None:
+        for row in (1, 2, 1, 0):
+            it.station._array._cells.g_S[:] = 5e-6 * (row + 1)
+            g_S = it.bench.arrays[0].read(Cells.block(row, row + 1, 1, 2), 0.2).g_S
+            assert g_S[0] == pytest.approx(5e-6 * (row + 1), rel=0.02)
+
+    with pytest.raises((ProtocolError, InstrumentError)):
+        read_several()
+    assert it.grounded()
+    it.station._array._cells.g_S[:] = 20e-6
+    assert it.bench.arrays[0].read(CELL, 0.2).g_S[0] == pytest.approx(20e-6, rel=0.02)
+
+
 @pytest.mark.parametrize("resource", FAMILIES)
 def test_compliance_is_a_status_and_the_way_out_is_the_same(
     opened: Callable[[str], Opened], resource: str

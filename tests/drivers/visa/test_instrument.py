@@ -96,10 +96,13 @@ class TestErrors:
         assert str(error) == "Thing 1 at GPIB0::24::INSTR: error -113, 'Undefined header', after ':A 1'"
         assert error.__notes__ == ["Thing 1 at GPIB0::24::INSTR: also error -222, 'Out of range'"]
 
-    def test_a_queue_that_never_ends_is_left(self) -> None:
-        it = scpi((":A", None), *[(":SYST:ERR?", '-1,"again"')] * 33)
-        with pytest.raises(InstrumentError):
+    def test_a_long_queue_is_cleared(self) -> None:
+        """Or what is left of it would be blamed on messages to come."""
+        it = scpi((":A", None), *[(":SYST:ERR?", '-1,"again"')] * 33, ("*CLS", None))
+        with pytest.raises(InstrumentError) as caught:
             it.send(":A")
+        assert len(caught.value.__notes__) == 33
+        assert caught.value.__notes__[-1].endswith("more errors were in its queue, which is cleared now")
 
     def test_an_error_queue_that_makes_no_sense(self) -> None:
         with pytest.raises(ProtocolError, match="'garbage'; expected a number and a text"):

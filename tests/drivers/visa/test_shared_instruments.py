@@ -53,13 +53,13 @@ MOVES = {
         "another cell": ['channel.exclusiveclose("1B03,1A07,1C11,1B08,1B09,1B10")'],
         "all open": ['channel.open("allslots")'],
         "reset": ["reset()"],
-        "one more": ['channel.close("1A06")'],
+        "one more": ['channel.close("1A04")'],
     },
     "34980a": {
         "another cell": [":ROUT:OPEN:ALL ALL", ":ROUT:CLOS (@1203,1107,1311)"],
         "all open": [":ROUT:OPEN:ALL ALL"],
         "reset": ["*RST"],
-        "one more": [":ROUT:CLOS (@1106)"],
+        "one more": [":ROUT:CLOS (@1104)"],
     },
 }
 MOVED = [

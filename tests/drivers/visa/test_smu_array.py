@@ -24,6 +24,7 @@ from eapu_hil.hal import (
     ConfigError,
     Direction,
     HilError,
+    InstrumentError,
     LimitError,
     Polarity,
     Pulses,
@@ -219,6 +220,14 @@ class TestProducts:
         rig.array.vmm(np.full((25, 4), 0.1), Direction.FORWARD)
         sizes = [entry[1] for entry in rig.meters[0].log if entry[0] == "sweep"]
         assert sizes == [10, 10, 5] * 12
+
+    def test_a_cell_beyond_the_compliance_has_no_part_in_one(self, tmp_path: Path) -> None:
+        rig = Rig(tmp_path, i_read_max_a=1e-6)
+        rig.set_g_S(30e-6)
+        with pytest.raises(
+            InstrumentError, match=r"cell \(0, 0\): at -0\.2 V it draws the compliance of readings"
+        ):
+            rig.array.vmm(np.full((1, 4), 0.2), Direction.FORWARD)
 
     def test_chosen_lines(self, rig: Rig) -> None:
         rig.cells._cells.g_S[:] = np.linspace(5e-6, 38e-6, 12)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,40 @@ def test_silence(line: VisaTransport, server: Server) -> None:
     with pytest.raises(TransportError, match=r"no answer to 'who\?' within 0\.2 s"):
         line.query("who?", 0.2)
     assert time.monotonic() - start_s < 0.7
+
+
+def test_an_answer_that_drips_has_the_same_end() -> None:
+    """Each byte comes in time, the whole does not."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip() -> None:
+            client, _ = listener.accept()
+            with client, suppress(OSError):
+                client.recv(100)
+                for _ in range(60):
+                    client.sendall(b"1")
+                    time.sleep(0.05)
+                client.sendall(b"\n")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        start_s = time.monotonic()
+        with VisaTransport(f"TCPIP0::127.0.0.1::{listener.getsockname()[1]}::SOCKET") as line:
+            with pytest.raises(TransportError, match=r"no answer to 'who\?' within 0\.3 s"):
+                line.query("who?", 0.3)
+            assert time.monotonic() - start_s < 1.5
+        thread.join()
+
+
+def test_after_an_answer_that_made_no_sense(line: VisaTransport, server: Server) -> None:
+    """What comes late is not taken for an answer to come: the line is opened anew."""
+    server.mishaps.append(Mishap("repeat"))
+    assert line.query("one?") == "one!"
+    line.distrust()
+    with pytest.raises(TransportError, match=r"'two\?' not sent: 'an earlier question' was never answered"):
+        line.query("two?")
+    line.clear()
+    assert line.query("three?") == "three!"
 
 
 def test_a_late_answer_is_not_taken_for_the_next_one(line: VisaTransport, server: Server) -> None:

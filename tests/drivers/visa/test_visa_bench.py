@@ -11,7 +11,9 @@ import pytest
 from stations import LIMITS
 
 from eapu_hil.base import plugins
+from eapu_hil.base.loading import load_model
 from eapu_hil.bench import open_bench
+from eapu_hil.bench.config import BenchConfig
 from eapu_hil.hal import ConfigError
 
 BENCH = {"backend": "smu", "resource": "sim:2400", "preset": "ideal", "shape": [4, 3], "limits": LIMITS}
@@ -39,3 +41,34 @@ def test_two_packages_that_simulate(tmp_path: Path, install: Callable[..., None]
         open_bench(BENCH, chip_dir=tmp_path / "chip"),
     ):
         pass
+
+
+OWN = """
+from eapu_drivers.visa.switch.contract import Layout
+
+class Matrix:
+    family = "Own matrix"
+    def fits(self, identity): return False
+    def __call__(self, transport): ...
+
+class Named(Matrix):
+    layout = Layout("PQRST", 20)
+
+matrix, named = Matrix(), Named()
+"""
+
+
+def test_the_wiring_of_a_labs_simulated_switch(install: Callable[..., None]) -> None:
+    """Its own, where it says how its crosspoints are called; not that of another maker."""
+    offered = {"own": "own_lab:matrix", "named": "own_lab:named"}
+    install(
+        "own-lab",
+        {"own_lab.py": OWN},
+        {"eapu_hil.switches": offered, "eapu_hil.simulated_instruments": offered},
+    )
+    with pytest.raises(ConfigError, match=r"instruments\.map: .*(missing|required)"):
+        load_model(BenchConfig, {**BENCH, "instruments": {"switch": "sim:own"}}, (), "benches")
+    config = load_model(BenchConfig, {**BENCH, "instruments": {"switch": "sim:named"}}, (), "benches")
+    channels = config.instruments.map
+    assert (channels.buses.source, channels.buses.gate) == ("P", "R")
+    assert channels.lines("gate")[-1] == "1x11"

@@ -20,7 +20,7 @@ from eapu_hil.hal import ConfigError
 _LOG = logging.getLogger(__name__)
 _CHUNK = 65536
 
-Kind = Literal["drop", "delay", "garble", "truncate", "disconnect", "trip"]
+Kind = Literal["drop", "delay", "garble", "truncate", "repeat", "disconnect", "trip"]
 
 
 class Device(Protocol):
@@ -45,8 +45,9 @@ class Mishap:
     """A fault to apply to the answers of messages that match.
 
     kind: `drop` the answer, `delay` it by `delay_s`, `garble` it (other text), `truncate` it (half of it, no
-        terminator); `disconnect`: the message is carried out, and the line is gone before the answer; `trip`: before
-        the message is carried out the instrument switches its output off by itself, as when it is too hot.
+        terminator), `repeat` it, so that all after it come one question late; `disconnect`: the message is carried
+        out, and the line is gone before the answer; `trip`: before the message is carried out the instrument switches
+        its output off by itself, as when it is too hot.
     matches: a regular expression searched in the message. count: how often; it runs down.
     """
 
@@ -169,6 +170,8 @@ class Server:
             answer = b"\x23\x3f not what was asked\n"
         elif kind == "truncate":
             answer = answer[: len(answer) // 2]
+        elif kind == "repeat":
+            answer += answer
         elif kind == "drop":
             answer = b""
         if answer:

@@ -54,6 +54,15 @@ class Setup:
     nplc: float
 
 
+@dataclass(frozen=True)
+class Taken:
+    """What an instrument reported when it was set up: source range in V, compliance and current range in A."""
+
+    v_range_v: float
+    i_limit_a: float
+    i_range_a: float
+
+
 @dataclass(frozen=True, eq=False)
 class Sweep:
     """One reading a level; arrays of shape (levels,).
@@ -125,6 +134,11 @@ class AsksState(Protocol):
 
     An array asks before each reading and pulse: other programs and front panels change instruments.
     """
+
+    @property
+    def taken(self) -> Taken | None:
+        """What it took of the last setup; None before one."""
+        ...
 
     def require_as_left(self) -> None:
         """Output, source function, level, ranges and compliance, in one message where the language allows it.

@@ -17,9 +17,9 @@ import numpy as np
 
 from eapu_drivers.visa.instrument import number, require_range
 from eapu_drivers.visa.smu.base import LINE_HZ
-from eapu_drivers.visa.smu.contract import Abilities, Setup, Sweep
+from eapu_drivers.visa.smu.contract import Abilities, Setup, Sweep, Taken
 from eapu_drivers.visa.smu.keithley_scpi import KeithleyScpi
-from eapu_drivers.visa.smu.state import StateQueries, Taken
+from eapu_drivers.visa.smu.state import StateQueries
 from eapu_drivers.visa.transport import Transport
 from eapu_hil.hal import ConfigError, FloatArray, InstrumentError
 

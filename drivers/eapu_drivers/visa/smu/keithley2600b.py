@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from eapu_drivers.visa.instrument import TspInstrument, number
 from eapu_drivers.visa.smu.base import SAFE_s
-from eapu_drivers.visa.smu.contract import Abilities, Setup, SourceMeter, Sweep
-from eapu_drivers.visa.smu.state import AskedMeter, StateQueries, Taken
+from eapu_drivers.visa.smu.contract import Abilities, Setup, SourceMeter, Sweep, Taken
+from eapu_drivers.visa.smu.state import AskedMeter, StateQueries
 from eapu_drivers.visa.smu.tsp_verify import TspVerify
 from eapu_drivers.visa.transport import Transport
 from eapu_hil.hal import ConfigError, FloatArray, InstrumentError

@@ -18,8 +18,8 @@ import numpy as np
 
 from eapu_drivers.visa.instrument import ScpiInstrument, number, require_range
 from eapu_drivers.visa.smu.base import LINE_HZ, SAFE_s
-from eapu_drivers.visa.smu.contract import Abilities, Setup, Sweep
-from eapu_drivers.visa.smu.state import NOT_A_NUMBER, AskedMeter, StateQueries, Taken
+from eapu_drivers.visa.smu.contract import Abilities, Setup, Sweep, Taken
+from eapu_drivers.visa.smu.state import NOT_A_NUMBER, AskedMeter, StateQueries
 from eapu_drivers.visa.transport import Transport
 from eapu_hil.hal import ConfigError, FloatArray, InstrumentError
 

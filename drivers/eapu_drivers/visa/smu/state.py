@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from eapu_drivers.visa.instrument import number
 from eapu_drivers.visa.smu.base import SourceMeterBase
-from eapu_drivers.visa.smu.contract import Sweep
+from eapu_drivers.visa.smu.contract import Sweep, Taken
 from eapu_hil.hal import FloatArray, InstrumentError, ProtocolError
 
 NOT_A_NUMBER = 9.0e37  # 9.9E37 is infinity, 9.91E37 no number, in the manuals of all makers; of either sign
@@ -40,15 +40,6 @@ class StateQueries:
     current: str = "CURR:DC"
 
 
-@dataclass(frozen=True)
-class Taken:
-    """What the instrument reported when it was set up: source range in V, compliance and current range in A."""
-
-    v_range_v: float
-    i_limit_a: float
-    i_range_a: float
-
-
 class AskedMeter(SourceMeterBase):
     """The base of drivers that can say whether the instrument is as they left it (`AsksState`).
 
@@ -64,6 +55,11 @@ class AskedMeter(SourceMeterBase):
     def ask_states(self, queries: Sequence[str]) -> list[str]:
         """One answer each, from one message."""
         ...
+
+    @property
+    def taken(self) -> Taken | None:
+        """What it took of the last setup; None before one."""
+        return self._taken
 
     def require_as_left(self) -> None:
         """Asks output, function, level, ranges and compliance, in one message.

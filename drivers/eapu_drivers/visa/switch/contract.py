@@ -10,10 +10,19 @@ and the attributes of `SwitchFamily`, in a package with the entry point
 from __future__ import annotations
 
 from collections.abc import Set
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from eapu_drivers.visa.instrument import InstrumentIdentity
 from eapu_drivers.visa.transport import Transport
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How crosspoints of a family are called: slot, bus, two digits of a column. buses: letters or digits of them."""
+
+    buses: str
+    columns_a_slot: int
 
 
 class SwitchMatrix(Protocol):
@@ -62,6 +71,8 @@ class SwitchFamily(Protocol):
     """The matrices that one driver fits. Most simply it is the driver's class itself.
 
     family: what messages and lists call it, maker and series (`Keithley 707B`).
+
+    It may have `layout`, a `Layout`: then a simulated bench needs no channel map.
     """
 
     family: str

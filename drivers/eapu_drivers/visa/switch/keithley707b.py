@@ -10,6 +10,7 @@ from collections.abc import Set
 
 from eapu_drivers.visa.instrument import TspInstrument
 from eapu_drivers.visa.smu.base import SAFE_s
+from eapu_drivers.visa.switch.contract import Layout
 from eapu_drivers.visa.transport import Transport
 from eapu_hil.hal import ConfigError, InstrumentError
 
@@ -22,6 +23,7 @@ class Keithley707B(TspInstrument):
     """All cards of one mainframe."""
 
     family = "Keithley 707B"
+    layout = Layout("ABCDE", 12)
     models = re.compile(r"70[78]B")
 
     def __init__(self, transport: Transport) -> None:

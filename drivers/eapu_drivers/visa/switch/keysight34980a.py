@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence, Set
 
 from eapu_drivers.visa.instrument import ScpiInstrument
 from eapu_drivers.visa.smu.base import SAFE_s
+from eapu_drivers.visa.switch.contract import Layout
 from eapu_drivers.visa.transport import DEFAULT_TIMEOUT_s, Transport
 from eapu_hil.hal import ConfigError, InstrumentError
 
@@ -24,6 +25,7 @@ class Keysight34980A(ScpiInstrument):
     """The matrix modules of one mainframe."""
 
     family = "Keysight 34980A"
+    layout = Layout("1234", 16)
     models = re.compile(r"34980A")
 
     def __init__(self, transport: Transport) -> None:

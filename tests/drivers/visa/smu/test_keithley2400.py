@@ -34,7 +34,7 @@ OPEN = [
     (":SYST:ERR?", FINE),
     (
         ":ROUT:TERM REAR;:SYST:BEEP:STAT OFF;:SYST:RSEN OFF;:SOUR:CLE:AUTO OFF;:SOUR:FUNC VOLT;"
-        ":SENS:FUNC:CONC OFF;:SENS:FUNC 'CURR:DC';:FORM:ELEM CURR,STAT;:SOUR:SWE:RANG FIX;:SOUR:SWE:CAB NEV;"
+        ":SENS:FUNC:CONC OFF;:SENS:FUNC 'CURR:DC';:FORM:ELEM VOLT,CURR,STAT;:SOUR:SWE:RANG FIX;:SOUR:SWE:CAB NEV;"
         ":SYST:ERR?",
         FINE,
     ),
@@ -59,8 +59,8 @@ def opened() -> Opened:
     return Opened()
 
 
-def reading(current_a: float, status: int = V_SOURCE) -> str:
-    return f"{current_a:+.6E},{status:+.6E}"
+def reading(current_a: float, status: int = V_SOURCE, level_v: float = 0.0) -> str:
+    return f"{level_v:+.6E},{current_a:+.6E},{status:+.6E}"
 
 
 class TestMessages:
@@ -79,7 +79,7 @@ class TestMessages:
     def test_a_level_and_a_reading_of_it(self, opened: Opened) -> None:
         opened.line.extend(
             (":SOUR:VOLT:LEV 1.23456789;:SYST:ERR?", FINE),
-            (":READ?;:SYST:ERR?", f"{reading(1.5e-7)};{FINE}"),
+            (":READ?;:SYST:ERR?", f"{reading(1.5e-7, level_v=1.234568)};{FINE}"),
         )
         opened.meter.hold(1.23456789)
         seen = opened.meter.held()
@@ -90,13 +90,18 @@ class TestMessages:
 
     def test_one_level_is_one_message(self, opened: Opened) -> None:
         opened.line.extend(
-            (":SOUR:VOLT:LEV 5e-07;:READ?;:SOUR:VOLT:LEV 0;:SYST:ERR?", f"{reading(-2e-9)};{FINE}")
+            (
+                ":SOUR:VOLT:LEV 5e-07;:READ?;:SOUR:VOLT:LEV 0;:SYST:ERR?",
+                f"{reading(-2e-9, level_v=5e-7)};{FINE}",
+            )
         )
         assert opened.meter.sweep(np.array([5e-7])).current_a.tolist() == [-2e-9]
         opened.line.done()
 
     def test_a_sweep(self, opened: Opened) -> None:
-        answers = ",".join(reading(1e-7 * k) for k in range(4))
+        answers = ",".join(
+            reading(1e-7 * k, level_v=level_v) for k, level_v in enumerate([0.1, -0.2, 0.3, 0.0])
+        )
         opened.line.extend(
             (":SOUR:LIST:VOLT 0.1,-0.2,0.3,0;:SYST:ERR?", FINE),
             (":SOUR:VOLT:MODE LIST;:TRIG:COUN 4;:SYST:ERR?", FINE),
@@ -112,16 +117,19 @@ class TestMessages:
             (f":SOUR:LIST:VOLT {','.join(['0.25'] * 100)};:SYST:ERR?", FINE),
             (f":SOUR:LIST:VOLT:APP {','.join(['0.25'] * 50)},0;:SYST:ERR?", FINE),
             (":SOUR:VOLT:MODE LIST;:TRIG:COUN 151;:SYST:ERR?", FINE),
-            (f":READ?;{STEADY};:SYST:ERR?", f"{','.join([reading(1e-7)] * 151)};{FINE}"),
+            (
+                f":READ?;{STEADY};:SYST:ERR?",
+                f"{','.join([reading(1e-7, level_v=0.25)] * 150 + [reading(0.0)])};{FINE}",
+            ),
         )
         assert opened.meter.sweep(levels_v).current_a.shape == (150,)
         opened.line.done()
 
     @pytest.mark.parametrize(("count", "limits"), [(1, False), (1, True), (3, True)])
     def test_pulses(self, opened: Opened, count: int, limits: bool) -> None:
-        answers = [reading(4e-7), reading(0.0)] * count
+        answers = [reading(4e-7, level_v=1.5), reading(0.0)] * count
         if limits:
-            answers[-2] = reading(5e-7, V_SOURCE | 1 << 3)
+            answers[-2] = reading(5e-7, V_SOURCE | 1 << 3, 1.5)
         opened.line.extend(
             (
                 f":SOUR:LIST:VOLT 1.5,0;:SOUR:VOLT:MODE LIST;:TRIG:COUN {2 * count};:SOUR:DEL 0.009;"
@@ -139,6 +147,7 @@ class TestMessages:
             (":ABOR", None),
             (":SOUR:VOLT:MODE FIX;:SOUR:VOLT:LEV 0", None),
             (":OUTP OFF", None),
+            ("*CLS", None),
             (":OUTP?", "0"),
         )
         opened.meter.safe_off()
@@ -155,6 +164,7 @@ class TestMessages:
             (":ABOR", None),
             (":SOUR:VOLT:MODE FIX;:SOUR:VOLT:LEV 0", None),
             (":OUTP OFF", None),
+            ("*CLS", None),
             (":OUTP?", answer),
         )
         with pytest.raises(HilError, match=cause):
@@ -183,7 +193,7 @@ class TestAnswers:
         assert seen.overflow[0]
         assert seen.current_a[0] == end_a
 
-    @pytest.mark.parametrize("answer", ["", "1", "1,2,3", "a,b", "1,9.91E+99999"])
+    @pytest.mark.parametrize("answer", ["", "1", "1,2", "a,b,c", "1,2,9.91E+99999", "0,nan,0", "nan,0,0"])
     def test_nonsense(self, opened: Opened, answer: str) -> None:
         opened.line.extend((":READ?;:SYST:ERR?", f"{answer};{FINE}"))
         with pytest.raises(ProtocolError, match="':READ\\?' was answered"):

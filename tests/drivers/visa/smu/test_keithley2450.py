@@ -38,7 +38,7 @@ OPEN = [
         FINE,
     ),
 ]
-READ = ':READ? "defbuffer1", READ, SOURSTAT'
+READ = ':READ? "defbuffer1", SOUR, READ, SOURSTAT'
 PULSE = (
     ':SOUR:LIST:VOLT 1.5,0;:TRIG:LOAD "Empty";:TRIG:BLOC:BUFF:CLE 1, "defbuffer1";'
     ':TRIG:BLOC:CONF:REC 2, "VoltCustomSweepList", 1;:TRIG:BLOC:DEL:CONS 3, 0.0098;'
@@ -57,16 +57,18 @@ class Opened:
             self.set_up()
         self.line.done()
 
-    def set_up(self) -> None:
+    def set_up(self, after_the_way_out: bool = False) -> None:
+        if after_the_way_out:
+            self.line.extend(OPEN[-1])
         self.line.extend((SET_UP, f"20;5.000000E-07;1.000000E-06;0.1;{FINE}"))
         self.meter.set_up(SETUP)
 
     def pulses(self, *status: int) -> None:
         """A run of the trigger model comes next."""
-        data = ",".join(f"4E-07,{one}" for one in status)
+        data = ",".join(f"1.5,4E-07,{one}" for one in status)
         self.line.extend(
             (
-                f':SENS:CURR:NPLC 0.01;:INIT;*WAI;:TRAC:DATA? 1, {len(status)}, "defbuffer1", READ, SOURSTAT;'
+                f':SENS:CURR:NPLC 0.01;:INIT;*WAI;:TRAC:DATA? 1, {len(status)}, "defbuffer1", SOUR, READ, SOURSTAT;'
                 ":SENS:CURR:NPLC 0.1;:SYST:ERR?",
                 f"{data};{FINE}",
             )
@@ -105,7 +107,8 @@ class TestMessages:
 
     def test_a_level_and_a_reading_of_it(self, opened: Opened) -> None:
         opened.line.extend(
-            (":SOUR:VOLT 1.23456789;:SYST:ERR?", FINE), (f"{READ};:SYST:ERR?", f"1.5E-07,{ON};{FINE}")
+            (":SOUR:VOLT 1.23456789;:SYST:ERR?", FINE),
+            (f"{READ};:SYST:ERR?", f"1.234568,1.5E-07,{ON};{FINE}"),
         )
         opened.meter.hold(1.23456789)
         seen = opened.meter.held()
@@ -116,7 +119,7 @@ class TestMessages:
 
     def test_one_level_is_one_message(self, opened: Opened) -> None:
         opened.line.extend(
-            (f":SOUR:VOLT 5e-07;{READ};:SOUR:VOLT 0;:SYST:ERR?", f"-2E-09,{ON | LIMITED};{FINE}")
+            (f":SOUR:VOLT 5e-07;{READ};:SOUR:VOLT 0;:SYST:ERR?", f"5E-07,-2E-09,{ON | LIMITED};{FINE}")
         )
         seen = opened.meter.sweep(np.array([5e-7]))
         assert seen.current_a.tolist() == [-2e-9]
@@ -125,7 +128,7 @@ class TestMessages:
 
     def test_a_long_sweep(self, opened: Opened) -> None:
         """The output stays on, which a sweep of the instrument's own would end with off."""
-        data = ",".join([f"1E-07,{ON}"] * 150 + [f"0,{ON}"])
+        data = ",".join([f"0.25,1E-07,{ON}"] * 150 + [f"0,0,{ON}"])
         opened.line.extend(
             (f":SOUR:LIST:VOLT {','.join(['0.25'] * 100)};:SYST:ERR?", FINE),
             (f":SOUR:LIST:VOLT:APP {','.join(['0.25'] * 50)},0;:SYST:ERR?", FINE),
@@ -136,15 +139,20 @@ class TestMessages:
                 ":TRIG:BLOC:BRAN:COUN 6, 151, 4;:SYST:ERR?",
                 FINE,
             ),
-            (':INIT;*WAI;:TRAC:DATA? 1, 151, "defbuffer1", READ, SOURSTAT;:SYST:ERR?', f"{data};{FINE}"),
+            (
+                ':INIT;*WAI;:TRAC:DATA? 1, 151, "defbuffer1", SOUR, READ, SOURSTAT;:SYST:ERR?',
+                f"{data};{FINE}",
+            ),
         )
         assert opened.meter.sweep(np.full(150, 0.25)).current_a.tolist() == [1e-7] * 150
         opened.line.done()
 
     def test_a_pulse_and_another_like_it(self, opened: Opened) -> None:
+        """List and model are sent each time: another program may have left its own in the instrument."""
         opened.line.extend((f"{PULSE};:SYST:ERR?", FINE))
         opened.pulses(ON)
         assert not opened.meter.pulse(1.5, 10e-3)
+        opened.line.extend((f"{PULSE};:SYST:ERR?", FINE))
         opened.pulses(ON | LIMITED)
         assert opened.meter.pulse(1.5, 10e-3)
         opened.line.done()
@@ -170,10 +178,15 @@ class TestMessages:
                 opened.meter.sweep(np.array([0.1, 0.2]))
         elif what == "safe_off":
             opened.line.extend(
-                (CLEAR, None), (":ABOR", None), (":SOUR:VOLT 0", None), (":OUTP OFF", None), (":OUTP?", "0")
+                (CLEAR, None),
+                (":ABOR", None),
+                (":SOUR:VOLT 0", None),
+                (":OUTP OFF", None),
+                ("*CLS", None),
+                (":OUTP?", "0"),
             )
             opened.meter.safe_off()
-            opened.set_up()
+            opened.set_up(after_the_way_out=True)
         else:
             opened.set_up()
         opened.line.extend((f"{PULSE};:SYST:ERR?", FINE))
@@ -186,7 +199,12 @@ class TestMessages:
     )
     def test_safe_off_that_does_not_end_well(self, opened: Opened, answer: str, cause: str) -> None:
         opened.line.extend(
-            (CLEAR, None), (":ABOR", None), (":SOUR:VOLT 0", None), (":OUTP OFF", None), (":OUTP?", answer)
+            (CLEAR, None),
+            (":ABOR", None),
+            (":SOUR:VOLT 0", None),
+            (":OUTP OFF", None),
+            ("*CLS", None),
+            (":OUTP?", answer),
         )
         with pytest.raises(HilError, match=cause):
             opened.meter.safe_off()
@@ -198,7 +216,7 @@ class TestMessages:
 class TestAnswers:
     @pytest.mark.parametrize(("sent", "end_a"), [("9.9E37", 5e-7), ("-9.9E37", -5e-7)])
     def test_overflow_is_the_end_of_the_range(self, opened: Opened, sent: str, end_a: float) -> None:
-        opened.line.extend((f"{READ};:SYST:ERR?", f"{sent},{ON | LIMITED};{FINE}"))
+        opened.line.extend((f"{READ};:SYST:ERR?", f"0,{sent},{ON | LIMITED};{FINE}"))
         seen = opened.meter.held()
         assert seen.overflow[0]
         assert seen.limited[0]
@@ -206,11 +224,11 @@ class TestAnswers:
 
     def test_what_is_measured_with_the_output_off(self, opened: Opened) -> None:
         """It would read as no current: a cell that is all open."""
-        opened.line.extend((f"{READ};:SYST:ERR?", f"1E-12,0;{FINE}"))
+        opened.line.extend((f"{READ};:SYST:ERR?", f"0,1E-12,0;{FINE}"))
         with pytest.raises(InstrumentError, match="the output is off"):
             opened.meter.held()
 
-    @pytest.mark.parametrize("answer", ["", "1", "1,2,3", "a,b", "1,1E99999"])
+    @pytest.mark.parametrize("answer", ["", "1", "1,2", "a,b,c", "1,1,1E99999", "0,nan,128", "nan,0,128"])
     def test_nonsense(self, opened: Opened, answer: str) -> None:
         opened.line.extend((f"{READ};:SYST:ERR?", f"{answer};{FINE}"))
         with pytest.raises(ProtocolError, match="was answered"):

@@ -78,19 +78,26 @@ class TestMessages:
         opened.line.extend(
             (
                 "smua.source.levelv = 0.2 local i = smua.measure.i() local c = smua.source.compliance and 1 or 0 "
-                "smua.source.levelv = 0 print(i, c, smua.source.output, errorqueue.count)",
-                "4.000000000e-06\t1.000000000e+00\t1.000000000e+00\t0.000000000e+00",
+                "local v = smua.source.levelv smua.source.levelv = 0 "
+                "print(i, c, v, smua.source.output, errorqueue.count)",
+                "4.000000000e-06\t1.000000000e+00\t2.000000000e-01\t1.000000000e+00\t0.000000000e+00",
             )
         )
         seen = opened.meter.sweep(np.array([0.2]))
         assert (seen.current_a[0], seen.limited[0], seen.overflow[0]) == (4e-6, True, False)
 
     def test_several_readings(self, opened: Opened) -> None:
-        opened.line.extend(("eapu_sweep(smua, {0.1, -5e-07}, 2)", "1e-6\t0\t9.91e37\t1\t1\t0"))
+        opened.line.extend(("eapu_sweep(smua, {0.1, -5e-07}, 2)", "1e-6\t0\t0.1\t9.91e37\t1\t-5e-07\t1\t0"))
         seen = opened.meter.sweep(np.array([0.1, -5e-7]))
         np.testing.assert_array_equal(seen.current_a, [1e-6, 2e-3])
         np.testing.assert_array_equal(seen.limited, [False, True])
         np.testing.assert_array_equal(seen.overflow, [False, True])
+
+    @pytest.mark.parametrize("sent", ["nan", "-nan"])
+    def test_no_number_is_no_reading(self, opened: Opened, sent: str) -> None:
+        opened.line.extend(("eapu_sweep(smua, {0.1, 0.2}, 2)", f"1e-6\t0\t0.1\t{sent}\t0\t0.2\t1\t0"))
+        with pytest.raises(ProtocolError, match="nan, which is no reading"):
+            opened.meter.sweep(np.array([0.1, 0.2]))
 
     def test_a_pulse(self, opened: Opened) -> None:
         message = "print(eapu_pulse(smua, -1.2, 0.002, 3) and 1 or 0, smua.source.output, errorqueue.count)"
@@ -103,6 +110,7 @@ class TestMessages:
             ("smua.abort()", None),
             ("smua.source.levelv = 0", None),
             ("smua.source.output = smua.OUTPUT_OFF", None),
+            ("errorqueue.clear()", None),
             ("print(smua.source.output)", "0.000000000e+00"),
         )
         opened.meter.safe_off()
@@ -193,6 +201,7 @@ class TestWhatItDidNotTake:
             ("smua.abort()", None),
             ("smua.source.levelv = 0", None),
             ("smua.source.output = smua.OUTPUT_OFF", None),
+            ("errorqueue.clear()", None),
             ("print(smua.source.output)", "1.000000000e+00"),
         )
         with pytest.raises(HilError, match="the output is still on"):
@@ -204,6 +213,7 @@ class TestWhatItDidNotTake:
             ("smua.abort()", None),
             ("smua.source.levelv = 0", None),
             ("smua.source.output = smua.OUTPUT_OFF", None),
+            ("errorqueue.clear()", None),
             ("print(smua.source.output)", SILENCE),
         )
         with pytest.raises(HilError, match=r"Keithley 2600B at GPIB0::24::INSTR: no answer to 'print"):

@@ -59,7 +59,7 @@ def opening(c: str = "1", model: str = "B2902B") -> Exchange:
         ),
         *sent(f':SENS{c}:FUNC:OFF:ALL;:SENS{c}:FUNC:ON "CURR";:SENS{c}:REM OFF;:SENS{c}:WAIT ON'),
         *sent(f":OUTP{c}:ON:AUTO OFF;:OUTP{c}:OFF:AUTO OFF;:OUTP{c}:PROT OFF"),
-        *sent(":FORM ASC;:FORM:ELEM:SENS CURR,STAT"),
+        *sent(":FORM ASC;:FORM:ELEM:SENS CURR,STAT,SOUR"),
     ]
 
 
@@ -114,7 +114,7 @@ def test_output_and_level() -> None:
     meter, line = ready(
         *sent(":SOUR1:VOLT 0;:OUTP1 ON"),
         *sent(":SOUR1:VOLT 1e-07"),
-        (":MEAS? (@1);:OUTP1?", "+2.000000E-08,+0.000000E+00;1"),
+        (":MEAS? (@1);:OUTP1?", "+2.000000E-08,+0.000000E+00,+1.0E-07;1"),
         (":SYST:ERR?", NO_ERROR),
         *sent(":SOUR1:VOLT 0;:OUTP1 OFF"),
     )
@@ -141,7 +141,7 @@ def test_output_and_level() -> None:
 def test_one_reading(status: str, current: str, limited: bool, overflow: bool) -> None:
     """Two messages. A reading beyond the range is its end."""
     meter, line = ready(
-        (":SOUR1:VOLT 0.2;:MEAS? (@1);:OUTP1?;:SOUR1:VOLT 0", f"{current},{status};1"),
+        (":SOUR1:VOLT 0.2;:MEAS? (@1);:OUTP1?;:SOUR1:VOLT 0", f"{current},{status},0.2;1"),
         (":SYST:ERR?", NO_ERROR),
     )
     seen = meter.sweep(np.array([0.2]))
@@ -150,12 +150,19 @@ def test_one_reading(status: str, current: str, limited: bool, overflow: bool) -
     line.done()
 
 
+def test_an_overflow_keeps_its_sign() -> None:
+    meter, _ = ready((":MEAS? (@1);:OUTP1?", "-9.9E+37,8192,0;1"), (":SYST:ERR?", NO_ERROR))
+    seen = meter.held()
+    assert seen.overflow[0]
+    assert seen.current_a[0] == -5e-7
+
+
 def test_a_list_ends_at_0_v() -> None:
     """Four messages. What restores single levels travels with the next one."""
     meter, line = ready(
         (":SOUR1:VOLT:MODE LIST;:TRIG1:ALL:COUN 3;:TRIG1:ACQ:DEL 0;:SOUR1:LIST:VOLT 0.1,-0.2,0", None),
         (":SOUR1:LIST:VOLT:POIN?;:TRIG1:TRAN:COUN?;:TRIG1:ACQ:COUN?", "+3;+3;+3"),
-        (":READ:ARR? (@1);:OUTP1?", "+1E-8,0,-5E-7,2,+0,0;1"),
+        (":READ:ARR? (@1);:OUTP1?", "+1E-8,0,0.1,-5E-7,2,-0.2,+0,0,0;1"),
         (":SYST:ERR?", NO_ERROR),
         *sent(f"{BACK}:SOUR1:VOLT 0.3"),
         *sent(":SOUR1:VOLT 0.1"),
@@ -176,7 +183,7 @@ def test_a_long_list_is_sent_in_parts() -> None:
         (f":SOUR1:LIST:VOLT:APP {parts[1]}", None),
         (":SOUR1:LIST:VOLT:APP 0", None),
         (":SOUR1:LIST:VOLT:POIN?;:TRIG1:TRAN:COUN?;:TRIG1:ACQ:COUN?", "+201;+201;+201"),
-        (":READ:ARR? (@1);:OUTP1?", ",".join(["1E-7,0"] * 201) + ";1"),
+        (":READ:ARR? (@1);:OUTP1?", ",".join(f"1E-7,0,{level_v:.6E}" for level_v in [*levels_v, 0.0]) + ";1"),
         (":SYST:ERR?", NO_ERROR),
     )
     assert meter.sweep(levels_v).current_a.shape == (200,)
@@ -184,14 +191,15 @@ def test_a_long_list_is_sent_in_parts() -> None:
 
 
 def test_pulses() -> None:
-    """Four messages, and two for the same pulses again. Everything is read back before anything is triggered."""
+    """Four messages, and three for the same pulses again. Everything is read back before anything is triggered."""
     meter, line = ready(
-        *pulsing("-1E-7,0,-1E-7,0;1"),
-        (PULSED, "-1E-7,0,-5E-7,2;1"),
+        *pulsing("-1E-7,0,-1.25,-1E-7,0,-1.25;1"),
+        (PULSE_TAKEN, "+5.000000E-05;-1.250000E+00;-1.250000E+00;+2;+1.000000E-05;+2"),
+        (PULSED, "-1E-7,0,-1.25,-5E-7,2,-1.25;1"),
         (":SYST:ERR?", NO_ERROR),
-        (f"{BACK}:SOUR1:VOLT 0.2;:MEAS? (@1);:OUTP1?;:SOUR1:VOLT 0", "+1E-7,0;1"),
+        (f"{BACK}:SOUR1:VOLT 0.2;:MEAS? (@1);:OUTP1?;:SOUR1:VOLT 0", "+1E-7,0,0.2;1"),
         (":SYST:ERR?", NO_ERROR),
-        *pulsing("-1E-7,0,-1E-7,0;1"),
+        *pulsing("-1E-7,0,-1.25,-1E-7,0,-1.25;1"),
     )
     assert not meter.pulse(-1.25, 50e-6, 2)
     assert meter.pulse(-1.25, 50e-6, 2), "one in compliance"
@@ -201,7 +209,7 @@ def test_pulses() -> None:
 
 
 def test_setup_between_pulses_is_said_once() -> None:
-    meter, line = ready(*pulsing("0,0,0,0;1"), *setting_up(), *pulsing("0,0,0,0;1"))
+    meter, line = ready(*pulsing("0,0,-1.25,0,0,-1.25;1"), *setting_up(), *pulsing("0,0,-1.25,0,0,-1.25;1"))
     meter.pulse(-1.25, 50e-6, 2)
     meter.set_up(SETUP)
     meter.pulse(-1.25, 50e-6, 2)
@@ -214,6 +222,7 @@ def test_safe_off() -> None:
         (":ABOR (@1)", None),
         (STEADY, None),
         (":OUTP1 OFF", None),
+        ("*CLS", None),
         (":OUTP1?;:SOUR1:VOLT?", "0;+0.000000E+00"),
     ]
     meter, line = ready(*script)
@@ -225,7 +234,13 @@ def test_safe_off() -> None:
 
 @pytest.mark.parametrize("answer", ["1;+0.000000E+00", "0;+2.000000E-01", "?"])
 def test_safe_off_that_is_none_is_an_error(answer: str) -> None:
-    script: Exchange = [(CLEAR, None), (":ABOR (@1)", None), (STEADY, None), (":OUTP1 OFF", None)]
+    script: Exchange = [
+        (CLEAR, None),
+        (":ABOR (@1)", None),
+        (STEADY, None),
+        (":OUTP1 OFF", None),
+        ("*CLS", None),
+    ]
     meter, line = ready(*script, (":OUTP1?;:SOUR1:VOLT?", answer))
     with pytest.raises(HilError, match="still on, or not at 0 V"):
         meter.safe_off()
@@ -283,12 +298,15 @@ def test_the_instruments_own_word_comes_first() -> None:
 
 def test_nothing_is_measured_with_the_output_off() -> None:
     """It may trip by itself: over-temperature, an open interlock."""
-    meter, _ = ready(*pulsing("+0,0,+0,0;0"))
+    meter, _ = ready(*pulsing("+0,0,-1.25,+0,0,-1.25;0"))
     with pytest.raises(InstrumentError, match="the output is off"):
         meter.pulse(-1.25, 50e-6, 2)
 
 
-@pytest.mark.parametrize("answer", ["1E-7,0", "1E-7;1", "1E-7,0,1E-7,0;1", "nan,0;1", "1E-7,0;2", "oops"])
+@pytest.mark.parametrize(
+    "answer",
+    ["1E-7,0,0", "1E-7,0;1", "1E-7,0,0,1E-7,0,0;1", "nan,0,0;1", "1E-7,0,nan;1", "1E-7,0,0;2", "oops"],
+)
 def test_an_answer_that_makes_no_sense(answer: str) -> None:
     meter, _ = ready((":MEAS? (@1);:OUTP1?", answer))
     with pytest.raises(ProtocolError, match=r"Keysight B2900 at .* was answered"):

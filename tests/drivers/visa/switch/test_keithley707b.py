@@ -17,7 +17,7 @@ from eapu_hil.hal import ConfigError, HilError, InstrumentError
 IDN = "Keithley Instruments Inc., Model 707B, 1300001, 1.20.a"
 NO_ERROR = "0.00000e+00\tQueue Is Empty\t0.00000e+00\t1.00000e+00"
 OPEN_ALL = ('channel.open("allslots") waitcomplete() print(errorqueue.count)', "0.00000e+00")
-CLOSED = 'print(channel.getclose("allslots"))'
+CLOSED = 'print(channel.getclose("allslots"), errorqueue.count)'
 
 
 def moving(act: str, names: str) -> tuple[str, str]:
@@ -41,11 +41,11 @@ def matrix(line: ScriptedTransport) -> Keithley707B:
 def test_what_opens_comes_first_and_what_stays_does_not_move(
     matrix: Keithley707B, line: ScriptedTransport
 ) -> None:
-    line.extend(moving("close", "1A01,1B02"), (CLOSED, "1A01;1B02"))
+    line.extend(moving("close", "1A01,1B02"), (CLOSED, "1A01;1B02\t0"))
     matrix.connect({"1B02", "1A01"})
-    line.extend(moving("open", "1A01"), moving("close", "1A03"), (CLOSED, "1A03;1B02"))
+    line.extend(moving("open", "1A01"), moving("close", "1A03"), (CLOSED, "1A03;1B02\t0"))
     matrix.connect({"1A03", "1B02"})
-    line.extend(moving("open", "1A03,1B02"), (CLOSED, "nil"))
+    line.extend(moving("open", "1A03,1B02"), (CLOSED, "nil\t0"))
     matrix.connect(set())
     line.done()
 
@@ -53,7 +53,7 @@ def test_what_opens_comes_first_and_what_stays_does_not_move(
 def test_long_lists_are_split(matrix: Keithley707B, line: ScriptedTransport) -> None:
     names = sorted(f"{slot}A{column:02d}" for slot in range(1, 7) for column in range(1, 13))
     line.extend(moving("close", ",".join(names[:60])), moving("close", ",".join(names[60:])))
-    line.extend((CLOSED, ";".join(names)))
+    line.extend((CLOSED, ";".join(names) + "\t0"))
     matrix.connect(set(names))
     line.done()
 
@@ -68,10 +68,10 @@ def test_long_lists_are_split(matrix: Keithley707B, line: ScriptedTransport) -> 
 def test_what_it_reports_is_compared(
     matrix: Keithley707B, line: ScriptedTransport, reported: str, said: str
 ) -> None:
-    line.extend(moving("close", "1A01,1B02"), (CLOSED, reported))
+    line.extend(moving("close", "1A01,1B02"), (CLOSED, f"{reported}\t0"))
     with pytest.raises(InstrumentError, match=said):
         matrix.connect({"1A01", "1B02"})
-    line.extend(OPEN_ALL, moving("close", "1A01"), (CLOSED, "1A01"))
+    line.extend(OPEN_ALL, moving("close", "1A01"), (CLOSED, "1A01\t0"))
     matrix.connect({"1A01"})  # nothing was known any more, so it began with an open matrix
     line.done()
 
@@ -87,13 +87,13 @@ def test_an_error_is_raised(matrix: Keithley707B, line: ScriptedTransport) -> No
 
 
 def test_safe_off(matrix: Keithley707B, line: ScriptedTransport) -> None:
-    line.extend((CLEAR, None), OPEN_ALL)
+    line.extend((CLEAR, None), ("errorqueue.clear()", None), OPEN_ALL)
     matrix.safe_off()
     line.done()
 
 
 def test_safe_off_says_what_failed(matrix: Keithley707B, line: ScriptedTransport) -> None:
-    line.extend((CLEAR, None), (OPEN_ALL[0], "nonsense"))
+    line.extend((CLEAR, None), ("errorqueue.clear()", None), (OPEN_ALL[0], "nonsense"))
     with pytest.raises(HilError, match="was answered 'nonsense'"):
         matrix.safe_off()
 
