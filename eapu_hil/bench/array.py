@@ -11,10 +11,11 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from eapu_hil.base.storage import StorageError
 from eapu_hil.bench.corrections import Corrections
 from eapu_hil.bench.interlock import Interlock, close_all
 from eapu_hil.bench.ledger import ArrayLedger
-from eapu_hil.bench.programmed import Recorder
+from eapu_hil.bench.programmed import NotRecordedError, Recorder
 from eapu_hil.hal import (
     Cells,
     ContactTest,
@@ -140,7 +141,10 @@ class BenchArray:
             outcome = self.corrections.outcome(found, cells, used.v_read_v)
             self._ledger.record_writes(cells, outcome, used.v_read_v, _strongest_v2(used))
         if self._recorder is not None:
-            self._recorder(targets, outcome, self._ledger.pulses(cells), self.clock_s())
+            try:
+                self._recorder(targets, outcome, self._ledger.pulses(cells), self.clock_s())
+            except StorageError as error:
+                raise NotRecordedError(str(error), outcome) from error
         return outcome
 
     def test_contacts(self) -> list[LineFault] | None:
