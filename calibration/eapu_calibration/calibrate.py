@@ -218,7 +218,7 @@ def _lower(array: Crossbar, number: int, chip: Chip, recipe: Recipe) -> NDArray[
 
     Returns those that are bad or did not get there, (rows, columns).
     """
-    bad = chip.bad_cells(number) != CellStatus.OK
+    bad: NDArray[np.bool_] = chip.bad_cells(number) != CellStatus.OK
     cells = Cells(*np.nonzero(~bad))
     outcome = array.program(Targets(cells, np.full(len(cells), recipe.g_min_S)), recipe)
     bad[cells.row, cells.col] = outcome.status != CellStatus.OK

@@ -46,7 +46,7 @@ def read_image(path: Path) -> Image:
     """
     try:
         from PIL import Image as Pil
-        from PIL import ImageOps
+        from PIL import ImageOps, UnidentifiedImageError
     except ImportError as error:
         missing_extra(error)
     try:
@@ -62,7 +62,7 @@ def read_image(path: Path) -> Image:
         raise ConfigError(f"{path}: too large to be read: {error}") from error
     except (OSError, ValueError, SyntaxError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if isinstance(error, Pil.UnidentifiedImageError):  # its text names an object, not the file
+        if isinstance(error, UnidentifiedImageError):  # its text names an object, not the file
             reason = "of no known kind"
         raise ConfigError(f"{path}: not a readable image ({reason}); allowed: {_allowed()}") from error
 
