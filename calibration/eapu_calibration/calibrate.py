@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import model_validator
 
 from eapu_calibration import (
@@ -144,12 +145,20 @@ def with_forming(names: Sequence[str], chip: Chip, number: int) -> list[str]:
 
 
 def calibrate(
-    bench: Bench, number: int, plan: Plan, names: Sequence[str], *, seed: int, progress_of: ProgressOf
+    bench: Bench,
+    number: int,
+    plan: Plan,
+    names: Sequence[str],
+    *,
+    seed: int,
+    progress_of: ProgressOf,
+    left_over: Callable[[Cells], None] = lambda _: None,
 ) -> list[Measurement]:
     """Makes the measurements `names` (of `chosen_names`) on array `number`; returns their entries.
 
     Overwrites cells; at the end all that can be written are in the lowest state. Goes on with a calibration of the
-    same plan and names that was stopped. progress_of: gives what a measurement tells its progress. The temperature that
+    same plan and names that was stopped. progress_of: gives what a measurement tells its progress. left_over: is told,
+    at the end, the cells that were found unusable or that cannot be written to the lowest state. The temperature that
     the bench file gives is noted in each entry but that of forming.
     Raises HilError for an array that was never formed, unless `forming` is asked, and for one that is too small.
     """
@@ -163,7 +172,13 @@ def calibrate(
     array.corrections.gains = None  # products are measured as they are
     try:
         work = _Calibration(array, number, chip, bench.recipe, plan, names, seed)
-        return _entries(work, progress_of, bench.config.temperature_c)
+        was_bad = chip.bad_cells(number) != CellStatus.OK
+        entries = _entries(work, progress_of, bench.config.temperature_c)
+        wrong = _lower(array, number, chip, bench.recipe)
+        if FORMING not in names:
+            wrong &= ~was_bad
+        left_over(Cells(*np.nonzero(wrong)))
+        return entries
     finally:
         array.corrections.gains = line_gains(chip, number)
 
@@ -226,7 +241,6 @@ def _entries(work: _Calibration, progress_of: ProgressOf, temperature_c: float |
             _retire(found, number, chip, array.clock_s())
         array.ground()
         progress(1.0)
-    _lower(array, number, chip, work.recipe)
     return [done[name] for name in work.names]
 
 
@@ -241,10 +255,16 @@ def _done(chip: Chip, number: int, begun: Measurement) -> dict[str, Measurement]
     }
 
 
-def _lower(array: Crossbar, number: int, chip: Chip, recipe: Recipe) -> None:
-    """Cells that hold nothing should neither draw current nor make noise: all that can be written go to `g_min_S`."""
-    cells = Cells(*np.nonzero(chip.bad_cells(number) == CellStatus.OK))
-    array.program(Targets(cells, np.full(len(cells), recipe.g_min_S)), recipe)
+def _lower(array: Crossbar, number: int, chip: Chip, recipe: Recipe) -> NDArray[np.bool_]:
+    """Cells that hold nothing should neither draw current nor make noise: all that can be written go to `g_min_S`.
+
+    Returns those that are bad or did not get there, (rows, columns).
+    """
+    bad: NDArray[np.bool_] = chip.bad_cells(number) != CellStatus.OK
+    cells = Cells(*np.nonzero(~bad))
+    outcome = array.program(Targets(cells, np.full(len(cells), recipe.g_min_S)), recipe)
+    bad[cells.row, cells.col] = outcome.status != CellStatus.OK
+    return bad
 
 
 def is_formed(chip: Chip, number: int) -> bool:

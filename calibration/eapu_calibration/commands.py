@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,18 @@ import numpy as np
 from eapu_calibration.passport_commands import as_json, chip_argument, say_entries
 from eapu_hil.base.loading import load_model
 from eapu_hil.base.quantities import duration
-from eapu_hil.base.storage import storage_errors
+from eapu_hil.base.storage import ReservedFile, require_room, storage_errors, write_aside
 from eapu_hil.bench.cellcsv import write_targets
 from eapu_hil.bench.passport import Chip, Measurement
 from eapu_hil.cli import options
-from eapu_hil.cli.arrays import chosen_array, open_as_it_is, require_free
+from eapu_hil.cli.arrays import chosen_array, open_as_it_is
 from eapu_hil.cli.bars import measurement_bars
+from eapu_hil.cli.results import require_free
 from eapu_hil.cli.terminal import Terminal
-from eapu_hil.hal import ConfigError
+from eapu_hil.hal import Cells, ConfigError
+
+_TARGETS_BYTES = 2**20  # of a table of targets: room for some 20,000 cells
+_CHIP_BYTES = 2**24  # of the entries and figures of a calibration
 
 
 def calibrate(parser: ArgumentParser) -> None:
@@ -124,14 +130,17 @@ def _calibrate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     figures = _Figures(terminal)
     plan = load_plan(args.plan)
     names = chosen_names(plan, args.names)
-    began = time.monotonic()
+    began, left = time.monotonic(), list[Cells]()
     with open_as_it_is(args.bench, terminal, options.changes(args)) as bench:
         array = chosen_array(bench, args.array)
+        require_room(bench.chip.directory, _CHIP_BYTES)
         if bench.config.simulated:
             names = with_forming(names, bench.chip, args.array)
         began_s = array.clock_s()
         with measurement_bars(terminal) as progress_of:
-            found = measure(bench, args.array, plan, names, seed=args.seed, progress_of=progress_of)
+            found = measure(
+                bench, args.array, plan, names, seed=args.seed, progress_of=progress_of, left_over=left.append
+            )
         bench_time_s = array.clock_s() - began_s
     drawn = figures.drawn(bench.chip, found)
     say_entries(found, terminal)
@@ -139,10 +148,15 @@ def _calibrate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     terminal.say(
         f"written to the passport {bench.chip.directory}; took {duration(bench_time_s)} of bench time"
     )
+    faulty = sum(len(cells) for cells in left)
+    if faulty:
+        terminal.say(f"{faulty} cells could not be formed or written, or wore out; see eapu-hil passport")
+        terminal.not_all()
     entries = [as_json(entry) for entry in found]
     return {
         "passport": bench.chip.directory,
         "entries": entries,
+        "faulty_cells": faulty,
         "figures": drawn,
         "bench_time_s": bench_time_s,
         "wall_s": wall_s,
@@ -154,7 +168,8 @@ def _drift(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
     require_free(args.out)
     figures = _Figures(terminal)
-    with open_as_it_is(args.bench, terminal, options.changes(args)) as bench:
+    changes = options.changes(args)
+    with _room_for_targets(args.out) as file, open_as_it_is(args.bench, terminal, changes) as bench:
         array = chosen_array(bench, args.array)
         if args.after:
             array.wait(args.after)
@@ -162,16 +177,22 @@ def _drift(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         pulses = bench.ledger.arrays[args.array].snapshot()["pulses"]
         found, entry = look(array, args.array, bench.chip, bench.recipe.v_read_v, band_S, pulses)
         now_s = array.clock_s()
+        refresh = found.refresh()
+        if file is not None and len(refresh):
+            text = io.StringIO()
+            write_targets(text, refresh)
+            file.write(text.getvalue().encode())
         drawn = figures.drawn(bench.chip, [entry])
-    refresh = found.refresh()
     say_entries([entry], terminal)
     if len(refresh):
         longest = duration(now_s - float(found.since_s[found.out].min()))
         terminal.say(f"{len(refresh)} cells are out of their band; the longest for at least {longest}")
-    if args.out is not None and len(refresh):
-        with storage_errors(args.out), args.out.open("x", encoding="utf-8", newline="") as file:
-            write_targets(file, refresh)
-        terminal.say(f"to program them again: eapu-hil program {args.bench} {args.out} --array {args.array}")
+        if args.out is not None:
+            terminal.say(
+                f"to program them again: eapu-hil program {args.bench} {args.out} --array {args.array}"
+            )
+    elif args.out is not None:
+        terminal.say(f"no cell is out of its band, so {args.out} is not written")
     return {
         **as_json(entry),
         "refresh": {
@@ -183,6 +204,16 @@ def _drift(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         "out": args.out if len(refresh) else None,
         "figures": drawn,
     }
+
+
+@contextmanager
+def _room_for_targets(out: Path | None) -> Iterator[ReservedFile | None]:
+    file = None if out is None else ReservedFile(out, _TARGETS_BYTES)
+    try:
+        yield file
+    finally:
+        if file is not None:
+            file.discard()
 
 
 def _import(args: Namespace, terminal: Terminal) -> dict[str, Any]:
@@ -209,8 +240,8 @@ def _fit_twin(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     passport = chip.passport
     description = f"fitted to array {args.array} of {passport.model}, {passport.serial}"
     text = found.text(args.out.stem, description)
-    with storage_errors(args.out), args.out.open("x", encoding="utf-8") as file:
-        file.write(text)
+    with storage_errors(args.out):
+        write_aside(args.out, lambda file: file.write(text.encode()))
     rows = [[one.key, estimate_words(one), str(one.entry)] for one in found.fitted]
     terminal.table(["fitted", "value (95 % interval)", "entry"], rows)
     terminal.table([f"as in {base.name}", "because"], [[one.keys, one.reason] for one in found.kept])

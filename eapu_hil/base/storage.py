@@ -97,6 +97,46 @@ def write_aside(path: Path, write: Callable[[BinaryIO], object]) -> None:
             os.close(directory)
 
 
+class ReservedFile:
+    """A new file whose room on the disk is taken before there is anything to write.
+
+    Until `write` it is called NAME.part. Raises StorageError where there is no room, and leaves nothing behind then.
+    """
+
+    def __init__(self, path: Path, size: int) -> None:
+        """size: bytes that will be written at most."""
+        self._path, self._part = path, path.with_name(path.name + ".part")
+        with storage_errors(path):
+            try:
+                self._fill(bytes(size), "wb")
+            except BaseException:
+                self.discard()
+                raise
+
+    def write(self, data: bytes) -> None:
+        """Makes the file, whole and on the disk. Raises StorageError."""
+        with storage_errors(self._path):
+            self._fill(data, "r+b")
+            self._part.replace(self._path)
+
+    def discard(self) -> None:
+        """Gives the room back."""
+        with contextlib.suppress(OSError):  # what cannot be removed may stay: it has no result in it
+            self._part.unlink(missing_ok=True)
+
+    def _fill(self, data: bytes, mode: str) -> None:
+        with self._part.open(mode) as file:
+            file.write(data)
+            file.truncate()
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def require_room(directory: Path, size: int) -> None:
+    """Raises StorageError where `size` bytes cannot be written into a directory."""
+    ReservedFile(directory / "room", size).discard()
+
+
 @contextlib.contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
     """Around writing. Raises StorageError for an OSError, with its own file, or `path` where it names none."""

@@ -11,10 +11,11 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from eapu_hil.base.storage import StorageError
 from eapu_hil.bench.corrections import Corrections
 from eapu_hil.bench.interlock import Interlock, close_all
 from eapu_hil.bench.ledger import ArrayLedger
-from eapu_hil.bench.programmed import Recorder
+from eapu_hil.bench.programmed import NotRecordedError, Recorder
 from eapu_hil.hal import (
     AccountsForWear,
     Cells,
@@ -164,7 +165,10 @@ class BenchArray:
             ledger.forget(cells)
             raise
         if self._recorder is not None:
-            self._recorder(targets, outcome, ledger.pulses(cells), self.clock_s())
+            try:
+                self._recorder(targets, outcome, ledger.pulses(cells), self.clock_s())
+            except StorageError as error:
+                raise NotRecordedError(str(error), outcome) from error
         return outcome
 
     def test_contacts(self) -> list[LineFault] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,14 +20,22 @@ class FormedCells:
     g_formed_S: FloatArray
 
 
-def form(array: Crossbar, cells: Cells, recipe: Recipe) -> FormedCells:
+def form(
+    array: Crossbar,
+    cells: Cells,
+    recipe: Recipe,
+    began: Callable[[FormedCells], None] = lambda _: None,
+) -> FormedCells:
     """Ramps the forming amplitude over all cells side by side until each reads `form.g_formed_S`.
 
-    A cell that conducts as much from the start gets no forming pulse.
+    A cell that conducts as much from the start gets no forming pulse. began: is given the result before the first
+    pulse; its arrays then change with each reading, so that they tell what was done when forming is stopped.
     """
     law = recipe.form
     g_fresh_S = array.read(cells, recipe.v_read_v).g_S
     g_S, v_form_v = g_fresh_S.copy(), np.full(len(cells), np.nan)
+    formed = FormedCells(g_fresh_S, v_form_v, g_S)
+    began(formed)
     steps = round((law.amplitude.stop_v - law.amplitude.start_v) / law.amplitude.step_v)
     for step in range(steps + 1):
         open_cells = np.flatnonzero(g_S < law.g_formed_S)
@@ -37,7 +46,7 @@ def form(array: Crossbar, cells: Cells, recipe: Recipe) -> FormedCells:
         array.pulse(Pulses.same(chosen, Polarity.FORM, amplitude_v, law.gate_v, law.width_s))
         g_S[open_cells] = array.read(chosen, recipe.v_read_v).g_S
         v_form_v[open_cells[g_S[open_cells] >= law.g_formed_S]] = amplitude_v
-    return FormedCells(g_fresh_S, v_form_v, g_S)
+    return formed
 
 
 def exercise(array: Crossbar, cells: Cells, recipe: Recipe) -> StatusArray:

@@ -12,10 +12,21 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from eapu_hil.base.storage import StorageError
 from eapu_hil.bench.passport import Chip, Measurement
 from eapu_hil.hal import CellStatus, IntArray, Targets, WriteOutcome
 
 PROGRAMMED = "programmed"
+
+
+class NotRecordedError(StorageError):
+    """Cells were written, but that could not be noted in the passport. outcome: of the write."""
+
+    def __init__(self, reason: str, outcome: WriteOutcome) -> None:
+        super().__init__(f"the cells are written, but the passport does not say so: {reason}")
+        self.outcome = outcome
+
+
 # Is told what was written, how it ended, how often each of these cells was pulsed so far, and the bench time.
 Recorder = Callable[[Targets, WriteOutcome, IntArray, float], Measurement]
 

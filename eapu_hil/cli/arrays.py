@@ -12,14 +12,17 @@ from typing import Any
 import numpy as np
 
 from eapu_hil.base.loading import load_model
-from eapu_hil.base.storage import storage_errors
+from eapu_hil.base.storage import require_room
 from eapu_hil.bench import Bench, open_bench
 from eapu_hil.bench.array import BenchArray
-from eapu_hil.bench.cellcsv import READING_HEADER, read_targets, status_text, write_cells
+from eapu_hil.bench.cellcsv import read_targets
 from eapu_hil.bench.check import check as check_bench
 from eapu_hil.bench.config import BenchConfig
+from eapu_hil.bench.forming import FormedCells
 from eapu_hil.bench.forming import form as form_cells
+from eapu_hil.bench.programmed import NotRecordedError
 from eapu_hil.cli import options
+from eapu_hil.cli.results import CellResults, blocks, saving
 from eapu_hil.cli.terminal import Terminal
 from eapu_hil.hal import (
     Cells,
@@ -27,11 +30,17 @@ from eapu_hil.hal import (
     ConfigError,
     Crossbar,
     DeviceProof,
-    FloatArray,
     HilError,
     LineFault,
-    StatusArray,
+    Targets,
+    WriteOutcome,
 )
+from eapu_hil.hal.recipe import Recipe
+
+_CHIP_BYTES, _CHIP_BYTES_A_CELL = (
+    2**20,
+    256,
+)  # of an entry in the passport, ledger and state of a twin included
 
 
 def check(parser: ArgumentParser) -> None:
@@ -92,44 +101,100 @@ def _block(parser: ArgumentParser) -> None:
 
 
 def _read(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    require_free(args.out)
-    with open_as_it_is(args.bench, terminal, options.changes(args)) as bench:
+    with (
+        saving(args.out, args.array, terminal) as results,
+        open_as_it_is(args.bench, terminal, options.changes(args)) as bench,
+    ):
         array = chosen_array(bench, args.array)
         cells = _cells(array, args.block)
+        results.reserve(len(cells))
         if args.after:
             array.wait(args.after)
-        reading = array.read(cells, bench.recipe.v_read_v)
-    return _report_cells(args, terminal, cells, reading.g_S, reading.status)
+        for block in blocks(array, len(cells)):
+            reading = array.read(cells[block], bench.recipe.v_read_v)
+            results.add(cells[block], reading.g_S, reading.status)
+    return results.content()
 
 
 def _program(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    require_free(args.out)
-    with open_as_it_is(args.bench, terminal, options.changes(args)) as bench:
+    failed, pulses = 0, 0
+    with (
+        saving(args.out, args.array, terminal) as results,
+        open_as_it_is(args.bench, terminal, options.changes(args)) as bench,
+    ):
         array = chosen_array(bench, args.array)
         targets = read_targets(args.targets, array.shape, bench.recipe)
-        outcome = array.program(targets)
-    failed = int(np.count_nonzero(outcome.status))
-    terminal.note(
-        f"{len(targets) - failed} of {len(targets)} cells are in band, {outcome.pulses.sum()} pulses"
-    )
-    extra = {"pulses": outcome.pulses, "g_before_uS": 1e6 * outcome.g_before_S}
-    return _report_cells(args, terminal, targets.cells, outcome.g_after_S, outcome.status) | extra
+        _take_room(bench, results, len(targets))
+        for block in blocks(array, len(targets), _waits_s(bench.recipe)):
+            part = Targets(targets.cells[block], targets.g_target_S[block])
+            results.begin(part.cells)
+            try:
+                outcome = array.program(part)
+            except NotRecordedError as error:
+                _add_written(results, part.cells, error.outcome)
+                raise
+            _add_written(results, part.cells, outcome)
+            failed += int(np.count_nonzero(outcome.status))
+            pulses += int(outcome.pulses.sum())
+    terminal.note(f"{len(targets) - failed} of {len(targets)} cells are in band, {pulses} pulses")
+    if failed:
+        terminal.not_all()
+    return results.content()
 
 
 def _form(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    require_free(args.out)
-    with open_as_it_is(args.bench, terminal, options.changes(args)) as bench:
+    begun: list[FormedCells] = []
+    with (
+        saving(args.out, args.array, terminal) as results,
+        open_as_it_is(args.bench, terminal, options.changes(args)) as bench,
+    ):
         array = chosen_array(bench, args.array)
-        cells = _cells(array, args.block)
-        formed = form_cells(array, cells, bench.recipe)
-    unformed = formed.g_formed_S < bench.recipe.form.g_formed_S
-    status = np.where(unformed, CellStatus.NOT_CONVERGED, CellStatus.OK).astype(np.uint8)
+        cells, g_formed_S = _cells(array, args.block), bench.recipe.form.g_formed_S
+        _take_room(bench, results, len(cells))
+        try:
+            form_cells(array, cells, bench.recipe, begun.append)
+        finally:  # also what was formed before a stop
+            left = CellStatus.NOT_CONVERGED if sys.exception() is None else CellStatus.ABORTED
+            for formed in begun:
+                _add_formed(results, cells, formed, g_formed_S, left)
+    (formed,) = begun
+    unformed = int(np.count_nonzero(formed.g_formed_S < g_formed_S))
     terminal.note(
-        f"{len(cells) - int(unformed.sum())} of {len(cells)} cells are formed, "
+        f"{len(cells) - unformed} of {len(cells)} cells are formed, "
         f"{int(np.isfinite(formed.v_form_v).sum())} of them just now"
     )
-    extra = {"v_form_v": formed.v_form_v, "g_fresh_uS": 1e6 * formed.g_fresh_S}
-    return _report_cells(args, terminal, cells, formed.g_formed_S, status) | extra
+    if unformed:
+        terminal.not_all()
+    return results.content()
+
+
+def _take_room(bench: Bench, results: CellResults, cells: int) -> None:
+    """Raises StorageError, before a pulse, where the results or the notes about the chip cannot be kept."""
+    require_room(bench.chip.directory, _CHIP_BYTES + _CHIP_BYTES_A_CELL * cells)
+    results.reserve(cells)
+
+
+def _add_written(results: CellResults, cells: Cells, outcome: WriteOutcome) -> None:
+    before_uS = 1e6 * outcome.g_before_S
+    results.add(cells, outcome.g_after_S, outcome.status, pulses=outcome.pulses, g_before_uS=before_uS)
+
+
+def _add_formed(
+    results: CellResults, cells: Cells, formed: FormedCells, g_formed_S: float, left: CellStatus
+) -> None:
+    """left: the status of the cells that are not formed."""
+    status = np.where(formed.g_formed_S < g_formed_S, left, CellStatus.OK).astype(np.uint8)
+    results.add(
+        cells,
+        formed.g_formed_S,
+        status,
+        v_form_v=formed.v_form_v,
+        g_fresh_uS=1e6 * formed.g_fresh_S,
+    )
+
+
+def _waits_s(recipe: Recipe) -> float:
+    return (recipe.epochs - 1) * recipe.epoch_wait_s
 
 
 def _check(args: Namespace, terminal: Terminal) -> dict[str, Any]:
@@ -216,24 +281,3 @@ def _cells(array: Crossbar, chosen: options.Block | None) -> Cells:
     if row1 > rows or col1 > columns:
         raise ConfigError(f"--block {row0}:{row1},{col0}:{col1}: the array has {rows} x {columns} cells")
     return Cells.block(row0, row1, col0, col1)
-
-
-def require_free(out: Path | None) -> None:
-    """Raises ConfigError, before anything is pulsed, when the result could not be saved in `out`."""
-    if out is not None and out.exists():
-        raise ConfigError(f"{out}: already exists; name a new file with --out")
-    if out is not None and not out.parent.is_dir():
-        raise ConfigError(f"{out}: there is no directory {out.parent}")
-
-
-def _report_cells(
-    args: Namespace, terminal: Terminal, cells: Cells, g_S: FloatArray, status: StatusArray
-) -> dict[str, Any]:
-    if args.out is not None:
-        with storage_errors(args.out), args.out.open("x", encoding="utf-8", newline="") as file:
-            write_cells(file, cells, g_S, status)
-    elif not terminal.as_json:
-        write_cells(sys.stdout, cells, g_S, status)
-    columns = [cells.row, cells.col, 1e6 * g_S, [status_text(int(code)) for code in status]]
-    content = dict(zip(READING_HEADER, columns, strict=True))
-    return {"array": args.array, "out": args.out, **content}

@@ -1,4 +1,7 @@
-"""`eapu-hil`: the command line. Exit codes: 0 done, 1 failed, 2 bad usage or file, 3 refused by the interlock."""
+"""`eapu-hil`: the command line.
+
+Exit codes: 0 done, 1 failed, 2 bad usage or file, 3 refused by the interlock, 4 done but not with all cells.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from eapu_hil.base.unimported import first_line_of
 from eapu_hil.cli.terminal import Terminal
 
 GROUP = "eapu_hil.commands"
-FAILED, USAGE, REFUSED, INTERRUPTED = 1, 2, 3, 130
+FAILED, USAGE, REFUSED, NOT_ALL, INTERRUPTED = 1, 2, 3, 4, 130
 _LOG = logging.getLogger(__name__)
 
 
@@ -34,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if getattr(args, "allow_module", []):
             import_also_from(Path.cwd())  # where such a module may lie, as for `python -m`
         with grounding_signals():
-            terminal.result(args.command(args, terminal))
+            content = args.command(args, terminal)
+            terminal.result(content if terminal.complete else {**content, "exit_code": NOT_ALL})
     except HilError as error:
         return _failed(error, terminal)
     except OSError as error:  # of a path that nothing foresaw, such as a name that is too long
@@ -49,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if end.code:  # of SIGTERM; --help and --version have nothing to add
             terminal.result({"error": "stopped by a signal", "exit_code": end.code})
         raise
-    return 0
+    return 0 if terminal.complete else NOT_ALL
 
 
 def _failed(error: HilError, terminal: Terminal) -> int:

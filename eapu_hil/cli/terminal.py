@@ -28,6 +28,8 @@ class Terminal:
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
+        self.complete = True  # False: done, but not all; see `not_all`
+        self._kept: dict[str, Any] = {}
         for stream in (sys.stdout, sys.stderr):
             _write_anything(stream)
         self.errors = Console(
@@ -58,10 +60,18 @@ class Terminal:
             table.add_row(*row)
         self._out.print(table, soft_wrap=False)
 
+    def not_all(self) -> None:
+        """The command has done what it was asked, but not with all cells: it ends with exit code 4."""
+        self.complete = False
+
+    def keep(self, content: Mapping[str, Any]) -> None:
+        """What the JSON object holds also where the command ends with an error."""
+        self._kept |= content
+
     def result(self, content: Mapping[str, Any]) -> None:
         """The JSON object that ends the output of a command called with --json."""
         if self.as_json:
-            sys.stdout.write(json.dumps(plain(content), allow_nan=False) + "\n")
+            sys.stdout.write(json.dumps(plain({**self._kept, **content}), allow_nan=False) + "\n")
             sys.stdout.flush()
 
     @contextmanager

@@ -59,7 +59,7 @@ def read_image(path: Path) -> Image:
     """
     try:
         from PIL import Image as Pil
-        from PIL import ImageOps
+        from PIL import ImageOps, UnidentifiedImageError
     except ImportError as error:
         missing_extra(error)
     try:
@@ -75,6 +75,8 @@ def read_image(path: Path) -> Image:
         raise ConfigError(f"{path}: too large to be read: {error}") from error
     except (OSError, ValueError, SyntaxError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if isinstance(error, UnidentifiedImageError):  # its text names an object, not the file
+            reason = "of no known kind"
         raise ConfigError(f"{path}: not a readable image ({reason}); allowed: {_allowed()}") from error
 
 
@@ -117,8 +119,8 @@ def _scale(path: Path, file: PilImage) -> _Scale | None:
     if bits > 16 or kind != 1:
         sign = "signed " if kind == 2 else ""
         raise ConfigError(
-            f"{path}: {sign}integers of {bits} bits, of which nothing says what is white; save it with 8 or 16 bits, or "
-            "as floats from 0 to 1"
+            f"{path}: {sign}integers of {bits} bits, of which nothing says what is white; save it with 8 or 16 bits, "
+            "or as floats from 0 to 1"
         )
     return _Scale(2.0**bits - 1, inverted)
 
@@ -159,8 +161,9 @@ def _is_image(path: Path) -> bool:
 def read_folder(folder: Path, smallest: int) -> list[tuple[str, Image]]:
     """All images of a folder, in the order of their names, as (file name, image).
 
-    Files with other suffixes than those of images are left alone, and so are hidden ones (`._a.png` of a Mac). Raises ConfigError if the folder does not
-    exist or holds no image, or if an image cannot be read or has an edge of fewer than `smallest` pixels.
+    Files with other suffixes than those of images are left alone, and so are hidden ones (`._a.png` of a Mac).
+    Raises ConfigError if the folder does not exist or holds no image, or if an image cannot be read or has an edge of
+    fewer than `smallest` pixels.
     """
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such folder; expected one with images ({_allowed()})")

@@ -122,7 +122,7 @@ def test_a_rotation_is_applied_once(tmp_path: Path, suffix: str) -> None:
 
     exif = Pil.Exif()
     exif[274] = 6  # the top is on the right
-    Pil.fromarray(np.uint8([[0] * 16] * 8 + [[255] * 16] * 8)).crop((0, 0, 16, 12)).save(
+    Pil.fromarray(np.array([[0] * 16] * 8 + [[255] * 16] * 8, np.uint8)).crop((0, 0, 16, 12)).save(
         tmp_path / f"a.{suffix}", exif=exif
     )
     image = read_image(tmp_path / f"a.{suffix}")
