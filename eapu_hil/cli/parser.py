@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from eapu_hil.base.errors import ConfigError, HilError, LimitError
+from eapu_hil.base.libraries import allow_libraries
 from eapu_hil.base.plugins import import_also_from, load, names, offers, package_of
 from eapu_hil.base.stopping import grounding_signals
 from eapu_hil.base.unimported import first_line_of
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         terminal.log_to_stderr(getattr(args, "verbose", 0))
         if getattr(args, "allow_module", []):
             import_also_from(Path.cwd())  # where such a module may lie, as for `python -m`
-        with grounding_signals():
+        with grounding_signals(), allow_libraries(getattr(args, "allow_library", [])):
             terminal.result(args.command(args, terminal))
     except HilError as error:
         return _failed(error, terminal)

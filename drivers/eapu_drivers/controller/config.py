@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator
 
+from eapu_drivers.addresses import port_fault
 from eapu_hil.bench.config import SIMULATED, TwinBenchConfig, is_simulation
 
 SIMULATIONS = ("posix", "qemu")  # ports of the firmware that run without a board
@@ -14,7 +15,7 @@ SIMULATIONS = ("posix", "qemu")  # ports of the firmware that run without a boar
 class ControllerConfig(TwinBenchConfig):
     """A bench file with `backend: controller`.
 
-    port: where the board answers: a serial port, any pyserial URL, `sim:posix` or `sim:qemu` (its firmware, with the
+    port: where the board answers: a serial port, `socket://HOST:PORT`, `rfc2217://HOST:PORT`, `sim:posix` or `sim:qemu` (its firmware, with the
         twin in place of the arrays).
     """
 
@@ -28,4 +29,7 @@ class ControllerConfig(TwinBenchConfig):
         allowed = [f"{SIMULATED}{name}" for name in SIMULATIONS]
         if is_simulation(port) and port not in allowed:
             raise ValueError(f"no such simulation; allowed are {', '.join(allowed)}, or a real port")
+        fault = None if is_simulation(port) else port_fault(port)
+        if fault is not None:
+            raise ValueError(fault)
         return port

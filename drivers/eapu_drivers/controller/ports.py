@@ -12,13 +12,14 @@ import os
 import selectors
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 from urllib.parse import urlsplit
 
 import serial
 
-from eapu_hil.hal import TransportError
+from eapu_drivers.addresses import HANDLERS, port_fault
+from eapu_hil.hal import ConfigError, TransportError
 
 BAUD = 1_000_000  # USB adapters and boards with native USB take it; a pty or a socket ignores it
 _CHUNK = 65_536
@@ -175,10 +176,14 @@ class _PolledPort:
 class SerialPort:
     """A serial port by name (`/dev/ttyACM0`, `COM3`) or pyserial URL (`socket://host:port`, `rfc2217://...`).
 
-    It is opened for this process alone where the system allows that. Raises TransportError when it does not open.
+    It is opened for this process alone where the system allows that. handlers: kinds of URLs that may be opened.
+    Raises ConfigError for another kind, TransportError when it does not open.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, handlers: Collection[str] = HANDLERS) -> None:
+        fault = port_fault(url, handlers)
+        if fault is not None:
+            raise ConfigError(f"{url}: {fault}")
         self.name = url
         self._serial: serial.SerialBase | None = None
         if url.startswith(_SOCKET):

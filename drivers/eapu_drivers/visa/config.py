@@ -7,10 +7,15 @@ from typing import ClassVar, Self
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
+from eapu_drivers.addresses import resource_fault
 from eapu_drivers.visa.families import SOURCE_METER_GROUP, simulated
+from eapu_hil.base.libraries import require_library
 from eapu_hil.base.loading import Data
 from eapu_hil.bench.config import SIMULATED, TwinBenchConfig, is_simulation
 from eapu_hil.bench.wiring import Instruments
+from eapu_hil.hal import ConfigError
+
+KNOWN_VISA = ("@py", "@ivi")  # others are modules and libraries of somebody's own
 
 
 class SmuConfig(TwinBenchConfig):
@@ -52,6 +57,9 @@ class SmuConfig(TwinBenchConfig):
             raise ValueError(
                 f"no such simulation; allowed are {', '.join(allowed)}, or the VISA name of a real instrument"
             )
+        fault = None if is_simulation(resource) else resource_fault(resource)
+        if fault is not None:
+            raise ValueError(fault)
         return resource
 
     @model_validator(mode="after")
@@ -63,7 +71,19 @@ class SmuConfig(TwinBenchConfig):
                 f"instruments.map: leads to one array of {rows} x {columns}; arrays and shape ask for "
                 f"{self.arrays} of {self.shape[0]} x {self.shape[1]}"
             )
-        for name in (instruments.gate.resource, instruments.switch, *(b.resource for b in instruments.bias)):
+        try:
+            require_library(instruments.visa, KNOWN_VISA)
+        except ConfigError as error:
+            raise ValueError(f"instruments.visa: {error}") from error
+        others = {
+            "instruments.gate.resource": instruments.gate.resource,
+            "instruments.switch": instruments.switch,
+            **{f"instruments.bias.{k}.resource": bias.resource for k, bias in enumerate(instruments.bias)},
+        }
+        for key, name in others.items():
+            fault = None if name is None or is_simulation(name) else resource_fault(name)
+            if fault is not None:
+                raise ValueError(f"{key}: {name!r}: {fault}")
             if name is not None and is_simulation(name) != self.simulated:
                 raise ValueError(
                     f"instruments: {name!r} with resource {self.resource!r}: all are simulated, or none is"

@@ -16,7 +16,8 @@ from pyvisa.constants import ResourceAttribute, StatusCode
 from pyvisa.resources import MessageBasedResource, TCPIPSocket
 from pyvisa_py.tcpip import TCPIPSocketSession
 
-from eapu_hil.hal import TransportError
+from eapu_drivers.addresses import resource_fault
+from eapu_hil.hal import ConfigError, TransportError
 
 _LOG = logging.getLogger(__name__)
 BUS = logging.getLogger("eapu_drivers.bus")  # every message both ways, at DEBUG
@@ -56,7 +57,13 @@ class VisaTransport:
     """
 
     def __init__(self, resource: str, visa: str = "@py") -> None:
-        """visa: which VISA, in PyVISA's words: "@py", "@ivi" or the path of a vendor's library."""
+        """visa: which VISA, in PyVISA's words: "@py", "@ivi" or the path of a vendor's library.
+
+        Raises ConfigError for a name that leads elsewhere than to an instrument.
+        """
+        fault = resource_fault(resource)
+        if fault is not None:
+            raise ConfigError(f"{resource}: {fault}")
         self._name = resource
         self._visa = visa
         self._lock = threading.RLock()
