@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from eapu_hil.base.errors import ConfigError, HilError, LimitError
 from eapu_hil.base.libraries import allow_libraries
 from eapu_hil.base.plugins import import_also_from, load, names, offers, package_of
+from eapu_hil.base.printable import printable
 from eapu_hil.base.stopping import grounding_signals
 from eapu_hil.base.unimported import first_line_of
 from eapu_hil.cli.terminal import Terminal
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _failed(error: HilError, terminal: Terminal) -> int:
     code = USAGE if isinstance(error, ConfigError) else REFUSED if isinstance(error, LimitError) else FAILED
-    text = " ".join(str(error).split())
+    text = printable(" ".join(str(error).split()))
     sys.stderr.write(f"eapu-hil: error: {text}\n")
     terminal.result({"error": text, "exit_code": code})
     return code
