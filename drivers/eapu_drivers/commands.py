@@ -75,6 +75,11 @@ def sim(parser: ArgumentParser) -> None:
             metavar="BENCH",
             help="path or packaged name of the bench whose arrays are simulated; default: %(default)s",
         )
+        device.add_argument(
+            "--open-to-network",
+            action="store_true",
+            help="allow --listen at an address that other machines reach: anyone there can control the device",
+        )
 
 
 def _discover(args: Namespace, terminal: Terminal) -> dict[str, Any]:
@@ -117,6 +122,9 @@ def _sim_controller(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_drivers.simulated.board import rig
 
     config = _simulated_bench(args.bench)
+    if args.listen != simulator.PTY:
+        host, _ = simulator.host_and_port(args.listen, f" or {simulator.PTY}")
+        _require_open(host, args, terminal)
     with (
         _chip(config) as chip_dir,
         simulator.listening(args.listen) as line,
@@ -138,12 +146,23 @@ def _sim_source_meter(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
     config = _simulated_bench(args.bench)
     host, port = simulator.host_and_port(args.listen)
+    _require_open(host, args, terminal)
     with _chip(config) as chip_dir, open_source_meter(args.kind, config, chip_dir, host, port) as server:
         terminal.say(f"a {args.kind} answers on {server.resource}, wired to the cell (0, 0) of {args.bench}")
         terminal.say("voltages act on the simulated cell in real time   (Ctrl-C ends it)")
         terminal.result({"resource": server.resource, "host": host, "port": server.port})
         threading.Event().wait()
     return {}
+
+
+def _require_open(host: str, args: Namespace, terminal: Terminal) -> None:
+    """Raises ConfigError for an address beyond this machine without --open-to-network; warns with it."""
+    try:
+        simulator.require_loopback(host, args.listen)
+    except ConfigError:
+        if not args.open_to_network:
+            raise
+        terminal.note(f"--listen {args.listen}: anyone on the network can control it")
 
 
 def _simulated_bench(source: str) -> TwinBenchConfig:

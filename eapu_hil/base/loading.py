@@ -17,11 +17,13 @@ from eapu_hil.base.named import ALLOW_MODULES
 from eapu_hil.base.old_names import say_renamed, with_new_keys
 from eapu_hil.base.packaged import KINDS, packaged_file, packaged_names
 from eapu_hil.base.validation import in_words, part_models, short
-from eapu_hil.base.yamltext import parse_yaml, plain_data
+from eapu_hil.base.yamltext import MOST_CHARACTERS, parse_yaml, plain_data
 
 Source = Path | str | Mapping[str, Any] | BaseModel
 Data = dict[str, Any]
 Model = TypeVar("Model", bound=BaseModel)
+_KEYS_MAX = 20  # in one dotted path
+_SET_SHOWN = 80  # characters of a --set in messages
 
 
 @dataclass(frozen=True)
@@ -236,7 +238,8 @@ def _read(source: Source, kind: str, base: Path) -> tuple[_Origin, Data]:
 
 def _parse(file: Path, label: str) -> Data:
     try:
-        text = file.read_text(encoding="utf-8")
+        with file.open(encoding="utf-8") as content:
+            text = content.read(MOST_CHARACTERS + 1)  # `parse_yaml` refuses one more; /dev/zero has no end
     except OSError as error:
         raise ConfigError(f"{label}: cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
@@ -269,9 +272,12 @@ def _validate(
 def _parse_override(text: str) -> tuple[str, Any]:
     key, sign, value = text.partition("=")
     key = key.strip()
-    if not sign or not all(key.split(".")):
+    parts = key.split(".")
+    if not sign or not all(parts):
         raise ConfigError(f"--set {text}: expected key.path=value")
-    return key, parse_yaml(value, f"--set {text}")
+    if len(parts) > _KEYS_MAX:
+        raise ConfigError(f"--set {short(text)}: {len(parts)} keys in the path; allowed are {_KEYS_MAX}")
+    return key, parse_yaml(value, f"--set {text if len(text) <= _SET_SHOWN else text[:_SET_SHOWN] + '...'}")
 
 
 def _with_overrides(data: Data, overrides: Data, origin: _Origin) -> Data:

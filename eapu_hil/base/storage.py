@@ -22,13 +22,15 @@ class StorageError(ConfigError):
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object, or None when there is no such file. Raises HilError when it is damaged."""
+    """A JSON object, or None when there is no such file. Raises HilError when it is damaged, or something else."""
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: object = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise HilError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise HilError(f"{path}: damaged: expected a JSON object")
     return content
 
 

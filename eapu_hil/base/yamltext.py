@@ -1,4 +1,7 @@
-"""YAML text -> plain data that JSON could hold, with errors in one line."""
+"""YAML text -> plain data that JSON could hold, with errors in one line.
+
+A file may come from anybody: its size, its depth, and what its aliases stand for have bounds.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,83 @@ from pydantic import BaseModel
 
 from eapu_hil.base.errors import ConfigError
 
+MOST_CHARACTERS = 1 << 20
+MOST_VALUES = 50_000  # with what aliases stand for
+_DEPTH_MAX = 40
+_NUMBER_MAX = 40  # characters
+_SHOWN = 20
+# What PyYAML's constructors pass on for a value that is not what its tag says.
+_WRONG = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, ArithmeticError, RecursionError)
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
-class _Loader(yaml.SafeLoader):
-    """YAML with 1e-3 as a number (YAML 1.1 reads text) and without silent double keys."""
+
+class _Bounded(yaml.SafeLoader):
+    """YAML of plain values within bounds: an alias counts as what it stands for."""
+
+    def __init__(self, text: str) -> None:
+        if len(text) > MOST_CHARACTERS:
+            raise ValueError(f"{len(text)} characters; allowed are {MOST_CHARACTERS}")
+        super().__init__(text)
+        self._sizes: dict[int, tuple[int, int]] = {}  # of a node: values in it, depth below it
+        self._depth = self._composed = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        is_alias, mark = self.check_event(yaml.AliasEvent), self.peek_event().start_mark
+        self._depth += 1
+        self._composed += 1
+        self._require(self._composed, self._depth, mark)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        if node is not None and id(node) not in self._sizes:
+            if is_alias:
+                raise yaml.constructor.ConstructorError(None, None, "an alias for what it stands in", mark)
+            self._sizes[id(node)] = self._measured(node, mark)
+        return node
+
+    def _measured(self, node: yaml.Node, mark: yaml.Mark) -> tuple[int, int]:
+        inner: list[yaml.Node] = []
+        if isinstance(node, yaml.MappingNode):
+            inner = [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            inner = node.value
+        sizes = [self._sizes[id(part)] for part in inner]
+        size = 1 + sum(values for values, _ in sizes), 1 + max((depth for _, depth in sizes), default=0)
+        self._require(*size, mark)
+        return size
+
+    def _require(self, values: int, depth: int, mark: yaml.Mark) -> None:
+        if values > MOST_VALUES:
+            fault = f"more than {MOST_VALUES} values, with those that aliases stand for"
+        elif depth > _DEPTH_MAX:
+            fault = f"nested deeper than {_DEPTH_MAX} levels"
+        else:
+            return
+        raise yaml.constructor.ConstructorError(None, None, fault, mark)
+
+    def construct_number(self, node: yaml.Node) -> Any:
+        """A number as YAML has them, short enough to be one that somebody means."""
+        text = self.construct_scalar(node)
+        if len(text) > _NUMBER_MAX:
+            fault = f"the number {text[:_SHOWN]}... has {len(text)} characters; allowed are {_NUMBER_MAX}"
+            raise yaml.constructor.ConstructorError(None, None, fault, node.start_mark)
+        read = self.construct_yaml_int if node.tag.endswith("int") else self.construct_yaml_float
+        return read(node)
+
+
+for _tag in ("int", "float"):
+    _Bounded.add_constructor(f"tag:yaml.org,2002:{_tag}", _Bounded.construct_number)
+
+
+class _Loader(_Bounded):
+    """YAML with 1e-3 as a number (YAML 1.1 reads text), without silent double keys and without control characters."""
+
+    def construct_scalar(self, node: yaml.Node) -> Any:
+        text = super().construct_scalar(node)
+        if isinstance(text, str) and (found := _CONTROL.search(text)):
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the control character {found[0]!r} in a text", node.start_mark
+            )
+        return text
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -45,18 +122,29 @@ _Loader.add_implicit_resolver(
 def parse_yaml(text: str, label: str) -> Any:
     """The content of `text`; `label` names it in messages. Raises ConfigError."""
     try:
-        value = yaml.load(text, Loader=_Loader)
+        value = _loaded(text, _Loader)
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark and "\n" in text else ""
         raise ConfigError(f"{label}{line}: not valid YAML: {error.problem}") from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"{label}: not valid YAML: {str(error).splitlines()[0]}") from error
-    except RecursionError as error:
-        raise ConfigError(f"{label}: nested too deeply") from error
+    except _WRONG as error:
+        raise ConfigError(f"{label}: not valid YAML: {_first_line(error)}") from error
+    return plain_data(value, label)
+
+
+def stored_yaml(text: str) -> Any:
+    """The content of a file that this program wrote, as `yaml.safe_load` gives it. Raises ValueError."""
     try:
-        return plain_data(value, label)
-    except RecursionError as error:
-        raise ConfigError(f"{label}: an anchor holds itself") from error
+        return _loaded(text, _Bounded)
+    except _WRONG as error:
+        raise ValueError(_first_line(error)) from error
+
+
+def _loaded(text: str, kind: type[_Bounded]) -> Any:
+    return yaml.load(text, Loader=kind)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def plain_data(value: Any, label: str) -> Any:

@@ -172,11 +172,11 @@ def _by_dotted_key(value: Any) -> Any:
         return value
     flat: dict[str, Any] = {}
     for key, item in value.items():
-        if isinstance(item, Mapping):
-            inner = {f"{key}.{name}": content for name, content in _by_dotted_key(item).items()}
-        else:
-            inner = {key: item}
-        flat = {**{name: content for name, content in flat.items() if name not in inner}, **inner}
+        nested = _by_dotted_key(item).items() if isinstance(item, Mapping) else [("", item)]
+        for name, content in nested:
+            dotted = f"{key}.{name}" if name else key
+            flat.pop(dotted, None)  # the later one goes last
+            flat[dotted] = content
     return flat
 
 

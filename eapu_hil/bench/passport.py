@@ -29,6 +29,7 @@ from eapu_hil.base.loading import load_model
 from eapu_hil.base.locks import own
 from eapu_hil.base.old_names import entry_of_today
 from eapu_hil.base.storage import plain, storage_errors, write_aside
+from eapu_hil.base.yamltext import stored_yaml
 from eapu_hil.hal import CellStatus, ConfigError, FloatArray, HilError, StatusArray
 
 _ENTRY_FORMAT = 2  # of a measurement; 1, not written down, is that of version 0.1 with its names
@@ -237,7 +238,7 @@ class Chip:
     def _load(self, name: str) -> Measurement:
         path = self._measurements / name
         try:
-            head = yaml.safe_load(path.read_text(encoding="utf-8"))
+            head = stored_yaml(path.read_text(encoding="utf-8"))
             arrays: dict[str, NDArray[Any]] = {}
             if head["arrays"]:
                 with np.load(path.with_suffix(".npz"), allow_pickle=False) as archive:
@@ -253,7 +254,6 @@ class Chip:
             KeyError,
             TypeError,
             AttributeError,
-            yaml.YAMLError,
             zipfile.BadZipFile,
         ) as error:
             raise HilError(f"{path}: damaged: {' '.join(str(error).split())}") from error

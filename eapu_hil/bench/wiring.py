@@ -92,7 +92,8 @@ class SourceChannel(FileModel):
 class Instruments(FileModel):
     """The instruments of the bench besides the source of `resource`.
 
-    visa: which VISA, in PyVISA's words: "@py" (no vendor's library needed), "@ivi", or the path of a library.
+    visa: which VISA, in PyVISA's words: "@py" (no vendor's library needed), "@ivi", or the path of a library, which
+        the caller has to allow (--allow-library).
     channel: of `resource`. gate: the source of the word lines. bias: sources of the unselected lines.
     switch: VISA name of the switch matrix.
     unselected: rows and columns that are not addressed are grounded, floating, at half the voltage (one bias), or

@@ -18,6 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from eapu_hil.base.printable import printable
 from eapu_hil.base.quantities import count, share
 from eapu_hil.cli.terminal import Terminal
 
@@ -27,7 +28,7 @@ def measurement_bars(terminal: Terminal) -> Iterator[Callable[[str], Callable[[f
     """One bar a measurement, which is told the part that is done; where stderr is a file, a line at its end."""
     console = terminal.errors
     with Progress(
-        TextColumn("{task.description:<18}"),
+        TextColumn("{task.description:<18}", markup=False),
         BarColumn(bar_width=None),
         TaskProgressColumn(),
         TimeRemainingColumn(compact=True),
@@ -37,7 +38,7 @@ def measurement_bars(terminal: Terminal) -> Iterator[Callable[[str], Callable[[f
     ) as bars:
 
         def begin(name: str) -> Callable[[float], None]:
-            task = bars.add_task(name, total=1.0)
+            task = bars.add_task(printable(name), total=1.0)
 
             def tell(done: float) -> None:
                 bars.update(task, completed=done)
@@ -53,10 +54,10 @@ def measurement_bars(terminal: Terminal) -> Iterator[Callable[[str], Callable[[f
 def _counting_bar(console: Console, field: str) -> Progress:
     """One bar that counts, with the text `field` of its task; nothing where stderr is no terminal."""
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
-        TextColumn(f"{{task.fields[{field}]}}"),
+        TextColumn(f"{{task.fields[{field}]}}", markup=False),
         TimeRemainingColumn(compact=True),
         console=console,
         disable=not console.is_terminal,
@@ -70,11 +71,12 @@ class BatchBar:
     def __init__(self, terminal: Terminal, label: str, total: int) -> None:
         self._console, self._total, self._done = terminal.errors, total, 0
         self._bar = _counting_bar(self._console, "last")
-        self._task = self._bar.add_task(label, total=total, last="")
+        self._task = self._bar.add_task(printable(label), total=total, last="")
 
     def ended(self, name: str, result: str) -> None:
         """One more run has ended."""
         self._done += 1
+        name, result = printable(name), printable(result)
         self._bar.update(self._task, completed=self._done, last=f"{name}: {result}")
         if not self._console.is_terminal:
             self._console.print(f"{self._done}/{self._total}  {name}: {result}", soft_wrap=True, markup=False)
@@ -93,7 +95,7 @@ class TrainingBar:
     """The trainer's progress: a bar on a terminal, one line an evaluation where stderr is a file."""
 
     def __init__(self, terminal: Terminal, label: str) -> None:
-        self._label = label
+        self._label = printable(label)
         self._console = terminal.errors
         self._bar = _counting_bar(self._console, "numbers")
         self._task: TaskID | None = None

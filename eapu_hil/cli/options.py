@@ -59,6 +59,7 @@ def bench(parser: ArgumentParser) -> None:
         help="path of a bench file, or the name of a packaged one (eapu-hil list benches)",
     )
     yes(parser)
+    allow_library(parser)
 
 
 def yes(parser: ArgumentParser) -> None:
@@ -106,6 +107,7 @@ def run(parser: ArgumentParser) -> None:
     """RUN, a run that was made before."""
     parser.add_argument("run", type=Path, metavar="RUN", help="directory of the run")
     allow_module(parser)
+    allow_library(parser)
 
 
 def new_run(parser: ArgumentParser, what: str = "run") -> None:
@@ -131,6 +133,18 @@ def new_run(parser: ArgumentParser, what: str = "run") -> None:
         "--seed", type=whole, metavar="N", help="random seed that replaces the one in the experiment file"
     )
     allow_module(parser)
+    allow_library(parser)
+
+
+def allow_library(parser: ArgumentParser) -> None:
+    """--allow-library, for bench files that name a VISA library."""
+    parser.add_argument(
+        "--allow-library",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="let bench files load this VISA library (key instruments.visa); repeatable",
+    )
 
 
 def allow_module(parser: ArgumentParser) -> None:

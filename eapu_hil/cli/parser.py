@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from eapu_hil.base.errors import ConfigError, HilError, LimitError
+from eapu_hil.base.libraries import allow_libraries
 from eapu_hil.base.plugins import import_also_from, load, names, offers, package_of
+from eapu_hil.base.printable import printable
 from eapu_hil.base.stopping import grounding_signals
 from eapu_hil.base.unimported import first_line_of
 from eapu_hil.cli.terminal import Terminal
@@ -36,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         terminal.log_to_stderr(getattr(args, "verbose", 0))
         if getattr(args, "allow_module", []):
             import_also_from(Path.cwd())  # where such a module may lie, as for `python -m`
-        with grounding_signals():
+        with grounding_signals(), allow_libraries(getattr(args, "allow_library", [])):
             content = args.command(args, terminal)
             terminal.result(content if terminal.complete else {**content, "exit_code": NOT_ALL})
     except HilError as error:
@@ -58,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _failed(error: HilError, terminal: Terminal) -> int:
     code = USAGE if isinstance(error, ConfigError) else REFUSED if isinstance(error, LimitError) else FAILED
-    text = " ".join(str(error).split())
+    text = printable(" ".join(str(error).split()))
     sys.stderr.write(f"eapu-hil: error: {text}\n")
     terminal.result({"error": text, "exit_code": code})
     return code

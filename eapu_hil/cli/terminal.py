@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from eapu_hil.base.plugins import modules
+from eapu_hil.base.printable import printable
 from eapu_hil.base.storage import plain
 
 _NARROW = 120  # columns when stdout is no terminal
@@ -32,9 +33,8 @@ class Terminal:
         self._kept: dict[str, Any] = {}
         for stream in (sys.stdout, sys.stderr):
             _write_anything(stream)
-        self.errors = Console(
-            stderr=True, highlight=False, emoji=False
-        )  # VISA names hold words between colons
+        # No markup, no emoji: names hold words in brackets and between colons.
+        self.errors = Console(stderr=True, highlight=False, emoji=False, markup=False)
         out = sys.stderr if as_json else sys.stdout
         self._out = Console(
             file=out,
@@ -47,17 +47,17 @@ class Terminal:
 
     def say(self, text: str) -> None:
         """One line for a person."""
-        self._out.print(text)
+        self._out.print(printable(text))
 
     def note(self, text: str) -> None:
         """One line on stderr."""
-        self.errors.print(f"eapu-hil: {text}", markup=False, soft_wrap=True)
+        self.errors.print(f"eapu-hil: {printable(text)}", markup=False, soft_wrap=True)
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table for a person."""
-        table = Table(*head, box=None, pad_edge=False, header_style="bold")
+        table = Table(*map(printable, head), box=None, pad_edge=False, header_style="bold")
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*map(printable, row))
         self._out.print(table, soft_wrap=False)
 
     def not_all(self) -> None:
@@ -131,4 +131,4 @@ class _ConsoleHandler(logging.Handler):
         self._console = console
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._console.print(self.format(record), markup=False, soft_wrap=True)
+        self._console.print(printable(self.format(record)), markup=False, soft_wrap=True)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_hil.base.colours import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILLION
+from eapu_hil.base.printable import printable
 from eapu_hil.base.quantities import count
 from eapu_hil.hal import ConfigError
 
@@ -22,6 +23,7 @@ try:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Colormap, Normalize
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 except ImportError as error:
     raise ConfigError("figures need matplotlib: pip install 'eapu-hil[train]'") from error
@@ -266,4 +268,16 @@ def new_figure(
         matplotlib.rcParams.update(_STYLE)
         figure = Figure(figsize=(WIDTH_IN, height_in), layout=layout)
         yield figure
+        _take_names_as_they_are(figure)
         figure.savefig(path)
+
+
+def _take_names_as_they_are(figure: Figure) -> None:
+    """A name from a file may hold `$`, which begins a formula for matplotlib; only its own tick labels are some."""
+    axes = [axis for one in figure.axes for axis in (one.xaxis, one.yaxis)]
+    ticks = [tick for axis in axes for tick in (*axis.majorTicks, *axis.minorTicks)]
+    own = {id(label) for tick in ticks for label in (tick.label1, tick.label2)}
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and id(text) not in own:
+            text.set_parse_math(False)
+            text.set_text(printable(text.get_text()))  # control characters would also break an SVG

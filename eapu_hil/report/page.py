@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from eapu_hil.base.printable import printable
 from eapu_hil.base.storage import storage_errors
 from eapu_hil.hal import ConfigError
 
@@ -71,7 +72,9 @@ def render(
 ) -> Path:
     """Writes `directory`/report.html. Raises StorageError."""
     loader = jinja2.PackageLoader("eapu_hil.report", "templates")
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, finalize=_printable
+    )
     page = environment.get_template("report.html").render(
         title=title, subtitle=subtitle, notices=notices, tiles=tiles, sections=sections
     )
@@ -79,3 +82,7 @@ def render(
     with storage_errors(path):
         path.write_text(page, encoding="utf-8")
     return path
+
+
+def _printable(value: object) -> object:
+    return printable(value) if isinstance(value, str) else value

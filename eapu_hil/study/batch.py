@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from eapu_hil.base.libraries import allowed_libraries
 from eapu_hil.base.stopping import raise_if_stopped
 from eapu_hil.base.storage import read_json, storage_errors
 from eapu_hil.hal import HilError
@@ -102,6 +103,7 @@ def _start(experiment: ExperimentConfig, run_dir: Path, alone: bool) -> subproce
             )
         command = ["train", file, "--out", run_dir]
     allowed = [text for module in experiment.modules for text in ("--allow-module", module)]
+    allowed += [text for library in allowed_libraries() for text in ("--allow-library", library)]
     # Several processes with several threads each would only stand in each other's way.
     environment = os.environ if alone else {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     with storage_errors(run_dir), _beside(run_dir, ".log").open("wb") as log:

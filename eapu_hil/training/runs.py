@@ -25,11 +25,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from eapu_hil.base.old_names import name_of_snapshot, with_new_names
 from eapu_hil.base.storage import read_json
+from eapu_hil.base.yamltext import stored_yaml
 from eapu_hil.hal import ConfigError, HilError
 from eapu_hil.training.records import dtype_of_run, read_records
 
@@ -105,10 +105,10 @@ def read_start(run_dir: Path) -> dict[str, Any]:
     """
     path = run_dir / "start.yaml"
     try:
-        start = yaml.safe_load(path.read_text(encoding="utf-8"))
+        start = stored_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{run_dir}: not a run directory (start.yaml: {error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError(f"{path}: damaged: {str(error).splitlines()[0]}") from error
     if not isinstance(start, dict):
         raise ConfigError(f"{path}: damaged: expected a mapping")
@@ -137,8 +137,10 @@ def read_metrics(run_dir: Path, kind: str | None = None) -> list[dict[str, Any]]
     for number, text in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
         try:
             line = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise HilError(f"{path}:{number}: damaged line: {error}") from error
+        if not isinstance(line, dict) or "kind" not in line:
+            raise HilError(f"{path}:{number}: damaged line: expected an object with a kind")
         if kind in (None, line["kind"]):
             key = (line["kind"], line["step"]) if "step" in line else number
             lines.pop(key, None)  # the replacement takes its place at the end

@@ -200,3 +200,21 @@ def test_discover_asks_only_what_it_is_told_to(mocker: MockerFixture) -> None:
     assert main(["discover", "/dev/ttyACM0"]) == 0
     ports.assert_called_once_with(["/dev/ttyACM0"])
     assert instruments.call_count == 1
+
+
+@pytest.mark.parametrize("device", ["controller", "2400", "2600b"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "192.168.0.1", "lab", ""])
+def test_a_simulation_is_not_opened_to_the_network_by_itself(
+    device: str, host: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sim", device, "--listen", f"{host}:0"]) == 2
+    said = capsys.readouterr().err
+    assert ("anyone on the network could control it" in said and "--open-to-network" in said) or host == ""
+
+
+def test_opened_to_the_network_it_warns(files: Path) -> None:
+    with simulated("--listen", "0.0.0.0:0", "--open-to-network", "--bench", "bench.yaml") as (process, said):
+        assert "answers on socket://0.0.0.0:" in said
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        assert "--listen 0.0.0.0:0: anyone on the network can control it" in process.stderr.read()

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator
 
+from eapu_drivers.addresses import port_fault
 from eapu_hil.bench.config import SIMULATED, TwinBenchConfig, is_simulation
 
 _COM = re.compile(r"COM\d+", re.IGNORECASE)
@@ -20,7 +21,7 @@ SIMULATIONS = ("posix", "qemu")  # ports of the firmware that run without a boar
 class ControllerConfig(TwinBenchConfig):
     """A bench file with `backend: controller`.
 
-    port: where the board answers: a serial port, any pyserial URL, `sim:posix` or `sim:qemu` (its firmware, with the
+    port: where the board answers: a serial port, `socket://HOST:PORT`, `rfc2217://HOST:PORT`, `sim:posix` or `sim:qemu` (its firmware, with the
         twin in place of the arrays).
     """
 
@@ -44,4 +45,7 @@ class ControllerConfig(TwinBenchConfig):
                 f"{port!r} is no port; for a board on the network write socket://HOST:PORT, such as "
                 f"socket://{port.partition(':')[0]}:5000"
             )
+        fault = None if is_simulation(port) else port_fault(port)
+        if fault is not None:
+            raise ValueError(fault)
         return port

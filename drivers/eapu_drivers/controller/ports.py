@@ -13,16 +13,17 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
+from contextlib import ExitStack
 from typing import Protocol
 from urllib.parse import urlsplit
 
 import serial
 
+from eapu_drivers.addresses import HANDLERS, port_fault
 from eapu_hil.base.locks import device_name, network_name, own
-from eapu_hil.hal import TransportError
+from eapu_hil.hal import ConfigError, TransportError
 
 BAUD = 1_000_000  # USB adapters and boards with native USB take it; a pty or a socket ignores it
 _CHUNK = 65_536
@@ -207,11 +208,14 @@ class _PolledPort:
 class SerialPort:
     """A serial port by name (`/dev/ttyACM0`, `COM3`) or pyserial URL (`socket://host:port`, `rfc2217://...`).
 
-    It is opened for this process alone. Raises TransportError when it does not open, InUseError (one too) when
-    another program has it.
+    It is opened for this process alone. handlers: kinds of URLs that may be opened. Raises ConfigError for another
+    kind, TransportError when it does not open, InUseError (one too) when another program has it.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, handlers: Collection[str] = HANDLERS) -> None:
+        fault = port_fault(url, handlers)
+        if fault is not None:
+            raise ConfigError(f"{url}: {fault}")
         self.name = url
         with ExitStack() as opened:
             device = _device_of(url)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from eapu_drivers.simulators import find_simulator
 from eapu_drivers.visa.array import SmuArray
-from eapu_drivers.visa.config import SmuConfig
+from eapu_drivers.visa.config import KNOWN_VISA, SmuConfig
 from eapu_drivers.visa.families import open_source_meter, open_switch
 from eapu_drivers.visa.lines import SwitchedLines, Wiring
 from eapu_drivers.visa.names import device_of
@@ -17,6 +17,7 @@ from eapu_drivers.visa.smu.contract import SelfVerifying, Setup, SourceMeter, Ve
 from eapu_drivers.visa.sources import Clock, Place, Setups, Sources, unsuitable_width
 from eapu_drivers.visa.switch.contract import SwitchMatrix
 from eapu_drivers.visa.transport import Transport, VisaTransport
+from eapu_hil.base.libraries import require_library
 from eapu_hil.base.provenance import git_commit
 from eapu_hil.bench.driver import Driver
 from eapu_hil.bench.wiring import Instruments
@@ -43,7 +44,7 @@ def open_arrays(config: SmuConfig, chip_dir: Path) -> Iterator[list[Crossbar]]:
             clock, places = stack.enter_context(_simulator(config)(config, chip_dir))
         else:
             clock, places = WallClock(), _places(config, instruments)
-        lines_to = _Opened(instruments.visa, stack)
+        lines_to = _Opened(require_library(instruments.visa, KNOWN_VISA), stack)
         roles = [role for role in places if role != "switch"]
         meters = [open_source_meter(lines_to[places[role].resource], places[role].channel) for role in roles]
         switch = open_switch(lines_to[places["switch"].resource])

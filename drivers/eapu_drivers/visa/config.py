@@ -7,6 +7,7 @@ from typing import ClassVar, Self
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
+from eapu_drivers.addresses import resource_fault
 from eapu_drivers.visa.families import (
     SOURCE_METER_GROUP,
     SWITCH_GROUP,
@@ -17,9 +18,13 @@ from eapu_drivers.visa.families import (
 from eapu_drivers.visa.names import device_of
 from eapu_drivers.visa.switch.contract import Layout
 from eapu_drivers.visa.wrong_names import problem
+from eapu_hil.base.libraries import require_library
 from eapu_hil.base.loading import Data
 from eapu_hil.bench.config import SIMULATED, TwinBenchConfig, is_simulation
 from eapu_hil.bench.wiring import Instruments
+from eapu_hil.hal import ConfigError
+
+KNOWN_VISA = ("@py", "@ivi")  # others are modules and libraries of somebody's own
 
 
 class SmuConfig(TwinBenchConfig):
@@ -61,6 +66,9 @@ class SmuConfig(TwinBenchConfig):
             raise ValueError(
                 f"no such simulation; allowed are {', '.join(allowed)}, or the VISA name of a real instrument"
             )
+        fault = None if is_simulation(resource) else resource_fault(resource)
+        if fault is not None:
+            raise ValueError(fault)
         return resource
 
     @model_validator(mode="after")
@@ -72,11 +80,18 @@ class SmuConfig(TwinBenchConfig):
                 f"instruments.map: leads to one array of {rows} x {columns}; arrays and shape ask for "
                 f"{self.arrays} of {self.shape[0]} x {self.shape[1]}"
             )
+        try:
+            require_library(instruments.visa, KNOWN_VISA)
+        except ConfigError as error:
+            raise ValueError(f"instruments.visa: {error}") from error
         others = {"gate.resource": instruments.gate.resource, "switch": instruments.switch}
         others |= {f"bias.{place}.resource": bias.resource for place, bias in enumerate(instruments.bias)}
         for key, name in others.items():
             if name is None:
                 continue
+            fault = None if is_simulation(name) else resource_fault(name)
+            if fault is not None:
+                raise ValueError(f"instruments.{key}: {name!r}: {fault}")
             if is_simulation(name) != self.simulated:
                 raise ValueError(
                     f"instruments: {name!r} with resource {self.resource!r}: all are simulated, or none is"

@@ -16,6 +16,7 @@ import pyvisa
 from pyvisa.constants import StatusCode
 from pyvisa.resources import MessageBasedResource, TCPIPSocket
 
+from eapu_drivers.addresses import resource_fault
 from eapu_drivers.visa.names import device_of
 from eapu_drivers.visa.session import (
     lock,
@@ -74,8 +75,12 @@ class VisaTransport:
     def __init__(self, resource: str, visa: str = "@py", within_s: float = 0.0) -> None:
         """visa: which VISA, in PyVISA's words: "@py", "@ivi" or the path of a vendor's library.
 
-        within_s: how long to wait for a program that has it and is about to end.
+        within_s: how long to wait for a program that has it and is about to end. Raises ConfigError for a name that
+            leads elsewhere than to an instrument.
         """
+        fault = resource_fault(resource)
+        if fault is not None:
+            raise ConfigError(f"{resource}: {fault}")
         self._name = resource
         self._visa = visa
         self._lock = threading.RLock()

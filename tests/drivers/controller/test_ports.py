@@ -134,7 +134,7 @@ def test_a_closed_port_may_be_woken_and_closed_again(ends: Ends) -> None:
 
 
 def test_a_port_without_a_descriptor_is_asked_again_and_again() -> None:
-    with closing(SerialPort("loop://")) as port:
+    with closing(SerialPort("loop://", handlers=("loop",))) as port:
         assert port.write(b"abc") == 3
         assert read_all(port, 3) == b"abc"
         start_s = time.monotonic()
@@ -148,7 +148,7 @@ def test_a_port_without_a_descriptor_is_asked_again_and_again() -> None:
     ("name", "advice"),
     [
         ("/dev/does-not-exist", "eapu-hil discover"),
-        ("nonsense://x", "eapu-hil discover"),
+        ("nonsense", "eapu-hil discover"),
         ("socket://127.0.0.1:1", "listening"),
         ("socket://127.0.0.1:none", "listening"),
     ],

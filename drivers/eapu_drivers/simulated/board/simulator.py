@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import os
 import select
@@ -73,6 +74,18 @@ def host_and_port(where: str, also: str = "") -> tuple[str, int]:
     if not (host and colon and port.isdecimal() and int(port) < 65536):
         raise ConfigError(f"--listen {where}: expected HOST:PORT{also}")
     return host.strip("[]"), int(port)
+
+
+def require_loopback(host: str, where: str) -> None:
+    """Raises ConfigError where `host` is not this machine alone: everybody who reaches it controls what is served."""
+    try:
+        alone = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name: nobody knows what it leads to
+        alone = False
+    if not alone:
+        raise ConfigError(
+            f"--listen {where}: anyone on the network could control it; listen on 127.0.0.1, or add --open-to-network"
+        )
 
 
 def _opened(where: str) -> Line:

@@ -6,6 +6,8 @@ have on the bench: unselected cells are disturbed, a shorted position draws curr
 
 from __future__ import annotations
 
+import math
+import threading
 import time
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
@@ -17,6 +19,7 @@ from eapu_hil.hal import FloatArray, Polarity
 from eapu_hil.twin.array import TwinArray
 from eapu_hil.twin.state import BenchClock
 
+_MESSAGE_MAX_s = 10.0
 _ROUNDS = 8  # of finding out which sources limit
 _AT_LIMIT = 0.999  # of the limit: a SET that the limit ended draws just that, up to rounding
 
@@ -45,6 +48,10 @@ class StationFaults:
     open_lines: set[str] = field(default_factory=set)
 
 
+class MessageTooLong(Exception):  # noqa: N818 - of the instruments, which put an error into their queue
+    """A message keeps the station busy for longer than others may have to wait."""
+
+
 class Probe:
     """The station. faults may be changed at any time.
 
@@ -68,6 +75,7 @@ class Probe:
         self._sources: dict[str, Source] = {}
         self._closed: frozenset[str] = frozenset()
         self._wiring: Wired | None = None
+        self._message = (0, math.inf)  # thread that carries it out, and its processor time at the end
         self._real_s = time.monotonic() if real_time else None
         preset = array.preset
         self._disturbs_v = min(preset.set.v_threshold_v, preset.reset.v_threshold_v)
@@ -107,6 +115,10 @@ class Probe:
         self._closed = frozenset(closed)
         self._wiring = None
 
+    def begin_message(self) -> None:
+        """From now on it may take 10 s of the processor until the next one begins."""
+        self._message = (threading.get_ident(), time.thread_time() + _MESSAGE_MAX_s)
+
     def catch_up(self) -> None:
         """Lets the time pass that really did, where the station keeps real time."""
         if self._real_s is not None:
@@ -115,7 +127,10 @@ class Probe:
             self._real_s = now_s
 
     def elapse(self, duration_s: float) -> None:
-        """Lets time pass with everything as it is; the cells suffer the voltages at them."""
+        """Lets time pass with everything as it is; the cells suffer the voltages at them. Raises MessageTooLong."""
+        thread, end_s = self._message
+        if time.thread_time() > end_s and threading.get_ident() == thread:
+            raise MessageTooLong
         if self._may_disturb():
             self._stress(duration_s)
         self.clock.advance(duration_s)

@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from eapu_drivers.simulated.instruments.probe import MessageTooLong
+
 Act = Callable[..., str | None]
 
 UNDEFINED_HEADER = (-113, "Undefined header")
@@ -23,6 +25,10 @@ OUT_OF_RANGE = (-222, "Parameter data out of range")
 ILLEGAL_VALUE = (-224, "Illegal parameter value")
 SETTINGS_CONFLICT = (-221, "Settings conflict")
 QUEUE_OVERFLOW = (-350, "Queue overflow")
+TOO_LONG = (-200, "Execution error; the message takes too long")
+_PARAMETERS_MAX = 2600  # more than any list that an instrument takes
+CHANNELS_MAX = 10_000
+_DIGITS_MAX = 9
 _COMMAND_ERRORS = range(-199, -99)
 _NODE = re.compile(r"(\[?):?([A-Za-z]+)(?:\[(\d)\]|(\d))?(\]?)")
 
@@ -46,9 +52,12 @@ class _Command:
     def run(self, parameters: list[str]) -> str | None:
         if len(parameters) < self.needed:
             raise ScpiError(MISSING_PARAMETER)
-        if self.most is not None and len(parameters) > self.most:
+        if len(parameters) > (_PARAMETERS_MAX if self.most is None else self.most):
             raise ScpiError(PARAMETER_NOT_ALLOWED)
-        return self.act(*(parameter.strip() for parameter in parameters))
+        try:
+            return self.act(*(parameter.strip() for parameter in parameters))
+        except (ValueError, OverflowError):  # a number that is none
+            raise ScpiError(DATA_TYPE) from None
 
 
 class ScpiDevice:
@@ -80,6 +89,9 @@ class ScpiDevice:
             try:
                 full, path = _absolute(header.upper(), path, self._acts)
                 answer = self._acts[full].run(split_quoted(rest, ",") if rest.strip() else [])
+            except MessageTooLong:
+                self.add_error(TOO_LONG)
+                break
             except ScpiError as error:
                 self.add_error(error.error)
                 if error.error[0] in _COMMAND_ERRORS:
@@ -215,7 +227,7 @@ def unquoted(text: str) -> str:
 
 
 def channel_list(text: str) -> list[str]:
-    """`(@1101,1103:1105)` -> the channels, ranges written out."""
+    """`(@1101,1103:1105)` -> the channels, ranges written out. Raises ScpiError, also for more than there can be."""
     if not (text.startswith("(@") and text.endswith(")")):
         raise ScpiError(DATA_TYPE)
     names = []
@@ -223,8 +235,17 @@ def channel_list(text: str) -> list[str]:
         first, colon, last = part.strip().partition(":")
         if not first.isdecimal() or (colon and not last.isdecimal()):
             raise ScpiError(DATA_TYPE)
-        names += [str(number) for number in range(int(first), int(last or first) + 1)]
+        numbers = range(_number(first), _number(last or first) + 1)
+        if len(names) + len(numbers) > CHANNELS_MAX:
+            raise ScpiError(OUT_OF_RANGE)
+        names += map(str, numbers)
     return names
+
+
+def _number(digits: str) -> int:
+    if len(digits) > _DIGITS_MAX or not digits.isascii():
+        raise ScpiError(DATA_TYPE)
+    return int(digits)
 
 
 def bit(value: bool) -> str:

@@ -19,6 +19,8 @@ from eapu_hil.hal import ConfigError
 
 _LOG = logging.getLogger(__name__)
 _CHUNK = 65536
+_MESSAGE_MAX = 1 << 20  # bytes without an end: the client is hung up on
+_CLIENTS_MAX = 32
 
 Kind = Literal["drop", "delay", "garble", "truncate", "repeat", "disconnect", "trip"]
 
@@ -65,7 +67,10 @@ class Mishap:
 
 
 class Server:
-    """Serves one device to any number of clients, one message at a time.
+    """Serves one device to up to 32 clients, one message at a time.
+
+    A client that sends a megabyte without an end of message is hung up on; others are served on. What a client does
+    not read keeps nobody else waiting.
 
     mishaps: may be added at any time.
     messages: how many came since the start.
@@ -136,6 +141,10 @@ class Server:
                 client, _ = self._listener.accept()
             except OSError:
                 return
+            if len(self._clients) >= _CLIENTS_MAX:
+                _LOG.warning("simulated instrument %d: more than %d clients", self.port, _CLIENTS_MAX)
+                client.close()
+                continue
             self._clients.add(client)
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
@@ -186,5 +195,7 @@ def _lines(client: socket.socket) -> Iterator[str]:
         if not data:
             return
         *whole, pending = (pending + data).split(b"\n")
+        if len(pending) > _MESSAGE_MAX:
+            raise OSError(f"a message of more than {_MESSAGE_MAX} bytes")
         for line in whole:
             yield line.decode("latin-1").strip("\r")

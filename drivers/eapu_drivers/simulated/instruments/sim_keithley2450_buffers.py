@@ -6,13 +6,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from eapu_drivers.simulated.instruments.scpi import Act, ScpiError, choice, nothing, real, shown, unquoted
+from eapu_drivers.simulated.instruments.scpi import (
+    PARAMETER_NOT_ALLOWED,
+    Act,
+    ScpiError,
+    choice,
+    nothing,
+    real,
+    shown,
+    unquoted,
+)
 
 BUFFER = '"defbuffer1"'
 _DEFAULTS = ("defbuffer1", "defbuffer2")
 _SIZE, _SIZE_MIN, _SIZE_MAX = 100_000, 10, 6_875_000
 _NO_BUFFER = (-224, "Illegal parameter value; no such buffer")
 _NO_READING = (-222, "Parameter data out of range; no such reading")
+_NO_ROOM = (-225, "Out of memory; too many buffers")
+_BUFFERS_MAX = 100
 _STALE = (-230, "Data corrupt or stale")
 
 
@@ -81,8 +92,16 @@ class Buffers:
             raise ScpiError(_NO_BUFFER)
         return self._readings[name]
 
+    def add(self, name: str, reading: BufferReading) -> None:
+        """Into a buffer; where that is full, in place of the oldest."""
+        readings = self[name]
+        readings.append(reading)
+        del readings[: max(len(readings) - self._sizes[name], 0)]
+
     def _make(self, name: str, size: str, _style: str = "STANdard") -> None:
         points = round(real(size, _SIZE_MIN, _SIZE_MAX))
+        if unquoted(name) not in self._readings and len(self._readings) >= _BUFFERS_MAX:
+            raise ScpiError(_NO_ROOM)
         self._readings[unquoted(name)], self._sizes[unquoted(name)] = [], points
 
     def _delete(self, name: str) -> None:
@@ -119,6 +138,8 @@ class Buffers:
 
 
 def _text(reading: BufferReading, elements: tuple[str, ...]) -> str:
+    if len(elements) > len(_TEXTS):
+        raise ScpiError(PARAMETER_NOT_ALLOWED)
     asked = [choice(element, *_TEXTS) for element in elements] or ["READ"]
     return ",".join(_ELEMENTS[name](reading) for name in asked)
 

@@ -29,6 +29,8 @@ _LIMIT_A = 1.05e-4  # after *RST
 _OVERFLOW = 9.9e37
 _AUTO_DELAY_s = 1e-3
 _READING_s = 0.2e-3  # what a reading takes besides delay and integration
+_NO_ROOM = (-225, "Out of memory; too many configuration lists")
+_LISTS_MAX = 100
 NO_LIST = (-224, "Illegal parameter value; no such configuration list")
 LIMIT_CHANGED = (5073, "Source limit changed to fit the range")  # a warning; its number is made up
 # Of the source status of a reading.
@@ -137,6 +139,8 @@ class Unit2450:
 
     def create_list(self, name: str, levels_v: Sequence[float] = ()) -> None:
         """A configuration list: the settings as they are, once for each level."""
+        if name not in self.lists and len(self.lists) >= _LISTS_MAX:
+            raise ScpiError(_NO_ROOM)
         self.lists[name] = [self._stored(level_v) for level_v in levels_v]
 
     def append_list(self, name: str, levels_v: Sequence[float]) -> None:
@@ -148,7 +152,7 @@ class Unit2450:
 
     def store(self, name: str) -> None:
         """The settings as they are, into a list."""
-        self.list_named(name).append(self._stored(self.channel.level_v))
+        self.append_list(name, [self.channel.level_v])
 
     def list_named(self, name: str) -> list[_Stored]:
         """Raises ScpiError where there is none."""
@@ -204,7 +208,7 @@ class Unit2450:
             sample.time_s,
             sample.time_s - (buffer[0].time_s if buffer else sample.time_s),
         )
-        buffer.append(reading)
+        self.buffers.add(name, reading)
 
     def limiting(self) -> bool:
         """Whether the source is at its limit now."""

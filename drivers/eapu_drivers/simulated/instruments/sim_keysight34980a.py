@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from eapu_drivers.simulated.instruments.probe import Probe
 from eapu_drivers.simulated.instruments.scpi import (
+    CHANNELS_MAX,
     DATA_TYPE,
     OUT_OF_RANGE,
     ScpiDevice,
@@ -129,6 +130,8 @@ def _known(channels: tuple[str, ...]) -> list[str]:
                 raise ScpiError((-222, f"Data out of range; channel {end}"))
         between = range(int(ends[0]), int(ends[-1]) + 1)
         names += [str(number) for number in between if _exists(str(number))]
+        if len(names) > CHANNELS_MAX:
+            raise ScpiError(OUT_OF_RANGE)
     return names
 
 

@@ -66,6 +66,7 @@ class Station:
         return Server(device, self._lock, self._tick, host, port)
 
     def _tick(self) -> None:
+        self.probe.begin_message()
         self.probe.catch_up()
         self.probe.elapse(_MESSAGE_s)
 

@@ -61,7 +61,9 @@ class Keithley2600B(AskedMeter, TspInstrument):
         )
         self.send("errorqueue.clear() format.asciiprecision = 10")
         self._establish()
-        self.load(SCRIPT, resources.files("eapu_drivers.visa.smu").joinpath("eapu.lua").read_text(encoding="utf-8"))
+        self.load(
+            SCRIPT, resources.files("eapu_drivers.visa.smu").joinpath("eapu.lua").read_text(encoding="utf-8")
+        )
 
     def _establish(self) -> None:
         """Output off, 0 V, and settings that hold as long as nobody else changes them."""
