@@ -256,7 +256,9 @@ class ControllerCrossbar:
                 answers[first : first + asked.tail.size] = answer.tail
                 if (answer.tail["status"] & CellStatus.ABORTED).any() and asked is not sent[-1]:
                     self._board.require_sound()  # a ground from elsewhere: the rest would drive lines again
-                    raise HilError(f"{self.name}: put to 0 V in the middle of a request; the rest was not sent")
+                    raise HilError(
+                        f"{self.name}: put to 0 V in the middle of a request; the rest was not sent"
+                    )
         except TransportError as lost:
             self._board.abandon(futures)
             raise account_for(

@@ -332,7 +332,9 @@ class SmuArray:
 
     def _require_undisturbed(self) -> None:
         if self._grounds_before not in (None, self._grounds):
-            raise HilError(f"{self._identity.model}: lines were put to 0 V in the middle of a request; it ends there")
+            raise HilError(
+                f"{self._identity.model}: lines were put to 0 V in the middle of a request; it ends there"
+            )
 
     def _check_gate(self, gate_v: float) -> None:
         """Once a cell: a gate that leaks, or whose source has tripped, would make every reading of the cell wrong."""
