@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.table import Table
 
+from eapu_hil.base.errors import HilError
 from eapu_hil.base.plugins import modules
 from eapu_hil.base.storage import plain
 
@@ -21,16 +24,65 @@ _INFORM = ("eapu_hil", "eapu_calibration")  # whose log a person sees without -v
 _BUS = ".bus"  # end of the names of the loggers where drivers log, at DEBUG, every message both ways
 
 
+class OutputError(HilError):
+    """What is printed reaches nobody: a pipe that the other side closed, a full disk, a terminal that is gone."""
+
+
+class _Errors:
+    """stderr as it is at the moment. What it does not take is dropped.
+
+    It may have gone with the terminal, just when a signal makes its way out: a line that nobody can read must not
+    come between that and 0 V.
+    """
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)
+
+
+@contextmanager
+def _printing() -> Iterator[None]:
+    """Around what goes to stdout. Raises OutputError where that is gone; from then on it leads nowhere."""
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        with suppress(OSError, ValueError):  # else Python would complain once more at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OutputError(
+            f"stdout: what was to be printed cannot be written ({error.strerror or error})"
+        ) from error
+
+
+class _Out(Console):
+    """rich would end the program by itself."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
 class Terminal:
-    """The output of a command. With `as_json` stdout holds one JSON object and nothing else."""
+    """The output of a command. With `as_json` stdout holds one JSON object and nothing else.
+
+    Raises OutputError where stdout takes nothing any more.
+    """
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
+        errors = cast("IO[str]", _Errors())
         self.errors = Console(
-            stderr=True, highlight=False, emoji=False
+            file=errors, highlight=False, emoji=False
         )  # VISA names hold words between colons
-        out = sys.stderr if as_json else sys.stdout
-        self._out = Console(
+        out = errors if as_json else sys.stdout
+        self._out = _Out(
             file=out,
             highlight=False,
             soft_wrap=True,
@@ -41,7 +93,8 @@ class Terminal:
 
     def say(self, text: str) -> None:
         """One line for a person."""
-        self._out.print(text)
+        with _printing():
+            self._out.print(text)
 
     def note(self, text: str) -> None:
         """One line on stderr."""
@@ -52,13 +105,14 @@ class Terminal:
         table = Table(*head, box=None, pad_edge=False, header_style="bold")
         for row in rows:
             table.add_row(*row)
-        self._out.print(table, soft_wrap=False)
+        with _printing():
+            self._out.print(table, soft_wrap=False)
 
     def result(self, content: Mapping[str, Any]) -> None:
         """The JSON object that ends the output of a command called with --json."""
         if self.as_json:
-            sys.stdout.write(json.dumps(plain(content), allow_nan=False) + "\n")
-            sys.stdout.flush()
+            with _printing():
+                sys.stdout.write(json.dumps(plain(content), allow_nan=False) + "\n")
 
     @contextmanager
     def stop_hint(self, hint: str, directory: Path) -> Iterator[None]:

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from eapu_drivers.simulated.instruments.station import open_station
 
 from eapu_hil.base.loading import load_model
 from eapu_hil.bench.config import BenchConfig
+
+
+def say(content: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(content) + "\n")
+    sys.stdout.flush()
 
 
 def main() -> None:
@@ -32,11 +37,9 @@ def main() -> None:
                 "switch": places["switch"].resource,
             },
         }
-        print(json.dumps({"bench": used, "places": {role: asdict(place) for role, place in places.items()}}))
-        sys.stdout.flush()
+        say({"bench": used})
         for _ in sys.stdin:
-            print(json.dumps({"on": [source.level_v for source in station.probe.sources if source.on]}))
-            sys.stdout.flush()
+            say({"on": [source.level_v for source in station.probe.sources if source.on]})
 
 
 if __name__ == "__main__":

@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stations import LIMITS
+from eapu_drivers.simulated.instruments.sim_keithley2450 import SimulatedKeithley2450
+from eapu_drivers.visa.families import open_source_meter
+from eapu_drivers.visa.guard import Guard
+from eapu_drivers.visa.sources import Place
+from eapu_drivers.visa.transport import VisaTransport
+from stations import LIMITS, SmallStation
+
+from eapu_hil.hal import HilError
 
 STATION = Path(__file__).parent / "station_process.py"
 HOST = """
@@ -170,3 +177,26 @@ def test_control_z_is_refused(tmp_path: Path) -> None:
         os.kill(process.pid, signal.SIGTERM)
         assert process.wait(60) == 143
         assert "Ctrl-Z refused: a program that stands still leaves voltages on lines" in said(process)
+
+
+def test_what_the_program_could_not_switch_off_itself(tmp_path: Path) -> None:
+    """It is left to the guard, which begins with a line of its own."""
+    small = SmallStation(tmp_path)
+    with small.serving(SimulatedKeithley2450(small.probe, ["source"])) as server:
+        with Guard() as guard:
+            with VisaTransport(server.resource) as line:
+                meter = open_source_meter(line, None)
+                meter.output(True)
+                guard.watch({"source": Place(server.resource, None)}, {"source": meter}, "@py")
+                guard.needed = True
+            assert small.probe.source("source").on
+        assert not small.probe.source("source").on
+
+
+def test_a_guard_that_does_not_start_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(HilError, match="the guard of the instruments did not start"), Guard() as guard:
+        guard.watch({}, {}, "@py")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    with pytest.raises(HilError, match="the guard of the instruments cannot be started: No such file"):
+        Guard()
