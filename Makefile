@@ -13,8 +13,8 @@ TORCH ?= torch==2.13.*
 install: $(STAMP)
 
 $(STAMP): pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train,torch,dev]' '$(TORCH)'
+	$(PYTHON) -P -m venv $(VENV)
+	$(BIN)/python -P -m pip install --quiet --disable-pip-version-check --editable '.[train,torch,dev]' '$(TORCH)'
 	touch $@
 
 demo: $(VENV)/.demo
@@ -22,8 +22,8 @@ demo: $(VENV)/.demo
 
 # What training and drawing need, without the tools of the developers.
 $(VENV)/.demo: pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train]'
+	test -x $(BIN)/python || $(PYTHON) -P -m venv $(VENV)
+	$(BIN)/python -P -m pip install --quiet --disable-pip-version-check --editable '.[train]'
 	touch $@
 
 # Every port that there is a compiler for, with its sizes; in firmware/build.
@@ -34,8 +34,8 @@ firmware:
 others: .venv-others/.installed
 
 .venv-others/.installed: pyproject.toml
-	$(PYTHON) -m venv .venv-others
-	.venv-others/bin/python -m pip install --quiet --disable-pip-version-check --editable . \
+	$(PYTHON) -P -m venv .venv-others
+	.venv-others/bin/python -P -m pip install --quiet --disable-pip-version-check --editable . \
 		'pymeasure>=0.16' 'qcodes>=0.58'
 	touch $@
 

@@ -40,7 +40,7 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     offline = ["--isolated", "--no-index", "--no-deps", "--no-build-isolation"]
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", *offline, "--wheel-dir", built, source]
+    command = [sys.executable, "-P", "-m", "pip", "wheel", "--quiet", *offline, "--wheel-dir", built, source]
     subprocess.run(command, check=True)
     [wheel] = built.glob("*.whl")
     with ZipFile(wheel) as archive:
@@ -92,7 +92,7 @@ def test_its_entry_points_lead_to_modules_that_it_holds(unpacked: Path, dist_inf
 
 def _eapu_hil(unpacked: Path, directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "eapu_hil.cli", *arguments],
+        [sys.executable, "-P", "-m", "eapu_hil.cli", *arguments],
         cwd=directory,
         env={**os.environ, "PYTHONPATH": str(unpacked)},
         capture_output=True,

@@ -12,6 +12,7 @@ import logging
 import sys
 from argparse import SUPPRESS, ArgumentParser
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,7 +22,7 @@ from eapu_hil.base.plugins import import_also_from, load, names, offers, package
 from eapu_hil.base.printable import printable
 from eapu_hil.base.stopping import grounding_signals
 from eapu_hil.base.unimported import first_line_of
-from eapu_hil.cli.terminal import Terminal
+from eapu_hil.cli.terminal import OutputError, Terminal
 
 GROUP = "eapu_hil.commands"
 FAILED, USAGE, REFUSED, NOT_ALL, INTERRUPTED = 1, 2, 3, 4, 130
@@ -29,7 +30,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; returns the exit code. SIGTERM ends it with SystemExit(143), lines grounded."""
+    """Runs one command; returns the exit code. A signal ends it with SystemExit, lines grounded."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     terminal = Terminal(as_json="--json" in given)
     try:
@@ -49,20 +50,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         wrong_name = error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR)
         return _failed(ConfigError(reason) if wrong_name else HilError(reason), terminal)
     except KeyboardInterrupt:
-        terminal.result({"error": "stopped by Ctrl-C", "exit_code": INTERRUPTED})
+        _last_words(terminal, {"error": "stopped by Ctrl-C", "exit_code": INTERRUPTED})
         return INTERRUPTED
     except SystemExit as end:
-        if end.code:  # of SIGTERM; --help and --version have nothing to add
-            terminal.result({"error": "stopped by a signal", "exit_code": end.code})
+        if end.code:  # of a signal; --help and --version have nothing to add
+            _last_words(terminal, {"error": "stopped by a signal", "exit_code": end.code})
         raise
     return 0 if terminal.complete else NOT_ALL
+
+
+def _last_words(terminal: Terminal, content: dict[str, Any]) -> None:
+    with suppress(OutputError):  # the terminal may be what has ended it
+        terminal.result(content)
 
 
 def _failed(error: HilError, terminal: Terminal) -> int:
     code = USAGE if isinstance(error, ConfigError) else REFUSED if isinstance(error, LimitError) else FAILED
     text = printable(" ".join(str(error).split()))
-    sys.stderr.write(f"eapu-hil: error: {text}\n")
-    terminal.result({"error": text, "exit_code": code})
+    terminal.note(f"error: {text}")
+    _last_words(terminal, {"error": text, "exit_code": code})
     return code
 
 

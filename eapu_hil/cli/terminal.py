@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import io
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.table import Table
 
+from eapu_hil.base.errors import HilError
 from eapu_hil.base.plugins import modules
 from eapu_hil.base.printable import printable
 from eapu_hil.base.storage import plain
@@ -24,8 +27,56 @@ _INFORM = ("eapu_hil", "eapu_calibration")  # whose log a person sees without -v
 _BUS = ".bus"  # end of the names of the loggers where drivers log, at DEBUG, every message both ways
 
 
+class OutputError(HilError):
+    """What is printed reaches nobody: a pipe that the other side closed, a full disk, a terminal that is gone."""
+
+
+class _Errors:
+    """stderr as it is at the moment. What it does not take is dropped.
+
+    It may have gone with the terminal, just when a signal makes its way out: a line that nobody can read must not
+    come between that and 0 V.
+    """
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)
+
+
+@contextmanager
+def _printing() -> Iterator[None]:
+    """Around what goes to stdout. Raises OutputError where that is gone; from then on it leads nowhere."""
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        with suppress(OSError, ValueError):  # else Python would complain once more at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OutputError(
+            f"stdout: what was to be printed cannot be written ({error.strerror or error})"
+        ) from error
+
+
+class _Out(Console):
+    """rich would end the program by itself."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
 class Terminal:
-    """The output of a command. With `as_json` stdout holds one JSON object and nothing else."""
+    """The output of a command. With `as_json` stdout holds one JSON object and nothing else.
+
+    Raises OutputError where stdout takes nothing any more.
+    """
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
@@ -33,10 +84,11 @@ class Terminal:
         self._kept: dict[str, Any] = {}
         for stream in (sys.stdout, sys.stderr):
             _write_anything(stream)
+        errors = cast("IO[str]", _Errors())
         # No markup, no emoji: names hold words in brackets and between colons.
-        self.errors = Console(stderr=True, highlight=False, emoji=False, markup=False)
-        out = sys.stderr if as_json else sys.stdout
-        self._out = Console(
+        self.errors = Console(file=errors, highlight=False, emoji=False, markup=False)
+        out = errors if as_json else sys.stdout
+        self._out = _Out(
             file=out,
             highlight=False,
             soft_wrap=True,
@@ -47,7 +99,8 @@ class Terminal:
 
     def say(self, text: str) -> None:
         """One line for a person."""
-        self._out.print(printable(text))
+        with _printing():
+            self._out.print(printable(text))
 
     def note(self, text: str) -> None:
         """One line on stderr."""
@@ -58,7 +111,8 @@ class Terminal:
         table = Table(*map(printable, head), box=None, pad_edge=False, header_style="bold")
         for row in rows:
             table.add_row(*map(printable, row))
-        self._out.print(table, soft_wrap=False)
+        with _printing():
+            self._out.print(table, soft_wrap=False)
 
     def not_all(self) -> None:
         """The command has done what it was asked, but not with all cells: it ends with exit code 4."""
@@ -71,8 +125,8 @@ class Terminal:
     def result(self, content: Mapping[str, Any]) -> None:
         """The JSON object that ends the output of a command called with --json."""
         if self.as_json:
-            sys.stdout.write(json.dumps(plain({**self._kept, **content}), allow_nan=False) + "\n")
-            sys.stdout.flush()
+            with _printing():
+                sys.stdout.write(json.dumps(plain({**self._kept, **content}), allow_nan=False) + "\n")
 
     @contextmanager
     def stop_hint(self, hint: str, directory: Path) -> Iterator[None]:

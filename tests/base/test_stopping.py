@@ -1,9 +1,11 @@
-"""Ctrl-C and SIGTERM end what runs, also where the exception that they raise is dropped on its way."""
+"""Ctrl-C, SIGTERM and their like end what runs, also where the exception that they raise is dropped on its way."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eapu_hil.base.stopping import grounding_signals, raise_if_stopped
+from eapu_hil.base.stopping import bench_signals, grounding_signals, held, raise_if_stopped
 from eapu_hil.bench.array import BenchArray
 from eapu_hil.bench.corrections import Corrections
 from eapu_hil.bench.interlock import Interlock
@@ -77,3 +79,97 @@ def test_without_a_signal_nothing_is_raised() -> None:
     raise_if_stopped()
     with grounding_signals():
         raise_if_stopped()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of other systems")
+class TestEverySignal:
+    @pytest.mark.parametrize("signals", [grounding_signals, lambda: bench_signals(frozen_is_safe=True)])
+    @pytest.mark.parametrize(
+        "name", ["SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGVTALRM", "SIGXCPU", "SIGRTMIN"]
+    )
+    def test_whose_default_ends_the_process_leaves_through_the_context(
+        self, guarded: tuple[Any, BenchArray], name: str, signals: Callable[[], Any]
+    ) -> None:
+        number = getattr(signal, name, None)
+        if number is None:
+            pytest.skip(f"no {name} here")
+        before = signal.getsignal(number)
+        inner, array = guarded
+        array.read(CELL, 0.2)
+        with pytest.raises(SystemExit) as caught, signals(), array:
+            signal.raise_signal(number)
+        assert caught.value.code == 128 + number
+        assert inner.grounds == 1
+        assert signal.getsignal(number) == before
+
+    def test_what_is_ignored_or_handled_already_stays_so(self) -> None:
+        heard: list[int] = []
+        before = {
+            number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+        }
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # nohup
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda number, _: heard.append(number))
+        try:
+            with bench_signals(frozen_is_safe=False):
+                for number in before:
+                    signal.raise_signal(number)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        assert heard == [signal.SIGINT, signal.SIGTERM]
+
+    def test_in_another_thread_nothing_happens(self) -> None:
+        before = signal.getsignal(signal.SIGTERM)
+        found: list[Any] = []
+
+        def look() -> None:
+            with bench_signals(frozen_is_safe=False), grounding_signals(), held():
+                found.append(signal.getsignal(signal.SIGTERM))
+
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+        assert found == [before]
+
+    def test_a_program_does_not_stand_still_with_voltages_on_lines(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with bench_signals(frozen_is_safe=False):
+            signal.raise_signal(signal.SIGTSTP)
+            signal.raise_signal(signal.SIGTTOU)
+        assert [record.getMessage().split(":")[0] for record in caplog.records] == [
+            "Ctrl-Z refused",
+            "SIGTTOU refused",
+        ]
+        with bench_signals(frozen_is_safe=True):
+            assert signal.getsignal(signal.SIGTSTP) == signal.SIG_DFL
+
+
+def test_what_is_held_comes_to_its_end() -> None:
+    done: list[str] = []
+    with grounding_signals():
+        with pytest.raises(KeyboardInterrupt), held():  # noqa: PT012 - what comes after it is the point
+            for _ in range(3):  # an impatient person
+                signal.raise_signal(signal.SIGINT)
+            done.append("to its end")
+        assert done == ["to its end"]
+        with pytest.raises(KeyboardInterrupt):
+            raise_if_stopped()
+
+
+def test_impatience_does_not_keep_lines_driven(guarded: tuple[Any, BenchArray]) -> None:
+    inner, array = guarded
+    ground = inner.ground
+
+    def slow() -> None:
+        for _ in range(3):
+            signal.raise_signal(signal.SIGINT)
+        ground()
+
+    inner.ground = slow
+    with grounding_signals():
+        array.read(CELL, 0.2)
+        with pytest.raises(KeyboardInterrupt), array:
+            pass
+    assert inner.grounds == 1

@@ -438,6 +438,6 @@ def test_the_end_of_the_process_grounds(ending: str, code: int) -> None:
         {ending}
     """
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-c", textwrap.dedent(script)]
+    command = [sys.executable, "-P", "-c", textwrap.dedent(script)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
     assert (done.stdout, done.returncode) == ("grounded\n", code)

@@ -61,7 +61,7 @@ def in_another_thread(act: Callable[[], None]) -> None:
 def test_a_ground_from_another_thread_ends_a_program_with_an_error_and_lines_at_0_v(made: Make) -> None:
     lines, array = made()
     lines.meanwhile = lambda: in_another_thread(array.ground)
-    with pytest.raises(HilError, match="^array 0: put to 0 V in the middle of a request"):
+    with pytest.raises(HilError, match=r"^array 0: put to 0 V in the middle of a request"):
         array.program(TARGETS)
     assert not lines.driven
     lines.meanwhile = lambda: None

@@ -166,7 +166,7 @@ def test_counts_survive_a_kill(tmp_path: Path) -> None:
         ledger.record_reading(cells, Reading(np.full(12, 1e-5), np.zeros(12, np.uint8)), 0.2)
         os.kill(os.getpid(), signal.SIGKILL)
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-P", "-c", textwrap.dedent(script)], timeout=60, check=False)
     assert done.returncode == -signal.SIGKILL
     ledger = ArrayLedger(tmp_path, SHAPE)
     assert (ledger.snapshot()["verify_reads"] == 1).all()

@@ -164,7 +164,7 @@ def test_a_chip_has_one_owner(tmp_path: Path) -> None:
             print("owned", flush=True)
             input()
     """
-    command = [sys.executable, "-c", textwrap.dedent(script)]
+    command = [sys.executable, "-P", "-c", textwrap.dedent(script)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "owned\n"

@@ -303,7 +303,7 @@ def test_without_the_training_packages_a_bench_still_works(files: Path) -> None:
     )
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", code, *arguments]
+        command = [sys.executable, "-P", "-c", code, *arguments]
         return subprocess.run(command, capture_output=True, text=True, cwd=files, check=False)
 
     assert run("check", "bench.yaml").returncode == 0
@@ -322,6 +322,7 @@ def test_a_stopped_run_is_finished_and_can_be_resumed(
 ) -> None:
     command = [
         sys.executable,
+        "-P",
         "-m",
         "eapu_hil.cli",
         "train",

@@ -56,7 +56,7 @@ def simulated(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     missing = [tool for tool in ("make", "gcc") if shutil.which(tool) is None]
     if missing:
         pytest.skip(f"{', '.join(missing)} missing: apt-get install make gcc")
-    command = [sys.executable, "-m", "eapu_hil.cli", "sim", "controller", *arguments]
+    command = [sys.executable, "-P", "-m", "eapu_hil.cli", "sim", "controller", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

@@ -103,6 +103,7 @@ def test_check_finds_a_short_without_burning_it(
 def test_a_simulated_instrument_serves_any_client(folder: Path, number: signal.Signals, code: int) -> None:
     command = [
         sys.executable,
+        "-P",
         "-m",
         "eapu_hil.cli",
         "sim",

@@ -135,7 +135,7 @@ def test_v_shows_details_and_vv_the_bus(
 
 def test_python_m_runs_it_and_the_version_is_that_of_the_package() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "eapu_hil.cli", "--version"], capture_output=True, text=True, check=True
+        [sys.executable, "-P", "-m", "eapu_hil.cli", "--version"], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == version("eapu-hil")
 
@@ -148,7 +148,7 @@ def test_help_of_everything_reads_no_training_package() -> None:
         "heavy = {'scipy', 'matplotlib', 'skimage', 'sklearn', 'torch', 'pyvisa', 'eapu_drivers', 'eapu_calibration'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-P", "-c", code], check=True, capture_output=True)
 
 
 @pytest.mark.parametrize("text", ["run = 3", "def run(): pass", "class run: pass"])

@@ -33,7 +33,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     # A copy, because setuptools leaves its build folder in what it builds from.
     shutil.copytree(EXAMPLE, source, ignore=shutil.ignore_patterns("build", "*.egg-info", "__pycache__"))
     offline = ["--isolated", "--no-index", "--no-deps", "--no-build-isolation"]
-    command = [sys.executable, "-m", "pip", "install", "--quiet", *offline, "--target", site, source]
+    command = [sys.executable, "-P", "-m", "pip", "install", "--quiet", *offline, "--target", site, source]
     subprocess.run(command, check=True)
     return {
         **os.environ,
@@ -46,7 +46,7 @@ def command(environment: dict[str, str], tmp_path: Path) -> Callable[..., Any]:
     """The arguments for `subprocess` of an `eapu-hil` command in an empty working directory."""
 
     def made(*arguments: str) -> dict[str, Any]:
-        program = [sys.executable, "-m", "eapu_hil.cli", *arguments]
+        program = [sys.executable, "-P", "-m", "eapu_hil.cli", *arguments]
         return {"args": program, "cwd": tmp_path, "env": environment, "text": True, "stderr": subprocess.PIPE}
 
     return made
@@ -109,7 +109,7 @@ def test_its_bench_is_checked_and_has_the_keys_of_its_driver_only(run: Run, tmp_
 
 def test_its_own_tests_pass(environment: dict[str, str], tmp_path: Path) -> None:
     alone = ["-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(tmp_path), "-W", "error"]
-    program = [sys.executable, "-m", "pytest", "-q", *alone, str(EXAMPLE / "tests")]
+    program = [sys.executable, "-P", "-m", "pytest", "-q", *alone, str(EXAMPLE / "tests")]
     done = subprocess.run(program, cwd=tmp_path, env=environment, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert " passed" in done.stdout

@@ -8,7 +8,7 @@ import sys
 
 def run(program: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=120, check=False
     )
 
 

@@ -50,7 +50,7 @@ EXPERIMENT: dict[str, Any] = {
     "evaluate_every": 50_000,
     "checkpoint_every": 5,
 }
-COMMAND = [sys.executable, "-m", "eapu_hil.cli"]
+COMMAND = [sys.executable, "-P", "-m", "eapu_hil.cli"]
 
 
 @pytest.fixture

@@ -266,7 +266,7 @@ WRITER = textwrap.dedent(
 def test_kill_9_loses_at_most_the_batch_in_flight(tmp_path: Path, steps: int) -> None:
     run = tmp_path / "a"
     with subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(run)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-P", "-c", WRITER, str(run)], stdout=subprocess.PIPE, text=True
     ) as child:
         assert child.stdout is not None
         while int(child.stdout.readline()) < steps:
@@ -311,7 +311,7 @@ FILLER = textwrap.dedent(
 def test_a_write_that_stops_half_way_leaves_whole_batches(tmp_path: Path) -> None:
     run = tmp_path / "a"
     done = subprocess.run(
-        [sys.executable, "-c", FILLER, str(run)], capture_output=True, text=True, check=True
+        [sys.executable, "-P", "-c", FILLER, str(run)], capture_output=True, text=True, check=True
     )
     first, second = done.stdout.splitlines()
     assert first.startswith(f"{run / 'writes.bin'}: cannot be written: ")

@@ -11,6 +11,7 @@ from eapu_drivers.simulators import find_simulator
 from eapu_drivers.visa.array import SmuArray
 from eapu_drivers.visa.config import KNOWN_VISA, SmuConfig
 from eapu_drivers.visa.families import open_source_meter, open_switch
+from eapu_drivers.visa.guard import Guard
 from eapu_drivers.visa.lines import SwitchedLines, Wiring
 from eapu_drivers.visa.names import device_of
 from eapu_drivers.visa.smu.contract import SelfVerifying, Setup, SourceMeter, Verifier
@@ -24,6 +25,7 @@ from eapu_hil.bench.wiring import Instruments
 from eapu_hil.hal import ConfigError, Crossbar, Identity
 
 _GATE_NPLC = 1.0
+_GUARD_WITHIN_s = 3.0  # for the guard of a program before this one, which may still be switching off
 
 # Opens simulated instruments for a bench file, the state of whose cells lives in a directory: their clock, and where
 # each role answers (`source`, `gate`, `bias0`, `bias1`, `switch`).
@@ -39,16 +41,26 @@ def open_arrays(config: SmuConfig, chip_dir: Path) -> Iterator[list[Crossbar]]:
     """
     instruments = config.instruments
     clock: Clock
+    guard: Guard | None = None
     with ExitStack() as stack:
         if config.simulated:
             clock, places = stack.enter_context(_simulator(config)(config, chip_dir))
         else:
             clock, places = WallClock(), _places(config, instruments)
+            guard = stack.enter_context(Guard())  # before the lines: it takes over what they have left
         lines_to = _Opened(require_library(instruments.visa, KNOWN_VISA), stack)
         roles = [role for role in places if role != "switch"]
         meters = [open_source_meter(lines_to[places[role].resource], places[role].channel) for role in roles]
         switch = open_switch(lines_to[places["switch"].resource])
-        yield [assembled(config, instruments, meters, switch, clock)]
+        array = assembled(config, instruments, meters, switch, clock)
+        if guard is None:
+            yield [array]
+            return
+        guard.watch(places, dict(zip(roles, meters, strict=True)), instruments.visa)
+        try:
+            yield [array]
+        finally:
+            guard.needed = not array.is_at_rest
 
 
 def _simulator(config: SmuConfig) -> Simulator:
@@ -146,7 +158,8 @@ class _Opened:
     def __getitem__(self, resource: str) -> Transport:
         device = device_of(resource, self._visa)
         if device not in self._lines:
-            self._lines[device] = self._stack.enter_context(VisaTransport(resource, self._visa))
+            line = VisaTransport(resource, self._visa, _GUARD_WITHIN_s)
+            self._lines[device] = self._stack.enter_context(line)
         return self._lines[device]
 
 

@@ -370,4 +370,4 @@ def test_a_program_that_forgets_to_close_ends_all_the_same() -> None:
         "from eapu_drivers.controller.link import Link\n"
         "link = Link(Peer().open_port)\n"
     )
-    subprocess.run([sys.executable, "-c", program, str(Path(__file__).parent)], check=True, timeout=10)
+    subprocess.run([sys.executable, "-P", "-c", program, str(Path(__file__).parent)], check=True, timeout=10)

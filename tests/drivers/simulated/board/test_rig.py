@@ -143,7 +143,7 @@ def pulsing_host(kind: str, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[s
     """The process of a host that pulses, with the pids of its board and the directory of its chip."""
     chip, bench = tmp_path / "chip", tmp_path / "bench.yaml"
     bench.write_text(repr({**BENCH, "port": f"sim:{kind}"}))
-    command = [sys.executable, "-c", HOST, str(bench), str(chip)]
+    command = [sys.executable, "-P", "-c", HOST, str(bench), str(chip)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as host:
         try:
             assert host.stdout is not None
