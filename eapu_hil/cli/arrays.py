@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from eapu_hil.base.filenames import require_file_name
 from eapu_hil.base.loading import load_model
 from eapu_hil.base.storage import storage_errors
 from eapu_hil.bench import Bench, open_bench
@@ -172,7 +173,9 @@ def open_as_it_is(source: str, terminal: Terminal) -> Iterator[Bench]:
     A bench file without a chip gets one in chips/NAME, so that one command finds what another has written.
     """
     config = load_model(BenchConfig, source, (), "benches")
-    chip_dir = None if config.chip is not None else Path("chips") / Path(source).stem
+    chip_dir = (
+        None if config.chip is not None else Path("chips") / require_file_name(Path(source).stem, source)
+    )
     if chip_dir is not None:
         terminal.note(f"the bench file names no chip, so {chip_dir} is used")
     with open_bench(config, chip_dir=chip_dir, commission=False) as bench:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib.metadata
 import inspect
+import io
 import logging
+import os
 import sys
 from argparse import SUPPRESS, ArgumentParser
 from collections.abc import Sequence
@@ -15,7 +19,7 @@ from eapu_hil.base.errors import ConfigError, HilError, LimitError
 from eapu_hil.base.plugins import import_also_from, load, names, offers, package_of
 from eapu_hil.base.stopping import grounding_signals
 from eapu_hil.base.unimported import first_line_of
-from eapu_hil.cli.terminal import Terminal
+from eapu_hil.cli.terminal import Messages, Terminal
 
 GROUP = "eapu_hil.commands"
 FAILED, USAGE, REFUSED, INTERRUPTED = 1, 2, 3, 130
@@ -25,8 +29,11 @@ _LOG = logging.getLogger(__name__)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code. SIGTERM ends it with SystemExit(143), lines grounded."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    closed = _mended_streams()
     terminal = Terminal(as_json="--json" in given)
     try:
+        if closed:
+            raise ConfigError("stdout is closed, so nobody would see the result; send it to a file")
         chosen = next((text for text in given if not text.startswith("-")), None)
         args = make_parser(chosen).parse_args(given)
         terminal.log_to_stderr(getattr(args, "verbose", 0))
@@ -34,24 +41,59 @@ def main(arguments: Sequence[str] | None = None) -> int:
             import_also_from(Path.cwd())  # where such a module may lie, as for `python -m`
         with grounding_signals():
             terminal.result(args.command(args, terminal))
+        sys.stdout.flush()
     except HilError as error:
         return _failed(error, terminal)
+    except OSError as error:
+        return _failed(_of_the_system(error), terminal)
     except KeyboardInterrupt:
-        terminal.result({"error": "stopped by Ctrl-C", "exit_code": INTERRUPTED})
+        _answer(terminal, "stopped by Ctrl-C", INTERRUPTED)
         return INTERRUPTED
     except SystemExit as end:
         if end.code:  # of SIGTERM; --help and --version have nothing to add
-            terminal.result({"error": "stopped by a signal", "exit_code": end.code})
+            _answer(terminal, "stopped by a signal", end.code)
         raise
     return 0
+
+
+def _mended_streams() -> bool:
+    """Gives a process without stdout or stderr one that leads nowhere; returns whether stdout is closed.
+
+    Characters that the encoding of a stream lacks are replaced: a text must not end what it tells of.
+    """
+    closed = sys.stdout is None
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - to the end
+        if isinstance(stream := getattr(sys, name), io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    return closed
 
 
 def _failed(error: HilError, terminal: Terminal) -> int:
     code = USAGE if isinstance(error, ConfigError) else REFUSED if isinstance(error, LimitError) else FAILED
     text = " ".join(str(error).split())
-    sys.stderr.write(f"eapu-hil: error: {text}\n")
-    terminal.result({"error": text, "exit_code": code})
+    Messages().write(f"eapu-hil: error: {text}\n")
+    _answer(terminal, text, code)
     return code
+
+
+def _answer(terminal: Terminal, text: str, code: object) -> None:
+    """The answer of a command that failed. What stdout does not take is lost: stderr has said it."""
+    try:
+        terminal.result({"error": text, "exit_code": code})
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError, ValueError):  # else the interpreter tries again at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _of_the_system(error: OSError) -> HilError:
+    """An error that names no file is one of stdout, unless it is a limit."""
+    text = error.strerror or str(error)
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return HilError(f"{error.filename or 'the system'}: {text}; raise the limit, as with: ulimit -n 1024")
+    return HilError(f"{error.filename or 'stdout'}: {text}")
 
 
 class _Parser(ArgumentParser):

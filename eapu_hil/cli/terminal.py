@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.table import Table
@@ -21,15 +22,38 @@ _INFORM = ("eapu_hil", "eapu_calibration")  # whose log a person sees without -v
 _BUS = ".bus"  # end of the names of the loggers where drivers log, at DEBUG, every message both ways
 
 
+class Messages(io.TextIOBase):
+    """stderr. Where nobody can read it any more (a full disk, a lost terminal) the work goes on in silence."""
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
+
+    def isatty(self) -> bool:
+        return sys.stderr.isatty()
+
+    def fileno(self) -> int:
+        return sys.stderr.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # rich asks; the base class calls it an attribute
+        return sys.stderr.encoding
+
+
 class Terminal:
     """The output of a command. With `as_json` stdout holds one JSON object and nothing else."""
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
         self.errors = Console(
-            stderr=True, highlight=False, emoji=False
+            file=cast("IO[str]", Messages()), highlight=False, emoji=False
         )  # VISA names hold words between colons
-        out = sys.stderr if as_json else sys.stdout
+        out = cast("IO[str]", Messages()) if as_json else sys.stdout
         self._out = Console(
             file=out,
             highlight=False,
@@ -61,12 +85,12 @@ class Terminal:
             sys.stdout.flush()
 
     @contextmanager
-    def stop_hint(self, hint: str, directory: Path) -> Iterator[None]:
-        """Says how to go on when Ctrl-C or SIGTERM ends what is done in `directory`."""
+    def stop_hint(self, hint: str, begun: Callable[[], bool]) -> Iterator[None]:
+        """Says how to go on when Ctrl-C or SIGTERM ends it. begun: whether there is something to go on with."""
         try:
             yield
         except (KeyboardInterrupt, SystemExit):
-            text = hint if directory.exists() else "nothing was written, nothing is left behind"
+            text = hint if begun() else "nothing was written, nothing is left behind"
             self.note(f"stopped; {text}")
             raise
 

@@ -141,7 +141,7 @@ def _trained(experiment: ExperimentConfig, run_dir: Path, terminal: Terminal) ->
 
 @contextmanager
 def _resumable(run_dir: Path, terminal: Terminal) -> Iterator[None]:
-    with terminal.stop_hint(f"to continue: eapu-hil resume {run_dir}", run_dir):
+    with terminal.stop_hint(f"to continue: eapu-hil resume {run_dir}", (run_dir / "start.yaml").is_file):
         yield
 
 

@@ -56,12 +56,14 @@ def _to_float(image: PilImage) -> Image:
 
 
 def write_image(path: Path, image: Image) -> None:
-    """Saves an image with 8 bits a channel; the suffix of `path` chooses the format."""
+    """Saves an image with 8 bits a channel in a new file; the suffix of `path` chooses the format."""
     try:
         from PIL import Image as Pil
     except ImportError as error:
         missing_extra(error)
-    Pil.fromarray((to_8_bit(image) * 255 + 0.5).astype(np.uint8)).save(path)
+    picture = Pil.fromarray((to_8_bit(image) * 255 + 0.5).astype(np.uint8))
+    with path.open("xb") as file:
+        picture.save(file, Pil.registered_extensions()[path.suffix.lower()])
 
 
 def _allowed() -> str:
