@@ -25,7 +25,10 @@ def write_comparison(directory: Path, comparison: Mapping[str, Any]) -> None:
 
 
 def read_comparison(directory: Path) -> dict[str, Any]:
-    """What `write_comparison` wrote. Raises ConfigError when there is none, HilError when it is not that of these runs."""
+    """What `write_comparison` wrote.
+
+    Raises ConfigError when there is none, HilError when it is damaged or not that of these runs.
+    """
     path = directory / COMPARISON
     try:
         content = read_over_runs(path, "comparison")

@@ -164,7 +164,7 @@ def _record_that_fits(run_dir: Path, metrics_bytes: int, run_id: str) -> State:
 def _parsed(path: Path, record: bytes, run_id: str) -> State:
     packed, crc = record[: _RECORD.size], int.from_bytes(record[_RECORD.size :], "little")
     if zlib.crc32(packed, zlib.crc32(run_id.encode())) != crc:
-        raise DamagedError(f"{path}: damaged, or of another run; {BACK}")
+        raise DamagedError(f"{path}: damaged, or start.yaml is of another run; {BACK}")
     return State(*_RECORD.unpack(packed))
 
 

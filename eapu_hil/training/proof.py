@@ -45,6 +45,7 @@ def prove(run_dir: Path) -> None:
             "%s: an older version made this run: its files carry no checksums until it is resumed", run_dir
         )
         return
+    read_journal(run_dir, run_id(start))  # whether start.yaml is that of this run
     ending = read_ending(run_dir, start)
     earlier = list(_earlier_states(run_dir, ending))  # before what they are compared with: it only grows
     state = read_journal(run_dir, run_id(start))

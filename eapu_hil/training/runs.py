@@ -60,7 +60,10 @@ _CHECKPOINT = re.compile(r"step_(\d+)\.npz")
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """The state that the trainer saved after `step`. state: how far the run had come; None in one of an older version."""
+    """The state that the trainer saved after `step`.
+
+    state: how far the run had come; None in one of an older version.
+    """
 
     path: Path
     step: int
@@ -216,7 +219,10 @@ def read_snapshots(run_dir: Path) -> dict[str, NDArray[Any]]:
 
 
 def require_newest(path: Path, number: int, written: int) -> None:
-    """Raises DamagedError where a file is not the last one that was written. number: of the file that is there, 0: none."""
+    """Raises DamagedError where a file is not the last one that was written.
+
+    number: of the file that is there, 0 for none.
+    """
     if number < written:
         what = "an earlier one lies in its place" if number else "missing"
         raise DamagedError(f"{path}: {what}; {BACK}")

@@ -70,7 +70,7 @@ def open_model(ready: Path, tmp_path: Path, task: Task, make_experiment: Make) -
         with open_bench(config.bench, chip_dir=chip) as bench:
             layout = choose_layout(task, bench)
             if store is not None:
-                layout.save(store.path)
+                layout.save(store.files)
             yield ArrayModel(task, config, bench, layout, store), bench
 
     return opened
