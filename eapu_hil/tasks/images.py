@@ -62,8 +62,13 @@ def write_image(path: Path, image: Image) -> None:
     except ImportError as error:
         missing_extra(error)
     picture = Pil.fromarray((to_8_bit(image) * 255 + 0.5).astype(np.uint8))
-    with path.open("xb") as file:
-        picture.save(file, Pil.registered_extensions()[path.suffix.lower()])
+    file = path.open("xb")
+    try:
+        with file:
+            picture.save(file, Pil.registered_extensions()[path.suffix.lower()])
+    except BaseException:
+        path.unlink()
+        raise
 
 
 def _allowed() -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from eapu_hil import load_run
 from eapu_hil.hal import ConfigError, HilError
@@ -183,6 +184,20 @@ def test_what_a_signal_or_a_full_disk_kept_from_the_journal_is_known_at_the_end(
         store.finish({"exit_status": "stopped"})
     prove(tmp_path / "a")
     assert read_writes(tmp_path / "a").size == 4
+
+
+def test_a_start_without_its_seal_is_none_of_an_older_version(runs: Path) -> None:
+    path = runs / "run" / "start.yaml"
+    start = yaml.safe_load(path.read_text())
+    del start["seal"]
+    for key in ("", "run_format"):
+        start.pop(key, None)
+        path.write_text(yaml.safe_dump(start))
+        for reader in (prove, load_run, RunStore.open, write_report):
+            with pytest.raises(
+                HilError, match=r"start\.yaml: damaged, or of another run: it carries no seal"
+            ):
+                reader(runs / "run")
 
 
 def test_start_yaml_with_aliases_or_a_wild_record_format_is_refused(runs: Path) -> None:
