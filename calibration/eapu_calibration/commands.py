@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
@@ -15,7 +16,8 @@ import numpy as np
 from eapu_calibration.passport_commands import as_json, chip_argument, say_entries
 from eapu_hil.base.loading import load_model
 from eapu_hil.base.quantities import duration
-from eapu_hil.base.storage import ReservedFile, require_room, storage_errors, write_aside
+from eapu_hil.base.storage import ReservedFile, StorageError, require_space, storage_errors, write_new
+from eapu_hil.bench.array import BenchArray
 from eapu_hil.bench.cellcsv import write_targets
 from eapu_hil.bench.passport import Chip, Measurement
 from eapu_hil.cli import options
@@ -133,9 +135,9 @@ def _calibrate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     began, left = time.monotonic(), list[Cells]()
     with open_as_it_is(args.bench, terminal, options.changes(args)) as bench:
         array = chosen_array(bench, args.array)
-        require_room(bench.chip.directory, _CHIP_BYTES)
         if bench.config.simulated:
             names = with_forming(names, bench.chip, args.array)
+        require_space(bench.chip.directory, _room(array))
         began_s = array.clock_s()
         with measurement_bars(terminal) as progress_of:
             found = measure(
@@ -171,6 +173,7 @@ def _drift(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     changes = options.changes(args)
     with _room_for_targets(args.out) as file, open_as_it_is(args.bench, terminal, changes) as bench:
         array = chosen_array(bench, args.array)
+        require_space(bench.chip.directory, _room(array))
         if args.after:
             array.wait(args.after)
         band_S = bench.recipe.band_S if args.band is None else 1e-6 * args.band
@@ -240,8 +243,7 @@ def _fit_twin(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     passport = chip.passport
     description = f"fitted to array {args.array} of {passport.model}, {passport.serial}"
     text = found.text(args.out.stem, description)
-    with storage_errors(args.out):
-        write_aside(args.out, lambda file: file.write(text.encode()))
+    write_new(args.out, lambda file: file.write(text))
     rows = [[one.key, estimate_words(one), str(one.entry)] for one in found.fitted]
     terminal.table(["fitted", "value (95 % interval)", "entry"], rows)
     terminal.table([f"as in {base.name}", "because"], [[one.keys, one.reason] for one in found.kept])
@@ -263,6 +265,7 @@ class _Figures:
     """Draws entries of a passport, where matplotlib is installed. Made before anything is measured: it says if not."""
 
     def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
         self._draw: Callable[[Measurement, Path], bool] | None = None
         try:
             from eapu_calibration.figures import draw
@@ -277,6 +280,15 @@ class _Figures:
             return []
         folder = chip.directory / "figures"
         paths = {entry.number: folder / f"{entry.number:04d}_{entry.kind}.png" for entry in entries}
-        with storage_errors(folder):
-            folder.mkdir(exist_ok=True)
-            return [paths[entry.number] for entry in entries if self._draw(entry, paths[entry.number])]
+        try:
+            with storage_errors(folder):
+                folder.mkdir(exist_ok=True)
+                return [paths[entry.number] for entry in entries if self._draw(entry, paths[entry.number])]
+        except StorageError as error:  # what was measured is in the passport
+            self._terminal.note(f"no figures, but the passport holds what was measured: {error}")
+            return []
+
+
+def _room(array: BenchArray) -> int:
+    """Bytes that entries of the passport and their figures take."""
+    return 4_000_000 + 400 * math.prod(array.shape)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
+import secrets
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 
@@ -134,11 +137,6 @@ class ReservedFile:
             os.fsync(file.fileno())
 
 
-def require_room(directory: Path, size: int) -> None:
-    """Raises StorageError where `size` bytes cannot be written into a directory."""
-    ReservedFile(directory / "room", size).discard()
-
-
 @contextlib.contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
     """Around writing. Raises StorageError for an OSError, with its own file, or `path` where it names none."""
@@ -162,3 +160,45 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if np.isfinite(value) else None
     return value if value is None or isinstance(value, (bool, int, str)) else str(value)
+
+
+def write_new(path: Path, write: Callable[[TextIO], object]) -> None:
+    """Writes a new text file, whole or not at all; one that is there already is left alone. Raises StorageError."""
+    with storage_errors(path):
+        file = path.open("x", encoding="utf-8", newline="")  # of several that try at once one gets it
+        try:
+            with file:
+                write(file)
+        except BaseException:
+            path.unlink()
+            raise
+
+
+def require_space(directory: Path, needed: int) -> None:
+    """Raises StorageError when `needed` bytes cannot be written in `directory` now.
+
+    Asked before something is done that has to be recorded.
+    """
+    probe = directory / f"space-{secrets.token_hex(4)}.part"
+    try:
+        try:
+            with probe.open("xb") as file:
+                _reserve(file.fileno(), directory, needed)
+        finally:
+            probe.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"{directory}: {needed / 1e6:.0f} MB are needed for what will be recorded there: {error.strerror or error}"
+        ) from error
+
+
+def _reserve(descriptor: int, directory: Path, needed: int) -> None:
+    with contextlib.suppress(AttributeError):  # Windows has no such call
+        try:
+            os.posix_fallocate(descriptor, 0, needed)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # the file system has none
+                raise
+    if shutil.disk_usage(directory).free < needed:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from eapu_hil.base.filenames import require_file_name
 from eapu_hil.base.loading import load_model
-from eapu_hil.base.storage import require_room
+from eapu_hil.base.storage import require_space
 from eapu_hil.bench import Bench, open_bench
 from eapu_hil.bench.array import BenchArray
 from eapu_hil.bench.cellcsv import read_targets
@@ -170,7 +171,7 @@ def _form(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
 def _take_room(bench: Bench, results: CellResults, cells: int) -> None:
     """Raises StorageError, before a pulse, where the results or the notes about the chip cannot be kept."""
-    require_room(bench.chip.directory, _CHIP_BYTES + _CHIP_BYTES_A_CELL * cells)
+    require_space(bench.chip.directory, _CHIP_BYTES + _CHIP_BYTES_A_CELL * cells)
     results.reserve(cells)
 
 
@@ -259,7 +260,9 @@ def open_as_it_is(source: str, terminal: Terminal, changes: Sequence[str] = ()) 
     A bench file without a chip gets one in chips/NAME, so that one command finds what another has written.
     """
     config = load_model(BenchConfig, source, changes, "benches")
-    chip_dir = None if config.chip is not None else Path("chips") / Path(source).stem
+    chip_dir = (
+        None if config.chip is not None else Path("chips") / require_file_name(Path(source).stem, source)
+    )
     if chip_dir is not None:
         terminal.note(f"the bench file names no chip, so {chip_dir} is used")
     with open_bench(config, chip_dir=chip_dir, commission=False) as bench:

@@ -76,7 +76,7 @@ def _compare(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     experiments = comparing.with_rules(load_experiment(args.experiment, args), rules, args.allow_module)
     name = next(iter(experiments.values())).name
     directory = new_place(args, f"{name}-compare")
-    with terminal.stop_hint(_again(directory), directory):
+    with terminal.stop_hint(_again(directory), directory.exists):
         comparison = comparing.compare(experiments, directory, lambda rule: TrainingBar(terminal, rule))
     rows = []
     for rule, summary in comparison["rules"].items():
@@ -115,7 +115,7 @@ def _table(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         name: Ablation(its.repeats, its.lacks) for name, its in plan.tasks.items() if its.repeats is not None
     }
     with (
-        terminal.stop_hint(_again(directory), directory),
+        terminal.stop_hint(_again(directory), directory.exists),
         BatchBar(terminal, "table", len(planned)) as bar,
     ):
 
@@ -146,13 +146,15 @@ def _say_task(task: str, style: MetricStyle, rules: list[str], results: Results,
 
 
 def _report(args: Namespace, terminal: Terminal) -> dict[str, Any]:
+    from eapu_hil.report.comparison_data import COMPARISON
     from eapu_hil.report.comparison_report import write_comparison_report
     from eapu_hil.report.run_report import write_report
     from eapu_hil.study.report import write_table_report
+    from eapu_hil.study.results import TABLE
 
-    if (args.run / "table.json").exists():
+    if (args.run / TABLE).exists():
         page = write_table_report(args.run, args.allow_module)
-    elif (args.run / "comparison.json").exists():
+    elif (args.run / COMPARISON).exists():
         page = write_comparison_report(args.run, args.allow_module)
     else:
         page = write_report(args.run, args.allow_module)

@@ -9,6 +9,7 @@ import errno
 import importlib.metadata
 import inspect
 import logging
+import os
 import sys
 from argparse import SUPPRESS, ArgumentParser
 from collections.abc import Sequence
@@ -32,8 +33,11 @@ _LOG = logging.getLogger(__name__)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code. A signal ends it with SystemExit, lines grounded."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    closed = _mended_streams()
     terminal = Terminal(as_json="--json" in given)
     try:
+        if closed:
+            raise ConfigError("stdout is closed, so nobody would see the result; send it to a file")
         chosen = next((text for text in given if not text.startswith("-")), None)
         args = make_parser(chosen).parse_args(given)
         terminal.log_to_stderr(getattr(args, "verbose", 0))
@@ -44,11 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             terminal.result(content if terminal.complete else {**content, "exit_code": NOT_ALL})
     except HilError as error:
         return _failed(error, terminal)
-    except OSError as error:  # of a path that nothing foresaw, such as a name that is too long
-        _LOG.debug("", exc_info=error)
-        reason = f"{str(error.filename)[:80]}: {error.strerror}" if error.filename else str(error)
-        wrong_name = error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR)
-        return _failed(ConfigError(reason) if wrong_name else HilError(reason), terminal)
+    except OSError as error:
+        return _failed(_of_the_system(error), terminal)
     except KeyboardInterrupt:
         _last_words(terminal, {"error": "stopped by Ctrl-C", "exit_code": INTERRUPTED})
         return INTERRUPTED
@@ -64,12 +65,31 @@ def _last_words(terminal: Terminal, content: dict[str, Any]) -> None:
         terminal.result(content)
 
 
+def _mended_streams() -> bool:
+    """Gives a process without stdout or stderr one that leads nowhere; returns whether stdout is closed."""
+    closed = sys.stdout is None
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - to the end
+    return closed
+
+
 def _failed(error: HilError, terminal: Terminal) -> int:
     code = USAGE if isinstance(error, ConfigError) else REFUSED if isinstance(error, LimitError) else FAILED
     text = printable(" ".join(str(error).split()))
     terminal.note(f"error: {text}")
     _last_words(terminal, {"error": text, "exit_code": code})
     return code
+
+
+def _of_the_system(error: OSError) -> HilError:
+    """An error of a path that nothing foresaw, or of a limit of the process."""
+    _LOG.debug("", exc_info=error)
+    text, where = error.strerror or str(error), str(error.filename or "the system")[:80]
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return HilError(f"{where}: {text}; raise the limit, as with: ulimit -n 1024")
+    wrong_name = error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR)
+    return (ConfigError if wrong_name else HilError)(f"{where}: {text}")
 
 
 class _Parser(ArgumentParser):

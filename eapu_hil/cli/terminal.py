@@ -9,9 +9,8 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import IO, Any, cast
 
 from rich.console import Console
@@ -129,12 +128,12 @@ class Terminal:
                 sys.stdout.write(json.dumps(plain({**self._kept, **content}), allow_nan=False) + "\n")
 
     @contextmanager
-    def stop_hint(self, hint: str, directory: Path) -> Iterator[None]:
-        """Says how to go on when Ctrl-C or SIGTERM ends what is done in `directory`."""
+    def stop_hint(self, hint: str, begun: Callable[[], bool]) -> Iterator[None]:
+        """Says how to go on when Ctrl-C or SIGTERM ends it. begun: whether there is something to go on with."""
         try:
             yield
         except (KeyboardInterrupt, SystemExit):
-            text = hint if directory.exists() else "nothing was written, nothing is left behind"
+            text = hint if begun() else "nothing was written, nothing is left behind"
             self.note(f"stopped; {text}")
             raise
 

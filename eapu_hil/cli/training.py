@@ -12,6 +12,7 @@ from typing import Any
 from eapu_hil.base.loading import load_model
 from eapu_hil.base.provenance import new_run_id
 from eapu_hil.base.quantities import count, duration, metric_style, share, with_prefix
+from eapu_hil.base.storage import StorageError
 from eapu_hil.cli import options
 from eapu_hil.cli.bars import TrainingBar
 from eapu_hil.cli.terminal import Terminal
@@ -141,8 +142,14 @@ def _trained(experiment: ExperimentConfig, run_dir: Path, terminal: Terminal) ->
 
 @contextmanager
 def _resumable(run_dir: Path, terminal: Terminal) -> Iterator[None]:
-    with terminal.stop_hint(f"to continue: eapu-hil resume {run_dir}", run_dir):
-        yield
+    hint, begun = f"eapu-hil resume {run_dir}", (run_dir / "start.yaml").is_file
+    try:
+        with terminal.stop_hint(f"to continue: {hint}", begun):
+            yield
+    except StorageError:
+        if begun():
+            terminal.note(f"what was recorded is kept; when there is space, continue with: {hint}")
+        raise
 
 
 def _say_summary(summary: Mapping[str, Any], terminal: Terminal) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.base.storage import read_json, write_json
+from eapu_hil.base.sealed_directory import SealedDirectory
 from eapu_hil.hal import HilError
 from eapu_hil.placement.mapping import WeightTile
 from eapu_hil.placement.row_moves import (
+    MOVES,
     RowMove,
     Tiles,
     as_if_moved,
@@ -36,18 +38,39 @@ class Layout:
         self._tiles = moved(self._placed, self._moves)
 
     @classmethod
-    def read(cls, run_dir: Path) -> Layout:
+    def read(cls, files: SealedDirectory) -> Layout:
         """The layout of a run. Raises HilError when the run does not say where its weights are."""
-        content = read_json(run_dir / PLACEMENT)
+        path = files.path / PLACEMENT
+        content: Any = files.read_json(PLACEMENT, "placement")
         if content is None:
-            raise HilError(f"{run_dir / PLACEMENT}: missing; the cells of this run's weights are not known")
-        placed = {name: [WeightTile.from_plain(tile) for tile in plain] for name, plain in content.items()}
-        return cls(placed, read_moves(run_dir))
+            raise HilError(f"{path}: missing; the cells of this run's weights are not known")
+        try:
+            placed = {
+                name: [WeightTile.from_plain(tile) for tile in plain] for name, plain in content.items()
+            }
+            return cls(placed, read_moves(files))
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise HilError(f"{path}: damaged: {' '.join(str(error).split())}") from error
 
-    def save(self, run_dir: Path) -> None:
+    def save(self, files: SealedDirectory) -> None:
         """Puts where the weights lay at first on the disk, in one step."""
         plain = {name: [tile.to_plain() for tile in tiles] for name, tiles in self._placed.items()}
-        write_json(run_dir / PLACEMENT, plain)
+        files.write_json(PLACEMENT, plain, "placement")
+
+    def require_on(
+        self, cells: tuple[int, ...], shapes: Mapping[str, tuple[int, int]], run_dir: Path
+    ) -> None:
+        """Raises HilError where this is no place for matrices of `shapes` on `cells` (arrays, rows, columns).
+
+        Each weight has its own two cells, before and after each move.
+        """
+        try:
+            for tiles in self._at_each_move():
+                _require_places(tiles, cells, shapes)
+        except (ValueError, IndexError, KeyError, TypeError) as error:
+            raise HilError(
+                f"{run_dir / PLACEMENT} and {MOVES}: not those of this run's network on this bench: {error}"
+            ) from error
 
     @property
     def tiles(self) -> Tiles:
@@ -58,9 +81,14 @@ class Layout:
         """Where they would be after `moves`."""
         return moved(self._tiles, moves)
 
-    def move(self, moves: Sequence[RowMove], run_dir: Path) -> None:
+    @property
+    def moves(self) -> int:
+        """How many rows were moved so far."""
+        return len(self._moves)
+
+    def move(self, moves: Sequence[RowMove], files: SealedDirectory) -> None:
         """Takes `moves` as made, once they are on the disk of the run."""
-        save_moves(run_dir, [*self._moves, *moves])
+        save_moves(files, [*self._moves, *moves])
         self._tiles = moved(self._tiles, moves)
         self._moves += moves
 
@@ -71,3 +99,30 @@ class Layout:
     def in_place(self, records: NDArray[np.void]) -> NDArray[np.void]:
         """`WRITE_DTYPE` records with the row of each cell that its weight has now; see `as_if_moved`."""
         return as_if_moved(records, self._tiles, self._moves)
+
+    def _at_each_move(self) -> Iterator[Tiles]:
+        yield self._placed
+        for number in range(len(self._moves)):
+            yield moved(self._placed, self._moves[: number + 1])
+
+
+def _require_places(
+    tiles: Mapping[str, Sequence[WeightTile]], cells: tuple[int, ...], shapes: Mapping[str, tuple[int, int]]
+) -> None:
+    """Raises ValueError or IndexError where a weight has no cells, or shares one."""
+    if tiles.keys() != shapes.keys():
+        raise ValueError(f"matrices {', '.join(tiles)}; expected {', '.join(shapes)}")
+    taken = np.zeros(cells, np.int64)
+    for name, shape in shapes.items():
+        weights = np.zeros(shape, np.int64)
+        for tile in tiles[name]:
+            lines = [np.array([tile.array, tile.first_in, tile.first_out]), tile.rows, tile.plus, tile.minus]
+            if tile.plus.size != tile.minus.size or any((line < 0).any() for line in lines):
+                raise ValueError(f"{name}: a tile with no place")
+            weights[np.ix_(np.arange(tile.first_in, tile.first_in + tile.rows.size),
+                           np.arange(tile.first_out, tile.first_out + tile.plus.size))] += 1  # fmt: skip
+            np.add.at(taken[tile.array], np.ix_(tile.rows, np.concatenate([tile.plus, tile.minus])), 1)
+        if (weights != 1).any():
+            raise ValueError(f"{name}: not each weight has its place")
+    if taken.max(initial=0) > 1:
+        raise ValueError("two weights share a cell")

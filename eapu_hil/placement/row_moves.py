@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.base.storage import read_json, write_json
+from eapu_hil.base.sealed_directory import SealedDirectory
 from eapu_hil.hal import HilError, IntArray
 from eapu_hil.placement.mapping import WeightTile
 
@@ -114,15 +113,15 @@ def as_if_moved(
     return found
 
 
-def read_moves(run_dir: Path) -> list[RowMove]:
-    """The moves of a run so far. Raises HilError when the file is damaged."""
-    content: Any = read_json(run_dir / MOVES)
+def read_moves(files: SealedDirectory) -> list[RowMove]:
+    """The moves of a run so far. Raises HilError when the file is damaged, or of another run."""
+    content: Any = files.read_json(MOVES, "moves")
     try:
         return [RowMove(**move) for move in content["moves"]] if content is not None else []
     except (KeyError, TypeError) as error:
-        raise HilError(f"{run_dir / MOVES}: damaged: {error}") from error
+        raise HilError(f"{files.path / MOVES}: damaged: {error}") from error
 
 
-def save_moves(run_dir: Path, moves: Sequence[RowMove]) -> None:
+def save_moves(files: SealedDirectory, moves: Sequence[RowMove]) -> None:
     """Puts all moves of a run on the disk, in one step."""
-    write_json(run_dir / MOVES, {"moves": [vars(move) for move in moves]})
+    files.write_json(MOVES, {"moves": [vars(move) for move in moves]}, "moves")

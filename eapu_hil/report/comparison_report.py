@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from eapu_hil.base.quantities import MISSING, MetricStyle, count, duration, share, with_prefix
-from eapu_hil.base.storage import read_json, storage_errors
-from eapu_hil.hal import ConfigError
+from eapu_hil.base.storage import storage_errors
 from eapu_hil.report import figures
+from eapu_hil.report.comparison_data import read_comparison
 from eapu_hil.report.page import PageSection, PageTable, Tile, heading, render
 from eapu_hil.report.rundata import RunData, bench_text
 
@@ -21,9 +21,7 @@ def write_comparison_report(directory: Path, allow_modules: Collection[str] = ()
 
     allow_modules: see `write_report`. Raises ConfigError when `directory` holds no comparison.
     """
-    comparison = read_json(directory / "comparison.json")
-    if comparison is None:
-        raise ConfigError(f"{directory}: holds no comparison.json")
+    comparison = read_comparison(directory)
     runs = {name: RunData.read(directory / name, allow_modules) for name in comparison["rules"]}
     first = next(iter(runs.values()))
     style = first.style

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from eapu_hil.base.quantities import MetricStyle, metric_style
 from eapu_hil.report.figures import Curve, Example
 from eapu_hil.rules import RuleModel, known_rule
+from eapu_hil.training.proof import prove
 from eapu_hil.training.runs import read_metrics, read_snapshots, read_start, read_summary, read_writes
 
 
@@ -38,6 +39,7 @@ class RunData:
 
         Raises ConfigError when `run_dir` is no run, HilError when something in it is damaged.
         """
+        prove(run_dir)
         start = read_start(run_dir)
         rule = name_of((start.get("experiment") or {}).get("rule"))
         return cls(

@@ -1,7 +1,8 @@
 """Many training runs side by side, each in a process of its own: `eapu-hil train`, or `resume` where one was begun.
 
 A process for each keeps runs apart as people's are: one that fails or is killed grounds its own array and leaves a run
-directory that can be gone on with. A run that has ended, well or because training diverged, is not repeated.
+directory that can be gone on with. A run that has ended, well or because training diverged, is not repeated. No run
+outlives the process that started it.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def run_all(
             raise_if_stopped()
             time.sleep(_POLL_s)
             for name in [name for name, process in running.items() if process.poll() is not None]:
-                code = running.pop(name).returncode
+                code = _closed(running.pop(name)).returncode
                 its = _judge(directory / name, experiments[name], code)
                 found[name] = its
                 progress(name, its)
@@ -70,7 +71,7 @@ def run_all(
         for process in running.values():
             process.terminate()
         for process in running.values():
-            process.wait()
+            _closed(process).wait()
     return {name: its for name, its in found.items() if its is not None}
 
 
@@ -112,14 +113,22 @@ def _start(experiment: ExperimentConfig, run_dir: Path, alone: bool) -> subproce
                 sys.executable,
                 "-P",
                 "-m",
-                "eapu_hil.cli",
+                "eapu_hil.cli.attached",
                 *command,
                 *allowed,
             ],  # -P: nothing from where we stand
+            stdin=subprocess.PIPE,  # never written to: it ends when this process does, and so does the run
             stdout=log,
             stderr=log,
             env=environment,
         )
+
+
+def _closed(process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+    """A process that has ended or was told to, with its stdin closed."""
+    if process.stdin is not None:
+        process.stdin.close()
+    return process
 
 
 def _beside(run_dir: Path, suffix: str) -> Path:

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from eapu_hil.base.loading import load_model
-from eapu_hil.base.storage import write_json
 from eapu_hil.hal import ConfigError
+from eapu_hil.report.comparison_data import COMPARISON, write_comparison
 from eapu_hil.training import resume, train
 from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.matrices import require_fit
 from eapu_hil.training.progress import Progress
+from eapu_hil.training.proof import prove
 from eapu_hil.training.runs import read_start, read_summary, succeeded
 
-_OWN_FILES = {"comparison.json", "report.html", "figures"}
+_OWN_FILES = {COMPARISON, "report.html", "figures"}
 
 
 def with_rules(
@@ -68,7 +69,7 @@ def compare(
             )
     rules = {name: summary for name, summary in summaries.items() if summary is not None}
     comparison = {"rules": rules, "ratios": ratios(rules)}
-    write_json(directory / "comparison.json", comparison)
+    write_comparison(directory, comparison)
     return comparison
 
 
@@ -92,7 +93,8 @@ def ratios(summaries: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, fl
 
 
 def require_same_experiment(run_dir: Path, experiment: ExperimentConfig) -> None:
-    """Raises ConfigError when the run in `run_dir` is not one of `experiment`."""
+    """Raises ConfigError when the run in `run_dir` is not one of `experiment`, HilError when it is damaged."""
+    prove(run_dir)
     content, another = read_start(run_dir).get("experiment", {}), "holds a run of another configuration"
     if (_name(content, "rule"), _name(content, "task")) != (experiment.rule.name, experiment.task.name):
         raise ConfigError(f"{run_dir}: {another}; name a new directory with --out")

@@ -18,6 +18,7 @@ from typing import Any
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
+from eapu_hil.base.filenames import FileName
 from eapu_hil.base.loading import FileModel, load_model
 from eapu_hil.hal import ConfigError
 from eapu_hil.training.config import ExperimentConfig
@@ -73,8 +74,8 @@ class RulePlan(FileModel):
 class TablePlan(FileModel):
     """tasks, rules: by the name under which they stand in the table."""
 
-    tasks: dict[str, TaskPlan] = Field(min_length=1)
-    rules: dict[str, RulePlan] = Field(min_length=1)
+    tasks: dict[FileName, TaskPlan] = Field(min_length=1)
+    rules: dict[FileName, RulePlan] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _names_exist(self) -> TablePlan:

@@ -12,12 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from eapu_hil.base.storage import read_json, storage_errors, write_aside, write_json
+from eapu_hil.base.filenames import require_file_name
+from eapu_hil.base.seals import write_sealed_json
+from eapu_hil.base.storage import storage_errors, write_aside
 from eapu_hil.hal import ConfigError, HilError
 from eapu_hil.rules import RuleModel, known_rule
 from eapu_hil.study.batch import Ended, run_all
 from eapu_hil.study.plan import PlannedRun
+from eapu_hil.training.proof import read_over_runs
 
+TABLE = "table.json"
 RUNS = "runs"  # below the table's directory
 
 # Column of table.csv and key of table.json: where it stands in a run's summary.
@@ -149,7 +153,8 @@ def make_table(
         "ablations": plain,
         "runs": [vars(run) for run in runs],
     }
-    write_json(directory / "table.json", content)
+    with storage_errors(directory / TABLE):
+        write_sealed_json(directory / TABLE, content, "table", {})
     _write_csv(directory / "table.csv", runs)
     return results
 
@@ -172,15 +177,22 @@ def runs_at_a_time(asked: int | None, planned: Sequence[PlannedRun]) -> int:
 
 def read_results(directory: Path, allow_modules: Collection[str] = ()) -> Results:
     """Reads the table that `make_table` wrote. allow_modules: modules of rules. Raises ConfigError if there is none."""
-    content = read_json(directory / "table.json")
+    path = directory / TABLE
+    content = read_over_runs(path, "table")
     if content is None:
-        raise ConfigError(f"{directory}: holds no table.json")
-    plain = content.get("ablations", content.get("worlds", {}))  # older tables call them worlds
-    ablations = {name: Ablation(**ablation) for name, ablation in plain.items()}
-    models = {rule: known_rule(name, allow_modules) for rule, name in content.get("rule_names", {}).items()}
-    return Results(
-        content["tasks"], content["rules"], [Run(**run) for run in content["runs"]], ablations, models
-    )
+        raise ConfigError(f"{directory}: holds no {TABLE}")
+    try:
+        plain = content.get("ablations", content.get("worlds", {}))  # older tables call them worlds
+        ablations = {name: Ablation(**ablation) for name, ablation in plain.items()}
+        names = dict(content.get("rule_names", {}))
+        tasks, rules = dict(content["tasks"]), dict(content["rules"])
+        runs = [Run(**run) for run in content["runs"]]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise HilError(f"{path}: damaged: {error!r}; give the same `table` command again") from error
+    for task in tasks:  # they name figures
+        require_file_name(task, f"{path}: tasks")
+    models = {rule: known_rule(name, allow_modules) for rule, name in names.items()}
+    return Results(tasks, rules, runs, ablations, models)
 
 
 def _require_table(directory: Path) -> None:

@@ -142,12 +142,19 @@ def _to_float(path: Path, image: PilImage, scale: _Scale | None) -> Image:
 
 
 def write_image(path: Path, image: Image) -> None:
-    """Saves an image with 8 bits a channel; the suffix of `path` chooses the format."""
+    """Saves an image with 8 bits a channel in a new file; the suffix of `path` chooses the format."""
     try:
         from PIL import Image as Pil
     except ImportError as error:
         missing_extra(error)
-    Pil.fromarray((to_8_bit(image) * 255 + 0.5).astype(np.uint8)).save(path)
+    picture = Pil.fromarray((to_8_bit(image) * 255 + 0.5).astype(np.uint8))
+    file = path.open("xb")
+    try:
+        with file:
+            picture.save(file, Pil.registered_extensions()[path.suffix.lower()])
+    except BaseException:
+        path.unlink()
+        raise
 
 
 def _allowed() -> str:

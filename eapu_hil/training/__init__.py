@@ -10,13 +10,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from eapu_hil.training.runs import load_run
+    from eapu_hil.training.run_directory import load_run
     from eapu_hil.training.trainer import resume, train
 
 __all__ = ["load_run", "resume", "train"]
 
 _DOORS = {
-    "load_run": "eapu_hil.training.runs",
+    "load_run": "eapu_hil.training.run_directory",
     "resume": "eapu_hil.training.trainer",
     "train": "eapu_hil.training.trainer",
 }

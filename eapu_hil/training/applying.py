@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from eapu_hil.base.errors import ConfigError
+from eapu_hil.base.filenames import require_file_name
 from eapu_hil.base.storage import storage_errors
 from eapu_hil.tasks.images import read_image, write_image
 from eapu_hil.training.runs import read_start
@@ -21,9 +22,7 @@ def apply_to_files(
     for two images of one name; HilError as `trained_network`.
     """
     pictures = [read_image(path) for path in images]
-    task_name = str(
-        (read_start(run_dir).get("experiment") or {}).get("task", {}).get("name", "output")
-    ).rpartition(":")[2]
+    task_name = _task_name(run_dir)
     targets = [directory / f"{path.stem}_{task_name}.png" for path in images]
     for index, target in enumerate(targets):
         if target.exists():
@@ -38,3 +37,12 @@ def apply_to_files(
         for target, result in zip(targets, results, strict=True):
             write_image(target, result)
     return targets
+
+
+def _task_name(run_dir: Path) -> str:
+    """Of `module:Class` the class."""
+    start = read_start(run_dir)
+    experiment = start.get("experiment")
+    task = experiment.get("task") if isinstance(experiment, Mapping) else None
+    name = task.get("name") if isinstance(task, Mapping) else task
+    return require_file_name(str(name or "output").rpartition(":")[2], f"{run_dir / 'start.yaml'}: task")

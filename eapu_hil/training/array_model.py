@@ -124,8 +124,8 @@ class ArrayModel:
         move is on the disk: whatever stops the run before that leaves cells that hold nothing.
         """
         self._log.begin(step, WriteCause.MOVE)
-        levelling, run_dir = self._config.wear_levelling, self._log.run_dir
-        if levelling is None or not levelling.move_rows or run_dir is None:
+        levelling, store = self._config.wear_levelling, self._log.store
+        if levelling is None or not levelling.move_rows or store is None:
             return self._finish([])
         pulses, bad = self._bench.ledger.snapshot().pulses, np.stack(self._bad())
         moves = choose_moves(step, self._layout.tiles, pulses, bad)
@@ -134,7 +134,8 @@ class ArrayModel:
         for layer in dict.fromkeys(move.layer for move in moves):
             written += self._pairs.relocate(layer, tiles[layer])
         if moves:
-            self._layout.move(moves, run_dir)
+            self._layout.move(moves, store.files)
+            store.note(moves=self._layout.moves)
             self._products.move(tiles)
         return self._finish(written)
 
@@ -151,9 +152,9 @@ class ArrayModel:
 
         Returns the last step that counts, and what those steps came to that the run's metrics lack.
         """
-        if self._log.run_dir is None:
+        if self._log.store is None:
             raise RuntimeError("a model without a run has nothing to reconcile")
-        last = last_steps(self._log.run_dir)
+        last = last_steps(self._log.store.path)
         records = self._layout.in_place(self._log.updates_after(saved_step))
         self._rules.forget(*self._asked(records))
         logged, written = max(saved_step, last.metrics or 0), last.writes or 0

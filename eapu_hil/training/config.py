@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import BaseModel, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from eapu_hil.base.filenames import FileName
 from eapu_hil.base.loading import Data, FileModel
 from eapu_hil.bench.config import AnyBench, BenchConfig
 from eapu_hil.hal.recipe import Recipe
@@ -36,7 +37,7 @@ class ExperimentConfig(FileModel):
         "recipe": (Recipe, "recipes"),
     }
 
-    name: str = Field(min_length=1)
+    name: FileName
     bench: AnyBench
     task: TaskConfig
     rule: RuleConfig

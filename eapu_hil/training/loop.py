@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -129,12 +130,13 @@ class TrainingLoop:
 
     def _restore(self, checkpoint: Checkpoint) -> int:
         arrays = checkpoint.arrays
-        for name, optimizer in self._optimizers.items():
-            optimizer.restore(under(arrays, f"optimizer.{name}:"))
-        for layer in self._network.weighted:
-            layer.bias[...] = arrays[f"bias.{layer.name}"]
-        self._model.restore(under(arrays, "model."))
-        self._wall_before_s = float(arrays["wall_s"])
+        with fitting(checkpoint):
+            for name, optimizer in self._optimizers.items():
+                optimizer.restore(under(arrays, f"optimizer.{name}:"))
+            for layer in self._network.weighted:
+                layer.bias[...] = arrays[f"bias.{layer.name}"]
+            self._model.restore(under(arrays, "model."))
+            self._wall_before_s = float(arrays["wall_s"])
         if self._model.array is None:  # the steps after it left no trace: they are repeated
             return checkpoint.step
         last, unlogged = self._model.array.reconcile(checkpoint.step)
@@ -247,6 +249,15 @@ class TrainingLoop:
 
 def _written(counts: WriteCounts) -> dict[str, int]:
     return {"writes": counts.writes, "pulses": counts.pulses, "not_converged": counts.not_converged}
+
+
+@contextmanager
+def fitting(checkpoint: Checkpoint) -> Iterator[None]:
+    """Around taking over what a checkpoint holds. Raises HilError where it is that of another network."""
+    try:
+        yield
+    except (KeyError, ValueError, TypeError) as error:
+        raise HilError(f"{checkpoint.path}: does not fit the network of this run: {error}") from error
 
 
 def under(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eapu_hil.base.npz import DamagedError
 from eapu_hil.hal import ConfigError, Targets, WriteOutcome
 
 
@@ -86,25 +87,51 @@ def writes_format() -> dict[str, Any]:
 def dtype_of_run(start: Mapping[str, Any]) -> np.dtype[np.void]:
     """The record dtype of the run with this start.yaml, with the present field names.
 
-    Raises ConfigError for a run of a newer version of this program.
+    Raises ConfigError for a run of a newer version of this program, and for a description that is none.
     """
     described = start.get("writes_format") or {"version": 1, "fields": _FORMAT_1}
-    if described["version"] > WRITES_FORMAT:
+    try:
+        version = int(described["version"])
+        fields = [(_RENAMED.get(name, name), str(kind)) for name, kind in described["fields"]]
+        dtype = np.dtype(fields)
+        if any(dtype[name].kind not in "iuf" for name in dtype.names or ()) or not dtype.itemsize:
+            raise ValueError("fields that are no numbers")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"start.yaml: writes_format: damaged: {error}") from error
+    if version > WRITES_FORMAT:
         raise ConfigError(
-            f"writes.bin has format {described['version']}, and this eapu_hil reads formats up to "
+            f"writes.bin has format {version}, and this eapu_hil reads formats up to "
             f"{WRITES_FORMAT}; install a newer eapu_hil"
         )
-    return np.dtype([(_RENAMED.get(name, name), kind) for name, kind in described["fields"]])
+    return dtype
 
 
-def read_records(path: Path, dtype: np.dtype[np.void]) -> NDArray[np.void]:
-    """The whole records of a file, as `WRITE_DTYPE`. dtype: as they lie in it."""
-    if not path.exists():
-        return np.zeros(0, dtype=WRITE_DTYPE)
-    stored = np.fromfile(path, dtype=dtype, count=path.stat().st_size // dtype.itemsize)
+def as_records(content: NDArray[np.uint8], dtype: np.dtype[np.void]) -> NDArray[np.void]:
+    """The whole records in the bytes of a file, as `WRITE_DTYPE`. dtype: as they lie in it."""
+    stored: NDArray[np.void] = content[: content.size // dtype.itemsize * dtype.itemsize].view(dtype)
     if dtype == WRITE_DTYPE:
         return stored
     records = np.zeros(stored.size, dtype=WRITE_DTYPE)
     for name in set(dtype.names or ()) & set(WRITE_DTYPE.names or ()):
         records[name] = stored[name]
     return records
+
+
+def require_plausible(path: Path, records: NDArray[np.void], proven: int) -> None:
+    """Raises DamagedError where records behind the first `proven` cannot be what a run has written.
+
+    After a crash the last batch may stand there without a checksum.
+    """
+    tail, steps = records[proven:], records["step"][max(0, proven - 1) :]
+    right = (
+        (np.diff(steps) >= 0).all()
+        and (tail["step"] >= 0).all()
+        and all((tail[name] >= 0).all() for name in ("array", "row", "col", "pulses"))
+        and (tail["cause"] <= max(WriteCause)).all()
+        and (np.isfinite(tail["time_s"]) & (tail["target_S"] >= 0) & (tail["target_S"] < 1)).all()
+    )
+    if not right:
+        raise DamagedError(
+            f"{path}: damaged: what stands behind its first {proven} records was not written by this run; cut the "
+            f"file to {proven * records.dtype.itemsize} bytes, or bring it back from a copy"
+        )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from eapu_hil.base.loading import Source, load_model
+from eapu_hil.base.storage import require_space
 from eapu_hil.bench import Bench, open_bench
 from eapu_hil.bench.opening import prepare_for_training
 from eapu_hil.hal import ConfigError, HilError
@@ -19,13 +21,15 @@ from eapu_hil.training.bench_account import BenchAccount
 from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.data_record import data_record, require_same_data
 from eapu_hil.training.digital_model import DigitalModel
-from eapu_hil.training.loop import TrainingLoop, under
+from eapu_hil.training.loop import TrainingLoop, fitting, under
 from eapu_hil.training.mapped_model import MappedModel
-from eapu_hil.training.matrices import choose_layout, require_fit
+from eapu_hil.training.matrices import choose_layout, matrix_shapes, require_fit
 from eapu_hil.training.model import Model
 from eapu_hil.training.progress import Progress, Unwatched
-from eapu_hil.training.run_store import RunStore
-from eapu_hil.training.runs import last_steps, load_checkpoint, read_start
+from eapu_hil.training.proof import prove
+from eapu_hil.training.records import WRITE_DTYPE
+from eapu_hil.training.run_store import CHECKPOINTS_KEPT, RunStore
+from eapu_hil.training.runs import files_of, last_steps, load_checkpoint, newest_checkpoint, read_start
 
 
 def train(
@@ -52,6 +56,7 @@ def train(
         **data_record(task),
     }
     with RunStore.create(run_dir, start) as store:
+        require_space(store.path, _room(config, task))
         return _run(config, task, store, progress)
 
 
@@ -80,6 +85,7 @@ def resume(
     task = config.task.make()
     require_same_data(task, run_dir, read_start(run_dir))
     with RunStore.open(run_dir, finished=longer) as store:
+        require_space(store.path, _room(config, task))
         if steps is not None:
             store.amend_start({"experiment": config.model_dump(mode="json")})
         return _run(config, task, store, progress)
@@ -94,19 +100,28 @@ def trained_network(
     allow_modules: see `train`. Raises HilError when the run stopped before its first checkpoint.
     """
     run_dir = Path(run_dir)
+    prove(run_dir)
     config = _experiment_of(run_dir, allow_modules)
-    task = config.task.make()
-    require_same_data(task, run_dir, read_start(run_dir))
+    task, start = config.task.make(), read_start(run_dir)
+    require_same_data(task, run_dir, start)
     checkpoint = load_checkpoint(run_dir)
     if checkpoint is None:
         raise HilError(f"{run_dir}: no checkpoint; this run stopped before its first step")
+    if checkpoint.step < newest_checkpoint(run_dir):
+        raise HilError(
+            f"{run_dir}/checkpoints: the last checkpoint that is whole is {checkpoint.path.name}, which is older than "
+            f"the weights; bring back that of step {newest_checkpoint(run_dir)}, or eapu-hil resume {run_dir} goes on "
+            f"from step {checkpoint.step}"
+        )
     with _open_bench(config, run_dir) as bench:
         model: Model = DigitalModel(task, config.seed)
         if bench is not None:
-            model = _on_arrays(config, task, bench, Layout.read(run_dir))
-        model.restore(under(checkpoint.arrays, "model."))
-        for layer in model.network.weighted:
-            layer.bias[...] = checkpoint.arrays[f"bias.{layer.name}"]
+            layout = _read_layout(config, task, bench, run_dir)
+            model = _on_arrays(config, task, bench, layout)
+        with fitting(checkpoint):
+            model.restore(under(checkpoint.arrays, "model."))
+            for layer in model.network.weighted:
+                layer.bias[...] = checkpoint.arrays[f"bias.{layer.name}"]
         yield task, model.network
 
 
@@ -117,9 +132,18 @@ def _run(config: ExperimentConfig, task: Task, store: RunStore, progress: Progre
         model: Model = DigitalModel(task, config.seed)
         account = None
         if bench is not None:
-            layout = _layout(config, task, bench, store.path)
+            layout = _layout(config, task, bench, store)
             model, account = _on_arrays(config, task, bench, layout, store), BenchAccount(bench, layout)
         return TrainingLoop(config, task, model, account, store).run(progress or Unwatched())
+
+
+def _room(config: ExperimentConfig, task: Task) -> int:
+    """Bytes that a run takes at least: its chip and maps, the checkpoints, the initial writes, the report."""
+    weights = sum(rows * columns for rows, columns in matrix_shapes(task, config.rule).values())
+    cells = 0 if config.rule.trains_on == "host" else config.bench.arrays * math.prod(config.bench.shape)
+    return (
+        2_000_000 + 200 * cells + 32 * (CHECKPOINTS_KEPT + 1) * weights + 4 * WRITE_DTYPE.itemsize * weights
+    )
 
 
 @contextmanager
@@ -136,12 +160,20 @@ def _open_bench(config: ExperimentConfig, run_dir: Path) -> Iterator[Bench | Non
         yield bench
 
 
-def _layout(config: ExperimentConfig, task: Task, bench: Bench, run_dir: Path) -> Layout:
+def _layout(config: ExperimentConfig, task: Task, bench: Bench, store: RunStore) -> Layout:
     """Where the weights of the run lie. Chosen once, before the first one is written."""
-    if not (run_dir / PLACEMENT).exists() and last_steps(run_dir).writes is None:
+    if not (store.path / PLACEMENT).exists() and last_steps(store.path).writes is None:
         prepare_for_training(bench)
-        choose_layout(task, bench, config.rule).save(run_dir)
-    return Layout.read(run_dir)
+        choose_layout(task, bench, config.rule).save(store.files)
+        store.note(placement=1)
+    return _read_layout(config, task, bench, store.path)
+
+
+def _read_layout(config: ExperimentConfig, task: Task, bench: Bench, run_dir: Path) -> Layout:
+    layout = Layout.read(files_of(run_dir, read_start(run_dir)))
+    cells = (len(bench.arrays), *bench.arrays[0].shape)
+    layout.require_on(cells, matrix_shapes(task, config.rule), run_dir)
+    return layout
 
 
 def _on_arrays(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,9 +40,9 @@ class WriteLog:
         self._step, self._cause = 0, WriteCause.UPDATE
 
     @property
-    def run_dir(self) -> Path | None:
-        """Where the run is kept; None without one."""
-        return None if self._store is None else self._store.path
+    def store(self) -> RunStore | None:
+        """The run; None without one."""
+        return self._store
 
     def begin(self, step: int, cause: WriteCause = WriteCause.UPDATE) -> None:
         """Marks all writes that are recorded from now on as those of `step`."""

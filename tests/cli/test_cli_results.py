@@ -14,7 +14,7 @@ import pytest
 import yaml
 from pytest_mock import MockerFixture
 
-from eapu_hil.base.storage import ReservedFile, StorageError, require_room
+from eapu_hil.base.storage import ReservedFile, StorageError, require_space
 from eapu_hil.bench.array import BenchArray
 from eapu_hil.bench.passport import Chip
 from eapu_hil.cli.parser import main
@@ -186,11 +186,11 @@ def test_room_is_taken_and_given_back(tmp_path: Path) -> None:
     file.write(b"short")
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
     assert (tmp_path / "a.csv").read_bytes() == b"short"
-    require_room(tmp_path, 10)
+    require_space(tmp_path, 10)
     ReservedFile(tmp_path / "b.csv", 10).discard()
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
     with pytest.raises(StorageError, match=r"nowhere.*cannot be written"):
-        require_room(tmp_path / "nowhere", 10)
+        require_space(tmp_path / "nowhere", 10)
 
 
 class Clock:

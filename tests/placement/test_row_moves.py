@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eapu_hil.base.sealed_directory import SealedDirectory
 from eapu_hil.hal import ConfigError, HilError
 from eapu_hil.placement import layout
 from eapu_hil.placement.mapping import WeightTile
@@ -28,7 +29,7 @@ from eapu_hil.placement.row_moves import (
 )
 from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.records import WRITE_DTYPE, WriteCause
-from eapu_hil.training.runs import read_metrics, read_snapshots, read_writes
+from eapu_hil.training.runs import files_of, read_metrics, read_snapshots, read_start, read_writes
 from eapu_hil.training.trainer import resume, train, trained_network
 
 Make = Callable[..., ExperimentConfig]
@@ -93,13 +94,21 @@ def test_weights_never_share_a_cell_and_records_follow_them(growth: list[list[in
 
 
 def test_moves_come_back_from_the_disk(tmp_path: Path) -> None:
-    assert read_moves(tmp_path) == []
+    files = SealedDirectory(tmp_path, {"run": "r"})
+    assert read_moves(files) == []
     moves = [RowMove(3, "a", 0, 1, 2), RowMove(6, "a", 0, 2, 1)]
-    save_moves(tmp_path, moves)
-    assert read_moves(tmp_path) == moves
-    (tmp_path / "moves.json").write_text('{"moves": [{"step": 1}]}')
+    save_moves(files, moves)
+    assert read_moves(files) == moves
+    files.write_json("moves.json", {"moves": [{"step": 1}]}, "moves")
     with pytest.raises(HilError, match="damaged"):
-        read_moves(tmp_path)
+        read_moves(files)
+    (tmp_path / "moves.json").write_text('{"moves": []}')
+    with pytest.raises(HilError, match="carries no seal"):
+        read_moves(files)
+
+
+def _moves(run: Path) -> list[RowMove]:
+    return read_moves(files_of(run, read_start(run)))
 
 
 def _experiment(make_experiment: Make, **values: Any) -> ExperimentConfig:
@@ -116,7 +125,7 @@ def _hottest(run: Path, layer: str) -> int:
     pulses = np.stack(
         [snapshots[f"pulses_{n}"] for n in range(sum(key.startswith("pulses_") for key in snapshots))]
     )
-    moves = [move for move in read_moves(run) if move.layer == layer]
+    moves = [move for move in _moves(run) if move.layer == layer]
     return int(pulses[ever_occupied(tiles, moves, pulses.shape)].max())
 
 
@@ -125,7 +134,7 @@ def test_in_training_rows_take_turns_and_the_network_stays(
 ) -> None:
     on = train(_experiment(make_experiment), tmp_path / "on", silent())
     off = train(_experiment(make_experiment, wear_levelling=None), tmp_path / "off", silent())
-    moves = read_moves(tmp_path / "on")
+    moves = _moves(tmp_path / "on")
     assert moves
     assert on["moved_writes_total"] > 0 == off["moved_writes_total"]
     # dense1 fills its columns; only dense2 has rows to go to.
@@ -155,11 +164,11 @@ def test_a_run_that_was_killed_in_a_move_goes_on(
         patch.setattr(layout, "save_moves", killed)
         with pytest.raises(SystemExit):
             train(experiment, tmp_path / "run", silent())
-    assert read_moves(tmp_path / "run") == []
+    assert _moves(tmp_path / "run") == []
     assert (read_writes(tmp_path / "run")["cause"] == WriteCause.MOVE).any()
     summary = resume(tmp_path / "run", silent())
     assert summary["exit_status"] == "success"
-    assert read_moves(tmp_path / "run")
+    assert _moves(tmp_path / "run")
     whole = train(experiment, tmp_path / "whole", silent())
     assert summary["metric"]["final"] > whole["metric"]["final"] - 0.15
 

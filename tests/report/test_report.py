@@ -12,7 +12,8 @@ import pytest
 
 from eapu_hil.base.quantities import count, duration, metric_style, share, with_prefix
 from eapu_hil.base.storage import write_json
-from eapu_hil.hal import CellStatus, ConfigError
+from eapu_hil.hal import CellStatus, ConfigError, HilError
+from eapu_hil.report.comparison_data import write_comparison
 from eapu_hil.report.comparison_report import write_comparison_report
 from eapu_hil.report.run_report import write_report
 from eapu_hil.training.records import WRITE_DTYPE
@@ -199,10 +200,28 @@ def test_a_comparison_is_one_table(tmp_path: Path) -> None:
     }
     summaries = {rule: {**SUMMARY, "rule": rule} for rule in rules}
     summaries["digital"] = {**SUMMARY, "rule": "digital", "energy_j": None, "writes_total": None}
-    write_json(tmp_path / "comparison.json", {"rules": summaries, "ratios": ratios})
+    write_comparison(tmp_path, {"rules": summaries, "ratios": ratios})
     text = _check_page(write_comparison_report(tmp_path))
     for said in ("Denoise under 4 rules", "eapu : bp", "+4.20 dB", "0.0125", "eapu_residual"):
         assert said in text
+
+
+def test_a_comparison_of_other_runs_is_not_drawn(tmp_path: Path) -> None:
+    for rule in ("eapu", "bp"):
+        synthetic_run(tmp_path / "c" / rule, rule=rule)
+    write_comparison(tmp_path / "c", {"rules": {"eapu": SUMMARY, "bp": SUMMARY}, "ratios": {}})
+    (tmp_path / "c" / "bp").rename(tmp_path / "right")
+    synthetic_run(tmp_path / "c" / "bp", rule="bp")
+    with pytest.raises(HilError, match="c/bp: another run was put in its place"):
+        write_comparison_report(tmp_path / "c")
+    path = tmp_path / "c" / "comparison.json"
+    path.write_text(path.read_text().replace('"ratios": {}', '"ratios": {"a/b": {}}'))
+    with pytest.raises(HilError, match=r"comparison\.json: damaged, or changed by hand"):
+        write_comparison_report(tmp_path / "c")
+    write_json(path, {"rules": {"eapu": SUMMARY}})
+    with pytest.raises(HilError, match=r"comparison\.json: carries no seal"):
+        write_comparison_report(tmp_path / "c")
+    assert not (tmp_path / "c" / "report.html").exists()
 
 
 @pytest.mark.parametrize(

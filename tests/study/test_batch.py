@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from eapu_hil.study.batch import _start, ended
 from eapu_hil.training import train
 from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.errors import DivergedError
+from eapu_hil.training.run_store import RunStore
 
 Make = Callable[..., ExperimentConfig]
 
@@ -38,7 +38,8 @@ def test_a_run_that_failed_has_not_and_one_that_diverged_in_an_older_version_has
     its = ended(tmp_path / "a", experiment)
     assert its is not None
     assert its.summary == summary
-    (tmp_path / "a" / "summary.json").write_text(json.dumps({**summary, "exit_status": "failed"}))
+    with RunStore.open(tmp_path / "a", finished=True) as store:
+        store.finish({**summary, "exit_status": "failed"})
     assert ended(tmp_path / "a", experiment) is None
     (tmp_path / "a" / "failed.json").write_text('{"error": "training diverged"}')
     its = ended(tmp_path / "a", experiment)

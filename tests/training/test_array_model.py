@@ -70,7 +70,7 @@ def open_model(ready: Path, tmp_path: Path, task: Task, make_experiment: Make) -
         with open_bench(config.bench, chip_dir=chip) as bench:
             layout = choose_layout(task, bench)
             if store is not None:
-                layout.save(store.path)
+                layout.save(store.files)
             yield ArrayModel(task, config, bench, layout, store), bench
 
     return opened
@@ -255,7 +255,7 @@ def test_a_refresh_writes_again_what_drifted_and_only_that(
         off_S = np.array([2.5e-6] * 3 + [5e-6] * 4)  # the write error is 1 uS
         bench.arrays[1].program(Targets(cells, held_S + np.where(held_S < 20e-6, off_S, -off_S)))
         # Somebody else's cell, as far as this run knows.
-        used = BenchAccount(bench, Layout.read(store.path)).used()
+        used = BenchAccount(bench, Layout.read(store.files)).used()
         spare = Cells(*np.argwhere(~used[1])[:1].T)
         bench.arrays[1].program(Targets(spare, np.array([30e-6])))
         kept = model.state()
@@ -294,7 +294,7 @@ def test_a_cell_whose_write_failed_is_not_refreshed(open_model: OpenModel, store
 def test_the_cells_in_use_are_told_apart_from_the_rest(open_model: OpenModel, store: RunStore) -> None:
     with open_model(store) as (model, bench):
         model.begin()
-        account = BenchAccount(bench, Layout.read(store.path))
+        account = BenchAccount(bench, Layout.read(store.files))
         used = account.used()
         assert used.shape == (3, 64, 16)
         assert used.sum() == CELLS

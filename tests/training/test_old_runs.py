@@ -14,6 +14,7 @@ import pytest
 from eapu_hil import load_run
 from eapu_hil.base.loading import load_model
 from eapu_hil.cli.parser import main
+from eapu_hil.hal import HilError
 from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.records import WRITE_DTYPE
 from eapu_hil.training.runs import read_metrics, read_snapshots, read_start, read_writes
@@ -70,6 +71,25 @@ def test_a_resumed_run_has_one_map_of_each_kind(run: Path, silent: Callable[...,
         np.testing.assert_array_equal(archive["g_before_S_0"], before["g_before_S_0"])
     assert {f"g_{when}_S_{number}" for when in ("before", "after") for number in range(ARRAYS)} <= names
     assert not [name for name in names if "_s_" in name]
+
+
+def test_what_cannot_be_proven_is_said_until_it_is_sealed(
+    run: Path, silent: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    load_run(run)
+    assert "an older version made this run: its files carry no checksums until it is resumed" in caplog.text
+    resume(run, silent())
+    caplog.clear()
+    load_run(run)
+    assert caplog.text == ""
+    for name in ("start.yaml", "placement.json", "summary.json"):
+        assert "sha256" in (run / name).read_text()
+    with np.load(run / "snapshots.npz") as archive:
+        np.savez(run / "plain.npz", **{name: archive[name] for name in archive.files if name != "seal"})
+    (run / "plain.npz").replace(run / "snapshots.npz")
+    with pytest.raises(HilError, match=r"snapshots\.npz: carries no seal"):
+        load_run(run)
 
 
 def test_it_is_resumed_and_reported(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
