@@ -78,6 +78,7 @@ def open_bench(
         chip = Chip.open(directory) if (directory / "passport.yaml").exists() else None
         if chip is not None:
             chip.require(config.shape, config.arrays)
+            chip = chip.upgraded()
         inner = stack.enter_context(driver.open(config, directory))
         _require_as_configured(inner, config)
         if chip is None:

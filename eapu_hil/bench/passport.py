@@ -11,9 +11,11 @@ A backend may keep files of its own beside these.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
+import uuid
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -38,13 +40,20 @@ _LOCK_BYTE = 1 << 20  # beyond the process id, which others have to be able to r
 _ENTRY = re.compile(r"(\d{4,})_([a-z][a-z0-9_]*)\.(?:yaml|npz)")
 _KIND = re.compile(r"[a-z][a-z0-9_]*")
 
+_LOG = logging.getLogger(__name__)
+
 
 class Passport(BaseModel):
-    """passport.yaml. shape: rows, columns of each of the `arrays`; created: UTC, ISO 8601."""
+    """passport.yaml. shape: rows, columns of each of the `arrays`; created: UTC, ISO 8601.
+
+    id: of this chip's directory alone; every file that belongs to the chip names it. Empty in a passport of an
+    older version, until a bench first uses it (`Chip.upgraded`).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal["eapu-hil-chip-1"] = "eapu-hil-chip-1"
+    id: str = ""
     model: str
     serial: str
     shape: tuple[PositiveInt, PositiveInt]
@@ -105,11 +114,29 @@ class Chip:
         path = directory / "passport.yaml"
         if path.exists():
             raise ConfigError(f"{path}: already exists; a passport is never overwritten")
-        passport = Passport(model=model, serial=serial, shape=shape, arrays=arrays, created=_now())
+        passport = Passport(
+            id=_new_id(), model=model, serial=serial, shape=shape, arrays=arrays, created=_now()
+        )
         with storage_errors(directory):
             directory.mkdir(parents=True, exist_ok=True)
             _write_yaml(path, passport.model_dump(mode="json"))
         return cls(directory, passport)
+
+    @property
+    def id(self) -> str:
+        """What the files of this chip name; see `Passport.id`."""
+        return self.passport.id
+
+    def upgraded(self) -> Chip:
+        """This chip with an id, which is written down once. Raises ConfigError where that cannot be written."""
+        if self.id:
+            return self
+        passport = self.passport.model_copy(update={"id": _new_id()})
+        path = self.directory / "passport.yaml"
+        with storage_errors(path):
+            _write_yaml(path, passport.model_dump(mode="json"))
+        _LOG.info("%s: of an older version; it has an id now", path)
+        return Chip(self.directory, passport)
 
     def require(self, shape: tuple[int, int], arrays: int) -> None:
         """Raises ConfigError when the chip has not `arrays` arrays of `shape`."""
@@ -294,6 +321,10 @@ def _lock(descriptor: int) -> bool:
 def _write_yaml(path: Path, content: Mapping[str, Any]) -> None:
     text = yaml.safe_dump(plain(content), sort_keys=False, allow_unicode=True)
     write_aside(path, lambda file: file.write(text.encode()))
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex
 
 
 def _now() -> str:
