@@ -95,8 +95,9 @@ def write_aside(path: Path, write: Callable[[BinaryIO], object]) -> None:
     write: writes the content to a new file, which is synced and renamed. Raises OSError; see `storage_errors`.
     """
     part = path.with_name(path.name + ".part")
+    part.unlink(missing_ok=True)  # of a crash; opened anew, so that no link leads the content elsewhere
     try:
-        with part.open("wb") as file:
+        with part.open("xb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
