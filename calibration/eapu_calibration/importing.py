@@ -117,7 +117,7 @@ def import_file(wanted: Import, directory: Path, rng: np.random.Generator) -> Me
         assert wanted.gate_curve is not None
         kind, found = "gate_curve", _gate_curve(wanted, wanted.gate_curve, data)
     if (directory / "passport.yaml").exists():
-        chip = Chip.open(directory).upgraded()
+        chip = Chip.open(directory)
     else:
         cells = int(found.arrays["row"].max()) + 1
         chip = Chip.create(directory, wanted.chip.model, wanted.chip.serial, (cells, 1), 1)

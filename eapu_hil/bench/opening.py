@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 from eapu_hil.base import plugins
 from eapu_hil.base.loading import load_model
 from eapu_hil.bench.array import BenchArray
+from eapu_hil.bench.chip_id import PASSPORT, chip_id
 from eapu_hil.bench.config import BenchConfig, TwinBenchConfig
 from eapu_hil.bench.corrections import Corrections
 from eapu_hil.bench.driver import find_driver
@@ -75,17 +77,19 @@ def open_bench(
                 Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="eapu-hil-chip-"))) / "chip"
             )
         stack.enter_context(own_chip(directory))
+        stack.enter_context(_nothing_half_made(directory))
         chip = Chip.open(directory) if (directory / "passport.yaml").exists() else None
         if chip is not None:
             chip.require(config.shape, config.arrays)
-            chip = chip.upgraded()
+        chip_id(directory)  # before the device makes files of its own
         inner = stack.enter_context(driver.open(config, directory))
         _require_as_configured(inner, config)
-        if chip is None:
-            identity = inner[0].identity
-            chip = Chip.create(directory, identity.model, identity.serial, config.shape, config.arrays)
         ledger = Ledger(directory / "ledger", config.arrays, config.shape)
         stack.callback(ledger.close)
+        if chip is None:  # last: a chip is there when all of its files are
+            identity = inner[0].identity
+            chip = Chip.create(directory, identity.model, identity.serial, config.shape, config.arrays)
+        chip.upgrade()
         limits = config.limits.as_limits()
         closing = stack.enter_context(_Closing())
         arrays = []
@@ -105,6 +109,19 @@ def open_bench(
         if commission and chip.latest("write_error") is None:
             prepare_for_training(bench)
         yield bench
+
+
+@contextmanager
+def _nothing_half_made(directory: Path) -> Iterator[None]:
+    """Removes what was made in `directory` when no chip came of it: no device, no space, a wrong bench."""
+    before = {path.name for path in directory.iterdir()}
+    try:
+        yield
+    except BaseException:
+        if PASSPORT not in before and not (directory / PASSPORT).exists():
+            for path in [path for path in directory.iterdir() if path.name not in before]:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        raise
 
 
 class _Closing:
