@@ -119,7 +119,7 @@ def _calibrate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     plan = load_plan(args.plan)
     names = chosen_names(plan, args.names)
     began = time.monotonic()
-    with open_as_it_is(args.bench, terminal) as bench:
+    with open_as_it_is(args.bench, terminal, exchanged=args.exchanged) as bench:
         array = chosen_array(bench, args.array)
         if bench.config.simulated:
             names = with_forming(names, bench.chip, args.array)
@@ -147,7 +147,7 @@ def _drift(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_calibration.drift import look
 
     require_free(args.out)
-    with open_as_it_is(args.bench, terminal) as bench:
+    with open_as_it_is(args.bench, terminal, exchanged=args.exchanged) as bench:
         array = chosen_array(bench, args.array)
         if args.after:
             array.wait(args.after)

@@ -51,14 +51,14 @@ class Checked:
     faults: list[list[LineFault] | None]
 
 
-def check(source: Path | str) -> Checked:
+def check(source: Path | str, *, exchanged: bool = False) -> Checked:
     """Opens a bench, identifies its arrays, tests contacts, asks for a little more than each limit, grounds, closes.
 
     The requests are for one cell and as weak as they can be in all but what they test, so that even a bench
     without an interlock would come to no harm. Raises HilError as soon as one of them is not refused.
     """
     proofs: list[Proof] = []
-    with open_bench(source, commission=False) as bench:
+    with open_bench(source, commission=False, exchanged=exchanged) as bench:
         arrays = bench.arrays
         identities, shapes = [array.identity for array in arrays], [array.shape for array in arrays]
         faults = [array.test_contacts() for array in arrays]

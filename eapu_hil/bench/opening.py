@@ -17,13 +17,16 @@ from eapu_hil.base import plugins
 from eapu_hil.base.loading import load_model
 from eapu_hil.bench.array import BenchArray
 from eapu_hil.bench.chip_id import PASSPORT, chip_id
+from eapu_hil.bench.clocks import clock_of_session
 from eapu_hil.bench.config import BenchConfig, TwinBenchConfig
 from eapu_hil.bench.corrections import Corrections
 from eapu_hil.bench.driver import find_driver
+from eapu_hil.bench.identity import compare, devices_of, require_serial
 from eapu_hil.bench.interlock import Interlock, close_all
 from eapu_hil.bench.ledger import Ledger
 from eapu_hil.bench.passport import Chip, own_chip
 from eapu_hil.bench.programmed import record_programmed
+from eapu_hil.bench.usage import holds_something
 from eapu_hil.hal import ConfigError, Crossbar
 from eapu_hil.hal.recipe import Recipe
 
@@ -58,6 +61,7 @@ def open_bench(
     chip_dir: Path | None = None,
     *,
     commission: bool = True,
+    exchanged: bool = False,
 ) -> Iterator[Bench]:
     """Opens a bench; leaving the context grounds every array, whatever happened.
 
@@ -65,6 +69,8 @@ def open_bench(
     chip_dir: directory of the chip's passport in place of the bench file's `chip`. Without either the chip
         lives as long as the session.
     commission: form and measure a twin's chip that never was. A real chip is never formed unasked.
+    exchanged: the chip is the one of the passport and its board or instruments are others than before; the passport
+        records it.
     Raises ConfigError for a wrong file, an unknown backend, or a chip that is not the bench's or is in use;
     HilError when the devices do not answer or an array cannot be grounded at the end.
     """
@@ -81,15 +87,25 @@ def open_bench(
         chip = Chip.open(directory) if (directory / "passport.yaml").exists() else None
         if chip is not None:
             chip.require(config.shape, config.arrays)
+            require_serial(chip, config.serial)
         chip_id(directory)  # before the device makes files of its own
         inner = stack.enter_context(driver.open(config, directory))
         _require_as_configured(inner, config)
         ledger = Ledger(directory / "ledger", config.arrays, config.shape)
         stack.callback(ledger.close)
+        identities = [array.identity for array in inner]
         if chip is None:  # last: a chip is there when all of its files are
-            identity = inner[0].identity
-            chip = Chip.create(directory, identity.model, identity.serial, config.shape, config.arrays)
+            chip = Chip.create(
+                directory,
+                identities[0].model,
+                identities[0].serial,
+                config.shape,
+                config.arrays,
+                devices=devices_of(identities),
+                chip_serial=config.serial,
+            )
         chip.upgrade()
+        compare(chip, identities, config.serial, exchanged=exchanged)
         limits = config.limits.as_limits()
         closing = stack.enter_context(_Closing())
         arrays = []
@@ -105,8 +121,9 @@ def open_bench(
                     partial(record_programmed, chip, number),
                 )
             )
+        chip.clock = clock_of_session(chip, arrays[0].clock_s(), simulated=config.simulated)
         bench = Bench(config, arrays, chip, ledger, config.recipe)
-        if commission and chip.latest("write_error") is None:
+        if commission and chip.latest("write_error") is None and not _holds_something(chip):
             prepare_for_training(bench)
         yield bench
 
@@ -122,6 +139,18 @@ def _nothing_half_made(directory: Path) -> Iterator[None]:
             for path in [path for path in directory.iterdir() if path.name not in before]:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         raise
+
+
+def _holds_something(chip: Chip) -> bool:
+    """Whether the write error is not to be measured unasked, which the log then says: it would overwrite cells."""
+    if not holds_something(chip):
+        return False
+    _LOG.warning(
+        "%s: the write error was never measured, and the cells hold what was programmed or trained; to measure it, which "
+        "overwrites cells: eapu-hil calibrate BENCH write_error",
+        chip.directory,
+    )
+    return True
 
 
 class _Closing:

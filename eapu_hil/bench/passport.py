@@ -157,15 +157,22 @@ class Chip:
             )
 
     def record(
-        self, kind: str, values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], clock_s: float
+        self,
+        kind: str,
+        values: Mapping[str, Any],
+        arrays: Mapping[str, NDArray[Any]],
+        clock_s: float,
+        *,
+        clock: str | None = None,
     ) -> Measurement:
         """Adds an entry to the history and returns when it is on the disk.
 
-        kind: lower-case letters, digits and underscores. values: what YAML can hold. Raises ConfigError when
+        kind: lower-case letters, digits and underscores. values: what YAML can hold. clock_s: bench time, by `clock`;
+        None: by the clock of this session. Raises ConfigError when
         the directory cannot be written.
         """
         self.upgrade()
-        return self._entries.add(kind, values, arrays, clock_s, self.clock)
+        return self._entries.add(kind, values, arrays, clock_s, self.clock if clock is None else clock)
 
     def history(self) -> list[Measurement]:
         """All measurements, oldest first. Raises HilError when one is damaged or missing."""

@@ -90,7 +90,7 @@ def _block(parser: ArgumentParser) -> None:
 
 def _read(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     require_free(args.out)
-    with open_as_it_is(args.bench, terminal) as bench:
+    with open_as_it_is(args.bench, terminal, exchanged=args.exchanged) as bench:
         array = chosen_array(bench, args.array)
         cells = _cells(array, args.block)
         if args.after:
@@ -101,7 +101,7 @@ def _read(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
 def _program(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     require_free(args.out)
-    with open_as_it_is(args.bench, terminal) as bench:
+    with open_as_it_is(args.bench, terminal, exchanged=args.exchanged) as bench:
         array = chosen_array(bench, args.array)
         targets = read_targets(args.targets, array.shape)
         outcome = array.program(targets)
@@ -115,7 +115,7 @@ def _program(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
 def _form(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     require_free(args.out)
-    with open_as_it_is(args.bench, terminal) as bench:
+    with open_as_it_is(args.bench, terminal, exchanged=args.exchanged) as bench:
         array = chosen_array(bench, args.array)
         cells = _cells(array, args.block)
         formed = form_cells(array, cells, bench.recipe)
@@ -130,7 +130,7 @@ def _form(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
 
 def _check(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    found = check_bench(args.bench)
+    found = check_bench(args.bench, exchanged=args.exchanged)
     for number, (identity, shape) in enumerate(zip(found.identities, found.shapes, strict=True)):
         parts = (identity.model, identity.serial, identity.firmware, identity.git_hash)
         what = ", ".join(part for part in parts if part)
@@ -166,7 +166,7 @@ def _report_faults(faults: list[list[LineFault] | None], terminal: Terminal) -> 
 
 
 @contextmanager
-def open_as_it_is(source: str, terminal: Terminal) -> Iterator[Bench]:
+def open_as_it_is(source: str, terminal: Terminal, *, exchanged: bool = False) -> Iterator[Bench]:
     """The bench as it is: nothing is formed or measured unasked.
 
     A bench file without a chip gets one in chips/NAME, so that one command finds what another has written.
@@ -175,7 +175,7 @@ def open_as_it_is(source: str, terminal: Terminal) -> Iterator[Bench]:
     chip_dir = None if config.chip is not None else Path("chips") / Path(source).stem
     if chip_dir is not None:
         terminal.note(f"the bench file names no chip, so {chip_dir} is used")
-    with open_bench(config, chip_dir=chip_dir, commission=False) as bench:
+    with open_bench(config, chip_dir=chip_dir, commission=False, exchanged=exchanged) as bench:
         yield bench
 
 

@@ -38,6 +38,16 @@ def bench(parser: ArgumentParser) -> None:
         metavar="BENCH",
         help="path of a bench file, or the name of a packaged one (eapu-hil list benches)",
     )
+    exchanged(parser)
+
+
+def exchanged(parser: ArgumentParser) -> None:
+    """--exchanged, for a chip whose board or instruments are others than before."""
+    parser.add_argument(
+        "--exchanged",
+        action="store_true",
+        help="the chip is the same, its board or instruments were exchanged; the passport records it",
+    )
 
 
 def array(parser: ArgumentParser) -> None:
