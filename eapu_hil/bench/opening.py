@@ -21,6 +21,7 @@ from eapu_hil.bench.clocks import clock_of_session
 from eapu_hil.bench.config import BenchConfig, TwinBenchConfig
 from eapu_hil.bench.corrections import Corrections
 from eapu_hil.bench.driver import find_driver
+from eapu_hil.bench.forming_record import FormingRecord
 from eapu_hil.bench.identity import compare, devices_of, require_serial
 from eapu_hil.bench.interlock import Interlock, close_all
 from eapu_hil.bench.ledger import Ledger
@@ -119,6 +120,7 @@ def open_bench(
                     counters,
                     Corrections.of(chip, number),
                     partial(record_programmed, chip, number),
+                    FormingRecord(chip, number),
                 )
             )
         chip.clock = clock_of_session(chip, arrays[0].clock_s(), simulated=config.simulated)

@@ -19,6 +19,8 @@ from eapu_hil.bench.cellcsv import READING_HEADER, read_targets, status_text, wr
 from eapu_hil.bench.check import check as check_bench
 from eapu_hil.bench.config import BenchConfig
 from eapu_hil.bench.forming import form as form_cells
+from eapu_hil.bench.forming import note_formed
+from eapu_hil.bench.forming_record import FormingRecord
 from eapu_hil.cli import options
 from eapu_hil.cli.terminal import Terminal
 from eapu_hil.hal import (
@@ -65,11 +67,25 @@ def program(parser: ArgumentParser) -> None:
 
 
 def form(parser: ArgumentParser) -> None:
-    """Form the cells that do not conduct yet."""
+    """Form the cells that do not conduct yet.
+
+    The passport keeps which cells were formed; they are not formed again unless --again and --block name them.
+    """
     options.bench(parser)
     options.array(parser)
     _csv_out(parser)
     _block(parser)
+    known = parser.add_mutually_exclusive_group()
+    known.add_argument(
+        "--formed",
+        action="store_true",
+        help="the cells were formed elsewhere: note that in the passport, apply no pulse",
+    )
+    known.add_argument(
+        "--again",
+        action="store_true",
+        help="form the cells of --block even if they were formed before; destroys what they hold",
+    )
     parser.set_defaults(command=_form)
 
 
@@ -114,12 +130,19 @@ def _program(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
 
 def _form(args: Namespace, terminal: Terminal) -> dict[str, Any]:
+    if args.again and args.block is None:
+        raise ConfigError("--again: name the cells to form again with --block R0:R1,C0:C1")
     require_free(args.out)
     with open_as_it_is(args.bench, terminal, exchanged=args.exchanged) as bench:
         array = chosen_array(bench, args.array)
         cells = _cells(array, args.block)
-        formed = form_cells(array, cells, bench.recipe)
-    unformed = formed.g_formed_S < bench.recipe.form.g_formed_S
+        record = FormingRecord(bench.chip, args.array)
+        if args.formed:
+            formed = note_formed(array, record, cells, bench.recipe)
+        else:
+            formed = form_cells(array, cells, bench.recipe, again=args.again)
+        kept = record.is_formed(cells)
+    unformed = ~kept
     status = np.where(unformed, CellStatus.NOT_CONVERGED, CellStatus.OK).astype(np.uint8)
     terminal.note(
         f"{len(cells) - int(unformed.sum())} of {len(cells)} cells are formed, "
