@@ -57,6 +57,11 @@ def takes_old_files(directory: Path) -> bool:
     return _passport_of(directory).get("format") != FORMAT
 
 
+def is_simulated(directory: Path) -> bool:
+    """Whether the passport says that the cells are simulated, so that their state has to be there."""
+    return _passport_of(directory).get("simulated") is True
+
+
 def refuse_links(directory: Path) -> None:
     """Raises ConfigError for a symbolic link in a chip's directory: what is written through it changes other files."""
     for folder, folders, files in os.walk(directory):

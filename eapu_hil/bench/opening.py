@@ -104,8 +104,9 @@ def open_bench(
                 config.arrays,
                 devices=devices_of(identities),
                 chip_serial=config.serial,
+                simulated=config.simulated,
             )
-        chip.upgrade()
+        chip.upgrade(simulated=config.simulated)
         compare(chip, identities, config.serial, exchanged=exchanged)
         limits = config.limits.as_limits()
         closing = stack.enter_context(_Closing())

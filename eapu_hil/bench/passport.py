@@ -51,7 +51,7 @@ class Passport(BaseModel):
 
     id: of this chip's directory alone; every file that belongs to the chip names it. Empty in a passport of an
     older version. chip_serial: of the chip itself, as the bench file that it was made with names it. devices: those of
-    the arrays then (model and serial are the first one's).
+    the arrays then (model and serial are the first one's). simulated: whether the cells are; None: not known.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,6 +62,7 @@ class Passport(BaseModel):
     serial: str
     chip_serial: str | None = None
     devices: tuple[Device, ...] = ()
+    simulated: bool | None = None
     shape: tuple[PositiveInt, PositiveInt]
     arrays: PositiveInt
     created: str
@@ -105,6 +106,7 @@ class Chip:
         *,
         devices: Sequence[Device] = (),
         chip_serial: str | None = None,
+        simulated: bool | None = None,
     ) -> Chip:
         """A new passport without measurements. Raises ConfigError when `directory` holds one already."""
         path = directory / PASSPORT
@@ -116,6 +118,7 @@ class Chip:
             serial=serial,
             chip_serial=chip_serial,
             devices=tuple(devices),
+            simulated=simulated,
             shape=shape,
             arrays=arrays,
             created=_now(),
@@ -131,15 +134,17 @@ class Chip:
         """What the files of this chip name. "" for a chip of an older version that was never used since."""
         return self.passport.id or known_id(self.directory)
 
-    def upgrade(self) -> None:
+    def upgrade(self, *, simulated: bool | None = None) -> None:
         """Seals the files of a passport of an older version; the log says so. Another passport stays as it is.
 
+        simulated: see `Passport`.
         Raises HilError where an entry is damaged, ConfigError where the directory cannot be written.
         """
         if self.passport.format == FORMAT:
             return
         path = self.directory / PASSPORT
-        found = self.passport.model_copy(update={"format": FORMAT, "id": chip_id(self.directory)})
+        changes = {"format": FORMAT, "id": chip_id(self.directory), "simulated": simulated}
+        found = self.passport.model_copy(update=changes)
         with storage_errors(self.directory):
             entries = Entries(self.directory, found.id, has_seals=False)
             entries.seal()

@@ -20,6 +20,7 @@ from eapu_hil.hal import ConfigError, HilError, IntArray, Polarity
 from eapu_hil.twin.array import CodeArray, Selection, TwinArray
 from eapu_hil.twin.cells import compliance
 from eapu_hil.twin.converters import FullScale
+from eapu_hil.bench.chip_id import chip_id
 from eapu_hil.twin.driver import simulated_arrays
 from eapu_hil.twin.preset import TwinPreset
 from eapu_hil.twin.state import BenchClock, StateFiles, state_directory
@@ -107,7 +108,8 @@ class FrontEnd:
     def open(cls, config: TwinBenchConfig, chip_dir: Path) -> FrontEnd:
         """The front end of a simulated bench; its state lives in `chip_dir`/twin. Raises ConfigError."""
         clock, arrays = simulated_arrays(config, chip_dir)
-        return cls(arrays, clock, Scales.of(arrays[0].preset, config), StateFiles(state_directory(chip_dir)))
+        files = StateFiles(state_directory(chip_dir), chip_id(chip_dir))
+        return cls(arrays, clock, Scales.of(arrays[0].preset, config), files)
 
     def time_ns(self) -> int:
         """Bench time."""
