@@ -71,7 +71,9 @@ def record_forming(number: int, array: BenchArray, chip: Chip, recipe: Recipe) -
     forming = form(array, cells, recipe)
     status = exercise(array, cells, recipe)
     g_low_S = array.read(cells, recipe.v_read_v).g_S  # of all, after they were asked for the lowest state
-    before = FormingRecord(chip, number).maps()  # of cells that were formed earlier, with the new ones among them
+    before = FormingRecord(
+        chip, number
+    ).maps()  # of cells that were formed earlier, with the new ones among them
     formed_before = np.isfinite(before["v_form_v"]).ravel()
     maps = {**vars(forming), "status": status, "g_low_S": g_low_S}
     for name in ("v_form_v", "g_fresh_S"):

@@ -104,7 +104,9 @@ class Entries:
         try:
             found = read_sealed_json(self._index, "entries", {"chip": self._chip})
         except FileNotFoundError as error:
-            raise HilError(f"{self._index}: missing; put it back from a copy of the chip's directory") from error
+            raise HilError(
+                f"{self._index}: missing; put it back from a copy of the chip's directory"
+            ) from error
         listed = [Head(**values) for values in found["entries"]]
         names = self._names()
         for head in listed:
@@ -131,9 +133,7 @@ class Entries:
         content = _parsed(path)
         values = unsealed(path, content, _SEALED, self._owner(head.number, head.kind))
         if content[SEAL]["sha256"] != head.sha256:
-            raise HilError(
-                f"{path}: another file was put in its place: {INDEX} has another checksum for it"
-            )
+            raise HilError(f"{path}: another file was put in its place: {INDEX} has another checksum for it")
         arrays: dict[str, NDArray[Any]] = {}
         if values["arrays"]:
             try:
@@ -143,7 +143,13 @@ class Entries:
             except FileNotFoundError as error:
                 raise HilError(f"{path.with_suffix('.npz')}: missing; {path.name} needs it") from error
         return Measurement(
-            head.number, head.kind, values["time"], values["clock_s"], values["values"], arrays, values["clock"]
+            head.number,
+            head.kind,
+            values["time"],
+            values["clock_s"],
+            values["values"],
+            arrays,
+            values["clock"],
         )
 
     def add(
@@ -161,7 +167,9 @@ class Entries:
         number = 1 + max((int(match[1]) for match in self._matches()), default=0)
         entry = Measurement(number, kind, _now(), clock_s, plain(values), dict(arrays), clock)
         with storage_errors(self._folder):
-            if len(heads) > len(self._listed()):  # a list that lacks two entries could not be told from an old one
+            if len(heads) > len(
+                self._listed()
+            ):  # a list that lacks two entries could not be told from an old one
                 self._write_index(heads)
             self._write_index([*heads, self._write(entry)])
         return entry
@@ -250,7 +258,9 @@ class Entries:
                 raise ValueError(f"it holds an entry {content['kind']}")
             arrays: dict[str, NDArray[Any]] = {}
             if content["arrays"]:
-                arrays = {name: array for name, array in read_npz(path.with_suffix(".npz")).items() if name != SEAL}
+                arrays = {
+                    name: array for name, array in read_npz(path.with_suffix(".npz")).items() if name != SEAL
+                }
             values = content["values"]
             if content.get("format", 1) == 1:
                 values, arrays = entry_of_today(head.kind, values, arrays)
@@ -264,7 +274,7 @@ class _Loader(yaml.SafeLoader):
     """YAML without aliases: what is written has none, and a few hundred bytes of them take all memory."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):  # type: ignore[no-untyped-call]  # of PyYAML's own types
+        if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("an alias")
         return super().compose_node(parent, index)
 

@@ -36,8 +36,8 @@ def require_serial(chip: Chip, serial: str | None) -> None:
     known = known_serial(chip)
     if serial is not None and known not in (None, serial):
         raise ConfigError(
-            f"{chip.directory}: serial: this is the passport of chip {known!r}; the bench file names {serial!r}. Another "
-            "chip needs another passport: name a new directory with the key chip"
+            f"{chip.directory}: serial: this is the passport of chip {known!r}; the bench file names {serial!r}. "
+            "Another chip needs another passport: name a new directory with the key chip"
         )
 
 

@@ -149,8 +149,8 @@ def _holds_something(chip: Chip) -> bool:
     if not holds_something(chip):
         return False
     _LOG.warning(
-        "%s: the write error was never measured, and the cells hold what was programmed or trained; to measure it, which "
-        "overwrites cells: eapu-hil calibrate BENCH write_error",
+        "%s: the write error was never measured, and the cells hold what was programmed or trained; to measure it, "
+        "which overwrites cells: eapu-hil calibrate BENCH write_error",
         chip.directory,
     )
     return True

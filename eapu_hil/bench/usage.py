@@ -22,7 +22,7 @@ def record_run(chip: Chip, run_id: str, clock_s: float) -> None:
 
 
 def last_use(chip: Chip) -> Measurement | None:
-    """The last entry of what changed cells: of a run (`values["run"]`: its id), of `program`, a calibration, forming."""
+    """The last entry of what changed cells: a run (`values["run"]`: its id), `program`, a calibration, forming."""
     return next(reversed(chip.of_kinds(*_WRITING)), None)
 
 
@@ -42,7 +42,7 @@ def tell_of_others(chip: Chip, run_id: str) -> None:
         last = others[-1]
         who = f"run {last.values['run']}" if last.kind == RUN else f"a {last.kind}"
         _LOG.warning(
-            "%s: the chip was used since this run: last by %s (entry %d, %s); its cells may not hold this run's weights",
+            "%s: the chip was used since this run: last by %s (entry %d, %s); its cells may hold other weights",
             chip.directory,
             who,
             last.number,

@@ -41,7 +41,5 @@ class WriteError:
             raise HilError(f"{path}: damaged: {error!r}") from error
         same = levels_S.shape == write_S.shape == relax_S.shape and levels_S.size > 0
         if not same or not np.isfinite([levels_S, write_S, relax_S]).all() or (np.diff(levels_S) <= 0).any():
-            raise HilError(
-                f"{path}: damaged: {', '.join(names)} must be finite, levels_S rising"
-            )
+            raise HilError(f"{path}: damaged: {', '.join(names)} must be finite, levels_S rising")
         return cls(levels_S, write_S, relax_S, relax_time_s)

@@ -96,9 +96,7 @@ def _resume(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     name = str(read_start(args.run).get("name", args.run.name))
     with _resumable(args.run, terminal):
         bar = TrainingBar(terminal, name)
-        summary = trainer.resume(
-            args.run, bar, args.allow_module, steps=args.steps, exchanged=args.exchanged
-        )
+        summary = trainer.resume(args.run, bar, args.allow_module, steps=args.steps, exchanged=args.exchanged)
     _say_summary(summary, terminal)
     terminal.say(f"run: {args.run}   (eapu-hil report {args.run})")
     return {"run": args.run, "summary": summary}
@@ -120,9 +118,7 @@ def _evaluate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 def _apply(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_hil.training.applying import apply_to_files
 
-    written = apply_to_files(
-        args.run, args.images, args.out, args.allow_module, exchanged=args.exchanged
-    )
+    written = apply_to_files(args.run, args.images, args.out, args.allow_module, exchanged=args.exchanged)
     for path in written:
         terminal.say(str(path))
     return {"run": args.run, "images": written}
@@ -148,9 +144,7 @@ def _trained(
     from eapu_hil.training import trainer
 
     with _resumable(run_dir, terminal):
-        return trainer.train(
-            experiment, run_dir, TrainingBar(terminal, experiment.name), exchanged=exchanged
-        )
+        return trainer.train(experiment, run_dir, TrainingBar(terminal, experiment.name), exchanged=exchanged)
 
 
 @contextmanager

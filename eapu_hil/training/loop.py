@@ -86,7 +86,9 @@ class TrainingLoop:
         last_s = times_s[-1] if times_s else origin.clock_s
         if len(set(sessions[-2:])) <= 1 and self._clock_s >= last_s:
             return origin
-        _LOG.warning("the bench's clock is another one than before, or was set back: bench time goes on from here")
+        _LOG.warning(
+            "the bench's clock is another one than before, or was set back: bench time goes on from here"
+        )
         return replace(origin, clock_s=self._clock_s - (last_s - origin.clock_s))
 
     def run(self, progress: Progress) -> dict[str, Any]:

@@ -43,8 +43,8 @@ def train(
 
     experiment: path of an experiment file, name of a packaged one, a mapping of its keys, or an `ExperimentConfig`.
     progress: who is told; nobody by default.
-    allow_modules: modules that the experiment may name its rule and its task from. exchanged: see `open_bench`. Raises ConfigError, with nothing
-    left behind, when the experiment cannot be run as it is, and DivergedError when training diverges.
+    allow_modules: modules that the experiment may name its rule and its task from. exchanged: see `open_bench`.
+    Raises ConfigError, with nothing left behind, when the experiment cannot be run as it is, and DivergedError when training diverges.
     """
     config = _experiment(experiment, allow_modules)
     task = config.task.make()
@@ -97,7 +97,8 @@ def trained_network(
 ) -> Iterator[tuple[Task, Network]]:
     """The network of a run, as its chip holds it now, with its task: for evaluating and applying it.
 
-    allow_modules: see `train`. exchanged: see `open_bench`. Raises HilError when the run stopped before its first checkpoint.
+    allow_modules: see `train`. exchanged: see `open_bench`. Raises HilError when the run stopped before its first
+    checkpoint.
     """
     run_dir = Path(run_dir)
     config = _experiment_of(run_dir, allow_modules)
@@ -134,7 +135,10 @@ def _session(start: Mapping[str, Any], bench: Bench | None) -> dict[str, Any]:
     """What start.yaml keeps of a session. `identities` are those of the first one, `sessions` all of them."""
     identities = [vars(array.identity) for array in bench.arrays] if bench is not None else []
     session = {"time": now_iso(), "identities": identities}
-    kept = {"identities": start.get("identities", identities), "sessions": [*start.get("sessions", []), session]}
+    kept = {
+        "identities": start.get("identities", identities),
+        "sessions": [*start.get("sessions", []), session],
+    }
     if bench is None:
         return kept
     session["clock"] = bench.chip.clock

@@ -67,8 +67,8 @@ class StateFiles:
     def array(self, name: str, initial: NDArray[Scalar]) -> NDArray[Scalar]:
         """The array `name`, created with `initial` when it does not exist yet. An old file of it is renamed.
 
-        The file appears complete or not at all, so that a crash at creation leaves nothing half-made. Raises ConfigError
-        when it is missing, damaged, or of another chip or quantity.
+        The file appears complete or not at all, so that a crash at creation leaves nothing half-made. Raises
+        ConfigError when it is missing, damaged, or of another chip or quantity.
         """
         path = self._directory / f"{name}.npy"
         with storage_errors(path):
@@ -115,7 +115,9 @@ class StateFiles:
                 f"{path}: another file was put in its place: {key} {found[key]}, expected {expected[key]}; {_HELP}"
             )
         if checksum not in (None, _checksum(values)):
-            raise ConfigError(f"{path}: damaged, or changed by hand: its checksum does not fit its content; {_HELP}")
+            raise ConfigError(
+                f"{path}: damaged, or changed by hand: its checksum does not fit its content; {_HELP}"
+            )
 
     def _write(self, path: Path, values: NDArray[Any]) -> None:
         def write(file: BinaryIO) -> None:
@@ -177,7 +179,9 @@ class TwinState:
             found = read_sealed_json(self._path, _KIND, {"chip": self._chip})
         except FileNotFoundError:
             if is_simulated(self._chip_dir):
-                raise ConfigError(f"{self._path}: missing: the simulated cells of this chip are kept beside it; {_HELP}") from None
+                raise ConfigError(
+                    f"{self._path}: missing: the simulated cells of this chip are kept beside it; {_HELP}"
+                ) from None
             return None
         for key, asked in self._device.items():
             if found.get(key) != asked:
@@ -210,13 +214,19 @@ def _read(path: Path, expected: NDArray[Any]) -> tuple[NDArray[Any], bytes]:
     try:
         with path.open("rb") as file:
             version = np.lib.format.read_magic(file)
-            header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            header = (
+                np.lib.format.read_array_header_1_0
+                if version == (1, 0)
+                else np.lib.format.read_array_header_2_0
+            )
             shape, columns_first, dtype = header(file)
             content = file.read(expected.nbytes + _SAYS_BYTES + 1)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: damaged: {' '.join(str(error).split())}; {_HELP}") from error
     if shape != expected.shape or dtype != expected.dtype or columns_first:
-        raise ConfigError(f"{path}: holds {dtype} of shape {shape}; expected {expected.dtype} of shape {expected.shape}")
+        raise ConfigError(
+            f"{path}: holds {dtype} of shape {shape}; expected {expected.dtype} of shape {expected.shape}"
+        )
     said = content[expected.nbytes :]
     if len(content) < expected.nbytes or len(said) not in (0, _SAYS_BYTES):
         raise ConfigError(f"{path}: damaged: torn, or something follows its content; {_HELP}")

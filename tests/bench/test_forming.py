@@ -103,7 +103,7 @@ def test_exercise_leaves_the_array_low(open_twin: OpenTwin) -> None:
 
 
 def pulses_of(bench: Bench) -> np.ndarray:
-    return bench.ledger.snapshot().pulses[0].copy()
+    return np.array(bench.ledger.snapshot().pulses[0])
 
 
 def test_a_formed_cell_is_never_formed_again_unless_named(open_twin: OpenTwin) -> None:
@@ -163,7 +163,9 @@ def test_cells_that_the_passport_does_not_know_are_left_alone(open_twin: OpenTwi
     array.program(Targets(CELLS, np.full(len(CELLS), 2.4e-6)))
     record.path.unlink()
     before = pulses_of(bench)
-    with pytest.raises(ConfigError, match=r"array 0: forming of \d+ cells asked; \d+ of them were pulsed before.*--formed"):
+    with pytest.raises(
+        ConfigError, match=r"array 0: forming of \d+ cells asked; \d+ of them were pulsed before.*--formed"
+    ):
         form(array, CELLS, bench.recipe)
     np.testing.assert_array_equal(pulses_of(bench), before)
     note_formed(array, record, CELLS, bench.recipe)

@@ -72,7 +72,7 @@ def test_another_board_is_refused_until_somebody_says_that_it_was_exchanged(
 ) -> None:
     use()
     board.serial = "B2"
-    with pytest.raises(ConfigError, match="array 0 was board, A1 and is board, B2.*--exchanged"):
+    with pytest.raises(ConfigError, match=r"array 0 was board, A1 and is board, B2.*--exchanged"):
         use()
     assert board.requests == ["ground"]  # of the first session: the second sent nothing
     chip = use(exchanged=True).chip

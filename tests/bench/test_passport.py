@@ -43,7 +43,8 @@ def test_what_is_no_passport_is_refused(tmp_path: Path) -> None:
         Chip.open(tmp_path)
     (tmp_path / "passport.yaml").write_text("format: another\n")
     with pytest.raises(
-        ConfigError, match=r"passport\.yaml: format: must be 'eapu-hil-chip-1' or 'eapu-hil-chip-2'; given 'another'"
+        ConfigError,
+        match=r"passport\.yaml: format: must be 'eapu-hil-chip-1' or 'eapu-hil-chip-2'; given 'another'",
     ):
         Chip.open(tmp_path)
 
@@ -183,7 +184,14 @@ def test_a_passport_that_was_changed_by_hand_is_refused(chip: Chip, change: str)
 
 def test_a_passport_of_an_older_version_beside_entries_with_seals_is_refused(chip: Chip) -> None:
     recorded(chip, "noise")
-    old = {"format": "eapu-hil-chip-1", "model": "fake", "serial": "1", "shape": [3, 4], "arrays": 2, "created": ""}
+    old = {
+        "format": "eapu-hil-chip-1",
+        "model": "fake",
+        "serial": "1",
+        "shape": [3, 4],
+        "arrays": 2,
+        "created": "",
+    }
     (chip.directory / "passport.yaml").write_text(yaml.safe_dump(old))
     with pytest.raises(HilError, match=r"entries\.json: newer than the passport beside it"):
         Chip.open(chip.directory).history()

@@ -90,7 +90,9 @@ def test_the_state_of_another_chip_is_refused(use: Use, tmp_path: Path) -> None:
 
 def test_another_device_on_the_chip_is_refused(use: Use) -> None:
     use()
-    with pytest.raises(ConfigError, match="preset: these are cells of preset rram_180nm; the bench asks for pcm"):
+    with pytest.raises(
+        ConfigError, match="preset: these are cells of preset rram_180nm; the bench asks for pcm"
+    ):
         use(preset="pcm")
     with pytest.raises(ConfigError, match="seed: these are cells of seed 0; the bench asks for 3"):
         use(seed=3)

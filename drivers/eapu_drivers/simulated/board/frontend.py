@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from eapu_drivers.controller.messages import ARRAYS_MAX, LINES_MAX, RANGES_MAX
 from eapu_drivers.simulated.board.linerecord import LineRecorder
+from eapu_hil.bench.chip_id import chip_id
 from eapu_hil.bench.config import TwinBenchConfig
 from eapu_hil.hal import ConfigError, HilError, IntArray, Polarity
 from eapu_hil.twin.array import CodeArray, Selection, TwinArray
 from eapu_hil.twin.cells import compliance
 from eapu_hil.twin.converters import FullScale
-from eapu_hil.bench.chip_id import chip_id
 from eapu_hil.twin.driver import simulated_arrays
 from eapu_hil.twin.preset import TwinPreset
 from eapu_hil.twin.state import BenchClock, StateFiles, state_directory
