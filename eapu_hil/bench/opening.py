@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import tempfile
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
@@ -137,10 +139,14 @@ def _nothing_half_made(directory: Path) -> Iterator[None]:
     before = {path.name for path in directory.iterdir()}
     try:
         yield
-    except BaseException:
+    except BaseException as error:
         if PASSPORT not in before and not (directory / PASSPORT).exists():
-            for path in [path for path in directory.iterdir() if path.name not in before]:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            traceback.clear_frames(error.__traceback__)  # they hold mapped files: perhaps no more can be opened
+            if error.__cause__ is not None:
+                traceback.clear_frames(error.__cause__.__traceback__)
+            with contextlib.suppress(OSError):  # the error that is on its way says what is wrong
+                for path in [path for path in directory.iterdir() if path.name not in before]:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
         raise
 
 

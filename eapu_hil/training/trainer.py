@@ -44,7 +44,8 @@ def train(
     experiment: path of an experiment file, name of a packaged one, a mapping of its keys, or an `ExperimentConfig`.
     progress: who is told; nobody by default.
     allow_modules: modules that the experiment may name its rule and its task from. exchanged: see `open_bench`.
-    Raises ConfigError, with nothing left behind, when the experiment cannot be run as it is, and DivergedError when training diverges.
+    Raises ConfigError, with nothing left behind, when the experiment cannot be run as it is, and DivergedError when
+    training diverges.
     """
     config = _experiment(experiment, allow_modules)
     task = config.task.make()

@@ -47,10 +47,10 @@ def _opened(config: TwinBenchConfig, chip_dir: Path) -> tuple[TwinState, BenchCl
     preset = preset_of(config)
     state = TwinState(chip_dir, preset.name, config.seed)
     clock = BenchClock(state.files())
-    arrays = [
-        TwinArray(preset, config.shape, clock, state.files(f"array{number}"), [config.seed, number])
-        for number in range(config.arrays)
-    ]
+    arrays: list[TwinArray] = []
+    for number in range(config.arrays):
+        files = state.files(f"array{number}")
+        arrays.append(TwinArray(preset, config.shape, clock, files, [config.seed, number]))
     state.complete()
     return state, clock, arrays
 
