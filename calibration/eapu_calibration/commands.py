@@ -133,7 +133,8 @@ def _calibrate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     plan = load_plan(args.plan)
     names = chosen_names(plan, args.names)
     began, left = time.monotonic(), list[Cells]()
-    with open_as_it_is(args.bench, terminal, options.changes(args)) as bench:
+    changes = options.changes(args)
+    with open_as_it_is(args.bench, terminal, changes, exchanged=args.exchanged) as bench:
         array = chosen_array(bench, args.array)
         if bench.config.simulated:
             names = with_forming(names, bench.chip, args.array)
@@ -171,7 +172,10 @@ def _drift(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     require_free(args.out)
     figures = _Figures(terminal)
     changes = options.changes(args)
-    with _room_for_targets(args.out) as file, open_as_it_is(args.bench, terminal, changes) as bench:
+    with (
+        _room_for_targets(args.out) as file,
+        open_as_it_is(args.bench, terminal, changes, exchanged=args.exchanged) as bench,
+    ):
         array = chosen_array(bench, args.array)
         require_space(bench.chip.directory, _room(array))
         if args.after:

@@ -11,6 +11,7 @@ from eapu_calibration.read_offset import measure_read_offset
 from eapu_calibration.write_error import WriteErrorSettings, write_error
 from eapu_hil.bench.array import BenchArray
 from eapu_hil.bench.forming import exercise, form
+from eapu_hil.bench.forming_record import FormingRecord
 from eapu_hil.bench.passport import Chip, Measurement
 from eapu_hil.hal import Cells, CellStatus, Crossbar, HilError, Targets
 from eapu_hil.hal.recipe import Recipe
@@ -58,7 +59,7 @@ def good_cells(array: Crossbar, chip: Chip, number: int, count: int, rng: np.ran
 
 
 def record_forming(number: int, array: BenchArray, chip: Chip, recipe: Recipe) -> Measurement:
-    """Forms and exercises every cell of array `number`; returns the new entry of the passport.
+    """Forms the cells of array `number` that never were, and exercises all; returns the new entry of the passport.
 
     Readings decide which cells are good, so the offset of the reads of each column is measured first; the array allows
     for it from then on.
@@ -70,10 +71,17 @@ def record_forming(number: int, array: BenchArray, chip: Chip, recipe: Recipe) -
     forming = form(array, cells, recipe)
     status = exercise(array, cells, recipe)
     g_low_S = array.read(cells, recipe.v_read_v).g_S  # of all, after they were asked for the lowest state
+    before = FormingRecord(
+        chip, number
+    ).maps()  # of cells that were formed earlier, with the new ones among them
+    formed_before = np.isfinite(before["v_form_v"]).ravel()
     maps = {**vars(forming), "status": status, "g_low_S": g_low_S}
+    for name in ("v_form_v", "g_fresh_S"):
+        maps[name] = np.where(formed_before, before[name].ravel(), maps[name])
     maps = {name: value.reshape(array.shape) for name, value in maps.items()}
     faults = classify(maps["status"], maps["g_formed_S"], g_low_S.reshape(array.shape), recipe)
-    formed = np.isfinite(forming.v_form_v)
+    v_form_v = maps["v_form_v"]
+    formed = np.isfinite(v_form_v)
     values = {
         "array": number,
         "cells": len(cells),
@@ -82,6 +90,6 @@ def record_forming(number: int, array: BenchArray, chip: Chip, recipe: Recipe) -
         "faults": faults.counts(),
         "lines": faults.lines(),
         "read_offset_a": offset.plain(),
-        "v_form_median_v": float(np.median(forming.v_form_v[formed])) if formed.any() else None,
+        "v_form_median_v": float(np.median(v_form_v[formed])) if formed.any() else None,
     }
     return chip.record("forming", values, {**maps, "fault": faults.of_cells}, array.clock_s())

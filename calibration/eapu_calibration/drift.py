@@ -24,7 +24,8 @@ DRIFT = "drift"
 class Drift:
     """The result of one look; arrays of shape (n,), one element a cell that still holds its target.
 
-    g_S: NaN where it cannot be read, which counts as out. since_s: bench clock of the first of the looks in a row
+    written_at_s: bench clock then, NaN where that was another clock. g_S: NaN where it cannot be read, which counts as
+    out. since_s: bench clock of the first of the looks in a row
     that found the cell out, NaN where it is in. overwritten: cells that were pulsed since they were written.
     """
 
@@ -50,7 +51,7 @@ def look(
     HilError where nothing was written, or all of it was pulsed since.
     """
     history = [entry for entry in chip.history() if entry.values.get("array") == number]
-    target_S, written_at_s, pulsed = _written(history, array.shape)
+    target_S, written_by, written_at_s, pulsed = _written(history, array.shape, chip.clock)
     known = np.isfinite(target_S)
     if not known.any():
         raise HilError(
@@ -68,7 +69,7 @@ def look(
     g_S = np.where(reading.status == CellStatus.OK, reading.g_S, np.nan)
     targets = Targets(cells, target_S[holds])
     out = ~(np.abs(g_S - targets.g_target_S) <= band_S)
-    since_s = np.where(out, _out_since(history, array.shape, written_at_s)[holds], np.nan)
+    since_s = np.where(out, _out_since(history, written_by, chip.clock)[holds], np.nan)
     since_s = np.where(out & np.isnan(since_s), now_s, since_s)
     drift = Drift(targets, written_at_s[holds], g_S, out, since_s, band_S, int((known & ~holds).sum()))
     return drift, _recorded(chip, number, drift, now_s)
@@ -100,27 +101,35 @@ def _recorded(chip: Chip, number: int, drift: Drift, now_s: float) -> Measuremen
 
 
 def _written(
-    history: list[Measurement], shape: tuple[int, int]
-) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:
-    """Of each cell the last target in S (NaN: none, or the write failed), its bench time, and the pulses by then."""
-    target_S, at_s, pulsed = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape, np.int64)
+    history: list[Measurement], shape: tuple[int, int], clock: str
+) -> tuple[FloatArray, NDArray[np.int64], FloatArray, NDArray[np.int64]]:
+    """Of each cell the last target in S (NaN: none, or the write failed), its entry, bench time, and pulses by then.
+
+    The bench time is NaN where another clock than `clock` gave it.
+    """
+    target_S, at_s = np.full(shape, np.nan), np.full(shape, np.nan)
+    by, pulsed = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     for entry in history:
         if entry.kind == PROGRAMMED:
             found = entry.arrays
             where = found["row"], found["col"]
             target_S[where] = np.where(found["status"] == CellStatus.OK, found["g_target_S"], np.nan)
-            at_s[where] = entry.clock_s
+            by[where] = entry.number
+            at_s[where] = entry.clock_s if entry.clock == clock else np.nan
             pulsed[where] = found["pulses"]
-    return target_S, at_s, pulsed
+    return target_S, by, at_s, pulsed
 
 
-def _out_since(history: list[Measurement], shape: tuple[int, int], written_at_s: FloatArray) -> FloatArray:
-    """Of each cell the bench time since when every look after its write found it out; NaN where the last did not."""
-    since_s = np.full(shape, np.nan)
+def _out_since(history: list[Measurement], written_by: NDArray[np.int64], clock: str) -> FloatArray:
+    """Of each cell the bench time since when every look after its write found it out; NaN where the last did not.
+
+    Looks at other times than those of `clock` say nothing of how long ago that was, and begin no such row.
+    """
+    since_s = np.full(written_by.shape, np.nan)
     for entry in history:
         if entry.kind == DRIFT:
             where = entry.arrays["row"], entry.arrays["col"]
-            after = entry.clock_s >= written_at_s[where]
+            after = (entry.number > written_by[where]) & (entry.clock == clock)
             before_s = since_s[where]
             now_s = np.where(np.isnan(before_s), entry.clock_s, before_s)
             since_s[where] = np.where(entry.arrays["out"] & after, now_s, np.nan)

@@ -17,6 +17,7 @@ from scipy.special import expit
 from eapu_calibration.fit_noise import FLICKER, WHITE, fit_read_noise
 from eapu_calibration.fit_relaxation import FLOOR_MARGIN, fit_relaxation
 from eapu_calibration.fit_switching import fit_forming, fit_gate_curve
+from eapu_calibration.importing import require_same_chip
 from eapu_calibration.statistics import CONFIDENCE, NORMAL_SDS, Estimate, Fits, share
 from eapu_hil.base.storage import plain
 from eapu_hil.bench.passport import Chip, Measurement
@@ -151,8 +152,12 @@ def fit_twin(chip: Chip, array: int, base: TwinPreset, rng: np.random.Generator)
 
 
 def _latest(chip: Chip, array: int, kind: str) -> Measurement | None:
-    entries = [entry for entry in chip.history() if entry.kind == kind and entry.values.get("array") == array]
-    return entries[-1] if entries else None
+    entries = [entry for entry in chip.of_kinds(kind) if entry.values.get("array") == array]
+    if not entries:
+        return None
+    if "chip" in entries[-1].values:  # it was imported
+        require_same_chip(chip, entries[-1].values["chip"], str(chip.path_of(entries[-1])))
+    return entries[-1]
 
 
 def _slow_relative(found: TwinFit) -> float:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -27,7 +28,10 @@ from eapu_calibration.imported import Column, Readings, read_readings, refuse_re
 from eapu_calibration.measurement import Result, Settings
 from eapu_calibration.relaxation import CELLS_A_LEVEL_MIN, evaluate
 from eapu_hil.base.loading import FileModel, Source, load_model
-from eapu_hil.bench.passport import Chip, Measurement
+from eapu_hil.bench.chip_id import PASSPORT
+from eapu_hil.bench.entries import NO_CLOCK, Measurement
+from eapu_hil.bench.identity import known_serial
+from eapu_hil.bench.passport import Chip, own_chip
 from eapu_hil.hal import ConfigError, FloatArray
 
 _LOG = logging.getLogger(__name__)
@@ -113,7 +117,7 @@ def load_import(source: Source) -> Import:
 def import_file(wanted: Import, directory: Path, rng: np.random.Generator) -> Measurement:
     """Makes an entry of the passport in `directory` of a file; a passport that is not there is made.
 
-    Raises ConfigError where the file cannot be read, has not the columns, or holds too little.
+    Raises ConfigError where the file cannot be read, has not the columns, holds too little, or is of another chip.
     """
     chosen = wanted.relaxation or wanted.gate_curve
     assert chosen is not None
@@ -131,21 +135,42 @@ def import_file(wanted: Import, directory: Path, rng: np.random.Generator) -> Me
     else:
         assert wanted.gate_curve is not None
         kind, found = "gate_curve", _gate_curve(wanted, wanted.gate_curve, readings)
-    if (directory / "passport.yaml").exists():
-        chip = Chip.open(directory)
-    else:
-        cells = int(found.arrays["row"].max()) + 1
-        chip = Chip.create(directory, wanted.chip.model, wanted.chip.serial, (cells, 1), 1)
-    values: dict[str, Any] = {
+    with own_chip(directory):
+        if (directory / PASSPORT).exists():
+            chip = Chip.open(directory)
+            require_same_chip(chip, wanted.chip.model_dump(), str(wanted.file))
+        else:
+            cells = int(found.arrays["row"].max()) + 1
+            chip = Chip.create(directory, wanted.chip.model, wanted.chip.serial, (cells, 1), 1)
+        return chip.record(kind, _values(wanted, found, readings), found.arrays, 0.0, clock=NO_CLOCK)
+
+
+def require_same_chip(chip: Chip, measured: Mapping[str, Any], where: str) -> None:
+    """Raises ConfigError where `measured`, the `chip` of an import file, is not the chip of a passport.
+
+    A passport knows the chip by the `serial` of a bench file; without one by the model and serial of its device.
+    """
+    serial, passport = known_serial(chip), chip.passport
+    mine = {"serial": serial} if serial else {"model": passport.model, "serial": passport.serial}
+    for key, known in mine.items():
+        if measured[key] != known:
+            raise ConfigError(
+                f"{where}: chip.{key}: measured on {measured[key]!r}; {chip.directory} is the passport of {known!r}. "
+                "Name the passport of that chip, or a new directory, with --chip"
+            )
+
+
+def _values(wanted: Import, found: Result, readings: Readings) -> dict[str, Any]:
+    return {
         **found.values,
         "array": 0,
+        "chip": wanted.chip.model_dump(),
         "recipe": wanted.window.model_dump(),
         "left_out": readings.left_out,
         "source": wanted.source,
         "file": wanted.file.name,
         "file_sha256": hashlib.sha256(wanted.file.read_bytes()).hexdigest(),
     }
-    return chip.record(kind, values, found.arrays, 0.0)
 
 
 def _relaxation(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from eapu_hil.base.storage import StorageError
 from eapu_hil.bench.corrections import Corrections
+from eapu_hil.bench.forming_record import FormingRecord
 from eapu_hil.bench.interlock import Interlock, close_all
 from eapu_hil.bench.ledger import ArrayLedger
 from eapu_hil.bench.programmed import NotRecordedError, Recorder
@@ -55,8 +56,13 @@ class BenchArray:
         ledger: ArrayLedger,
         corrections: Corrections,
         recorder: Recorder | None = None,
+        forming: FormingRecord | None = None,
     ) -> None:
-        """recipe: what `device` uses when a program request names none. recorder: is told of each write."""
+        """recipe: what `device` uses when a program request names none. recorder: is told of each write.
+
+        forming: which cells were formed (`eapu_hil.bench.forming` asks it, and tells it).
+        """
+        self.forming = forming
         self.interlock = interlock
         self.corrections = corrections
         self._device = device
@@ -94,6 +100,10 @@ class BenchArray:
         same = copy.copy(self)
         same._recorder = None
         return same
+
+    def pulses(self, cells: Cells) -> IntArray:
+        """How often each of `cells` was pulsed so far, by the ledger."""
+        return self._ledger.pulses(cells)
 
     def clock_s(self) -> float:
         self.interlock.refuse_when_closed()

@@ -58,7 +58,7 @@ class Checked:
     faults: list[list[LineFault] | None]
 
 
-def check(source: Path | str, overrides: Sequence[str] = ()) -> Checked:
+def check(source: Path | str, overrides: Sequence[str] = (), *, exchanged: bool = False) -> Checked:
     """Opens a bench, identifies its arrays, tests contacts, asks for a little more than each limit, grounds, closes.
 
     overrides: of the bench file, as for `open_bench`.
@@ -68,7 +68,7 @@ def check(source: Path | str, overrides: Sequence[str] = ()) -> Checked:
     limit that it tests, or a device does not hold a limit.
     """
     proofs: list[Proof] = []
-    with open_bench(source, overrides, commission=False) as bench:
+    with open_bench(source, overrides, commission=False, exchanged=exchanged) as bench:
         arrays = bench.arrays
         identities, shapes = [array.identity for array in arrays], [array.shape for array in arrays]
         faults = [array.test_contacts() for array in arrays]

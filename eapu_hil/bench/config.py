@@ -65,6 +65,7 @@ class BenchConfig(FileModel):
     backend: name of the driver (entry point group `eapu_hil.drivers`).
     arrays, shape: how many arrays, and rows and columns of each.
     chip: directory of the chip's passport; None means a chip that lives as long as the session.
+    serial: of the chip itself, where the bench cannot know it; compared with the passport.
     limits: what the interlock refuses.
     recipe: write-verify parameters used when a request names none.
     temperature_c: of the chip, as far as the operator knows it; goes into what a calibration measures, and changes
@@ -82,6 +83,7 @@ class BenchConfig(FileModel):
     arrays: PositiveInt = 1
     shape: tuple[PositiveInt, PositiveInt]
     chip: Path | None = None
+    serial: Annotated[str, Field(min_length=1)] | None = None
     limits: LimitsConfig
     recipe: Recipe
     temperature_c: Annotated[float, Field(ge=-273.15, allow_inf_nan=False)] | None = None

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from eapu_hil.bench.array import BenchArray
+from eapu_hil.bench.forming_record import FormingRecord
 from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, Polarity, Pulses, StatusArray, Targets
 from eapu_hil.hal.recipe import Recipe
 
@@ -19,34 +22,68 @@ class FormedCells:
     v_form_v: FloatArray
     g_formed_S: FloatArray
 
+    @classmethod
+    def fresh(cls, g_S: FloatArray) -> FormedCells:
+        """Of cells that read `g_S` and got no pulse yet."""
+        return cls(g_S, np.full(g_S.shape, np.nan), g_S.copy())
+
 
 def form(
     array: Crossbar,
     cells: Cells,
     recipe: Recipe,
     began: Callable[[FormedCells], None] = lambda _: None,
+    *,
+    again: bool = False,
 ) -> FormedCells:
     """Ramps the forming amplitude over all cells side by side until each reads `form.g_formed_S`.
 
-    A cell that conducts as much from the start gets no forming pulse. began: is given the result before the first
-    pulse; its arrays then change with each reading, so that they tell what was done when forming is stopped.
+    A cell that conducts as much from the start gets no forming pulse. On an open bench no cell that the passport knows
+    as formed gets one either, unless `again` says so; the passport notes what was formed, also when this is cut short.
+    began: is given the result before the first pulse; its arrays then change with each reading, so that they tell what
+        was done when forming is stopped.
+    Raises ConfigError, before a pulse, where cells are not fresh and the passport does not know them.
     """
     law = recipe.form
     g_fresh_S = array.read(cells, recipe.v_read_v).g_S
-    g_S, v_form_v = g_fresh_S.copy(), np.full(len(cells), np.nan)
-    formed = FormedCells(g_fresh_S, v_form_v, g_S)
-    began(formed)
+    found = FormedCells.fresh(g_fresh_S)
+    if not isinstance(array, BenchArray) or array.forming is None:
+        began(found)
+        return _ramped(array, cells, recipe, found, g_fresh_S < law.g_formed_S)
+    record = array.forming
+    allowed = record.cells_to_form(cells, g_fresh_S, array.pulses(cells), recipe, again=again)
+    began(found)
+    if allowed.any():
+        record.begin(cells[allowed])
+    try:
+        return _ramped(array, cells, recipe, found, allowed)
+    finally:
+        record.finish(cells, found.v_form_v, found.g_fresh_S, found.g_formed_S, law.g_formed_S)
+
+
+def note_formed(array: BenchArray, record: FormingRecord, cells: Cells, recipe: Recipe) -> FormedCells:
+    """Notes in the passport that `cells` were formed elsewhere, or under another passport. No cell is pulsed."""
+    found = FormedCells.fresh(array.read(cells, recipe.v_read_v).g_S)
+    record.note(cells, found.g_formed_S)
+    return found
+
+
+def _ramped(
+    array: Crossbar, cells: Cells, recipe: Recipe, found: FormedCells, allowed: NDArray[np.bool_]
+) -> FormedCells:
+    """`found`, filled in while the cells that are `allowed` to are formed."""
+    law, g_S = recipe.form, found.g_formed_S
     steps = round((law.amplitude.stop_v - law.amplitude.start_v) / law.amplitude.step_v)
     for step in range(steps + 1):
-        open_cells = np.flatnonzero(g_S < law.g_formed_S)
+        open_cells = np.flatnonzero(allowed & ~(g_S >= law.g_formed_S))
         if open_cells.size == 0:
             break
         amplitude_v = min(law.amplitude.start_v + step * law.amplitude.step_v, law.amplitude.stop_v)
         chosen = cells[open_cells]
         array.pulse(Pulses.same(chosen, Polarity.FORM, amplitude_v, law.gate_v, law.width_s))
         g_S[open_cells] = array.read(chosen, recipe.v_read_v).g_S
-        v_form_v[open_cells[g_S[open_cells] >= law.g_formed_S]] = amplitude_v
-    return formed
+        found.v_form_v[open_cells[g_S[open_cells] >= law.g_formed_S]] = amplitude_v
+    return found
 
 
 def exercise(array: Crossbar, cells: Cells, recipe: Recipe) -> StatusArray:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import shutil
 import tempfile
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
@@ -16,14 +19,19 @@ from eapu_hil.base import plugins
 from eapu_hil.base.loading import load_model
 from eapu_hil.base.stopping import bench_signals
 from eapu_hil.bench.array import BenchArray
+from eapu_hil.bench.chip_id import PASSPORT, chip_id
+from eapu_hil.bench.clocks import clock_of_session
 from eapu_hil.bench.config import BenchConfig, TwinBenchConfig
 from eapu_hil.bench.corrections import Corrections
 from eapu_hil.bench.driver import find_driver
+from eapu_hil.bench.forming_record import FormingRecord
+from eapu_hil.bench.identity import compare, devices_of, require_serial
 from eapu_hil.bench.interlock import Interlock, close_all
 from eapu_hil.bench.ledger import Ledger
 from eapu_hil.bench.passport import Chip, own_chip
 from eapu_hil.bench.plausible import require_plausible
 from eapu_hil.bench.programmed import record_programmed
+from eapu_hil.bench.usage import holds_something
 from eapu_hil.hal import ConfigError, Crossbar
 from eapu_hil.hal.recipe import Recipe
 
@@ -58,6 +66,7 @@ def open_bench(
     chip_dir: Path | None = None,
     *,
     commission: bool = True,
+    exchanged: bool = False,
 ) -> Iterator[Bench]:
     """Opens a bench; leaving the context grounds every array, whatever happened.
 
@@ -69,6 +78,8 @@ def open_bench(
     chip_dir: directory of the chip's passport in place of the bench file's `chip`. Without either the chip
         lives as long as the session.
     commission: form and measure a twin's chip that never was. A real chip is never formed unasked.
+    exchanged: the chip is the one of the passport and its board or instruments are others than before; the passport
+        records it.
     Raises ConfigError for a wrong file, an unknown backend, limits that cannot be meant (`require_plausible`), or a
     chip that is not the bench's or is in use;
     HilError when the devices do not answer or an array cannot be grounded at the end.
@@ -84,18 +95,32 @@ def open_bench(
                 Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="eapu-hil-chip-"))) / "chip"
             )
         stack.enter_context(own_chip(directory))
+        stack.enter_context(_nothing_half_made(directory))
         chip = Chip.open(directory) if (directory / "passport.yaml").exists() else None
         if chip is not None:
             chip.require(config.shape, config.arrays)
+            require_serial(chip, config.serial)
+        chip_id(directory)  # before the device makes files of its own
         inner = stack.enter_context(driver.open(config, directory))
         _require_as_configured(inner, config)
-        if chip is None:
-            identity = inner[0].identity
-            chip = Chip.create(directory, identity.model, identity.serial, config.shape, config.arrays)
-        known = chip.passport.ledger
-        ledger = Ledger(directory / "ledger", config.arrays, config.shape, chip.id, known=known)
+        known = chip is not None and chip.passport.ledger
+        ledger = Ledger(directory / "ledger", config.arrays, config.shape, chip_id(directory), known=known)
         stack.callback(ledger.close)
+        identities = [array.identity for array in inner]
+        if chip is None:  # last: a chip is there when all of its files are
+            chip = Chip.create(
+                directory,
+                identities[0].model,
+                identities[0].serial,
+                config.shape,
+                config.arrays,
+                devices=devices_of(identities),
+                chip_serial=config.serial,
+                simulated=config.simulated,
+            )
+        chip.upgrade(simulated=config.simulated)
         chip.record_ledger()
+        compare(chip, identities, config.serial, exchanged=exchanged)
         limits = config.limits.as_limits()
         closing = stack.enter_context(_Closing())
         arrays = []
@@ -109,13 +134,46 @@ def open_bench(
                     counters,
                     Corrections.of(chip, number),
                     partial(record_programmed, chip, number),
+                    FormingRecord(chip, number),
                 )
             )
+        chip.clock = clock_of_session(chip, arrays[0].clock_s(), simulated=config.simulated)
         bench = Bench(config, arrays, chip, ledger, config.recipe)
         with closing:  # of the stack too: an interrupt may cut one of the two short
-            if commission and chip.latest("write_error") is None:
+            if commission and chip.latest("write_error") is None and not _holds_something(chip):
                 prepare_for_training(bench)
             yield bench
+
+
+@contextmanager
+def _nothing_half_made(directory: Path) -> Iterator[None]:
+    """Removes what was made in `directory` when no chip came of it: no device, no space, a wrong bench."""
+    before = {path.name for path in directory.iterdir()}
+    try:
+        yield
+    except BaseException as error:
+        if PASSPORT not in before and not (directory / PASSPORT).exists():
+            traceback.clear_frames(
+                error.__traceback__
+            )  # they hold mapped files: perhaps no more can be opened
+            if error.__cause__ is not None:
+                traceback.clear_frames(error.__cause__.__traceback__)
+            with contextlib.suppress(OSError):  # the error that is on its way says what is wrong
+                for path in [path for path in directory.iterdir() if path.name not in before]:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+        raise
+
+
+def _holds_something(chip: Chip) -> bool:
+    """Whether the write error is not to be measured unasked, which the log then says: it would overwrite cells."""
+    if not holds_something(chip):
+        return False
+    _LOG.warning(
+        "%s: the write error was never measured, and the cells hold what was programmed or trained; to measure it, "
+        "which overwrites cells: eapu-hil calibrate BENCH write_error",
+        chip.directory,
+    )
+    return True
 
 
 class _Closing:

@@ -1,8 +1,7 @@
 """The passport of a chip: what it is, and everything that was ever measured on it.
 
-    passport.yaml                  model, serial number, shape, number of arrays, when it was made
-    measurements/NNNN_kind.yaml    one measurement: kind, time, bench time, values; never overwritten
-    measurements/NNNN_kind.npz     its arrays
+    passport.yaml                  id, model, serial number, shape, number of arrays, devices, when it was made
+    entries.json, measurements/    the measurements, never overwritten (`eapu_hil.bench.entries`)
     ledger/                        wear and energy (`eapu_hil.bench.ledger`)
     chip.lock                      held by the one process that uses the chip
 
@@ -11,121 +10,155 @@ A backend may keep files of its own beside these.
 
 from __future__ import annotations
 
-import re
-import zipfile
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import yaml
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from eapu_hil.base.loading import load_model
 from eapu_hil.base.locks import own
-from eapu_hil.base.old_names import entry_of_today
-from eapu_hil.base.storage import plain, storage_errors, write_aside
-from eapu_hil.base.yamltext import stored_yaml
-from eapu_hil.hal import CellStatus, ConfigError, FloatArray, HilError, StatusArray
+from eapu_hil.base.seals import unsealed, write_sealed_yaml
+from eapu_hil.base.storage import storage_errors
+from eapu_hil.bench.chip_id import FORMAT, PASSPORT, chip_id, forget_id, known_id, refuse_links
+from eapu_hil.bench.entries import Entries, Head
+from eapu_hil.bench.entries import Measurement as Measurement  # where others look for it
+from eapu_hil.bench.write_error import WriteError
+from eapu_hil.hal import CellStatus, ConfigError, HilError, StatusArray
 
-_ENTRY_FORMAT = 2  # of a measurement; 1, not written down, is that of version 0.1 with its names
 _LOCK = "chip.lock"
-_ENTRY = re.compile(r"(\d{4,})_([a-z][a-z0-9_]*)\.(?:yaml|npz)")
-_KIND = re.compile(r"[a-z][a-z0-9_]*")
+_LOG = logging.getLogger(__name__)
+
+
+class Device(BaseModel):
+    """What a chip's array was reached through: `model` and `serial` of its `hal.Identity`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    serial: str
 
 
 class Passport(BaseModel):
     """passport.yaml. shape: rows, columns of each of the `arrays`; created: UTC, ISO 8601.
 
-    ledger: it was made, so that it has to be there.
+    id: of this chip's directory alone; every file that belongs to the chip names it. Empty in a passport of an
+    older version. chip_serial: of the chip itself, as the bench file that it was made with names it. devices: those of
+    the arrays then (model and serial are the first one's). simulated: whether the cells are; None: not known. ledger:
+    it was made, so that it has to be there.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal["eapu-hil-chip-1"] = "eapu-hil-chip-1"
+    format: Literal["eapu-hil-chip-1", "eapu-hil-chip-2"] = "eapu-hil-chip-2"
+    id: str = ""
     model: str
     serial: str
+    chip_serial: str | None = None
+    devices: tuple[Device, ...] = ()
+    simulated: bool | None = None
     shape: tuple[PositiveInt, PositiveInt]
     arrays: PositiveInt
     created: str
     ledger: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class Measurement:
-    """One entry of the history. clock_s: bench time when it was taken."""
-
-    number: int
-    kind: str
-    time: str
-    clock_s: float
-    values: Mapping[str, Any]
-    arrays: Mapping[str, NDArray[Any]]
-
-
-@dataclass(frozen=True, eq=False)
-class WriteError:
-    """How far a written cell lies from its target, by conductance; arrays of shape (levels,), levels rising.
-
-    sigma_write_S: sd at the last verify reading. sigma_relax_S: sd of the change in `relax_time_s` after it.
-    """
-
-    levels_S: FloatArray
-    sigma_write_S: FloatArray
-    sigma_relax_S: FloatArray
-    relax_time_s: float
-
-    def sigma_S(self, g_S: ArrayLike) -> FloatArray:
-        """sqrt(sigma_write^2 + sigma_relax^2) at each conductance: linear between levels, constant beyond."""
-        sigma_S = np.hypot(self.sigma_write_S, self.sigma_relax_S)
-        found: FloatArray = np.interp(np.asarray(g_S), self.levels_S, sigma_S)
-        return found
+    seal: dict[str, str] | None = None
 
 
 class Chip:
-    """The passport in `directory`. Whoever changes it has to own the chip (`own_chip`)."""
+    """The passport in `directory`. Whoever changes it has to own the chip (`own_chip`).
+
+    clock: which clock the bench time of new entries is by (`eapu_hil.bench.clocks`).
+    """
 
     def __init__(self, directory: Path, passport: Passport) -> None:
         self.directory = directory
         self.passport = passport
-        self._measurements = directory / "measurements"
+        self.clock = ""
+        self._entries = Entries(directory, self.id, has_seals=passport.format == FORMAT)
 
     @classmethod
     def open(cls, directory: Path) -> Chip:
-        """An existing passport. Raises ConfigError when `directory` holds none or a damaged one."""
-        path = directory / "passport.yaml"
+        """An existing passport. Raises ConfigError when `directory` holds none, HilError for a damaged one."""
+        path = directory / PASSPORT
         if not path.is_file():
-            raise ConfigError(f"{directory}: not a chip's passport (there is no passport.yaml)")
-        return cls(directory, load_model(Passport, path, [], "passports"))
+            raise ConfigError(f"{directory}: not a chip's passport (there is no {PASSPORT})")
+        passport = load_model(Passport, path, [], "passports")
+        if passport.format == FORMAT:
+            unsealed(path, passport.model_dump(mode="json"), "passport", {"chip": passport.id})
+            passport = passport.model_copy(update={"seal": None})  # it is proven
+        elif passport.seal is not None or passport.id:
+            raise HilError(f"{path}: damaged, or changed by hand: an older passport has no seal and no id")
+        return cls(directory, passport)
 
     @classmethod
-    def create(cls, directory: Path, model: str, serial: str, shape: tuple[int, int], arrays: int) -> Chip:
+    def create(
+        cls,
+        directory: Path,
+        model: str,
+        serial: str,
+        shape: tuple[int, int],
+        arrays: int,
+        *,
+        devices: Sequence[Device] = (),
+        chip_serial: str | None = None,
+        simulated: bool | None = None,
+    ) -> Chip:
         """A new passport without measurements. Raises ConfigError when `directory` holds one already."""
-        path = directory / "passport.yaml"
+        path = directory / PASSPORT
         if path.exists():
             raise ConfigError(f"{path}: already exists; a passport is never overwritten")
-        passport = Passport(model=model, serial=serial, shape=shape, arrays=arrays, created=_now())
+        passport = Passport(
+            id=chip_id(directory),
+            model=model,
+            serial=serial,
+            chip_serial=chip_serial,
+            devices=tuple(devices),
+            simulated=simulated,
+            shape=shape,
+            arrays=arrays,
+            created=_now(),
+        )
         with storage_errors(directory):
             directory.mkdir(parents=True, exist_ok=True)
-            _write_yaml(path, passport.model_dump(mode="json"))
+            Entries(directory, passport.id, has_seals=True).start()
+            _write(path, passport)
         return cls(directory, passport)
 
     @property
     def id(self) -> str:
-        """What the files of this chip name."""
-        return f"{self.passport.model} {self.passport.serial} {self.passport.created}"
+        """What the files of this chip name. "" for a chip of an older version that was never used since."""
+        return self.passport.id or known_id(self.directory)
 
     def record_ledger(self) -> None:
-        """Writes down that the chip has a ledger. Raises StorageError."""
+        """Writes down that the chip has a ledger, so that it has to be there. Raises StorageError."""
         if self.passport.ledger:
             return
         self.passport = self.passport.model_copy(update={"ledger": True})
         with storage_errors(self.directory):
-            _write_yaml(self.directory / "passport.yaml", self.passport.model_dump(mode="json"))
+            _write(self.directory / PASSPORT, self.passport)
+
+    def upgrade(self, *, simulated: bool | None = None) -> None:
+        """Seals the files of a passport of an older version; the log says so. Another passport stays as it is.
+
+        simulated: see `Passport`.
+        Raises HilError where an entry is damaged, ConfigError where the directory cannot be written.
+        """
+        if self.passport.format == FORMAT:
+            return
+        path = self.directory / PASSPORT
+        changes = {"format": FORMAT, "id": chip_id(self.directory), "simulated": simulated}
+        found = self.passport.model_copy(update=changes)
+        with storage_errors(self.directory):
+            entries = Entries(self.directory, found.id, has_seals=False)
+            entries.seal()
+            _write(path, found)  # last: until then the directory is an old one
+        _LOG.info("%s: of an older version; all of its files carry its id and a checksum now", self.directory)
+        self.passport, self._entries = found, entries
 
     def require(self, shape: tuple[int, int], arrays: int) -> None:
         """Raises ConfigError when the chip has not `arrays` arrays of `shape`."""
@@ -137,43 +170,40 @@ class Chip:
             )
 
     def record(
-        self, kind: str, values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], clock_s: float
+        self,
+        kind: str,
+        values: Mapping[str, Any],
+        arrays: Mapping[str, NDArray[Any]],
+        clock_s: float,
+        *,
+        clock: str | None = None,
     ) -> Measurement:
         """Adds an entry to the history and returns when it is on the disk.
 
-        kind: lower-case letters, digits and underscores. values: what YAML can hold. Raises ConfigError when
+        kind: lower-case letters, digits and underscores. values: what YAML can hold. clock_s: bench time, by `clock`;
+        None: by the clock of this session. Raises ConfigError when
         the directory cannot be written.
         """
-        if not _KIND.fullmatch(kind):
-            raise ValueError(f"kind {kind!r}: allowed are lower-case letters, digits and underscores")
-        number = 1 + max((int(match[1]) for match in self._entries()), default=0)
-        entry = Measurement(number, kind, _now(), clock_s, plain(values), dict(arrays))
-        path = self._measurements / f"{number:04d}_{kind}.yaml"
-        with storage_errors(self._measurements):
-            self._measurements.mkdir(exist_ok=True)
-            # The YAML file comes last: an entry without one was cut short and does not count.
-            if arrays:
-                content: dict[str, Any] = dict(arrays)
-                write_aside(path.with_suffix(".npz"), lambda file: np.savez_compressed(file, **content))
-            head = {
-                "format": _ENTRY_FORMAT,
-                "kind": kind,
-                "time": entry.time,
-                "clock_s": clock_s,
-                "arrays": bool(arrays),
-            }
-            _write_yaml(path, {**head, "values": entry.values})
-        return entry
+        self.upgrade()
+        return self._entries.add(kind, values, arrays, clock_s, self.clock if clock is None else clock)
 
     def history(self) -> list[Measurement]:
-        """All measurements, oldest first. Raises HilError when one is damaged."""
-        return [self._load(name) for name in self._entry_names()]
+        """All measurements, oldest first. Raises HilError when one is damaged or missing."""
+        return [self._entries.load(head) for head in self._entries.heads()]
+
+    def heads(self) -> list[Head]:
+        """What the list of entries says of each, oldest first. Raises HilError when one is missing."""
+        return self._entries.heads()
+
+    def of_kinds(self, *kinds: str) -> list[Measurement]:
+        """The measurements of these kinds, oldest first. Raises HilError when one is damaged or missing."""
+        return [self._entries.load(head) for head in self._entries.heads() if head.kind in kinds]
 
     def newest_first(self, kind: str) -> Iterator[Measurement]:
         """The measurements of a kind, the last one first. Raises HilError when it comes to one that is damaged."""
-        for name in reversed(self._entry_names()):
-            if name.partition("_")[2] == f"{kind}.yaml":
-                yield self._load(name)
+        for head in reversed(self._entries.heads()):
+            if head.kind == kind:
+                yield self._entries.load(head)
 
     def latest(self, kind: str) -> Measurement | None:
         """The last measurement of a kind, or None. Raises HilError when it is damaged."""
@@ -186,10 +216,7 @@ class Chip:
         entries after it (`row`, `col`, `status`, shape (cells,)). Raises HilError when one is damaged.
         """
         status = np.full(self.passport.shape, CellStatus.OK, dtype=np.uint8)
-        for name in self._entry_names():
-            if name.partition("_")[2] not in ("forming.yaml", "bad_cells.yaml"):
-                continue
-            entry = self._load(name)
+        for entry in self.of_kinds("forming", "bad_cells"):
             if entry.values.get("array") != array:
                 continue
             try:
@@ -198,7 +225,7 @@ class Chip:
                 else:
                     status[entry.arrays["row"], entry.arrays["col"]] = entry.arrays["status"]
             except (KeyError, IndexError, ValueError) as error:
-                raise HilError(f"{self._measurements / name}: damaged: {error}") from error
+                raise HilError(f"{self.path_of(entry)}: damaged: {error}") from error
         return status
 
     def write_error(self) -> WriteError:
@@ -209,54 +236,11 @@ class Chip:
                 f"{self.directory}: the write error was never measured; measure it with: eapu-hil calibrate BENCH "
                 "write_error (on a fresh chip: forming write_error)"
             )
-        names = ("levels_S", "sigma_write_S", "sigma_relax_S")
-        try:
-            levels_S, write_S, relax_S = (np.asarray(entry.values[name], dtype=np.float64) for name in names)
-            relax_time_s = float(entry.values["relax_time_s"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise HilError(f"{self.path_of(entry)}: damaged: {error!r}") from error
-        same = levels_S.shape == write_S.shape == relax_S.shape and levels_S.size > 0
-        if not same or not np.isfinite([levels_S, write_S, relax_S]).all() or (np.diff(levels_S) <= 0).any():
-            raise HilError(
-                f"{self.path_of(entry)}: damaged: {', '.join(names)} must be finite, levels_S rising"
-            )
-        return WriteError(levels_S, write_S, relax_S, relax_time_s)
+        return WriteError.of(entry, self.path_of(entry))
 
     def path_of(self, entry: Measurement) -> Path:
         """Its file, for messages."""
-        return self._measurements / f"{entry.number:04d}_{entry.kind}.yaml"
-
-    def _entries(self) -> Iterator[re.Match[str]]:
-        if self._measurements.is_dir():
-            matches = (_ENTRY.fullmatch(path.name) for path in self._measurements.iterdir())
-            yield from (match for match in matches if match)
-
-    def _entry_names(self) -> list[str]:
-        found = [match for match in self._entries() if match[0].endswith(".yaml")]
-        return [match[0] for match in sorted(found, key=lambda match: int(match[1]))]
-
-    def _load(self, name: str) -> Measurement:
-        path = self._measurements / name
-        try:
-            head = stored_yaml(path.read_text(encoding="utf-8"))
-            arrays: dict[str, NDArray[Any]] = {}
-            if head["arrays"]:
-                with np.load(path.with_suffix(".npz"), allow_pickle=False) as archive:
-                    arrays = {key: archive[key] for key in archive.files}
-            values = head["values"]
-            if head.get("format", 1) == 1:
-                values, arrays = entry_of_today(head["kind"], values, arrays)
-            number = int(name.partition("_")[0])
-            return Measurement(number, head["kind"], head["time"], head["clock_s"], values, arrays)
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            zipfile.BadZipFile,
-        ) as error:
-            raise HilError(f"{path}: damaged: {' '.join(str(error).split())}") from error
+        return self._entries.path_of(entry)
 
 
 @contextmanager
@@ -269,12 +253,13 @@ def own_chip(directory: Path) -> Iterator[None]:
     lock = directory / _LOCK
     with ExitStack() as stack:
         with storage_errors(directory):
-            ours = (directory / "passport.yaml").exists() or lock.exists()
+            ours = (directory / PASSPORT).exists() or lock.exists()
             if directory.exists() and not ours and (not directory.is_dir() or any(directory.iterdir())):
                 raise ConfigError(f"{directory}: chip: not a chip's passport; name an empty or new directory")
             if not directory.exists():
                 directory.mkdir(parents=True)
                 stack.callback(_remove_if_empty, directory)
+            refuse_links(directory)
             stack.enter_context(own(lock, f"{directory}: chip"))
         yield
 
@@ -285,9 +270,10 @@ def _remove_if_empty(directory: Path) -> None:
         directory.rmdir()
 
 
-def _write_yaml(path: Path, content: Mapping[str, Any]) -> None:
-    text = yaml.safe_dump(plain(content), sort_keys=False, allow_unicode=True)
-    write_aside(path, lambda file: file.write(text.encode()))
+def _write(path: Path, passport: Passport) -> None:
+    content = passport.model_dump(mode="json", exclude={"seal"})
+    write_sealed_yaml(path, content, "passport", {"chip": passport.id})
+    forget_id(path.parent)
 
 
 def _now() -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eapu_hil.base.filenames import require_file_name
 from eapu_hil.base.loading import load_model
@@ -19,8 +20,9 @@ from eapu_hil.bench.array import BenchArray
 from eapu_hil.bench.cellcsv import read_targets
 from eapu_hil.bench.check import check as check_bench
 from eapu_hil.bench.config import BenchConfig
-from eapu_hil.bench.forming import FormedCells
+from eapu_hil.bench.forming import FormedCells, note_formed
 from eapu_hil.bench.forming import form as form_cells
+from eapu_hil.bench.forming_record import FormingRecord
 from eapu_hil.bench.programmed import NotRecordedError
 from eapu_hil.cli import options
 from eapu_hil.cli.results import CellResults, blocks, saving
@@ -78,11 +80,25 @@ def program(parser: ArgumentParser) -> None:
 
 
 def form(parser: ArgumentParser) -> None:
-    """Form the cells that do not conduct yet."""
+    """Form the cells that do not conduct yet.
+
+    The passport keeps which cells were formed; they are not formed again unless --again and --block name them.
+    """
     options.bench(parser)
     options.array(parser)
     _csv_out(parser)
     _block(parser)
+    known = parser.add_mutually_exclusive_group()
+    known.add_argument(
+        "--formed",
+        action="store_true",
+        help="the cells were formed elsewhere: note that in the passport, apply no pulse",
+    )
+    known.add_argument(
+        "--again",
+        action="store_true",
+        help="form the cells of --block even if they were formed before; destroys what they hold",
+    )
     parser.set_defaults(command=_form)
 
 
@@ -104,7 +120,7 @@ def _block(parser: ArgumentParser) -> None:
 def _read(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     with (
         saving(args.out, args.array, terminal) as results,
-        open_as_it_is(args.bench, terminal, options.changes(args)) as bench,
+        open_as_it_is(args.bench, terminal, options.changes(args), exchanged=args.exchanged) as bench,
     ):
         array = chosen_array(bench, args.array)
         cells = _cells(array, args.block)
@@ -121,7 +137,7 @@ def _program(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     failed, pulses = 0, 0
     with (
         saving(args.out, args.array, terminal) as results,
-        open_as_it_is(args.bench, terminal, options.changes(args)) as bench,
+        open_as_it_is(args.bench, terminal, options.changes(args), exchanged=args.exchanged) as bench,
     ):
         array = chosen_array(bench, args.array)
         targets = read_targets(args.targets, array.shape, bench.recipe)
@@ -144,22 +160,27 @@ def _program(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
 
 def _form(args: Namespace, terminal: Terminal) -> dict[str, Any]:
+    if args.again and args.block is None:
+        raise ConfigError("--again: name the cells to form again with --block R0:R1,C0:C1")
     begun: list[FormedCells] = []
     with (
         saving(args.out, args.array, terminal) as results,
-        open_as_it_is(args.bench, terminal, options.changes(args)) as bench,
+        open_as_it_is(args.bench, terminal, options.changes(args), exchanged=args.exchanged) as bench,
     ):
         array = chosen_array(bench, args.array)
-        cells, g_formed_S = _cells(array, args.block), bench.recipe.form.g_formed_S
+        cells, record = _cells(array, args.block), FormingRecord(bench.chip, args.array)
         _take_room(bench, results, len(cells))
         try:
-            form_cells(array, cells, bench.recipe, begun.append)
+            if args.formed:
+                begun.append(note_formed(array, record, cells, bench.recipe))
+            else:
+                form_cells(array, cells, bench.recipe, begun.append, again=args.again)
         finally:  # also what was formed before a stop
             left = CellStatus.NOT_CONVERGED if sys.exception() is None else CellStatus.ABORTED
             for formed in begun:
-                _add_formed(results, cells, formed, g_formed_S, left)
+                _add_formed(results, cells, formed, record.is_formed(cells), left)
+        unformed = int(np.count_nonzero(~record.is_formed(cells)))
     (formed,) = begun
-    unformed = int(np.count_nonzero(formed.g_formed_S < g_formed_S))
     terminal.note(
         f"{len(cells) - unformed} of {len(cells)} cells are formed, "
         f"{int(np.isfinite(formed.v_form_v).sum())} of them just now"
@@ -181,10 +202,10 @@ def _add_written(results: CellResults, cells: Cells, outcome: WriteOutcome) -> N
 
 
 def _add_formed(
-    results: CellResults, cells: Cells, formed: FormedCells, g_formed_S: float, left: CellStatus
+    results: CellResults, cells: Cells, formed: FormedCells, done: NDArray[np.bool_], left: CellStatus
 ) -> None:
-    """left: the status of the cells that are not formed."""
-    status = np.where(formed.g_formed_S < g_formed_S, left, CellStatus.OK).astype(np.uint8)
+    """done: which cells are formed. left: the status of the others."""
+    status = np.where(done, CellStatus.OK, left).astype(np.uint8)
     results.add(
         cells,
         formed.g_formed_S,
@@ -199,7 +220,7 @@ def _waits_s(recipe: Recipe) -> float:
 
 
 def _check(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    found = check_bench(args.bench, options.changes(args))
+    found = check_bench(args.bench, options.changes(args), exchanged=args.exchanged)
     for number, (identity, shape) in enumerate(zip(found.identities, found.shapes, strict=True)):
         parts = (identity.model, identity.serial, identity.firmware, identity.git_hash)
         what = ", ".join(part for part in parts if part)
@@ -254,7 +275,9 @@ def _report_faults(faults: list[list[LineFault] | None], terminal: Terminal) -> 
 
 
 @contextmanager
-def open_as_it_is(source: str, terminal: Terminal, changes: Sequence[str] = ()) -> Iterator[Bench]:
+def open_as_it_is(
+    source: str, terminal: Terminal, changes: Sequence[str] = (), *, exchanged: bool = False
+) -> Iterator[Bench]:
     """The bench as it is: nothing is formed or measured unasked. changes: see `options.changes`.
 
     A bench file without a chip gets one in chips/NAME, so that one command finds what another has written.
@@ -265,7 +288,7 @@ def open_as_it_is(source: str, terminal: Terminal, changes: Sequence[str] = ()) 
     )
     if chip_dir is not None:
         terminal.note(f"the bench file names no chip, so {chip_dir} is used")
-    with open_bench(config, chip_dir=chip_dir, commission=False) as bench:
+    with open_bench(config, chip_dir=chip_dir, commission=False, exchanged=exchanged) as bench:
         yield bench
 
 

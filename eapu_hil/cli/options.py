@@ -59,6 +59,7 @@ def bench(parser: ArgumentParser) -> None:
         help="path of a bench file, or the name of a packaged one (eapu-hil list benches)",
     )
     yes(parser)
+    exchanged(parser)
     allow_library(parser)
 
 
@@ -74,6 +75,15 @@ def yes(parser: ArgumentParser) -> None:
 def changes(args: Namespace) -> list[str]:
     """The changes of the bench file that the command line asks for."""
     return ["limits.unusual=true"] if args.yes else []
+
+
+def exchanged(parser: ArgumentParser) -> None:
+    """--exchanged, for a chip whose board or instruments are others than before."""
+    parser.add_argument(
+        "--exchanged",
+        action="store_true",
+        help="the chip is the same, its board or instruments were exchanged; the passport records it",
+    )
 
 
 def array(parser: ArgumentParser) -> None:

@@ -26,6 +26,7 @@ from eapu_hil.training.runs import read_start
 def demo(parser: ArgumentParser) -> None:
     """Train a denoiser on the twin and write its report."""
     options.new_run(parser)
+    options.exchanged(parser)
     parser.set_defaults(command=_demo)
 
 
@@ -33,12 +34,14 @@ def train(parser: ArgumentParser) -> None:
     """Train a network as an experiment file says."""
     options.experiment(parser)
     options.new_run(parser)
+    options.exchanged(parser)
     parser.set_defaults(command=_train)
 
 
 def resume(parser: ArgumentParser) -> None:
     """Continue a run after a stop or a crash, or beyond its end."""
     options.run(parser)
+    options.exchanged(parser)
     parser.add_argument(
         "--steps",
         type=int,
@@ -51,6 +54,7 @@ def resume(parser: ArgumentParser) -> None:
 def evaluate(parser: ArgumentParser) -> None:
     """Measure a trained network on other images."""
     options.run(parser)
+    options.exchanged(parser)
     parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of image files")
     parser.set_defaults(command=_evaluate)
 
@@ -58,6 +62,7 @@ def evaluate(parser: ArgumentParser) -> None:
 def apply(parser: ArgumentParser) -> None:
     """Denoise or enlarge images with a trained network."""
     options.run(parser)
+    options.exchanged(parser)
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="image file")
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="directory for the resulting images"
@@ -70,7 +75,7 @@ def _demo(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
     experiment = load_experiment("denoise", args)
     run_dir = new_place(args, experiment.name)
-    summary = _trained(experiment, run_dir, terminal)
+    summary = _trained(experiment, run_dir, terminal, exchanged=args.exchanged)
     page = write_report(run_dir, args.allow_module)
     _say_summary(summary, terminal)
     terminal.say(f"report: {page}")
@@ -80,7 +85,7 @@ def _demo(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 def _train(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     experiment = load_experiment(args.experiment, args)
     run_dir = new_place(args, experiment.name)
-    summary = _trained(experiment, run_dir, terminal)
+    summary = _trained(experiment, run_dir, terminal, exchanged=args.exchanged)
     _say_summary(summary, terminal)
     terminal.say(f"run: {run_dir}   (eapu-hil report {run_dir})")
     return {"run": run_dir, "summary": summary}
@@ -91,7 +96,8 @@ def _resume(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
     name = str(read_start(args.run).get("name", args.run.name))
     with _resumable(args.run, terminal):
-        summary = trainer.resume(args.run, TrainingBar(terminal, name), args.allow_module, steps=args.steps)
+        bar = TrainingBar(terminal, name)
+        summary = trainer.resume(args.run, bar, args.allow_module, steps=args.steps, exchanged=args.exchanged)
     _say_summary(summary, terminal)
     terminal.say(f"run: {args.run}   (eapu-hil report {args.run})")
     return {"run": args.run, "summary": summary}
@@ -100,7 +106,7 @@ def _resume(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 def _evaluate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_hil.training.trainer import trained_network
 
-    with trained_network(args.run, args.allow_module) as (task, network):
+    with trained_network(args.run, args.allow_module, exchanged=args.exchanged) as (task, network):
         found = task.evaluate(network.infer, quick=False, folder=args.images)
     style = metric_style(task.metric_name)
     rows = [[item.name, style.text(item.input), style.text(item.value)] for item in found.items]
@@ -113,7 +119,7 @@ def _evaluate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 def _apply(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_hil.training.applying import apply_to_files
 
-    written = apply_to_files(args.run, args.images, args.out, args.allow_module)
+    written = apply_to_files(args.run, args.images, args.out, args.allow_module, exchanged=args.exchanged)
     for path in written:
         terminal.say(str(path))
     return {"run": args.run, "images": written}
@@ -133,11 +139,13 @@ def new_place(args: Namespace, name: str) -> Path:
     return Path(args.out) if args.out is not None else Path("runs") / new_run_id(name)
 
 
-def _trained(experiment: ExperimentConfig, run_dir: Path, terminal: Terminal) -> dict[str, Any]:
+def _trained(
+    experiment: ExperimentConfig, run_dir: Path, terminal: Terminal, *, exchanged: bool
+) -> dict[str, Any]:
     from eapu_hil.training import trainer
 
     with _resumable(run_dir, terminal):
-        return trainer.train(experiment, run_dir, TrainingBar(terminal, experiment.name))
+        return trainer.train(experiment, run_dir, TrainingBar(terminal, experiment.name), exchanged=exchanged)
 
 
 @contextmanager

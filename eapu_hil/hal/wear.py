@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from eapu_hil.hal.crossbar import Cells, IntArray
+from eapu_hil.hal.crossbar import Cells
+from eapu_hil.hal.vectors import IntArray
 
 
 class WearAccount(Protocol):

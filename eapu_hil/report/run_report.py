@@ -16,7 +16,7 @@ from eapu_hil.bench.cellcsv import status_text
 from eapu_hil.hal import CellStatus
 from eapu_hil.report import figures
 from eapu_hil.report.page import PageSection, PageTable, Tile, heading, render
-from eapu_hil.report.rundata import RunData, bench_text, gallery, number
+from eapu_hil.report.rundata import RunData, bench_text, gallery
 from eapu_hil.training.runs import succeeded
 
 _EXAMPLES_MAX = 4
@@ -95,8 +95,7 @@ def _tiles(run: RunData) -> list[Tile]:
         tiles.append(
             Tile("Energy", with_prefix(summary["energy_j"]["total"], "J"), "the table below lists the parts")
         )
-    clock_s = summary.get("bench_time_s", number(run.steps[-1].get("clock_s")) if run.steps else None)
-    tiles.append(Tile("Bench time", duration(clock_s), "on the bench clock"))
+    tiles.append(Tile("Bench time", duration(summary.get("bench_time_s")), "on the bench clock"))
     return tiles
 
 

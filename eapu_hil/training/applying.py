@@ -14,7 +14,12 @@ from eapu_hil.training.trainer import trained_network
 
 
 def apply_to_files(
-    run_dir: Path, images: Sequence[Path], directory: Path, allow_modules: Collection[str] = ()
+    run_dir: Path,
+    images: Sequence[Path],
+    directory: Path,
+    allow_modules: Collection[str] = (),
+    *,
+    exchanged: bool = False,
 ) -> list[Path]:
     """Applies the network of a run to image files, one new PNG each in `directory`; returns their paths.
 
@@ -31,7 +36,10 @@ def apply_to_files(
             raise ConfigError(
                 f"{images[index]}: a second image has the name {images[index].stem}; rename one"
             )
-    with trained_network(run_dir, allow_modules) as (task, network), storage_errors(directory):
+    with (
+        trained_network(run_dir, allow_modules, exchanged=exchanged) as (task, network),
+        storage_errors(directory),
+    ):
         results = [task.apply(network.infer, picture) for picture in pictures]
         directory.mkdir(parents=True, exist_ok=True)
         for target, result in zip(targets, results, strict=True):

@@ -6,10 +6,12 @@ run got there: the number of the last step is the data position and the state of
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,12 +29,23 @@ from eapu_hil.training.errors import DivergedError
 from eapu_hil.training.model import Model, StagedModel
 from eapu_hil.training.progress import Progress
 from eapu_hil.training.run_store import RunStore
-from eapu_hil.training.runs import DIVERGED, SUCCESS, Checkpoint, last_steps, load_checkpoint, read_snapshots
+from eapu_hil.training.runs import (
+    DIVERGED,
+    SUCCESS,
+    Checkpoint,
+    last_steps,
+    load_checkpoint,
+    read_metrics,
+    read_snapshots,
+)
 from eapu_hil.training.summary import Ending, Origin, summarize
 from eapu_hil.training.write_log import WriteCounts
 
 DATA_STREAM, RULE_STREAM = 2, 3
 ORIGIN = "origin."  # in the snapshots: what the ledger and the clock said before the first write
+
+
+_LOG = logging.getLogger(__name__)
 
 
 class TrainingLoop:
@@ -62,8 +75,22 @@ class TrainingLoop:
         origin = under(read_snapshots(store.path), ORIGIN)
         counts = account.counts() if account is not None else None
         self._origin = Origin.from_arrays(origin) if origin else Origin(counts, self._clock_s)
-        if not origin:
+        if origin:
+            self._origin = self._on_one_clock(self._origin)
+        if not origin or self._origin.clock_s != float(origin["clock_s"]):
             store.save_snapshots({ORIGIN + key: value for key, value in self._origin.as_arrays().items()})
+
+    def _on_one_clock(self, origin: Origin) -> Origin:
+        """`origin` by the clock of this session: that of the sessions before may have been another one."""
+        sessions = [session.get("clock") for session in self._store.start.get("sessions", [])]
+        times_s = [line["clock_s"] for line in read_metrics(self._store.path) if "clock_s" in line]
+        last_s = times_s[-1] if times_s else origin.clock_s
+        if len(set(sessions[-2:])) <= 1 and self._clock_s >= last_s:
+            return origin
+        _LOG.warning(
+            "the bench's clock is another one than before, or was set back: bench time goes on from here"
+        )
+        return replace(origin, clock_s=self._clock_s - (last_s - origin.clock_s))
 
     def run(self, progress: Progress) -> dict[str, Any]:
         """Takes the run up where it stands and goes on to the end; whatever ends it, the run directory says how."""

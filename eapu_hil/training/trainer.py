@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from eapu_hil.base.loading import Source, load_model
+from eapu_hil.base.provenance import now_iso
 from eapu_hil.base.storage import require_space
 from eapu_hil.bench import Bench, open_bench
+from eapu_hil.bench.chip_id import known_id
 from eapu_hil.bench.opening import prepare_for_training
+from eapu_hil.bench.usage import record_run, tell_of_others
 from eapu_hil.hal import ConfigError, HilError
 from eapu_hil.network.network import Network
 from eapu_hil.placement.layout import PLACEMENT, Layout
@@ -37,13 +40,16 @@ def train(
     run_dir: Path | str,
     progress: Progress | None = None,
     allow_modules: Collection[str] = (),
+    *,
+    exchanged: bool = False,
 ) -> dict[str, Any]:
     """Trains in a new run directory and returns the summary.
 
     experiment: path of an experiment file, name of a packaged one, a mapping of its keys, or an `ExperimentConfig`.
     progress: who is told; nobody by default.
-    allow_modules: modules that the experiment may name its rule and its task from. Raises ConfigError, with nothing
-    left behind, when the experiment cannot be run as it is, and DivergedError when training diverges.
+    allow_modules: modules that the experiment may name its rule and its task from. exchanged: see `open_bench`.
+    Raises ConfigError, with nothing left behind, when the experiment cannot be run as it is, and DivergedError when
+    training diverges.
     """
     config = _experiment(experiment, allow_modules)
     task = config.task.make()
@@ -57,7 +63,7 @@ def train(
     }
     with RunStore.create(run_dir, start) as store:
         require_space(store.path, _room(config, task))
-        return _run(config, task, store, progress)
+        return _run(config, task, store, progress, exchanged)
 
 
 def resume(
@@ -66,12 +72,13 @@ def resume(
     allow_modules: Collection[str] = (),
     *,
     steps: int | None = None,
+    exchanged: bool = False,
 ) -> dict[str, Any]:
     """Goes on with a run after a stop or a crash, or beyond its end, and returns the summary.
 
     What was written after the last checkpoint has happened to the chip: those steps are not repeated, the cells
     are read anew, and rules that keep an account are told what was already asked for.
-    progress: who is told; nobody by default. allow_modules: see `train`.
+    progress: who is told; nobody by default. allow_modules: see `train`. exchanged: see `open_bench`.
     steps: the new total. What follows the share of the run that is done, as a falling learning rate or the band of
     `eapu`, follows the new total from here on. Raises ConfigError when there is nothing to resume, when as many steps
     were taken already, or when the rule maps its weights at a share of the run; HilError when what a finished step left
@@ -88,16 +95,17 @@ def resume(
         require_space(store.path, _room(config, task))
         if steps is not None:
             store.amend_start({"experiment": config.model_dump(mode="json")})
-        return _run(config, task, store, progress)
+        return _run(config, task, store, progress, exchanged)
 
 
 @contextmanager
 def trained_network(
-    run_dir: Path | str, allow_modules: Collection[str] = ()
+    run_dir: Path | str, allow_modules: Collection[str] = (), *, exchanged: bool = False
 ) -> Iterator[tuple[Task, Network]]:
     """The network of a run, as its chip holds it now, with its task: for evaluating and applying it.
 
-    allow_modules: see `train`. Raises HilError when the run stopped before its first checkpoint.
+    allow_modules: see `train`. exchanged: see `open_bench`. Raises HilError when the run stopped before its first
+    checkpoint.
     """
     run_dir = Path(run_dir)
     prove(run_dir)
@@ -113,7 +121,7 @@ def trained_network(
             f"the weights; bring back that of step {newest_checkpoint(run_dir)}, or eapu-hil resume {run_dir} goes on "
             f"from step {checkpoint.step}"
         )
-    with _open_bench(config, run_dir) as bench:
+    with _open_bench(config, run_dir, start, exchanged) as bench:
         model: Model = DigitalModel(task, config.seed)
         if bench is not None:
             layout = _read_layout(config, task, bench, run_dir)
@@ -125,14 +133,16 @@ def trained_network(
         yield task, model.network
 
 
-def _run(config: ExperimentConfig, task: Task, store: RunStore, progress: Progress | None) -> dict[str, Any]:
-    with _open_bench(config, store.path) as bench:
-        arrays = bench.arrays if bench is not None else []
-        store.amend_start({"identities": [vars(array.identity) for array in arrays]})
+def _run(
+    config: ExperimentConfig, task: Task, store: RunStore, progress: Progress | None, exchanged: bool
+) -> dict[str, Any]:
+    with _open_bench(config, store.path, store.start, exchanged) as bench:
+        store.amend_start(_session(store.start, bench))
         model: Model = DigitalModel(task, config.seed)
         account = None
         if bench is not None:
             layout = _layout(config, task, bench, store)
+            record_run(bench.chip, store.start["id"], bench.arrays[0].clock_s())
             model, account = _on_arrays(config, task, bench, layout, store), BenchAccount(bench, layout)
         return TrainingLoop(config, task, model, account, store).run(progress or Unwatched())
 
@@ -146,17 +156,43 @@ def _room(config: ExperimentConfig, task: Task) -> int:
     )
 
 
+def _session(start: Mapping[str, Any], bench: Bench | None) -> dict[str, Any]:
+    """What start.yaml keeps of a session. `identities` are those of the first one, `sessions` all of them."""
+    identities = [vars(array.identity) for array in bench.arrays] if bench is not None else []
+    session = {"time": now_iso(), "identities": identities}
+    kept = {
+        "identities": start.get("identities", identities),
+        "sessions": [*start.get("sessions", []), session],
+    }
+    if bench is None:
+        return kept
+    session["clock"] = bench.chip.clock
+    return {**kept, "chip": bench.chip.id}
+
+
 @contextmanager
-def _open_bench(config: ExperimentConfig, run_dir: Path) -> Iterator[Bench | None]:
-    """The experiment's bench; None for the digital reference. Without a chip of its own it gets one of the run's."""
+def _open_bench(
+    config: ExperimentConfig, run_dir: Path, start: Mapping[str, Any], exchanged: bool
+) -> Iterator[Bench | None]:
+    """The experiment's bench; None for the digital reference. Without a chip of its own it gets one of the run's.
+
+    Raises ConfigError where the chip is not the one that the run began on.
+    """
     if config.rule.trains_on == "host":
         yield None
         return
     bench_config = config.bench
     if config.recipe is not None:
         bench_config = bench_config.model_copy(update={"recipe": config.recipe})
-    chip_dir = run_dir / "chip" if bench_config.chip is None else None
-    with open_bench(bench_config, chip_dir=chip_dir) as bench:
+    directory = bench_config.chip or run_dir / "chip"
+    mine, there = start.get("chip"), known_id(directory)
+    if mine is not None and mine != there:
+        what = "another chip is there" if there else "there is no chip"
+        raise ConfigError(f"{directory}: {what}: {run_dir} is a run on chip {mine}; put its directory back")
+    # A new run prepares its chip itself (`_layout`); the cells of one that holds a run are never measured anew.
+    with open_bench(bench_config, chip_dir=directory, commission=False, exchanged=exchanged) as bench:
+        if "identities" in start:  # a run that began earlier
+            tell_of_others(bench.chip, str(start.get("id")))
         yield bench
 
 

@@ -14,7 +14,7 @@ from eapu_hil.hal import ConfigError, Crossbar, Identity
 from eapu_hil.twin.array import TwinArray
 from eapu_hil.twin.crossbar import TwinCrossbar
 from eapu_hil.twin.preset import TwinPreset
-from eapu_hil.twin.state import BenchClock, StateFiles, state_directory
+from eapu_hil.twin.state import BenchClock, TwinState
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def open_arrays(config: TwinBenchConfig, chip_dir: Path) -> Iterator[list[Crossb
 
     Raises ConfigError for an unknown preset or a wrong override.
     """
-    clock, arrays = simulated_arrays(config, chip_dir)
+    state, clock, arrays = _opened(config, chip_dir)
     limits = config.limits.as_limits()
     git_hash = str(git_commit().get("commit") or "")
     opened: list[Crossbar] = []
@@ -32,22 +32,27 @@ def open_arrays(config: TwinBenchConfig, chip_dir: Path) -> Iterator[list[Crossb
         identity = Identity("eapu_hil twin", serial, array.preset.name, git_hash)
         opened.append(TwinCrossbar(array, clock, limits, config.recipe, identity))
     yield opened
+    state.close()  # not after an error: an array may be in the middle of a request
 
 
 def simulated_arrays(config: TwinBenchConfig, chip_dir: Path) -> tuple[BenchClock, list[TwinArray]]:
     """The physics behind a bench, with its clock; the state lives in `chip_dir`/twin.
 
-    Raises ConfigError for an unknown preset or a wrong override.
+    Raises ConfigError for an unknown preset or a wrong override, and where the state is not that of these cells.
     """
-    preset, directory = preset_of(config), state_directory(chip_dir)
-    clock = BenchClock(StateFiles(directory))
-    arrays = [
-        TwinArray(
-            preset, config.shape, clock, StateFiles(directory / f"array{number}"), [config.seed, number]
-        )
-        for number in range(config.arrays)
-    ]
-    return clock, arrays
+    return _opened(config, chip_dir)[1:]
+
+
+def _opened(config: TwinBenchConfig, chip_dir: Path) -> tuple[TwinState, BenchClock, list[TwinArray]]:
+    preset = preset_of(config)
+    state = TwinState(chip_dir, preset.name, config.seed)
+    clock = BenchClock(state.files())
+    arrays: list[TwinArray] = []
+    for number in range(config.arrays):
+        files = state.files(f"array{number}")
+        arrays.append(TwinArray(preset, config.shape, clock, files, [config.seed, number]))
+    state.complete()
+    return state, clock, arrays
 
 
 def preset_of(config: TwinBenchConfig) -> TwinPreset:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from eapu_hil.bench import Bench, open_bench
-from eapu_hil.bench.forming import exercise, form
-from eapu_hil.hal import Cells, CellStatus, Limits
+from eapu_hil.bench.forming import exercise, form, note_formed
+from eapu_hil.bench.forming_record import FormingRecord
+from eapu_hil.bench.passport import Chip
+from eapu_hil.hal import Cells, CellStatus, ConfigError, HilError, Limits, Targets
 
 SHAPE = (32, 16)
 CELLS = Cells.all(SHAPE)
@@ -97,3 +100,96 @@ def test_exercise_leaves_the_array_low(open_twin: OpenTwin) -> None:
     assert good.mean() > 0.98
     g_S = bench.arrays[0].read(CELLS, 0.2).g_S
     assert (g_S[good] < bench.recipe.g_min_S + 2 * bench.recipe.band_S).all()
+
+
+def pulses_of(bench: Bench) -> np.ndarray:
+    return np.array(bench.ledger.snapshot().pulses[0])
+
+
+def test_a_formed_cell_is_never_formed_again_unless_named(open_twin: OpenTwin) -> None:
+    """Cells that were programmed below the threshold of forming are as low as fresh ones look."""
+    bench = open_twin()
+    array, recipe = bench.arrays[0], bench.recipe
+    form(array, CELLS, recipe)
+    array.program(Targets(CELLS, np.full(len(CELLS), 2.4e-6)))
+    before, held_S = pulses_of(bench), array.read(CELLS, recipe.v_read_v).g_S
+    form(array, CELLS, recipe)
+    np.testing.assert_array_equal(pulses_of(bench), before)
+    assert array.read(CELLS, recipe.v_read_v).g_S.mean() == pytest.approx(held_S.mean(), abs=0.3e-6)
+    few = Cells.block(0, 1, 0, 4)
+    form(array, few, recipe, again=True)
+    assert (pulses_of(bench) > before).sum() == 4
+
+
+def test_what_was_formed_is_in_the_passport(open_twin: OpenTwin) -> None:
+    bench = open_twin()
+    few = Cells.block(0, 2, 0, 16)
+    found = form(bench.arrays[0], few, bench.recipe)
+    maps = FormingRecord(Chip.open(bench.chip.directory), 0).maps()
+    np.testing.assert_array_equal(maps["v_form_v"][:2].ravel(), found.v_form_v)
+    np.testing.assert_array_equal(maps["g_formed_S"][:2].ravel(), found.g_formed_S)
+    assert (maps["formed_at_s"][:2] > 1.7e9).all()
+    assert np.isnan(maps["v_form_v"][2:]).all()
+    assert (maps["state"][2:] == 0).all()
+
+
+def test_forming_that_is_cut_short_is_noted_and_goes_on(open_twin: OpenTwin) -> None:
+    bench = open_twin()
+    array, record = bench.arrays[0], FormingRecord(bench.chip, 0)
+    pulse, sent = array.pulse, []
+
+    def cut(pulses: Any) -> Any:
+        sent.append(pulses)
+        if len(sent) == 8:
+            raise KeyboardInterrupt
+        return pulse(pulses)
+
+    array.pulse = cut  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        form(array, CELLS, bench.recipe)
+    done = record.is_formed(CELLS)
+    assert 0 < done.sum() < len(CELLS)
+    array.pulse = pulse  # type: ignore[method-assign]
+    found = form(array, CELLS, bench.recipe)
+    assert np.isnan(found.v_form_v[done]).all()
+    assert record.is_formed(CELLS).mean() > 0.99
+
+
+def test_cells_that_the_passport_does_not_know_are_left_alone(open_twin: OpenTwin) -> None:
+    """The record of an array that was used is gone: the ledger knows that it is not fresh."""
+    bench = open_twin()
+    array, record = bench.arrays[0], FormingRecord(bench.chip, 0)
+    form(array, CELLS, bench.recipe)
+    array.program(Targets(CELLS, np.full(len(CELLS), 2.4e-6)))
+    record.path.unlink()
+    before = pulses_of(bench)
+    with pytest.raises(
+        ConfigError, match=r"array 0: forming of \d+ cells asked; \d+ of them were pulsed before.*--formed"
+    ):
+        form(array, CELLS, bench.recipe)
+    np.testing.assert_array_equal(pulses_of(bench), before)
+    note_formed(array, record, CELLS, bench.recipe)
+    form(array, CELLS, bench.recipe)
+    np.testing.assert_array_equal(pulses_of(bench), before)
+
+
+def test_a_new_passport_for_a_used_chip_is_noticed_by_its_conductances(
+    open_twin: OpenTwin, tmp_path: Path
+) -> None:
+    used = open_twin()
+    form(used.arrays[0], CELLS, used.recipe)
+    used.arrays[0].program(Targets(CELLS, np.full(len(CELLS), 2.4e-6)))
+    with pytest.raises(ConfigError, match=r"\d+ of them conduct already"):
+        FormingRecord(Chip.create(tmp_path / "new", "x", "y", SHAPE, 1), 0).cells_to_form(
+            CELLS, used.arrays[0].read(CELLS, 0.2).g_S, np.zeros(len(CELLS), int), used.recipe, again=False
+        )
+
+
+def test_a_record_of_another_chip_is_refused(open_twin: OpenTwin) -> None:
+    mine, other = open_twin(), open_twin()
+    for bench in (mine, other):
+        form(bench.arrays[0], Cells.block(0, 1, 0, 4), bench.recipe)
+    path = FormingRecord(mine.chip, 0).path
+    path.write_bytes(FormingRecord(other.chip, 0).path.read_bytes())
+    with pytest.raises(HilError, match=r"forming/array0\.npz: another file was put in its place: chip"):
+        form(mine.arrays[0], CELLS, mine.recipe)

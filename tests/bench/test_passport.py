@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from eapu_hil.bench.passport import Chip, own_chip
 from eapu_hil.hal import CellStatus, ConfigError, HilError
@@ -41,7 +43,8 @@ def test_what_is_no_passport_is_refused(tmp_path: Path) -> None:
         Chip.open(tmp_path)
     (tmp_path / "passport.yaml").write_text("format: another\n")
     with pytest.raises(
-        ConfigError, match=r"passport\.yaml: format: must be 'eapu-hil-chip-1'; given 'another'"
+        ConfigError,
+        match=r"passport\.yaml: format: must be 'eapu-hil-chip-1' or 'eapu-hil-chip-2'; given 'another'",
     ):
         Chip.open(tmp_path)
 
@@ -87,8 +90,118 @@ def test_an_entry_that_was_cut_short_does_not_count_and_is_not_overwritten(chip:
 def test_a_damaged_measurement_is_named(chip: Chip) -> None:
     chip.record("noise", {}, {"g_S": np.ones(2)}, 0.0)
     (chip.directory / "measurements" / "0001_noise.npz").write_bytes(b"junk")
-    with pytest.raises(HilError, match=r"0001_noise\.yaml: damaged"):
+    with pytest.raises(HilError, match=r"0001_noise\.npz: damaged"):
         chip.history()
+
+
+def recorded(chip: Chip, *kinds: str) -> Path:
+    """Entries of these kinds, each with an array; the folder of their files."""
+    for number, kind in enumerate(kinds):
+        chip.record(kind, {"number": number}, {"g_S": np.full(3, number)}, float(number))
+    return chip.directory / "measurements"
+
+
+@pytest.mark.parametrize("name", ["0001_noise.yaml", "0002_write_error.yaml", "0003_noise.yaml"])
+def test_an_entry_that_was_deleted_is_missed(chip: Chip, name: str) -> None:
+    folder = recorded(chip, "noise", "write_error", "noise")
+    for path in folder.glob(f"{name.removesuffix('.yaml')}.*"):
+        path.unlink()
+    for asked in (chip.history, chip.write_error, lambda: chip.latest("noise"), lambda: chip.bad_cells(0)):
+        with pytest.raises(HilError, match=rf"{name}: missing; entries\.json lists it"):
+            asked()
+
+
+def test_a_list_of_entries_that_was_deleted_or_is_an_old_one_is_refused(chip: Chip) -> None:
+    old = (chip.directory / "entries.json").read_bytes()
+    recorded(chip, "noise", "offset")
+    (chip.directory / "entries.json").write_bytes(old)
+    with pytest.raises(HilError, match=r"0001_noise\.yaml: not in entries\.json"):
+        chip.history()
+    (chip.directory / "entries.json").unlink()
+    with pytest.raises(HilError, match=r"entries\.json: missing"):
+        chip.history()
+
+
+def test_an_entry_that_a_killed_process_did_not_list_counts(chip: Chip) -> None:
+    recorded(chip, "noise")
+    before = (chip.directory / "entries.json").read_bytes()
+    chip.record("offset", {}, {}, 1.0)
+    (chip.directory / "entries.json").write_bytes(before)
+    assert [entry.kind for entry in chip.history()] == ["noise", "offset"]
+    chip.record("noise", {}, {}, 2.0)
+    assert [entry.number for entry in Chip.open(chip.directory).history()] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("suffix", ["yaml", "npz"])
+def test_entries_that_were_exchanged_are_refused(chip: Chip, tmp_path: Path, suffix: str) -> None:
+    folder = recorded(chip, "noise", "noise")
+    other = recorded(Chip.create(tmp_path / "other", "fake", "serial-1", SHAPE, 2), "noise")
+    first, second = folder / f"0001_noise.{suffix}", folder / f"0002_noise.{suffix}"
+    mine = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    with pytest.raises(HilError, match=rf"0001_noise\.{suffix}: another file .*: entry 2, expected 1"):
+        chip.history()
+    first.write_bytes((other / first.name).read_bytes())
+    with pytest.raises(HilError, match=rf"0001_noise\.{suffix}: another file was put in its place: chip "):
+        chip.history()
+    first.write_bytes(mine)
+    assert len(chip.history()) == 2
+
+
+def test_an_entry_of_a_copy_of_the_chip_is_refused(chip: Chip, tmp_path: Path) -> None:
+    shutil.copytree(chip.directory, tmp_path / "copy")
+    other = recorded(Chip.open(tmp_path / "copy"), "noise")
+    folder = recorded(chip, "noise")
+    (folder / "0001_noise.yaml").write_bytes(
+        (other / "0001_noise.yaml").read_bytes().replace(b"+00:00", b"+01:00")
+    )
+    with pytest.raises(HilError, match=r"0001_noise\.yaml: damaged, or changed by hand"):
+        chip.history()
+    chip.record("offset", {"of": "this one"}, {}, 0.0)
+    Chip.open(tmp_path / "copy").record("offset", {"of": "the copy"}, {}, 0.0)
+    (folder / "0002_offset.yaml").write_bytes((other / "0002_offset.yaml").read_bytes())
+    with pytest.raises(HilError, match=r"0002_offset\.yaml: another file was put in its place"):
+        chip.latest("offset")
+
+
+def test_a_file_of_an_older_version_is_refused_in_a_new_directory(chip: Chip) -> None:
+    folder = recorded(chip, "noise")
+    content = yaml.safe_load((folder / "0001_noise.yaml").read_text())
+    del content["seal"]
+    (folder / "0001_noise.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(HilError, match=r"0001_noise\.yaml: carries no seal"):
+        chip.history()
+
+
+@pytest.mark.parametrize("change", ["serial-1=serial-2", "chip-2=chip-1", "- 3=- 4"])
+def test_a_passport_that_was_changed_by_hand_is_refused(chip: Chip, change: str) -> None:
+    path = chip.directory / "passport.yaml"
+    old, new = change.split("=")
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(HilError, match=r"passport\.yaml: damaged, or changed by hand"):
+        Chip.open(chip.directory)
+
+
+def test_a_passport_of_an_older_version_beside_entries_with_seals_is_refused(chip: Chip) -> None:
+    recorded(chip, "noise")
+    old = {
+        "format": "eapu-hil-chip-1",
+        "model": "fake",
+        "serial": "1",
+        "shape": [3, 4],
+        "arrays": 2,
+        "created": "",
+    }
+    (chip.directory / "passport.yaml").write_text(yaml.safe_dump(old))
+    with pytest.raises(HilError, match=r"entries\.json: newer than the passport beside it"):
+        Chip.open(chip.directory).history()
+
+
+def test_links_in_a_chip_are_not_followed(chip: Chip, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (chip.directory / "measurements").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match=r"measurements: a symbolic link"), own_chip(chip.directory):
+        pass
 
 
 @pytest.mark.parametrize("kind", ["", "Noise", "../noise", "1st"])

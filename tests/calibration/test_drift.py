@@ -98,3 +98,22 @@ def test_the_last_target_counts_and_failed_writes_have_none(open_twin: OpenTwin)
     outcome = array.program(Targets(cells, np.full(len(cells), 39e-6)), failing)
     assert (outcome.status != CellStatus.OK).sum() > 16
     assert len(looked(bench).targets) == (outcome.status == CellStatus.OK).sum()
+
+
+def test_times_of_another_clock_are_not_subtracted(open_twin: OpenTwin) -> None:
+    """The clock of the host was set back between two sessions."""
+    bench = open_twin((32, 24))
+    programmed(bench, Cells.all((32, 24)))
+    bench.arrays[0].wait(1e5)
+    first = looked(bench, 2e-6)
+    assert np.isfinite(first.written_at_s).all()
+    bench.chip.clock = "time of day #3"
+    second = looked(bench, 2e-6)
+    assert second.out.sum() > 10
+    assert np.isnan(second.written_at_s).all()
+    assert (
+        second.since_s[second.out] > first.since_s[first.out].max()
+    ).all()  # since this look, as far as is known
+    third = looked(bench, 2e-6)
+    both = second.out & third.out
+    np.testing.assert_array_equal(third.since_s[both], second.since_s[both])

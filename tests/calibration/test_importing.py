@@ -325,3 +325,23 @@ def test_a_gate_curve_leaves_out_the_cells_of_bad_readings() -> None:
     entry = import_file(load_import(path), Path("chip"), np.random.default_rng(0))
     assert entry.values["cells"] == 4
     assert entry.values["left_out"] == {"overflow": 1, "cells with such a reading": 1}
+def test_a_file_of_another_chip_stays_out_of_the_passport() -> None:
+    relaxing_file(400)
+    wanted, rng = load_import(mapping(RELAXATION)), np.random.default_rng(0)
+    import_file(wanted, Path("chip"), rng)
+    for chip in ({"model": "a lab's", "serial": "8"}, {"model": "another lab's", "serial": "7"}):
+        other = load_import(mapping({**RELAXATION, "chip": chip}))
+        with pytest.raises(
+            ConfigError, match=r"chip\.(serial|model): measured on .*; chip is the passport of "
+        ):
+            import_file(other, Path("chip"), rng)
+    assert len(Chip.open(Path("chip")).history()) == 1
+
+
+def test_a_twin_is_fitted_to_entries_of_its_own_chip() -> None:
+    Chip.create(Path("chip"), "a lab's", "8", (9, 1), 1)
+    values = {"array": 0, "chip": {"model": "a lab's", "serial": "7"}}
+    Chip.open(Path("chip")).record("relaxation", values, {}, 0.0)
+    base = load_model(TwinPreset, "rram_180nm", [], "presets")
+    with pytest.raises(ConfigError, match=r"0001_relaxation\.yaml: chip\.serial: measured on '7'"):
+        fit_twin(Chip.open(Path("chip")), 0, base, np.random.default_rng(1))

@@ -24,7 +24,7 @@ def histogram(parser: ArgumentParser) -> None:
 
 
 def _histogram(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    with open_as_it_is(args.bench, terminal, options.changes(args)) as bench:
+    with open_as_it_is(args.bench, terminal, options.changes(args), exchanged=args.exchanged) as bench:
         array = chosen_array(bench, args.array)
         g_S = array.read(Cells.all(array.shape), bench.recipe.v_read_v).g_S
     counts, edges_S = np.histogram(g_S, bins=args.bins)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from eapu_drivers.controller.messages import ARRAYS_MAX, LINES_MAX, RANGES_MAX
 from eapu_drivers.simulated.board.linerecord import LineRecorder
+from eapu_hil.bench.chip_id import chip_id
 from eapu_hil.bench.config import TwinBenchConfig
 from eapu_hil.hal import ConfigError, HilError, IntArray, Polarity
 from eapu_hil.twin.array import CodeArray, Selection, TwinArray
@@ -110,7 +111,8 @@ class FrontEnd:
     def open(cls, config: TwinBenchConfig, chip_dir: Path) -> FrontEnd:
         """The front end of a simulated bench; its state lives in `chip_dir`/twin. Raises ConfigError."""
         clock, arrays = simulated_arrays(config, chip_dir)
-        return cls(arrays, clock, Scales.of(arrays[0].preset, config), StateFiles(state_directory(chip_dir)))
+        files = StateFiles(state_directory(chip_dir), chip_id(chip_dir))
+        return cls(arrays, clock, Scales.of(arrays[0].preset, config), files)
 
     def time_ns(self) -> int:
         """Bench time."""

@@ -1,0 +1,106 @@
+"""The files that keep the simulated cells: torn, exchanged, missing, or of another device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from eapu_hil.bench import Bench, open_bench
+from eapu_hil.hal import Cells, ConfigError, HilError, Limits, Targets
+
+CELLS = Cells.block(0, 2, 0, 4)
+Use = Callable[..., Bench]
+
+
+@pytest.fixture
+def use(limits: Limits, tmp_path: Path) -> Use:
+    """Opens a bench on a chip, forms nothing, closes it."""
+
+    def opened(name: str = "chip", **keys: Any) -> Bench:
+        source = {"backend": "twin", "shape": [8, 4], "arrays": 2, "limits": dict(vars(limits)), **keys}
+        with open_bench(source, chip_dir=tmp_path / name, commission=False) as bench:
+            bench.arrays[0].program(Targets(CELLS, np.full(len(CELLS), 10e-6)))
+            return bench
+
+    return opened
+
+
+def refused(use: Use, said: str, **keys: Any) -> None:
+    with pytest.raises(HilError, match=said):
+        use(**keys)
+
+
+@pytest.mark.parametrize("length", [10, 100, 200, 300])
+def test_a_torn_file_is_refused(use: Use, tmp_path: Path, length: int) -> None:
+    use()
+    path = tmp_path / "chip/twin/array0/g_S.npy"
+    path.write_bytes(path.read_bytes()[:length])
+    refused(use, r"array0/g_S\.npy: damaged")
+
+
+def test_values_that_were_changed_are_refused(use: Use, tmp_path: Path) -> None:
+    use()
+    path = tmp_path / "chip/twin/array0/g_S.npy"
+    content = bytearray(path.read_bytes())
+    content[200] ^= 1
+    path.write_bytes(content)
+    refused(use, r"array0/g_S\.npy: damaged, or changed by hand")
+
+
+def test_a_file_of_another_chip_array_or_quantity_is_refused(use: Use, tmp_path: Path) -> None:
+    use(), use("other")
+    path = tmp_path / "chip/twin/array0/g_S.npy"
+    mine = path.read_bytes()
+    for other, key in (
+        ("other/twin/array0/g_S.npy", "chip"),
+        ("chip/twin/array1/g_S.npy", "folder array1"),
+        ("chip/twin/array0/g_written_S.npy", "name g_written_S"),
+    ):
+        path.write_bytes((tmp_path / other).read_bytes())
+        refused(use, rf"array0/g_S\.npy: another file was put in its place: {key}")
+    path.write_bytes(mine)
+    use()
+
+
+@pytest.mark.parametrize("name", ["array1/g_S.npy", "clock.npy", "state.json"])
+def test_a_missing_file_is_not_made_anew(use: Use, tmp_path: Path, name: str) -> None:
+    use()
+    path = tmp_path / "chip/twin" / name
+    path.unlink()
+    refused(use, rf"{name}: missing")
+    assert not path.exists()
+
+
+def test_cells_are_not_made_anew_when_all_of_them_are_gone(use: Use, tmp_path: Path) -> None:
+    use()
+    (tmp_path / "chip/twin").rename(tmp_path / "away")
+    refused(use, r"state\.json: missing: the simulated cells of this chip")
+
+
+def test_the_state_of_another_chip_is_refused(use: Use, tmp_path: Path) -> None:
+    use(), use("other")
+    (tmp_path / "chip/twin").rename(tmp_path / "away")
+    (tmp_path / "other/twin").rename(tmp_path / "chip/twin")
+    refused(use, r"state\.json: another file was put in its place: chip")
+
+
+def test_another_device_on_the_chip_is_refused(use: Use) -> None:
+    use()
+    with pytest.raises(
+        ConfigError, match="preset: these are cells of preset rram_180nm; the bench asks for pcm"
+    ):
+        use(preset="pcm")
+    with pytest.raises(ConfigError, match="seed: these are cells of seed 0; the bench asks for 3"):
+        use(seed=3)
+    use()
+
+
+def test_a_file_without_an_owner_is_refused_beside_others_that_have_one(use: Use, tmp_path: Path) -> None:
+    use()
+    path = tmp_path / "chip/twin/array0/g_S.npy"
+    np.save(path, np.load(path))
+    refused(use, r"array0/g_S\.npy: damaged: it does not say of which chip")
