@@ -85,7 +85,7 @@ class CellResults:
         if self._file is not None:
             try:
                 self._file.write(text.getvalue().encode())
-            except StorageError:
+            except BaseException:  # also Ctrl-C in the middle of it
                 self._file.discard()
                 self._show(text.getvalue())
                 raise
