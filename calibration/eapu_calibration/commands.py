@@ -28,7 +28,7 @@ from eapu_hil.cli.terminal import Terminal
 from eapu_hil.hal import Cells, ConfigError
 
 _TARGETS_BYTES = 2**20  # of a table of targets: room for some 20,000 cells
-_CHIP_BYTES = 2**24  # of the entries and figures of a calibration
+_CHIP_BYTES = 2**22  # of the entries and figures of a calibration
 
 
 def calibrate(parser: ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from eapu_hil.hal import FloatArray
 from eapu_hil.hal.recipe import Recipe
 
 _ROUNDING = 1e-6  # of a limit: a text file holds so many digits
-_UNITS_S = {"siemens": 1.0, "mS": 1e-3, "uS": 1e-6, "nS": 1e-9}
+_IN_SIEMENS = {"siemens": 1.0, "mS": 1e-3, "uS": 1e-6, "nS": 1e-9}
 
 
 def outside_window(g_target_S: FloatArray, recipe: Recipe) -> NDArray[np.bool_]:
@@ -25,7 +25,7 @@ def window_text(recipe: Recipe) -> str:
 
 def unit_hint(number: float, unit: str, recipe: Recipe) -> str:
     """A question, where a target that lies outside the window would lie inside in another unit; else nothing."""
-    for other, factor in _UNITS_S.items():
+    for other, factor in _IN_SIEMENS.items():
         if other != unit and not outside_window(np.array([factor * number]), recipe)[0]:
             return f"; is it in {other}? Here targets are in {unit}"
     return ""

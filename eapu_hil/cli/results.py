@@ -19,7 +19,7 @@ from eapu_hil.hal import Cells, CellStatus, ConfigError, Crossbar, FloatArray, L
 
 ROW_BYTES = 96  # of a line with the longest status
 _FIRST = 16  # cells of the first block
-_BLOCK_S = 10.0  # bench time of the others, about
+_BLOCK_s = 10.0  # bench time of the others, about
 _WAITS = 10.0  # of a block against what its recipe only waits
 
 
@@ -33,7 +33,7 @@ def blocks(array: Crossbar, count: int, waits_s: float = 0.0) -> Iterator[slice]
         stop, began_s = min(start + size, count), array.clock_s()
         yield slice(start, stop)
         took_s = array.clock_s() - began_s - waits_s
-        share = max(_BLOCK_S, _WAITS * waits_s) / took_s if took_s > 0 else count
+        share = max(_BLOCK_s, _WAITS * waits_s) / took_s if took_s > 0 else count
         size, start = max(_FIRST, int(min(share * (stop - start), count))), stop
 
 
@@ -85,7 +85,7 @@ class CellResults:
         if self._file is not None:
             try:
                 self._file.write(text.getvalue().encode())
-            except StorageError:
+            except BaseException:  # also Ctrl-C in the middle of it
                 self._file.discard()
                 self._show(text.getvalue())
                 raise

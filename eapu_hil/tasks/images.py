@@ -6,6 +6,7 @@ Images are float32 in 0..1, grey (h, w) or colour (h, w, 3).
 from __future__ import annotations
 
 import logging
+import struct
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", "
 LUMA_RANGE = 255.0
 PIXELS_MAX = 50_000_000  # of one image
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
+# What Pillow raises for damaged files.
+_DAMAGE = (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, ArithmeticError, struct.error)
+_SIGNED = 2  # a sample format
 _LOG = logging.getLogger(__name__)
 
 
@@ -73,7 +77,7 @@ def read_image(path: Path) -> Image:
             return _to_float(path, ImageOps.exif_transpose(file), scale)
     except Pil.DecompressionBombError as error:
         raise ConfigError(f"{path}: too large to be read: {error}") from error
-    except (OSError, ValueError, SyntaxError) as error:
+    except _DAMAGE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if isinstance(error, UnidentifiedImageError):  # its text names an object, not the file
             reason = "of no known kind"
@@ -105,24 +109,22 @@ class _Scale:
 
 
 def _scale(path: Path, file: PilImage) -> _Scale | None:
-    """The scale of an image of one channel with more than 8 bits; None for all others, which PIL scales itself.
+    """The scale of an image of one channel with more than 8 bits; None for all others, which Pillow scales itself.
 
     Raises ConfigError for integers whose full scale nobody uses: 32 bits, and those with a sign.
     """
-    if file.mode != "F" and not file.mode.startswith("I"):
-        return None
     tags: Mapping[int, Any] = getattr(file, "tag_v2", {})
-    bits, kind = int(tags.get(_BITS, (16,))[0]), int(tags.get(_SAMPLE_FORMAT, (1,))[0])
+    bits, kind = int((tags.get(_BITS) or (16,))[0]), int((tags.get(_SAMPLE_FORMAT) or (1,))[0])
     inverted = tags.get(_PHOTOMETRIC) == 0
     if file.mode == "F":
         return _Scale(1.0, inverted)
-    if bits > 16 or kind != 1:
-        sign = "signed " if kind == 2 else ""
+    if bits > 16 or kind == _SIGNED:
+        sign = "signed " if kind == _SIGNED else ""
         raise ConfigError(
             f"{path}: {sign}integers of {bits} bits, of which nothing says what is white; save it with 8 or 16 bits, "
             "or as floats from 0 to 1"
         )
-    return _Scale(2.0**bits - 1, inverted)
+    return _Scale(2.0**bits - 1, inverted) if file.mode.startswith("I") else None
 
 
 def _to_float(path: Path, image: PilImage, scale: _Scale | None) -> Image:

@@ -93,6 +93,7 @@ def test_a_tiff_is_read_by_its_own_scale(tmp_path: Path, pixels: np.ndarray, tag
         (np.full((3, 4), np.nan, np.float32), "holds values that are not finite"),
         ((255 * RAMP).astype(np.int32), "signed integers of 32 bits, of which nothing says what is white"),
         ((65535 * RAMP).astype(np.uint32), "integers of 32 bits, of which nothing says what is white"),
+        ((127 * RAMP).astype(np.int8), "signed integers of 8 bits, of which nothing says what is white"),
         ((32767 * RAMP).astype(np.int16), "signed integers of 16 bits, of which nothing says what is white"),
     ],
 )
