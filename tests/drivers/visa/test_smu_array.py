@@ -18,6 +18,7 @@ from stations import LIMITS
 
 from eapu_hil.base.loading import load_model
 from eapu_hil.bench.config import BenchConfig
+from eapu_hil.bench.ledger import ArrayLedger
 from eapu_hil.hal import (
     Cells,
     CellStatus,
@@ -29,6 +30,7 @@ from eapu_hil.hal import (
     Polarity,
     Pulses,
     Targets,
+    TransportError,
     UnsupportedError,
 )
 from eapu_hil.twin.driver import simulated_arrays
@@ -382,3 +384,35 @@ def test_a_ground_from_another_thread_ends_what_runs(rig: Rig, ask: str) -> None
     assert not any(meter.channel.on for meter in rig.meters)
     rig.switch.connect = connect  # type: ignore[method-assign]
     requests[ask]()  # what comes later is not concerned
+
+
+class TestWear:
+    """The pulses of each cell are counted before its source gives them."""
+
+    def test_what_ends_in_the_middle_is_counted_up_to_the_cell_under_way(
+        self, rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ledger = ArrayLedger(tmp_path / "ledger", SHAPE)
+        rig.array.account_to(ledger)
+        seen: list[int] = []
+
+        def fail(level_v: float, width_s: float, count: int = 1) -> bool:  # noqa: ARG001
+            seen.append(int(ledger.pulses(ALL).sum()))
+            if len(seen) == 3:
+                raise TransportError("gone")
+            return False
+
+        monkeypatch.setattr(rig.meters[0], "pulse", fail)
+        with pytest.raises(TransportError):
+            rig.array.pulse(Pulses.same(ALL, Polarity.SET, 1.0, 1.5, WIDTH_s, 4))
+        assert seen == [4, 8, 12]
+        assert ledger.pulses(ALL).sum() == 12
+        ledger.close()
+
+    def test_a_write_counts_what_its_outcome_says(self, rig: Rig, tmp_path: Path) -> None:
+        ledger = ArrayLedger(tmp_path / "ledger", SHAPE)
+        rig.array.account_to(ledger)
+        outcome = rig.array.program(Targets(ALL, np.full(12, 20e-6)))
+        np.testing.assert_array_equal(ledger.pulses(ALL), outcome.pulses)
+        assert outcome.pulses.sum() > 0
+        ledger.close()
