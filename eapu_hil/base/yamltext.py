@@ -16,7 +16,6 @@ from pydantic import BaseModel
 
 from eapu_hil.base.errors import ConfigError
 
-
 MOST_CHARACTERS = 1 << 20
 MOST_VALUES = 50_000  # with what aliases stand for
 _DEPTH_MAX = 40
@@ -141,7 +140,7 @@ def stored_yaml(text: str) -> Any:
 
 
 def _loaded(text: str, kind: type[_Bounded]) -> Any:
-    return yaml.load(text, Loader=kind)  # noqa: S506 - both are safe loaders
+    return yaml.load(text, Loader=kind)
 
 
 def _first_line(error: BaseException) -> str:

@@ -29,7 +29,7 @@ from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from eapu_hil.base.loading import load_model
 from eapu_hil.base.old_names import entry_of_today
-from eapu_hil.base.storage import plain, storage_errors, write_aside
+from eapu_hil.base.storage import plain, require_own_files, storage_errors, write_aside
 from eapu_hil.base.yamltext import stored_yaml
 from eapu_hil.hal import CellStatus, ConfigError, FloatArray, HilError, StatusArray
 
@@ -257,6 +257,7 @@ def own_chip(directory: Path) -> Iterator[None]:
             raise ConfigError(f"{directory}: chip: not a chip's passport; name an empty or new directory")
         new = not directory.exists()
         directory.mkdir(parents=True, exist_ok=True)
+        require_own_files(directory, "chip")
         descriptor = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         if not _lock(descriptor):

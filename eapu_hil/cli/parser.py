@@ -38,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             terminal.result(args.command(args, terminal))
     except HilError as error:
         return _failed(error, terminal)
+    except MemoryError:
+        return _failed(HilError("the memory of this machine is not enough for what was asked"), terminal)
     except KeyboardInterrupt:
         terminal.result({"error": "stopped by Ctrl-C", "exit_code": INTERRUPTED})
         return INTERRUPTED

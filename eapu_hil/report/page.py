@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from eapu_hil.base.printable import printable
-from eapu_hil.base.storage import storage_errors
+from eapu_hil.base.storage import storage_errors, write_aside
 from eapu_hil.hal import ConfigError
 
 try:
@@ -80,7 +80,7 @@ def render(
     )
     path = directory / "report.html"
     with storage_errors(path):
-        path.write_text(page, encoding="utf-8")
+        write_aside(path, lambda file: file.write(page.encode()))  # in place of a link, not through it
     return path
 
 

@@ -18,7 +18,15 @@ import yaml
 from numpy.typing import NDArray
 
 from eapu_hil.base.provenance import git_commit, new_run_id, now_iso, package_versions
-from eapu_hil.base.storage import GrowingFile, StorageError, plain, storage_errors, write_aside, write_json
+from eapu_hil.base.storage import (
+    GrowingFile,
+    StorageError,
+    plain,
+    require_own_files,
+    storage_errors,
+    write_aside,
+    write_json,
+)
 from eapu_hil.hal import ConfigError
 from eapu_hil.training.records import WRITE_DTYPE, dtype_of_run, writes_format
 from eapu_hil.training.runs import checkpoint_paths, read_snapshots, read_start, read_summary, succeeded
@@ -82,6 +90,7 @@ class RunStore:
         """
         path = Path(path)
         start = read_start(path)
+        require_own_files(path, "run")
         summary = read_summary(path)
         if not finished and succeeded(summary):
             raise ConfigError(

@@ -161,9 +161,7 @@ class Sandbox:
                 number,
                 fixed,
                 self._guarded(lambda name: getattr(value, _known(name, names, "is not there"))),
-                self._guarded(
-                    lambda name, new: setattr(value, _known(name, names, "cannot be set"), new)
-                ),
+                self._guarded(lambda name, new: setattr(value, _known(name, names, "cannot be set"), new)),
             )
             for name, held in _lasting(value, sorted(names), self._tables):
                 fixed[name] = self._to_lua(held)

@@ -107,7 +107,7 @@ def test_nothing_of_python_is_in_reach(instrument: TspDevice) -> None:
 ESCAPES = [
     "print(delay.__globals__['__builtins__']['__import__']('os').system('touch WITNESS'))",
     "print(delay.__class__)",
-    "python.eval('open(\"WITNESS\", \"w\")')",
+    'python.eval(\'open("WITNESS", "w")\')',
     "print(python.builtins)",
     "local ok, e = pcall(delay, 'x') e.__class__.__base__.__subclasses__()",
     "local ok, e = pcall(delay, {}) e.__traceback__.x = 1",
