@@ -55,7 +55,7 @@ def require_own_files(directory: Path, what: str) -> None:
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(Path(entry.path))
                 elif not entry.is_file(follow_symlinks=False):
-                    kind = f"a link to {os.readlink(entry.path)}" if entry.is_symlink() else "no file"
+                    kind = f"a link to {Path(entry.path).readlink()}" if entry.is_symlink() else "no file"
                     raise ConfigError(
                         f"{entry.path}: {kind}; all files of a {what} must lie in its directory, so put a copy there"
                     )

@@ -100,7 +100,7 @@ class Sandbox:
         return time.thread_time() - self._started_s > TIME_MAX_s
 
     def _guarded(self, act: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:
-        """`act` for the Lua side, which may get no exception of Python: whether it went well, then results or why not."""
+        """`act` for the side of Lua, which may get no exception of Python: whether it went well; results, or why not."""
 
         def call(*given: Any) -> tuple[Any, ...]:
             try:
@@ -111,9 +111,9 @@ class Sandbox:
                 return True, *map(self._to_lua, results)
             except Stop as stop:
                 return None, _latin(str(stop))
-            except Exception as error:  # a wrong argument may raise anything in the instrument's functions
+            except Exception as error:  # noqa: BLE001 - a wrong argument may raise anything in the functions
                 return False, _latin(" ".join(str(error).split()) or type(error).__name__)
-            except BaseException as error:  # Ctrl-C: raised again once Lua has ended
+            except BaseException as error:  # noqa: BLE001 - Ctrl-C: raised again once Lua has ended
                 self._raised = error
                 return None, "stopped"
 

@@ -94,11 +94,7 @@ PIECES = [
     "]",
     "{",
     "}",
-    "\\",
     "%",
-    "\x00",
-    "\x1b",
-    "ÿ",
     "$",
     "@",
     ".",
@@ -116,9 +112,10 @@ PIECES = [
     "]]",
     "=",
     "==",
-    '"a',
-    'b"',
+    '"a"',
+    "'b'",
 ]
+PIECES += ["\0", "\x1b", "\xff", "\xa0", "\\", "\r"]
 
 
 @pytest.mark.parametrize("kind", INSTRUMENTS)
@@ -216,7 +213,7 @@ def test_a_message_without_end_hangs_up_on_its_client_only(server: Server) -> No
 def test_a_client_that_does_not_read_keeps_nobody_waiting(server: Server) -> None:
     with closing(connected(server)) as deaf, closing(connected(server)) as other:
         deaf.settimeout(0.5)
-        with pytest.raises(OSError):  # noqa: PT011 - its own line is full
+        with pytest.raises(OSError):  # noqa: PT011, PT012 - its own line is full, at some time
             for _ in range(1000):
                 deaf.sendall(b"x" * 60_000 + b"\n")
         assert answers(other)
@@ -231,7 +228,7 @@ def test_more_clients_than_it_serves(server: Server) -> None:
             client.close()
 
 
-def test_a_number_that_is_none_is_an_error(station: SmallStation) -> None:
+def test_a_number_that_is_none_is_an_error() -> None:
     device = ScpiDevice({":VALue": lambda text: str(int(text))})
     assert device.handle(":VAL x") == b""
     assert device.take_error() == (-104, "Data type error")
