@@ -191,6 +191,7 @@ def _arrays(path: Path, names: Sequence[str]) -> list[NDArray[Any]]:
                     raise ConfigError(
                         f"{path}: no array {name!r}{guess}; it holds {', '.join(file) or 'none'}"
                     )
+            assert file.zip is not None  # it is open
             return [read_member(file.zip, f"{name}.npy") for name in names]
     except _NPZ_DAMAGE as error:
         reason = (isinstance(error, OSError) and error.strerror) or str(error).partition("\n")[0]
