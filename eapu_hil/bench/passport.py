@@ -233,14 +233,7 @@ class Chip:
                 values, arrays = entry_of_today(head["kind"], values, arrays)
             number = int(name.partition("_")[0])
             return Measurement(number, head["kind"], head["time"], head["clock_s"], values, arrays)
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            zipfile.BadZipFile,
-        ) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
             raise HilError(f"{path}: damaged: {' '.join(str(error).split())}") from error
 
 
