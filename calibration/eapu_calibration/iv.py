@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
 
 from eapu_calibration.measurement import Levels, Progress, Result, Settings
 from eapu_calibration.statistics import bootstrap, share
+from eapu_hil.base.sizes import Samples
 from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, Polarity, Pulses, Targets
 from eapu_hil.hal.recipe import Recipe
 
@@ -31,7 +32,7 @@ class IvSettings(Settings):
     cells: PositiveInt
     levels: Annotated[int, Field(ge=2)]
     read_parts: Annotated[list[PositiveFloat], Field(min_length=4), AfterValidator(_rising)]
-    reads: PositiveInt
+    reads: Samples
     step_v: PositiveFloat
 
 

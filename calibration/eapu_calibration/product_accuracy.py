@@ -10,11 +10,12 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat
 
 from eapu_calibration.line_gains import LineGainFit, fill_unread, fit_line_gains
 from eapu_calibration.measurement import Progress, Result, Settings
 from eapu_calibration.statistics import Estimate
+from eapu_hil.base.sizes import Samples
 from eapu_hil.hal import Cells, CellStatus, Crossbar, Direction, FloatArray, HilError, IntArray, Targets
 from eapu_hil.hal.recipe import Recipe
 
@@ -32,7 +33,7 @@ class ProductSettings(Settings):
     v_in_v: PositiveFloat
     reads: Annotated[int, Field(ge=2)]
     settle_s: Annotated[float, Field(ge=0)]
-    batch: PositiveInt
+    batch: Samples
 
 
 def measure_products(

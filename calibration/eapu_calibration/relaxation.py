@@ -18,6 +18,7 @@ from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
 
 from eapu_calibration.measurement import Levels, Progress, Result, Settings, StoppedError
 from eapu_calibration.statistics import bootstrap, share
+from eapu_hil.base.sizes import Samples
 from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, HilError
 from eapu_hil.hal.recipe import Recipe
 
@@ -38,7 +39,7 @@ class RelaxationSettings(Settings):
     cells: PositiveInt
     levels: Annotated[int, Field(ge=2)]
     times_s: Annotated[list[PositiveFloat], Field(min_length=2), AfterValidator(_rising)]
-    batch: PositiveInt
+    batch: Samples
     batch_s: PositiveFloat
 
 

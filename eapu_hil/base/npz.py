@@ -49,15 +49,18 @@ def read_npz(path: Path, most_bytes: int = MOST_BYTES) -> dict[str, NDArray[Any]
                 raise ValueError("not an archive of arrays")
             if (size := sum(member.file_size for member in members)) > most_bytes:
                 raise ValueError(f"its arrays take {size} bytes; allowed are {most_bytes}")
-            return {name.removesuffix(_SUFFIX): _array(archive, name) for name in names}
+            return {name.removesuffix(_SUFFIX): read_member(archive, name) for name in names}
     except FileNotFoundError:
         raise
     except _DAMAGE as error:
         raise DamagedError(f"{path}: damaged: {_text(error)}") from error
 
 
-def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+def read_member(archive: zipfile.ZipFile, name: str, most_bytes: int = MOST_BYTES) -> NDArray[Any]:
+    """One array of an open archive. Raises ValueError, and what zipfile raises, for what is none or is too large."""
     size = archive.getinfo(name).file_size
+    if size > most_bytes:
+        raise ValueError(f"{name}: its array takes {size} bytes; allowed are {most_bytes}")
     with archive.open(name) as member:
         shape, dtype = _header(member)
         if dtype.hasobject or member.tell() + math.prod(shape) * dtype.itemsize != size:

@@ -44,6 +44,24 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         write_aside(path, lambda file: file.write(text.encode()))
 
 
+def require_own_files(directory: Path, what: str) -> None:
+    """Raises ConfigError where something in `directory` leads out of it: a link, or what is no file at all.
+
+    For directories that may come from elsewhere, before anything is written there. what: how messages call it.
+    """
+    waiting = [directory]
+    while waiting:
+        with storage_errors(directory), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(Path(entry.path))
+                elif not entry.is_file(follow_symlinks=False):
+                    kind = f"a link to {Path(entry.path).readlink()}" if entry.is_symlink() else "no file"
+                    raise ConfigError(
+                        f"{entry.path}: {kind}; all files of a {what} must lie in its directory, so put a copy there"
+                    )
+
+
 class GrowingFile:
     """A file that is only appended to, by one owner (`locks`). A batch that cannot be written whole is cut off."""
 

@@ -37,7 +37,7 @@ class _Bounded(yaml.SafeLoader):
         self._depth = self._composed = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        is_alias, mark = self.check_event(yaml.AliasEvent), self.peek_event().start_mark
+        is_alias, mark = self.check_event(yaml.AliasEvent), self.get_mark()
         self._depth += 1
         self._composed += 1
         self._require(self._composed, self._depth, mark)
@@ -69,7 +69,7 @@ class _Bounded(yaml.SafeLoader):
             return
         raise yaml.constructor.ConstructorError(None, None, fault, mark)
 
-    def construct_number(self, node: yaml.Node) -> Any:
+    def construct_number(self, node: yaml.ScalarNode) -> Any:
         """A number as YAML has them, short enough to be one that somebody means."""
         text = self.construct_scalar(node)
         if len(text) > _NUMBER_MAX:
@@ -86,7 +86,7 @@ for _tag in ("int", "float"):
 class _Loader(_Bounded):
     """YAML with 1e-3 as a number (YAML 1.1 reads text), without silent double keys and without control characters."""
 
-    def construct_scalar(self, node: yaml.Node) -> Any:
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
         text = super().construct_scalar(node)
         if isinstance(text, str) and (found := _CONTROL.search(text)):
             raise yaml.constructor.ConstructorError(

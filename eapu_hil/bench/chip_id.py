@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from pathlib import Path
 
-import yaml
-
 from eapu_hil.base.storage import storage_errors, write_aside
-from eapu_hil.hal import ConfigError, HilError
+from eapu_hil.base.yamltext import stored_yaml
+from eapu_hil.hal import HilError
 
 PASSPORT = "passport.yaml"
 FORMAT = "eapu-hil-chip-2"  # every file of such a directory is sealed
@@ -62,24 +60,12 @@ def is_simulated(directory: Path) -> bool:
     return _passport_of(directory).get("simulated") is True
 
 
-def refuse_links(directory: Path) -> None:
-    """Raises ConfigError for a symbolic link in a chip's directory: what is written through it changes other files."""
-    for folder, folders, files in os.walk(directory):
-        for name in (*folders, *files):
-            path = Path(folder, name)
-            if path.is_symlink():
-                raise ConfigError(
-                    f"{path}: a symbolic link; the files of a chip must lie in its directory. Copy the file to this "
-                    "place, or link the whole directory of the chip"
-                )
-
-
 def _passport_of(directory: Path) -> dict[str, object]:
     """The content of the passport, unproven; empty where there is none. `Chip.open` says what is wrong with one."""
     try:
-        found = yaml.safe_load((directory / PASSPORT).read_text(encoding="utf-8"))
+        found = stored_yaml((directory / PASSPORT).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError) as error:
         raise HilError(f"{directory / PASSPORT}: damaged: {' '.join(str(error).split())}") from error
     return found if isinstance(found, dict) else {}

@@ -23,6 +23,7 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from eapu_hil.base.loading import Data, FileModel, read_mapping
+from eapu_hil.base.sizes import CELLS_MAX, Lines
 from eapu_hil.bench.driver import backends_with, find_driver, installed_drivers
 from eapu_hil.hal import ConfigError, Limits
 from eapu_hil.hal.recipe import Recipe
@@ -80,13 +81,23 @@ class BenchConfig(FileModel):
     default_recipe: ClassVar[str] = "rram_180nm"
 
     backend: str = Field(min_length=1)
-    arrays: PositiveInt = 1
-    shape: tuple[PositiveInt, PositiveInt]
+    arrays: Lines = 1
+    shape: tuple[Lines, Lines]
     chip: Path | None = None
     serial: Annotated[str, Field(min_length=1)] | None = None
     limits: LimitsConfig
     recipe: Recipe
     temperature_c: Annotated[float, Field(ge=-273.15, allow_inf_nan=False)] | None = None
+
+    @model_validator(mode="after")
+    def _of_a_size_that_exists(self) -> Self:
+        rows, columns = self.shape
+        cells = self.arrays * rows * columns
+        if cells > CELLS_MAX:
+            raise ValueError(
+                f"shape: {self.arrays} x {rows} x {columns} are {cells} cells; allowed are {CELLS_MAX} in all arrays"
+            )
+        return self
 
     @property
     def simulated(self) -> bool:

@@ -24,8 +24,8 @@ from pydantic import BaseModel, ConfigDict, PositiveInt
 from eapu_hil.base.loading import load_model
 from eapu_hil.base.locks import own
 from eapu_hil.base.seals import unsealed, write_sealed_yaml
-from eapu_hil.base.storage import storage_errors
-from eapu_hil.bench.chip_id import FORMAT, PASSPORT, chip_id, forget_id, known_id, refuse_links
+from eapu_hil.base.storage import require_own_files, storage_errors
+from eapu_hil.bench.chip_id import FORMAT, PASSPORT, chip_id, forget_id, known_id
 from eapu_hil.bench.entries import Entries, Head
 from eapu_hil.bench.entries import Measurement as Measurement  # where others look for it
 from eapu_hil.bench.write_error import WriteError
@@ -259,7 +259,7 @@ def own_chip(directory: Path) -> Iterator[None]:
             if not directory.exists():
                 directory.mkdir(parents=True)
                 stack.callback(_remove_if_empty, directory)
-            refuse_links(directory)
+            require_own_files(directory, "chip")
             stack.enter_context(own(lock, f"{directory}: chip"))
         yield
 

@@ -6,17 +6,20 @@ Part of a bench file (`instruments`), and, as it can be long, a file of its own 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from pydantic import BaseModel, Field, NonNegativeInt, PositiveFloat, model_validator
 
 from eapu_hil.base.loading import FileModel
+from eapu_hil.base.sizes import LINES_MAX
 
 Line = Literal["row", "column", "gate"]
 
 _BUS = "x"  # stands for the bus in the name of a line's crosspoints
 _RANGE = re.compile(r"(.*?)(\d+)\.\.(.*?)(\d+)")
+_NAME_MAX = 40  # characters
 _BIAS_SOURCES = {"grounded": 0, "floating": 0, "half": 1, "third": 2}
 
 
@@ -49,7 +52,9 @@ class ChannelMap(FileModel):
         for name in lines:
             if name.count(_BUS) != 1:
                 raise ValueError(f"line {name!r}: must have one {_BUS!r}, which stands for the bus")
-        twice = sorted({name for name in lines if lines.count(name) > 1})
+        if len(lines) > 3 * LINES_MAX:
+            raise ValueError(f"{len(lines)} lines; allowed are {LINES_MAX} of a kind")
+        twice = sorted(name for name, times in Counter(lines).items() if times > 1)
         if twice:
             raise ValueError(f"line {twice[0]!r} stands there twice")
         buses = [self.buses.source, self.buses.ground, self.buses.gate, *self.buses.bias]
@@ -142,10 +147,16 @@ def at_bus(line: str, bus: str) -> str:
 
 def _expanded(entry: str) -> list[str]:
     """`1x01..1x12` -> the twelve; anything else stands for itself."""
+    if len(entry) > _NAME_MAX:
+        raise ValueError(f"a line's name of {len(entry)} characters; allowed are {_NAME_MAX}")
     found = _RANGE.fullmatch(entry)
     if found is None:
         return [entry]
     first, start, last, stop = found.groups()
     if first != last or len(start) != len(stop) or int(stop) < int(start):
         raise ValueError(f"line {entry!r}: a range must differ in its last number only, and rise")
+    if int(stop) - int(start) >= LINES_MAX:
+        raise ValueError(
+            f"line {entry!r}: a range of {int(stop) - int(start) + 1}; allowed are {LINES_MAX} lines"
+        )
     return [f"{first}{number:0{len(start)}d}" for number in range(int(start), int(stop) + 1)]

@@ -50,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(error, terminal)
     except OSError as error:
         return _failed(_of_the_system(error), terminal)
+    except MemoryError:
+        return _failed(HilError("the memory of this machine is not enough for what was asked"), terminal)
     except KeyboardInterrupt:
         _last_words(terminal, {"error": "stopped by Ctrl-C", "exit_code": INTERRUPTED})
         return INTERRUPTED

@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, PositiveInt, Tag, field_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
+from eapu_hil.base.sizes import WEIGHTS_MAX, Edge, Lines
 from eapu_hil.network.layers import Conv2d, Dense, Flatten, LayerSpec, MaxPool, ReLU
 
 
@@ -16,8 +17,8 @@ class Convolution(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    conv: PositiveInt
-    kernel: PositiveInt = 3
+    conv: Lines
+    kernel: Edge = 3
 
     @field_validator("kernel")
     @classmethod
@@ -45,7 +46,7 @@ def _kind(item: Any) -> str | None:
 
 
 ListedLayer = Annotated[
-    Annotated[PositiveInt, Tag("units")]
+    Annotated[Lines, Tag("units")]
     | Annotated[Literal["relu"], Tag("word")]
     | Annotated[Convolution, Tag("Convolution")]
     | Annotated[Pooling, Tag("Pooling")],
@@ -55,7 +56,7 @@ ListedLayer = Annotated[
         custom_error_message="must be the units of a dense layer, relu, {conv: CHANNELS, kernel: 3} or {pool: 2}",
     ),
 ]
-LayerList = Annotated[tuple[ListedLayer, ...], Field(min_length=1)]
+LayerList = Annotated[tuple[ListedLayer, ...], Field(min_length=1, max_length=1000)]
 
 
 def check_order(layers: Sequence[ListedLayer]) -> None:
@@ -86,6 +87,7 @@ def layer_specs(layers: Sequence[ListedLayer], shape: tuple[int, ...]) -> list[L
             )
         match layer:
             case Convolution():
+                _require_room(number, shape[2] * layer.conv * layer.kernel**2)
                 specs.append(Conv2d(shape[2], layer.conv, layer.kernel, _gain(layers[number + 1 :])))
                 shape = (*shape[:2], layer.conv)
             case Pooling():
@@ -99,11 +101,17 @@ def layer_specs(layers: Sequence[ListedLayer], shape: tuple[int, ...]) -> list[L
             case int():
                 if len(shape) == 3:
                     specs.append(Flatten())
+                _require_room(number, math.prod(shape) * layer)
                 specs.append(Dense(math.prod(shape), layer, _gain(layers[number + 1 :])))
                 shape = (layer,)
             case _:
                 specs.append(ReLU())
     return specs
+
+
+def _require_room(number: int, weights: int) -> None:
+    if weights > WEIGHTS_MAX:
+        raise ValueError(f"layer {number}: {weights} weights; allowed are {WEIGHTS_MAX}")
 
 
 def _gain(after: Sequence[ListedLayer]) -> float:

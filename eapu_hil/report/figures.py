@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from eapu_hil.base.colours import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILLION
 from eapu_hil.base.printable import printable
 from eapu_hil.base.quantities import count
+from eapu_hil.base.storage import write_aside
 from eapu_hil.hal import ConfigError
 
 try:
@@ -269,7 +270,8 @@ def new_figure(
         figure = Figure(figsize=(WIDTH_IN, height_in), layout=layout)
         yield figure
         _take_names_as_they_are(figure)
-        figure.savefig(path)
+        # Written aside: a link in the place of the file is replaced and not followed.
+        write_aside(path, lambda file: figure.savefig(file, format=path.suffix.removeprefix(".")))
 
 
 def _take_names_as_they_are(figure: Figure) -> None:

@@ -80,7 +80,7 @@ def render(
     )
     path = directory / "report.html"
     with storage_errors(path):
-        write_aside(path, lambda file: file.write(page.encode()))
+        write_aside(path, lambda file: file.write(page.encode()))  # in place of a link, not through it
     return path
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from eapu_hil.base.colours import INK
 from eapu_hil.base.quantities import count, duration, share, with_prefix
-from eapu_hil.base.storage import storage_errors
+from eapu_hil.base.storage import require_own_files, storage_errors
 from eapu_hil.bench.cellcsv import status_text
 from eapu_hil.hal import CellStatus
 from eapu_hil.report import figures
@@ -38,6 +38,7 @@ def write_report(run_dir: Path, allow_modules: Collection[str] = ()) -> Path:
     Raises ConfigError when `run_dir` is no run or the packages for drawing are missing.
     """
     run = RunData.read(run_dir, allow_modules)
+    require_own_files(run_dir, "run")
     with storage_errors(run_dir):
         (run_dir / "figures").mkdir(exist_ok=True)
         sections = [*_curves(run), *_examples(run), *_array(run), *_energy(run), _what_was_run(run)]

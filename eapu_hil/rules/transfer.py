@@ -10,9 +10,10 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat
 
 from eapu_hil.base.colours import PURPLE
+from eapu_hil.base.sizes import Lines
 from eapu_hil.hal import FloatArray, IntArray
 from eapu_hil.hal.recipe import IncrementRecipe
 from eapu_hil.rules.base import AccumulatingRule, require_state
@@ -34,7 +35,7 @@ class TransferConfig(RuleModel):
     colour: ClassVar[str | None] = PURPLE
 
     transfer: PositiveFloat = 0.5
-    rows: PositiveInt = 8
+    rows: Lines = 8
 
 
 class FastMatrixRule(AccumulatingRule):

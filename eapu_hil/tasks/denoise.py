@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat
 
+from eapu_hil.base.sizes import Lines
 from eapu_hil.network.layers import Conv2d, Float32Array, LayerSpec, ReLU
 from eapu_hil.tasks import photographs
 from eapu_hil.tasks.base import (
@@ -50,11 +51,11 @@ class DenoiseConfig(TaskModel):
     """
 
     name: Literal["denoise"] = "denoise"
-    channels: PositiveInt = 14
-    depth: Annotated[int, Field(ge=2)] = 3
+    channels: Lines = 14
+    depth: Annotated[int, Field(ge=2, le=100)] = 3
     kernel_first: Literal[3, 5, 7] = 3
     noise_sigma: PositiveFloat = 25 / 255
-    patch: Annotated[int, Field(ge=8)] = 32
+    patch: Annotated[int, Field(ge=8, le=4096)] = 32
     data: DataConfig | None = None
 
     def make(self) -> Denoise:

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import PositiveInt
 
+from eapu_hil.base.sizes import Lines
 from eapu_hil.hal import ConfigError
 from eapu_hil.network.layers import Dense, Float32Array, LayerSpec, ReLU
 from eapu_hil.tasks.base import Evaluation, Forward, Item, TaskModel, Triplet, cross_entropy
@@ -24,7 +24,7 @@ class DigitsConfig(TaskModel):
     """The `task` section of an experiment. hidden: units between the two layers."""
 
     name: Literal["digits"] = "digits"
-    hidden: PositiveInt = 32
+    hidden: Lines = 32
 
     def make(self) -> Digits:
         """See `TaskModel.make`."""

@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 
 from eapu_hil.base.errors import ConfigError, did_you_mean
 from eapu_hil.base.loading import FileModel
+from eapu_hil.base.npz import read_member
 from eapu_hil.base.tables import LARGEST, Table, read_table
 
 Column = str | int
@@ -190,7 +191,8 @@ def _arrays(path: Path, names: Sequence[str]) -> list[NDArray[Any]]:
                     raise ConfigError(
                         f"{path}: no array {name!r}{guess}; it holds {', '.join(file) or 'none'}"
                     )
-            return [file[name] for name in names]
+            assert file.zip is not None  # it is open
+            return [read_member(file.zip, f"{name}.npy") for name in names]
     except _NPZ_DAMAGE as error:
         reason = (isinstance(error, OSError) and error.strerror) or str(error).partition("\n")[0]
         raise ConfigError(f"{path}: cannot be read as .npz: {reason or type(error).__name__}") from error

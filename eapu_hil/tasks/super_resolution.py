@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
+from eapu_hil.base.sizes import Lines
 from eapu_hil.network.layers import Conv2d, Float32Array, LayerSpec, PixelShuffle, ReLU
 from eapu_hil.tasks import photographs
 from eapu_hil.tasks.base import (
@@ -55,9 +56,9 @@ class SuperResolutionConfig(TaskModel):
     """
 
     name: Literal["super_resolution"] = "super_resolution"
-    channels: PositiveInt = 14
+    channels: Lines = 14
     kernel_first: Literal[3, 5, 7] = 3
-    patch: Annotated[int, Field(ge=8)] = 24
+    patch: Annotated[int, Field(ge=8, le=4096)] = 24
     data: DataConfig | None = None
 
     def make(self) -> SuperResolution:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import BaseModel, NonNegativeInt, PositiveFloat, model_validator
 
 from eapu_hil.base.filenames import FileName
 from eapu_hil.base.loading import Data, FileModel
+from eapu_hil.base.sizes import Samples, Steps
 from eapu_hil.bench.config import AnyBench, BenchConfig
 from eapu_hil.hal.recipe import Recipe
 from eapu_hil.network.optimizer import OptimizerConfig
@@ -42,15 +43,15 @@ class ExperimentConfig(FileModel):
     task: TaskConfig
     rule: RuleConfig
     optimizer: OptimizerConfig
-    steps: PositiveInt
-    batch: PositiveInt
+    steps: Steps
+    batch: Samples
     seed: NonNegativeInt = 0
     recipe: Recipe | None = None
     backward: Literal["array", "host"] = "array"
     weight_range: PositiveFloat = 2.5
-    evaluate_every: PositiveInt = 100
-    checkpoint_every: PositiveInt = 100
-    refresh_every: PositiveInt | None = None
+    evaluate_every: Steps = 100
+    checkpoint_every: Steps = 100
+    refresh_every: Steps | None = None
     wear_levelling: WearLevelling | None = None
 
     @property

@@ -25,7 +25,7 @@ from eapu_hil.base.npz import DamagedError
 from eapu_hil.base.provenance import git_commit, new_run_id, now_iso, package_versions
 from eapu_hil.base.sealed_directory import SealedDirectory
 from eapu_hil.base.seals import write_sealed_yaml
-from eapu_hil.base.storage import GrowingFile, plain, storage_errors
+from eapu_hil.base.storage import GrowingFile, plain, require_own_files, storage_errors
 from eapu_hil.hal import ConfigError
 from eapu_hil.placement.layout import PLACEMENT
 from eapu_hil.placement.row_moves import MOVES, read_moves
@@ -122,6 +122,7 @@ class RunStore:
         path = Path(path)
         prove(path)
         start = read_start(path)
+        require_own_files(path, "run")
         summary = read_summary(path)
         if not finished and succeeded(summary):
             raise ConfigError(

@@ -17,10 +17,10 @@ from pydantic import (
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
-    PositiveInt,
     model_validator,
 )
 
+from eapu_hil.base.sizes import Lines
 from eapu_hil.hal import ConfigError
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -227,7 +227,7 @@ class Circuit(PresetSection):
 class Dac(PresetSection):
     """Input converter: signed, `bits` over +-v_full_scale_v. bits: null means continuous, unbounded."""
 
-    bits: PositiveInt | None
+    bits: Annotated[int, Field(gt=0, le=32)] | None
     v_full_scale_v: PositiveFloat
 
 
@@ -238,7 +238,7 @@ class Adc(PresetSection):
     offset_error_sd: of the range in use.
     """
 
-    bits: PositiveInt | None
+    bits: Annotated[int, Field(gt=0, le=32)] | None
     read_full_scale_a: PositiveFloat
     product_ranges_a: Annotated[list[PositiveFloat], Field(min_length=1)]
     noise_relative: NonNegativeFloat
@@ -275,7 +275,7 @@ class TwinPreset(PresetSection):
     write_noise: WriteNoise
     variation: Variation
     forming: FormingPreset
-    elements: PositiveInt | None = None
+    elements: Lines | None = None
     relaxation: RelaxationPreset
     read_noise: ReadNoise
     rtn: Rtn

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from eapu_hil.base.loading import load_model, parse_overrides
 from eapu_hil.base.yamltext import parse_yaml, stored_yaml
 from eapu_hil.bench.config import BenchConfig
-from eapu_hil.hal import ConfigError
+from eapu_hil.hal import ConfigError, HilError
 from eapu_hil.training.runs import read_metrics, read_start, read_summary
-
-from eapu_hil.hal import HilError
 
 ALIASES = "a: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"b{k}: &a{k + 1} [{', '.join([f'*a{k}'] * 9)}]\n" for k in range(8)

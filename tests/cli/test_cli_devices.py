@@ -212,7 +212,8 @@ def test_a_simulation_is_not_opened_to_the_network_by_itself(
     assert ("anyone on the network could control it" in said and "--open-to-network" in said) or host == ""
 
 
-def test_opened_to_the_network_it_warns(files: Path) -> None:
+@pytest.mark.usefixtures("files")
+def test_opened_to_the_network_it_warns() -> None:
     with simulated("--listen", "0.0.0.0:0", "--open-to-network", "--bench", "bench.yaml") as (process, said):
         assert "answers on socket://0.0.0.0:" in said
         process.send_signal(signal.SIGINT)

@@ -15,7 +15,16 @@ from eapu_hil.cli.terminal import Terminal
 from eapu_hil.report.figures import Curve, draw_curves
 from eapu_hil.report.page import PageSection, PageTable, Tile, render
 
-NAMES = ["[/b]", "[bold]x", "[link=http://x]y[/link]", ":smile:", "a\x1b[2Jb", "\x07\x9b31m", "\u202egnp.exe", "\r\r"]
+NAMES = [
+    "[/b]",
+    "[bold]x",
+    "[link=http://x]y[/link]",
+    ":smile:",
+    "a\x1b[2Jb",
+    "\x07\x9b31m",
+    "\u202egnp.exe",
+    "\r\r",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -53,7 +62,11 @@ def test_lines_tables_and_bars_take_every_name(
 
 
 def test_errors_and_usage_show_what_was_given(capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments in (["check", "\x1b[2J.yaml"], ["list", "[/b]\x1b[2J"], ["train", "x.yaml", "--set", "\x1b[2J"]):
+    for arguments in (
+        ["check", "\x1b[2J.yaml"],
+        ["list", "[/b]\x1b[2J"],
+        ["train", "x.yaml", "--set", "\x1b[2J"],
+    ):
         assert main(arguments) == 2
         assert "\x1b" not in capsys.readouterr().err
 
@@ -63,12 +76,16 @@ SCRIPT = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
 
 def test_pages_hold_names_as_text(tmp_path: Path) -> None:
     section = PageSection(
-        SCRIPT, SCRIPT, SCRIPT, tables=[PageTable([[SCRIPT, SCRIPT]], [SCRIPT, SCRIPT])], details={SCRIPT: SCRIPT}
+        SCRIPT,
+        SCRIPT,
+        SCRIPT,
+        tables=[PageTable([[SCRIPT, SCRIPT]], [SCRIPT, SCRIPT])],
+        details={SCRIPT: SCRIPT},
     )
     page = render(tmp_path, SCRIPT, SCRIPT, [SCRIPT], [Tile(SCRIPT, SCRIPT, SCRIPT)], [section]).read_text()
     assert "<script>alert" not in page
     assert "<img src=x" not in page
-    assert '"\'>' not in page
+    assert "\"'>" not in page
 
 
 @pytest.mark.parametrize("name", ["$", "$x$", r"$\frac$", "$$", "a_{b}^$", SCRIPT, *NAMES])

@@ -17,7 +17,13 @@ from eapu_hil.base.loading import load_model
 from eapu_hil.cli.parser import main
 from eapu_hil.hal import ConfigError
 
-LIMITS = {"v_max_v": 3.5, "v_gate_max_v": 5.0, "i_max_a": 2e-3, "width_max_s": 1e-3, "pulses_per_cell_max": 100}
+LIMITS = {
+    "v_max_v": 3.5,
+    "v_gate_max_v": 5.0,
+    "i_max_a": 2e-3,
+    "width_max_s": 1e-3,
+    "pulses_per_cell_max": 100,
+}
 BOARD: dict[str, Any] = {"backend": "controller", "shape": [8, 4], "limits": LIMITS, "port": "/dev/ttyACM0"}
 SMU: dict[str, Any] = {
     "backend": "smu",
@@ -83,7 +89,8 @@ def test_visa_names_are_no_way_around(name: str, port: str, file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "port", ["/dev/ttyACM0", "COM3", r"\\.\COM12", "socket://10.0.0.1:7", "rfc2217://h:7", "/dev/null", "ttyUSB0"]
+    "port",
+    ["/dev/ttyACM0", "COM3", r"\\.\COM12", "socket://10.0.0.1:7", "rfc2217://h:7", "/dev/null", "ttyUSB0"],
 )
 def test_ports(port: str) -> None:
     assert port_fault(port) is None
@@ -126,7 +133,13 @@ def test_the_command_line_allows_one_by_its_path(tmp_path: Path, capsys: pytest.
     library.write_text("no library")
     bench = tmp_path / "bench.yaml"
     bench.write_text(
-        str({**SMU, "chip": str(tmp_path / "chip"), "instruments": {**SMU["instruments"], "visa": str(library)}})
+        str(
+            {
+                **SMU,
+                "chip": str(tmp_path / "chip"),
+                "instruments": {**SMU["instruments"], "visa": str(library)},
+            }
+        )
     )
     assert main(["check", str(bench)]) == 2
     assert f"bench.yaml: instruments.visa: '{library}' loads code" in capsys.readouterr().err

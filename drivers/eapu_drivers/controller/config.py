@@ -21,8 +21,8 @@ SIMULATIONS = ("posix", "qemu")  # ports of the firmware that run without a boar
 class ControllerConfig(TwinBenchConfig):
     """A bench file with `backend: controller`.
 
-    port: where the board answers: a serial port, `socket://HOST:PORT`, `rfc2217://HOST:PORT`, `sim:posix` or `sim:qemu` (its firmware, with the
-        twin in place of the arrays).
+    port: where the board answers: a serial port, `socket://HOST:PORT`, `rfc2217://HOST:PORT`, `sim:posix` or
+        `sim:qemu` (its firmware, with the twin in place of the arrays).
     """
 
     address_key: ClassVar[str | None] = "port"

@@ -52,7 +52,7 @@ class Sandbox:
     Of a public name they get a number, a text, a function, or another such table, and nothing else.
     """
 
-    def __init__(self, tables: tuple[type, ...], numbered: type) -> None:
+    def __init__(self, tables: tuple[type[Any], ...], numbered: type[Any]) -> None:
         self._tables, self._numbered = (*tables, numbered), numbered
         self._lua = lua51.LuaRuntime(
             unpack_returned_tuples=True,
@@ -100,7 +100,7 @@ class Sandbox:
         return time.thread_time() - self._started_s > TIME_MAX_s
 
     def _guarded(self, act: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:
-        """`act` for the Lua side, which may get no exception of Python: whether it went well, then results or why not."""
+        """`act` for the side of Lua, which may get no exception of Python: whether it went well; results or why not."""
 
         def call(*given: Any) -> tuple[Any, ...]:
             try:
@@ -111,9 +111,9 @@ class Sandbox:
                 return True, *map(self._to_lua, results)
             except Stop as stop:
                 return None, _latin(str(stop))
-            except Exception as error:  # a wrong argument may raise anything in the instrument's functions
+            except Exception as error:  # noqa: BLE001 - a wrong argument may raise anything in the functions
                 return False, _latin(" ".join(str(error).split()) or type(error).__name__)
-            except BaseException as error:  # Ctrl-C: raised again once Lua has ended
+            except BaseException as error:  # noqa: BLE001 - Ctrl-C: raised again once Lua has ended
                 self._raised = error
                 return None, "stopped"
 
@@ -153,8 +153,8 @@ class Sandbox:
         self._exposed.append(value)
         number, fixed = len(self._exposed) - 1, self._lua.table()
         if isinstance(value, self._numbered):
-            get: Callable[[Any], Any] = value.__getitem__  # type: ignore[attr-defined]  # that is what they are
-            made = self._tools.exposed(number, fixed, self._guarded(get), self._guarded(_cannot_be_set))
+            get, refuse = self._guarded(value.__getitem__), self._guarded(_cannot_be_set)
+            made = self._tools.exposed(number, fixed, get, refuse)
         else:
             names = frozenset(name for name in dir(value) if not name.startswith("_"))
             made = self._tools.exposed(

@@ -230,7 +230,7 @@ def channel_list(text: str) -> list[str]:
     """`(@1101,1103:1105)` -> the channels, ranges written out. Raises ScpiError, also for more than there can be."""
     if not (text.startswith("(@") and text.endswith(")")):
         raise ScpiError(DATA_TYPE)
-    names = []
+    names: list[str] = []
     for part in text[2:-1].split(","):
         first, colon, last = part.strip().partition(":")
         if not first.isdecimal() or (colon and not last.isdecimal()):

@@ -19,8 +19,8 @@ WALK = """
 local plain = {["nil"] = true, number = true, string = true, boolean = true}
 local skipped = {[print] = true, [printnumber] = true, [printbuffer] = true, [error] = true, [collectgarbage] = true}
 local seen, count, visit = {}, 0, nil
-local names = {"__globals__", "__class__", "__dict__", "__init__", "__self__", "__func__", "__code__", "_channel", "_values",
-  "_errors", "_kept", "_lua", "items", "python object", "__index", "__metatable"}
+local names = {"__globals__", "__class__", "__dict__", "__init__", "__self__", "__func__", "__code__", "_channel",
+  "_values", "_errors", "_kept", "_lua", "items", "python object", "__index", "__metatable"}
 local function called(act, path, ...)
   local results = {pcall(act, ...)}
   for k = 2, table.maxn(results) do visit(results[k], path .. "()") end
@@ -87,9 +87,10 @@ def errors(device: TspDevice) -> list[str]:
 
 
 def names() -> str:
-    words = """smua smub source measure trigger nvbuffer1 nvbuffer2 readings n compliance rangev rangei levelv timer status
-    measurement instrument condition localnode linefreq model display beeper reset channel errorqueue count next clear
-    format script delete t arm endpulse endsweep stimulus makebuffer iv listv delay print string math table"""
+    words = """smua smub source measure trigger nvbuffer1 nvbuffer2 readings n compliance rangev rangei levelv timer
+    status measurement instrument condition localnode linefreq model display beeper reset channel errorqueue
+    count next clear format script delete t arm endpulse endsweep stimulus makebuffer iv listv delay print
+    string math table"""
     return ", ".join(f'"{word}"' for word in words.split())
 
 
@@ -107,7 +108,7 @@ def test_nothing_of_python_is_in_reach(instrument: TspDevice) -> None:
 ESCAPES = [
     "print(delay.__globals__['__builtins__']['__import__']('os').system('touch WITNESS'))",
     "print(delay.__class__)",
-    "python.eval('open(\"WITNESS\", \"w\")')",
+    'python.eval(\'open("WITNESS", "w")\')',
     "print(python.builtins)",
     "local ok, e = pcall(delay, 'x') e.__class__.__base__.__subclasses__()",
     "local ok, e = pcall(delay, {}) e.__traceback__.x = 1",
