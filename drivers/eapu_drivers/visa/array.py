@@ -15,7 +15,7 @@ from eapu_drivers.visa.contacts import find_faults
 from eapu_drivers.visa.lines import SwitchedLines
 from eapu_drivers.visa.proofs import prove
 from eapu_drivers.visa.smu.contract import AsksState, CellWrite, Setup
-from eapu_drivers.visa.sources import Clock, Setups, Sources, require_widths, unsuitable_width
+from eapu_drivers.visa.sources import Clock, Setups, Sources, require_widths, switch_on, unsuitable_width
 from eapu_hil.hal import (
     Cells,
     CellStatus,
@@ -255,8 +255,7 @@ class SmuArray:
         """Shorted positions, leaking gates, lines without contact (see `contacts.py`); grounds afterwards."""
         gate, setups = self._sources.gate, self._setups
         self._rest()
-        gate.set_up(setups.gate)
-        gate.output(True)
+        switch_on(gate, setups.gate)
         cell, nplc = self._sources.cell, setups.read.nplc
         faults = find_faults(cell, gate, self._lines, self._bad, setups.gate_read_v, nplc)
         self.ground()
@@ -299,10 +298,7 @@ class SmuArray:
                 *((bias, self._setups.bias) for bias in sources.bias),
                 (sources.cell, setup),
             ):
-                source.set_up(its_own)
-                if isinstance(source, AsksState):
-                    source.require_as_left()  # before its output is on: another function would drive the cell
-                source.output(True)
+                switch_on(source, its_own)
             self._setup, self._gate_v = setup, 0.0
         elif self._setup != setup:
             sources.cell.set_up(setup)
