@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from eapu_drivers.visa.array import SmuArray
 from eapu_drivers.visa.transport import BUS
 
 from eapu_hil.bench import Bench, open_bench
-from eapu_hil.hal import Cells, CellStatus, Direction, Targets
+from eapu_hil.hal import Cells, CellStatus, Direction, Polarity, Pulses, Targets
 
 BENCHES = ("sim_2400", "sim_2450", "sim_2600b", "sim_b2900")
 SHAPE = (16, 8)
@@ -81,6 +81,23 @@ def written(bench: Bench, seed: int) -> tuple[float, float, float, float]:
     )
 
 
+def requests(bench: Bench) -> Iterator[tuple[str, float, float]]:
+    """Messages and milliseconds a cell of readings and pulses: of them, some ask whether all is as it was left."""
+    array, cell = bench.arrays[0], Cells.block(1, 2, 1, 2)
+    pulses = Pulses.same(cell, Polarity.SET, 1.2, 1.5, 2e-3)
+    acts: dict[str, tuple[int, Callable[[], object]]] = {
+        "reading, the same cell": (1, lambda: array.read(cell, 0.2)),
+        "reading, cell by cell": (SHAPE[0] * SHAPE[1], lambda: array.read(Cells.all(SHAPE), 0.2)),
+        "pulse, the same cell": (1, lambda: array.pulse(pulses)),
+    }
+    for name, (cells, act) in acts.items():
+        act()
+        start_s = time.perf_counter()
+        with counting() as counter:
+            act()
+        yield name, counter.messages / cells, 1e3 * (time.perf_counter() - start_s) / cells
+
+
 def from_the_host(bench: Bench) -> None:
     """Takes the instrument's own write-verify away from the array."""
     inner = bench.arrays[0]._device
@@ -104,6 +121,11 @@ def main() -> None:
                 host = written(bench, 2)  # other targets, so that the cells have as far to go
                 report("sim_2600b, loop on the host", host)
                 print(f"  the host's loop takes {host[0] / figures[0]:.1f} times the messages")
+    print(f"\n{'requests, a cell':34s}{'messages':>9s}{'ms':>9s}")
+    for name in BENCHES:
+        with formed(name) as bench:
+            for request, messages, milliseconds in requests(bench):
+                print(f"{name + ', ' + request:34s}{messages:9.1f}{milliseconds:9.1f}")
     print(f"\n{'products, 20 vectors of 16 x 8':34s}{'messages':>9s}{'s':>9s}{'bench s':>9s}")
     for name in BENCHES:
         with formed(name) as bench, counting() as counter:

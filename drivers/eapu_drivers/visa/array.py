@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from eapu_drivers.visa.contacts import find_faults
 from eapu_drivers.visa.lines import SwitchedLines
 from eapu_drivers.visa.proofs import prove
-from eapu_drivers.visa.smu.contract import AsksState, CellWrite, Setup
-from eapu_drivers.visa.sources import Clock, Setups, Sources, require_widths, unsuitable_width
+from eapu_drivers.visa.selection import Selection
+from eapu_drivers.visa.smu.contract import CellWrite
+from eapu_drivers.visa.sources import Clock, Setups, Sources, require_widths, switch_on, unsuitable_width
 from eapu_hil.hal import (
     Cells,
     CellStatus,
     DeviceProof,
     Direction,
     FloatArray,
-    HilError,
     Identity,
     InstrumentError,
     IntArray,
@@ -56,11 +56,8 @@ def _request(
     """A request ends with an error before its next cell once another thread has grounded the array."""
 
     def ending(self: SmuArray, /, *args: _Arguments.args, **named: _Arguments.kwargs) -> _Answer:
-        outer, self._grounds_before = self._grounds_before, self._grounds_before or self._grounds
-        try:
+        with self._selection.request():
             return method(self, *args, **named)
-        finally:
-            self._grounds_before = outer
 
     update_wrapper(ending, method)
     return ending
@@ -93,12 +90,7 @@ class SmuArray:
         self._bad = np.zeros(lines.wiring.shape, np.bool_)
         for row, column in self._instruments.map.bad:
             self._bad[row, column] = True
-        self._setup: Setup | None = None  # of the cell's source; None: all have to be set up
-        self._gate_v = 0.0
-        self._gate_checked = False  # since crosspoints moved
-        self._grounds = 1
-        self._grounds_before: int | None = None  # the request that runs; None: none does
-        self._at_rest = False
+        self._selection = Selection(sources, lines, setups)
         self._account: WearAccount | None = None
 
     def account_to(self, account: WearAccount) -> None:
@@ -116,7 +108,7 @@ class SmuArray:
     @property
     def is_at_rest(self) -> bool:
         """Whether every output is off, as the instruments said at the last ground."""
-        return self._at_rest
+        return self._selection.is_at_rest
 
     @property
     def limits(self) -> Limits:
@@ -142,8 +134,8 @@ class SmuArray:
         """Cell after cell; each takes a change of crosspoints and one reading."""
         g_S, status = np.full(len(cells), np.nan), np.full(len(cells), CellStatus.STUCK, np.uint8)
         for index in np.flatnonzero(~self._bad[cells.row, cells.col]):
-            self._select(int(cells.row[index]), int(cells.col[index]))
-            self._ready(self._setups.read, self._setups.gate_read_v)
+            self._selection.select(int(cells.row[index]), int(cells.col[index]))
+            self._selection.ready(self._setups.read, self._setups.gate_read_v)
             seen = self._sources.cell.sweep(np.array([v_read_v]))
             g_S[index] = seen.current_a[0] / v_read_v
             beyond = bool(seen.limited[0] or seen.overflow[0])
@@ -184,8 +176,8 @@ class SmuArray:
 
     def _swept(self, row: int, column: int, levels_v: FloatArray) -> FloatArray:
         """Currents out of the column of a cell for voltages at its column, A."""
-        self._select(row, column)
-        self._ready(self._setups.read, self._setups.gate_read_v)
+        self._selection.select(row, column)
+        self._selection.ready(self._setups.read, self._setups.gate_read_v)
         most = self._sources.cell.abilities.points_max
         parts = [levels_v[first : first + most] for first in range(0, levels_v.size, most)]
         swept = [self._sources.cell.sweep(part) for part in parts]
@@ -210,8 +202,8 @@ class SmuArray:
             down = pulses.polarity[index] == Polarity.RESET
             reverse = bool(down) and self._instruments.reset == "reversed"
             level_v = float(pulses.amplitude_v[index]) * (-1.0 if down and not reverse else 1.0)
-            self._select(row, column, reverse)
-            self._ready(self._setups.pulse, float(pulses.gate_v[index]))
+            self._selection.select(row, column, reverse)
+            self._selection.ready(self._setups.pulse, float(pulses.gate_v[index]))
             shares = _SHARES[len(self._sources.bias)]
             for bias, share in zip(self._sources.bias, shares, strict=True):
                 bias.hold(share * level_v)
@@ -262,9 +254,9 @@ class SmuArray:
     def _write_there(self, target: Targets, recipe: Recipe) -> CellWrite:
         assert self._sources.verifier is not None
         setups = self._setups
-        self._select(int(target.cells.row[0]), int(target.cells.col[0]))
-        self._ready(setups.read, 0.0)
-        self._setup = None  # not known while the script runs; it ends as it began
+        self._selection.select(int(target.cells.row[0]), int(target.cells.col[0]))
+        self._selection.ready(setups.read, 0.0)
+        self._selection.left_at(None)  # not known while the script runs; it ends as it began
         if self._account is not None:
             self._account.expect(target.cells, recipe.pulses_max)
         done = self._sources.verifier.write(
@@ -272,23 +264,12 @@ class SmuArray:
         )
         if self._account is not None:
             self._account.settle(target.cells, recipe.pulses_max, done.pulses)
-        self._setup = setups.read
+        self._selection.left_at(setups.read)
         return done
 
     def ground(self) -> None:
         """Every source to 0 V and off, then every line to the ground bus. Tries all, whatever fails."""
-        self._grounds += 1
-        self._setup, self._gate_v, self._gate_checked = None, 0.0, False
-        failures: list[HilError] = []
-        acts: list[Callable[[], None]] = [source.safe_off for source in self._sources.all()]
-        for act in [*acts, self._lines.ground]:
-            try:
-                act()
-            except HilError as error:
-                failures.append(error)
-        if failures:
-            raise HilError("; ".join(str(error) for error in failures)) from failures[0]
-        self._at_rest = True
+        self._selection.ground()
 
     def prove_limits(self) -> list[DeviceProof]:
         """What the sources hold by themselves (see `proofs.py`); every output stays off."""
@@ -301,85 +282,14 @@ class SmuArray:
     @_request
     def test_contacts(self) -> list[LineFault]:
         """Shorted positions, leaking gates, lines without contact (see `contacts.py`); grounds afterwards."""
-        self._at_rest = False
+        self._selection.is_at_rest = False
         gate, setups = self._sources.gate, self._setups
-        self._rest()
-        gate.set_up(setups.gate)
-        gate.output(True)
+        self._selection.rest()
+        switch_on(gate, setups.gate)
         cell, nplc = self._sources.cell, setups.read.nplc
         faults = find_faults(cell, gate, self._lines, self._bad, setups.gate_read_v, nplc)
         self.ground()
         return faults
-
-    def _rest(self) -> None:
-        """Every source to 0 V before crosspoints move: relays that switch a current wear, and cells would see it.
-
-        The cell's source and the biases are there between any two requests; the gate stays up for the next one.
-        """
-        if self._gate_v != 0.0:
-            self._gate_v = 0.0
-            self._sources.gate.hold(0.0)
-        self._require_sources_as_left()
-
-    def _require_sources_as_left(self) -> None:
-        """Asks each source. Raises InstrumentError where somebody else, or a fault, has changed one."""
-        for source in self._sources.all():
-            if isinstance(source, AsksState):
-                source.require_as_left()
-
-    def _select(self, row: int, column: int, reverse: bool = False) -> None:
-        """Connects the cell. Other programs and front panels move crosspoints and change sources, so all are asked,
-        the sources before anything moves.
-        """
-        self._require_undisturbed()
-        crosspoints = self._lines.wiring.cell(row, column, reverse)
-        if crosspoints != self._lines.connected:
-            self._rest()
-            self._gate_checked = False
-        else:
-            self._require_sources_as_left()
-        self._lines.connect(crosspoints)
-
-    def _ready(self, setup: Setup, gate_v: float) -> None:
-        """The cell's source as `setup` says, at 0 V, the gate at `gate_v`; sets up what was off."""
-        self._require_undisturbed()
-        self._at_rest = False
-        sources = self._sources
-        if self._setup is None:
-            for source, its_own in (
-                (sources.gate, self._setups.gate),
-                *((bias, self._setups.bias) for bias in sources.bias),
-                (sources.cell, setup),
-            ):
-                source.set_up(its_own)
-                if isinstance(source, AsksState):
-                    source.require_as_left()  # before its output is on: another function would drive the cell
-                source.output(True)
-            self._setup, self._gate_v = setup, 0.0
-        elif self._setup != setup:
-            sources.cell.set_up(setup)
-            self._setup = setup
-        if self._gate_v != gate_v:
-            sources.gate.hold(gate_v)
-            self._gate_v = gate_v
-        if gate_v > 0.0 and not self._gate_checked:
-            self._check_gate(gate_v)
-
-    def _require_undisturbed(self) -> None:
-        if self._grounds_before not in (None, self._grounds):
-            raise HilError(
-                f"{self._identity.model}: lines were put to 0 V in the middle of a request; it ends there"
-            )
-
-    def _check_gate(self, gate_v: float) -> None:
-        """Once a cell: a gate that leaks, or whose source has tripped, would make every reading of the cell wrong."""
-        seen = self._sources.gate.held()
-        if seen.limited[0] or seen.overflow[0]:
-            raise HilError(
-                f"the gate that is connected leaks: it draws its compliance of {self._setups.gate.i_limit_a} A at "
-                f"{gate_v} V; see `eapu-hil check`"
-            )
-        self._gate_checked = True
 
     def _require_possible(self, pulses: Pulses) -> None:
         """Before anything is sent."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from eapu_drivers.visa.lines import SwitchedLines
 from eapu_drivers.visa.smu.contract import Setup, SourceMeter
+from eapu_drivers.visa.sources import switch_on
 from eapu_hil.hal import LineFault
 
 TEST_V = 0.1
@@ -30,8 +31,7 @@ def find_faults(
 
     The source is set up here; both are at 0 V afterwards, the lines as the last test had them.
     """
-    source.set_up(Setup(TEST_V, LIMIT_A, nplc))
-    source.output(True)
+    switch_on(source, Setup(TEST_V, LIMIT_A, nplc))
     test = _Test(source, gate, lines, bad, gate_read_v)
     faults = test.shorts()
     leaking, found = test.rows()

@@ -18,8 +18,8 @@ from eapu_hil.hal import (
     UnsupportedError,
 )
 
-_ERRORS_TOLD = 32  # of one queue, as notes; what is behind them is cleared
-_NUMBERS = 256  # that tie answers to questions, over and over: the register that carries them has eight bits
+_ERRORS_TOLD = 32  # of one queue; what is behind them is cleared
+_NUMBERS = 256  # that tie answers to questions: the register that carries them has eight bits
 _CHECKED = re.compile(r'((?P<answer>.*);)?(?P<code>[+-]?\d+),"(?P<text>[^"]*)"', re.DOTALL)
 
 
@@ -88,7 +88,7 @@ class Instrument(ABC):
         """Takes the oldest entry from the error queue: code and text; None when it is empty."""
 
     def clear_errors(self) -> None:
-        """Empties the error queue without a look at it. Languages that have a command for it need fewer messages."""
+        """Empties the error queue without a look at it."""
         while self.next_error() is not None:
             pass
 

@@ -74,13 +74,15 @@ class _Watched:
         self.deadline: float | None = None
 
     def recv(self, size: int) -> bytes:
-        """Bytes that came; none after the deadline. Raises ConnectionError where the other side has hung up."""
-        if self.deadline is not None and time.monotonic() > self.deadline:
-            return b""
+        """Bytes that came; after the deadline none but the end of an answer, which may have waited for this process.
+
+        Raises ConnectionError where the other side has hung up.
+        """
         data = self._inner.recv(size)
         if not data:
             raise ConnectionError("the other side has hung up")
-        return data
+        late = self.deadline is not None and time.monotonic() > self.deadline
+        return b"" if late and b"\n" not in data else data
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)

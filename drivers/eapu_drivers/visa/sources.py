@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from eapu_drivers.visa.config import SmuConfig
-from eapu_drivers.visa.smu.contract import Setup, SourceMeter, Verifier
+from eapu_drivers.visa.smu.contract import AsksState, Setup, SourceMeter, Verifier
 from eapu_hil.hal import FloatArray, UnsupportedError
 from eapu_hil.hal.recipe import Recipe
 
@@ -57,6 +57,14 @@ class Place:
 
     resource: str
     channel: str | None
+
+
+def switch_on(source: SourceMeter, setup: Setup) -> None:
+    """Sets it up and connects it, at 0 V. It is asked before: with another function it would drive the cell."""
+    source.set_up(setup)
+    if isinstance(source, AsksState):
+        source.require_as_left()
+    source.output(True)
 
 
 def unsuitable_width(recipe: Recipe, source: SourceMeter) -> str | None:

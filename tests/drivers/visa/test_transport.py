@@ -11,8 +11,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import pyvisa
 from eapu_drivers.simulated.instruments.server import Mishap, Server
 from eapu_drivers.visa.transport import BUS, VisaTransport
+from pyvisa.constants import StatusCode
+from pyvisa.resources import MessageBasedResource
 from stations import SmallStation
 
 from eapu_hil.hal import TransportError
@@ -207,3 +210,12 @@ def test_the_bus_has_a_log_of_its_own(line: VisaTransport, caplog: pytest.LogCap
         "<- who?",
         "-> who!",
     ]
+
+
+def test_a_line_that_another_program_has_locked(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise pyvisa.VisaIOError(StatusCode.error_resource_locked)
+
+    monkeypatch.setattr(MessageBasedResource, "lock_excl", refused)
+    with pytest.raises(TransportError, match="another program has locked it"):
+        VisaTransport(server.resource)

@@ -66,7 +66,6 @@ def test_headers(device: SimulatedKeithley2400, message: str) -> None:
         (":SOUR:VOLT 1,2", -108),
         (":SOUR:VOLT 211", -222),
         (":SOUR:VOLT one", -104),
-        (":SOUR:FUNC CURR", -224),  # not simulated
         (":SOUR:VOLT:RANG 2;:SOUR:VOLT 3", -222),  # a range that was chosen is kept to
         (":SOUR:VOLT 3;:SOUR:VOLT:RANG 2", -221),
         (":READ?", 803),
