@@ -162,7 +162,7 @@ def _content(run: Path) -> str:
 
 
 def _without_wall(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if key not in ("wall_s", "seal", "time")}
+    return {key: value for key, value in values.items() if key not in ("wall_s", "seal", "time", "run_state")}
 
 
 # Each damages one file and tells whether it changed anything.
