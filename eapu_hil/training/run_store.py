@@ -46,6 +46,7 @@ from eapu_hil.training.runs import (
     read_summary,
     run_id,
     succeeded,
+    times_written,
 )
 
 CHECKPOINTS_KEPT = 3
@@ -141,7 +142,7 @@ class RunStore:
 
     def amend_start(self, values: Mapping[str, Any]) -> None:
         """Adds `values` to start.yaml: what is known only once the bench is open, such as identities."""
-        number = int(self.start.get("written", 0)) + 1
+        number = times_written(self.start) + 1
         self.start = {**self.start, **values, "written": number}
         with storage_errors(self.path / "start.yaml"):
             write_sealed_yaml(self.path / "start.yaml", self.start, "start", self.files.owner)
