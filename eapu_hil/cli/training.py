@@ -156,7 +156,7 @@ def _resumable(run_dir: Path, terminal: Terminal) -> Iterator[None]:
             yield
     except StorageError:
         if begun():
-            terminal.note(f"what was recorded is kept; when there is space, continue with: {hint}")
+            terminal.note(f"what was recorded is kept; when this is mended, continue with: {hint}")
         raise
 
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 import logging
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -51,14 +52,28 @@ class State:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> State:
-        """From the values by name, as a checkpoint and the summary hold them."""
-        return cls(**{field.name: int(values[field.name]) for field in fields(cls)})
+        """From the values by name, as a checkpoint and the summary hold them. Raises DamagedError."""
+        try:
+            return cls(**{field.name: int(values[field.name]) for field in fields(cls)})
+        except (LookupError, TypeError, ValueError) as error:
+            raise DamagedError(f"damaged: how far the run had come cannot be read: {error}") from error
 
     def grown(self, name: str) -> tuple[int, int]:
         """Length and CRC-32 of `METRICS` or `WRITES`."""
         if name == METRICS:
             return self.metrics_bytes, self.metrics_crc
         return self.writes_bytes, self.writes_crc
+
+
+@contextmanager
+def advised() -> Iterator[None]:
+    """Around reading a file that nothing else can stand for: an error says what to do."""
+    try:
+        yield
+    except DamagedError as error:
+        if BACK in str(error):
+            raise
+        raise type(error)(f"{error}; {BACK}") from error
 
 
 class Journal:

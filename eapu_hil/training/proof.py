@@ -16,7 +16,7 @@ from eapu_hil.base.seals import UnsealedError, read_sealed_json
 from eapu_hil.base.storage import read_json
 from eapu_hil.placement.layout import PLACEMENT
 from eapu_hil.placement.row_moves import MOVES, read_moves
-from eapu_hil.training.journal import BACK, JOURNAL, METRICS, WRITES, State, read_grown, read_journal
+from eapu_hil.training.journal import BACK, JOURNAL, METRICS, WRITES, State, advised, read_grown, read_journal
 from eapu_hil.training.runs import (
     files_of,
     is_old,
@@ -28,6 +28,7 @@ from eapu_hil.training.runs import (
     read_writes,
     require_newest,
     run_id,
+    times_written,
 )
 
 _LOG = logging.getLogger(__name__)
@@ -54,17 +55,18 @@ def prove(run_dir: Path) -> None:
             raise DamagedError(
                 f"{run_dir / JOURNAL}: an earlier one lies in its place: {name} knows more; {BACK}"
             )
-    require_newest(run_dir / "start.yaml", int(read_start(run_dir).get("written", 0)), state.start)
+    require_newest(run_dir / "start.yaml", times_written(read_start(run_dir)), state.start)
     for name in (METRICS, WRITES):
         _prove_grown(run_dir, name, run_id(start), earlier)
     read_metrics(run_dir)
     read_writes(run_dir)
-    read_snapshots(run_dir)
-    files = files_of(run_dir, start)
-    require_newest(
-        run_dir / PLACEMENT, int(files.read_json(PLACEMENT, "placement") is not None), state.placement
-    )
-    require_newest(run_dir / MOVES, len(read_moves(files)), state.moves)
+    with advised():
+        read_snapshots(run_dir)
+        files = files_of(run_dir, start)
+        require_newest(
+            run_dir / PLACEMENT, int(files.read_json(PLACEMENT, "placement") is not None), state.placement
+        )
+        require_newest(run_dir / MOVES, len(read_moves(files)), state.moves)
 
 
 def read_over_runs(path: Path, kind: str) -> dict[str, Any] | None:

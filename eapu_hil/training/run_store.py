@@ -6,9 +6,7 @@ that grow are cut back to their last whole record when they are opened again. Th
 
 from __future__ import annotations
 
-import contextlib
 import json
-import shutil
 import zlib
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -29,9 +27,10 @@ from eapu_hil.base.storage import GrowingFile, plain, require_own_files, storage
 from eapu_hil.hal import ConfigError
 from eapu_hil.placement.layout import PLACEMENT
 from eapu_hil.placement.row_moves import MOVES, read_moves
-from eapu_hil.training.journal import JOURNAL, METRICS, WRITES, Journal, State, read_bytes, read_journal
+from eapu_hil.training.journal import METRICS, WRITES, Journal, State, read_bytes, read_journal
 from eapu_hil.training.proof import prove
 from eapu_hil.training.records import WRITE_DTYPE, dtype_of_run, writes_format
+from eapu_hil.training.run_place import claim, discard
 from eapu_hil.training.runs import (
     CHECKPOINT,
     NUMBER,
@@ -48,11 +47,11 @@ from eapu_hil.training.runs import (
     read_summary,
     run_id,
     succeeded,
+    times_written,
 )
 
 CHECKPOINTS_KEPT = 3
 LOCK = "run.lock"
-_FILES = ("start.yaml", METRICS, WRITES, JOURNAL, "snapshots.npz", PLACEMENT, MOVES, "summary.json")
 
 
 class RunStore:
@@ -88,7 +87,7 @@ class RunStore:
         commit and package versions are added here. Raises ConfigError with nothing written.
         """
         path = Path(path)
-        new = _claim(path)
+        new = claim(path)
         record = {
             "id": new_run_id(str(start.get("name", "run"))),
             "time": now_iso(),
@@ -106,7 +105,7 @@ class RunStore:
                 store.close()
                 raise
         except BaseException:
-            _discard(path, new)
+            discard(path, new)
             raise
         store._fresh, store._new = True, new
         return store
@@ -150,7 +149,7 @@ class RunStore:
 
     def amend_start(self, values: Mapping[str, Any]) -> None:
         """Adds `values` to start.yaml: what is known only once the bench is open, such as identities."""
-        number = int(self.start.get("written", 0)) + 1
+        number = times_written(self.start) + 1
         self.start = {**self.start, **values, "written": number}
         with storage_errors(self.path / "start.yaml"):
             write_sealed_yaml(self.path / "start.yaml", self.start, "start", self.files.owner)
@@ -216,7 +215,7 @@ class RunStore:
     ) -> None:
         self.close()
         if value is not None and self._fresh:
-            _discard(self.path, self._new)
+            discard(self.path, self._new)
 
     def _sync(self, path: Path) -> None:
         """path: what is written next."""
@@ -257,54 +256,6 @@ class RunStore:
         self._journal.note(
             snapshots=int(bool(snapshots)), moves=moves, placement=int((self.path / PLACEMENT).exists())
         )
-
-
-def _claim(run_dir: Path) -> bool:
-    """Makes `run_dir` a run of this process; returns whether the directory is new. Of several that try, one succeeds.
-
-    Whoever makes `checkpoints` has it. Raises ConfigError, with nothing changed, for all others.
-    """
-    checkpoints = run_dir / "checkpoints"
-    with storage_errors(run_dir):
-        try:
-            run_dir.mkdir(parents=True)
-            new = True
-        except FileExistsError:
-            new = False
-            if not run_dir.is_dir() or any(run_dir.iterdir()):
-                raise _taken(run_dir) from None
-        try:
-            checkpoints.mkdir()
-        except FileExistsError:
-            raise _taken(run_dir) from None
-        except OSError:
-            _remove_if_empty(run_dir, new)
-            raise
-    return new
-
-
-def _taken(run_dir: Path) -> ConfigError:
-    instead = ", or resume this run" if (run_dir / "start.yaml").is_file() else ""
-    return ConfigError(f"{run_dir}: already exists; name a new directory with --out{instead}")
-
-
-def _discard(run_dir: Path, new: bool) -> None:
-    """Removes the files of a run that holds nothing, and nothing else. new: whether its directory came with it."""
-    for name in _FILES:
-        for path in (run_dir / name, run_dir / f"{name}.part"):
-            with contextlib.suppress(OSError):
-                path.unlink()
-    shutil.rmtree(run_dir / "chip", ignore_errors=True)  # a chip that lives with the run
-    shutil.rmtree(
-        run_dir / "checkpoints", ignore_errors=True
-    )  # last: whoever makes it anew owns the directory
-    _remove_if_empty(run_dir, new)
-
-
-def _remove_if_empty(run_dir: Path, new: bool) -> None:
-    if new:
-        with contextlib.suppress(OSError):  # somebody has put something into it
-            run_dir.rmdir()
 
 
 def _whole_records(path: Path) -> int:

@@ -39,6 +39,7 @@ from eapu_hil.training.journal import (
     METRICS,
     WRITES,
     State,
+    advised,
     is_begun,
     read_bytes,
     read_grown,
@@ -101,7 +102,8 @@ def read_start(run_dir: Path) -> dict[str, Any]:
     if not isinstance(start, dict):
         raise ConfigError(f"{path}: damaged: expected a mapping; {BACK}")
     if SEAL in start:
-        return unsealed(path, start, "start", {"run": run_id(start)})
+        with advised():
+            return unsealed(path, start, "start", {"run": run_id(start)})
     if "run_format" in start or is_begun(run_dir):
         raise UnsealedError(f"{path}: damaged, or of another run: it carries no seal; {BACK}")
     return start if "writes_format" in start else with_new_names(start)
@@ -115,6 +117,12 @@ def is_old(start: Mapping[str, Any]) -> bool:
 def run_id(start: Mapping[str, Any]) -> str:
     """The id of the run with this start.yaml, which its files name."""
     return str(start.get("id"))
+
+
+def times_written(start: Mapping[str, Any]) -> int:
+    """How often this start.yaml was written, as it says."""
+    number = start.get("written")
+    return number if isinstance(number, int) else 0
 
 
 def files_of(run_dir: Path, start: Mapping[str, Any]) -> SealedDirectory:
@@ -181,8 +189,9 @@ def load_checkpoint(run_dir: Path) -> Checkpoint | None:
         try:
             arrays = files.read_npz(f"checkpoints/{path.name}", CHECKPOINT, step=step) or {}
             state = State.of(json.loads(str(arrays.pop(STATE)))) if STATE in arrays else None
-        except DamagedError as error:
-            _LOG.warning("%s; using the one before it", error)
+        except (DamagedError, ValueError) as error:
+            text = str(error) if str(path) in str(error) else f"{path}: {error}"
+            _LOG.warning("%s; using the one before it", text)
             continue
         return Checkpoint(path, step, arrays, state)
     return None
@@ -214,7 +223,7 @@ def read_snapshots(run_dir: Path) -> dict[str, NDArray[Any]]:
     start = read_start(run_dir)
     written = 0 if is_old(start) else read_journal(run_dir, run_id(start)).snapshots
     arrays = files_of(run_dir, start).read_npz("snapshots.npz", SNAPSHOTS) or {}
-    require_newest(run_dir / "snapshots.npz", int(arrays.pop(NUMBER, np.zeros(()))), written)
+    require_newest(run_dir / "snapshots.npz", int(arrays.pop(NUMBER, np.zeros(())).sum()), written)
     return {name_of_snapshot(name): array for name, array in arrays.items()}
 
 

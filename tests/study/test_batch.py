@@ -54,5 +54,6 @@ def test_runs_import_nothing_from_the_folder_where_one_stands(
     (tmp_path / "yaml.py").write_text("open('imported', 'w').close()\n")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "no_run").mkdir()
-    assert _start(make_experiment(), tmp_path / "no_run", alone=False).wait(60) == 2
+    with _start(make_experiment(), tmp_path / "no_run", alone=False) as process:
+        assert process.wait(60) == 2
     assert not (tmp_path / "imported").exists()

@@ -1,0 +1,63 @@
+"""The directory of a new run: one of several processes that want it makes it, and only that one takes it away again."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from pathlib import Path
+
+from eapu_hil.base.storage import storage_errors
+from eapu_hil.hal import ConfigError
+from eapu_hil.placement.layout import PLACEMENT
+from eapu_hil.placement.row_moves import MOVES
+from eapu_hil.training.journal import JOURNAL, METRICS, WRITES
+
+_FILES = ("start.yaml", METRICS, WRITES, JOURNAL, "snapshots.npz", PLACEMENT, MOVES, "summary.json")
+
+
+def claim(run_dir: Path) -> bool:
+    """Makes `run_dir` a run of this process; returns whether the directory is new. Of several that try, one succeeds.
+
+    Whoever makes `checkpoints` has it. Raises ConfigError, with nothing changed, for all others.
+    """
+    checkpoints = run_dir / "checkpoints"
+    with storage_errors(run_dir):
+        try:
+            run_dir.mkdir(parents=True)
+            new = True
+        except FileExistsError:
+            new = False
+            if not run_dir.is_dir() or any(run_dir.iterdir()):
+                raise _taken(run_dir) from None
+        try:
+            checkpoints.mkdir()
+        except FileExistsError:
+            raise _taken(run_dir) from None
+        except OSError:
+            _remove_if_empty(run_dir, new)
+            raise
+    return new
+
+
+def _taken(run_dir: Path) -> ConfigError:
+    instead = ", or resume this run" if (run_dir / "start.yaml").is_file() else ""
+    return ConfigError(f"{run_dir}: already exists; name a new directory with --out{instead}")
+
+
+def discard(run_dir: Path, new: bool) -> None:
+    """Removes the files of a run that holds nothing, and nothing else. new: whether its directory came with it."""
+    for name in _FILES:
+        for path in (run_dir / name, run_dir / f"{name}.part"):
+            with contextlib.suppress(OSError):
+                path.unlink()
+    shutil.rmtree(run_dir / "chip", ignore_errors=True)  # a chip that lives with the run
+    shutil.rmtree(
+        run_dir / "checkpoints", ignore_errors=True
+    )  # last: whoever makes it anew owns the directory
+    _remove_if_empty(run_dir, new)
+
+
+def _remove_if_empty(run_dir: Path, new: bool) -> None:
+    if new:
+        with contextlib.suppress(OSError):  # somebody has put something into it
+            run_dir.rmdir()
