@@ -26,7 +26,9 @@ def test_a_full_disk(arguments: list[str]) -> None:
             [*COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
     assert done.returncode == 1
-    said("eapu-hil: error: stdout: what was to be printed cannot be written (No space left on device)\n", done)
+    said(
+        "eapu-hil: error: stdout: what was to be printed cannot be written (No space left on device)\n", done
+    )
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes of other systems")
