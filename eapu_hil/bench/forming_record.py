@@ -52,7 +52,8 @@ class FormingRecord:
         state = self.maps()["state"][cells.row, cells.col]
         unknown = low & (state == _UNKNOWN)
         used = int((pulses[unknown] > 0).sum())
-        conducting = int((g_S[unknown] >= recipe.g_min_S).sum())
+        # Cells that need no forming conduct from the start: then only the ledger tells.
+        conducting = 0 if self._chip.passport.fresh else int((g_S[unknown] >= recipe.g_min_S).sum())
         if used or conducting > _CONDUCTING_SHARE * unknown.sum():
             why = f"{used} of them were pulsed before" if used else f"{conducting} of them conduct already"
             raise ConfigError(

@@ -27,7 +27,7 @@ from eapu_hil.bench.forming_record import FormingRecord
 from eapu_hil.bench.identity import compare, devices_of, require_serial
 from eapu_hil.bench.interlock import Interlock, close_all
 from eapu_hil.bench.ledger import Ledger
-from eapu_hil.bench.passport import Chip, own_chip
+from eapu_hil.bench.passport import LOCK, Chip, own_chip
 from eapu_hil.bench.programmed import record_programmed
 from eapu_hil.bench.usage import holds_something
 from eapu_hil.hal import ConfigError, Crossbar
@@ -91,6 +91,7 @@ def open_bench(
         if chip is not None:
             chip.require(config.shape, config.arrays)
             require_serial(chip, config.serial)
+        is_empty = all(path.name == LOCK for path in directory.iterdir())
         chip_id(directory)  # before the device makes files of its own
         inner = stack.enter_context(driver.open(config, directory))
         _require_as_configured(inner, config)
@@ -107,6 +108,7 @@ def open_bench(
                 devices=devices_of(identities),
                 chip_serial=config.serial,
                 simulated=config.simulated,
+                fresh=config.simulated and is_empty,
             )
         chip.upgrade(simulated=config.simulated)
         compare(chip, identities, config.serial, exchanged=exchanged)
@@ -141,7 +143,9 @@ def _nothing_half_made(directory: Path) -> Iterator[None]:
         yield
     except BaseException as error:
         if PASSPORT not in before and not (directory / PASSPORT).exists():
-            traceback.clear_frames(error.__traceback__)  # they hold mapped files: perhaps no more can be opened
+            traceback.clear_frames(
+                error.__traceback__
+            )  # they hold mapped files: perhaps no more can be opened
             if error.__cause__ is not None:
                 traceback.clear_frames(error.__cause__.__traceback__)
             with contextlib.suppress(OSError):  # the error that is on its way says what is wrong

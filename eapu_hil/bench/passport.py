@@ -32,7 +32,7 @@ from eapu_hil.bench.entries import Measurement as Measurement  # where others lo
 from eapu_hil.bench.write_error import WriteError
 from eapu_hil.hal import CellStatus, ConfigError, HilError, StatusArray
 
-_LOCK = "chip.lock"
+LOCK = "chip.lock"
 _LOCK_BYTE = 1 << 20  # beyond the process id, which others have to be able to read
 
 _LOG = logging.getLogger(__name__)
@@ -53,6 +53,7 @@ class Passport(BaseModel):
     id: of this chip's directory alone; every file that belongs to the chip names it. Empty in a passport of an
     older version. chip_serial: of the chip itself, as the bench file that it was made with names it. devices: those of
     the arrays then (model and serial are the first one's). simulated: whether the cells are; None: not known.
+    fresh: the cells were made with this passport, so that nothing happened to them that its ledger does not count.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,6 +65,7 @@ class Passport(BaseModel):
     chip_serial: str | None = None
     devices: tuple[Device, ...] = ()
     simulated: bool | None = None
+    fresh: bool = False
     shape: tuple[PositiveInt, PositiveInt]
     arrays: PositiveInt
     created: str
@@ -108,6 +110,7 @@ class Chip:
         devices: Sequence[Device] = (),
         chip_serial: str | None = None,
         simulated: bool | None = None,
+        fresh: bool = False,
     ) -> Chip:
         """A new passport without measurements. Raises ConfigError when `directory` holds one already."""
         path = directory / PASSPORT
@@ -120,6 +123,7 @@ class Chip:
             chip_serial=chip_serial,
             devices=tuple(devices),
             simulated=simulated,
+            fresh=fresh,
             shape=shape,
             arrays=arrays,
             created=_now(),
@@ -244,13 +248,13 @@ def own_chip(directory: Path) -> Iterator[None]:
     another process owns the chip, or `directory` is in use for something that is not a chip.
     """
     with storage_errors(directory):
-        ours = (directory / "passport.yaml").exists() or (directory / _LOCK).exists()
+        ours = (directory / "passport.yaml").exists() or (directory / LOCK).exists()
         if directory.exists() and not ours and (not directory.is_dir() or any(directory.iterdir())):
             raise ConfigError(f"{directory}: chip: not a chip's passport; name an empty or new directory")
         new = not directory.exists()
         directory.mkdir(parents=True, exist_ok=True)
         refuse_links(directory)
-        descriptor = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         if not _lock(descriptor):
             os.lseek(descriptor, 0, os.SEEK_SET)
@@ -262,8 +266,8 @@ def own_chip(directory: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-        if new and [path.name for path in directory.iterdir()] == [_LOCK]:  # no chip came of it
-            (directory / _LOCK).unlink()
+        if new and [path.name for path in directory.iterdir()] == [LOCK]:  # no chip came of it
+            (directory / LOCK).unlink()
             directory.rmdir()
 
 
