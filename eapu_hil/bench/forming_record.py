@@ -58,8 +58,9 @@ class FormingRecord:
             why = f"{used} of them were pulsed before" if used else f"{conducting} of them conduct already"
             raise ConfigError(
                 f"{self._chip.directory}: array {self._number}: forming of {int(unknown.sum())} cells asked; {why}, "
-                "and this passport does not say whether they were formed. If so: eapu-hil form BENCH --formed "
-                "notes that and applies no pulse. To form them all the same: eapu-hil form BENCH --again --block R0:R1,C0:C1"
+                "and this passport does not say whether they were formed. If so: eapu-hil form BENCH --formed notes "
+                "that and applies no pulse. To form them all the same: eapu-hil form BENCH --again --block "
+                "R0:R1,C0:C1"
             )
         chosen: NDArray[np.bool_] = low & (state != _FORMED)
         return chosen
