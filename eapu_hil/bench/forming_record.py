@@ -52,13 +52,14 @@ class FormingRecord:
         state = self.maps()["state"][cells.row, cells.col]
         unknown = low & (state == _UNKNOWN)
         used = int((pulses[unknown] > 0).sum())
-        conducting = int((g_S[unknown] >= recipe.g_min_S).sum())
+        # Cells that need no forming conduct from the start: then only the ledger tells.
+        conducting = 0 if self._chip.passport.fresh else int((g_S[unknown] >= recipe.g_min_S).sum())
         if used or conducting > _CONDUCTING_SHARE * unknown.sum():
             why = f"{used} of them were pulsed before" if used else f"{conducting} of them conduct already"
             raise ConfigError(
                 f"{self._chip.directory}: array {self._number}: forming of {int(unknown.sum())} cells asked; {why}, "
-                "and this passport does not say whether they were formed. If so: eapu-hil form BENCH --formed "
-                "notes that and applies no pulse. To form them all the same: eapu-hil form BENCH --again --block "
+                "and this passport does not say whether they were formed. If so: eapu-hil form BENCH --formed notes "
+                "that and applies no pulse. To form them all the same: eapu-hil form BENCH --again --block "
                 "R0:R1,C0:C1"
             )
         chosen: NDArray[np.bool_] = low & (state != _FORMED)

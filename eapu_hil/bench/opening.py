@@ -28,7 +28,7 @@ from eapu_hil.bench.forming_record import FormingRecord
 from eapu_hil.bench.identity import compare, devices_of, require_serial
 from eapu_hil.bench.interlock import Interlock, close_all
 from eapu_hil.bench.ledger import Ledger
-from eapu_hil.bench.passport import Chip, own_chip
+from eapu_hil.bench.passport import LOCK, Chip, own_chip
 from eapu_hil.bench.plausible import require_plausible
 from eapu_hil.bench.programmed import record_programmed
 from eapu_hil.bench.usage import holds_something
@@ -100,6 +100,7 @@ def open_bench(
         if chip is not None:
             chip.require(config.shape, config.arrays)
             require_serial(chip, config.serial)
+        is_empty = all(path.name == LOCK for path in directory.iterdir())
         chip_id(directory)  # before the device makes files of its own
         inner = stack.enter_context(driver.open(config, directory))
         _require_as_configured(inner, config)
@@ -117,6 +118,7 @@ def open_bench(
                 devices=devices_of(identities),
                 chip_serial=config.serial,
                 simulated=config.simulated,
+                fresh=config.simulated and is_empty,
             )
         chip.upgrade(simulated=config.simulated)
         chip.record_ledger()

@@ -31,7 +31,7 @@ from eapu_hil.bench.entries import Measurement as Measurement  # where others lo
 from eapu_hil.bench.write_error import WriteError
 from eapu_hil.hal import CellStatus, ConfigError, HilError, StatusArray
 
-_LOCK = "chip.lock"
+LOCK = "chip.lock"
 _LOG = logging.getLogger(__name__)
 
 
@@ -49,8 +49,9 @@ class Passport(BaseModel):
 
     id: of this chip's directory alone; every file that belongs to the chip names it. Empty in a passport of an
     older version. chip_serial: of the chip itself, as the bench file that it was made with names it. devices: those of
-    the arrays then (model and serial are the first one's). simulated: whether the cells are; None: not known. ledger:
-    it was made, so that it has to be there.
+    the arrays then (model and serial are the first one's). simulated: whether the cells are; None: not known.
+    fresh: the cells were made with this passport, so that nothing happened to them that its ledger does not count.
+    ledger: it was made, so that it has to be there.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,6 +63,7 @@ class Passport(BaseModel):
     chip_serial: str | None = None
     devices: tuple[Device, ...] = ()
     simulated: bool | None = None
+    fresh: bool = False
     shape: tuple[PositiveInt, PositiveInt]
     arrays: PositiveInt
     created: str
@@ -107,6 +109,7 @@ class Chip:
         devices: Sequence[Device] = (),
         chip_serial: str | None = None,
         simulated: bool | None = None,
+        fresh: bool = False,
     ) -> Chip:
         """A new passport without measurements. Raises ConfigError when `directory` holds one already."""
         path = directory / PASSPORT
@@ -119,6 +122,7 @@ class Chip:
             chip_serial=chip_serial,
             devices=tuple(devices),
             simulated=simulated,
+            fresh=fresh,
             shape=shape,
             arrays=arrays,
             created=_now(),
@@ -250,7 +254,7 @@ def own_chip(directory: Path) -> Iterator[None]:
     The operating system holds the lock: it ends with the process, however that ends. Raises ConfigError when
     another process owns the chip, or `directory` is in use for something that is not a chip.
     """
-    lock = directory / _LOCK
+    lock = directory / LOCK
     with ExitStack() as stack:
         with storage_errors(directory):
             ours = (directory / PASSPORT).exists() or lock.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from eapu_hil.bench import open_bench
 from eapu_hil.bench.opening import prepare_for_training
 from eapu_hil.bench.passport import Chip
 from eapu_hil.cli.parser import main
-from eapu_hil.hal import Cells
+from eapu_hil.hal import Cells, HilError
 
 PROGRAMMED_uS = {(0, 0): 10.0, (1, 2): 20.0, (3, 4): 30.0}
 STATE = ("g_S", "g_written_S", "moved_S", "passing_S")
@@ -168,3 +169,32 @@ def test_a_bench_with_the_preset_of_then(chip: Path) -> None:
         content | {"preset": str(chip.parent / "fitted.yaml"), "chip": None}, commission=False
     ) as bench:
         assert bench.arrays[0].shape == (32, 16)
+
+
+def test_its_files_are_sealed_once(chip: Path, caplog: pytest.LogCaptureFixture) -> None:
+    kinds = [entry.kind for entry in Chip.open(chip).history()]
+    with caplog.at_level(logging.INFO):
+        for _ in range(2):
+            with open_bench("bench.yaml") as bench:
+                assert [entry.kind for entry in bench.chip.history()] == kinds
+    assert caplog.text.count("of an older version; all of its files carry its id") == 1
+    assert len(Chip.open(chip).id) == 32
+    assert not (chip / "chip.id").exists()
+
+
+def test_sealing_that_was_cut_short_goes_on(chip: Path) -> None:
+    old = (chip / "passport.yaml").read_bytes()
+    kinds = [entry.kind for entry in Chip.open(chip).history()]
+    with open_bench("bench.yaml") as bench:
+        identity = bench.chip.id
+    (chip / "passport.yaml").write_bytes(old)  # the last file that is written
+    (chip / "chip.id").write_text(identity)
+    with open_bench("bench.yaml") as bench:
+        assert bench.chip.id == identity
+        assert [entry.kind for entry in bench.chip.history()] == kinds
+
+
+def test_an_entry_that_is_missing_in_the_middle_is_an_error(chip: Path) -> None:
+    (chip / "measurements/0007_write_error.yaml").unlink()
+    with pytest.raises(HilError, match="measurements: entry 0007 is missing"), open_bench("bench.yaml"):
+        pass
