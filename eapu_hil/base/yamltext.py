@@ -51,12 +51,7 @@ def parse_yaml(text: str, label: str) -> Any:
         raise ConfigError(f"{label}{line}: not valid YAML: {error.problem}") from error
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{label}: not valid YAML: {str(error).splitlines()[0]}") from error
-    except RecursionError as error:
-        raise ConfigError(f"{label}: nested too deeply") from error
-    try:
-        return plain_data(value, label)
-    except RecursionError as error:
-        raise ConfigError(f"{label}: an anchor holds itself") from error
+    return plain_data(value, label)
 
 
 def plain_data(value: Any, label: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import importlib.metadata
 import inspect
 import logging
@@ -37,11 +36,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             terminal.result(args.command(args, terminal))
     except HilError as error:
         return _failed(error, terminal)
-    except OSError as error:  # of a path that nothing foresaw, such as a name that is too long
-        _LOG.debug("", exc_info=error)
-        reason = f"{str(error.filename)[:80]}: {error.strerror}" if error.filename else str(error)
-        wrong_name = error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR)
-        return _failed(ConfigError(reason) if wrong_name else HilError(reason), terminal)
     except KeyboardInterrupt:
         terminal.result({"error": "stopped by Ctrl-C", "exit_code": INTERRUPTED})
         return INTERRUPTED
