@@ -36,7 +36,11 @@ def with_rules(
         one = experiment
         if name != experiment.rule.name:
             changed = {**content, "rule": {"name": name}}
-            one = load_model(ExperimentConfig, changed, (), "experiments", allow_modules=allowed)
+            try:
+                one = load_model(ExperimentConfig, changed, (), "experiments", allow_modules=allowed)
+            except ConfigError as error:
+                raise ConfigError(f"--rules {name}: {error}") from error
+            one = one.model_copy(update={"bench": experiment.bench})  # which knows its file
         if one.rule.label in found:
             raise ConfigError(f"--rules {','.join(rules)}: name each rule once")
         found[one.rule.label] = one

@@ -35,8 +35,9 @@ _LOG = logging.getLogger(__name__)
 
 def missing_extra(error: ImportError) -> NoReturn:
     """Raises the `ConfigError` that says how to install what only training on images needs."""
+    package = (error.name or "").partition(".")[0]
     raise ConfigError(
-        f"training on images needs the package {error.name}, which is not installed; "
+        f"training on images needs the package {package}, which is not installed; "
         "run: pip install 'eapu-hil[train]'"
     ) from error
 

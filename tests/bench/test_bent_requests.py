@@ -37,7 +37,7 @@ NO_NUMBERS = [
     decimal.Decimal(1),
     np.datetime64("2026-01-01"),
     np.timedelta64(1),
-    object(),
+    {},
 ]
 NO_WHOLE = [-0.9, 2.9999, np.nan, np.inf, -np.inf, 1e300, np.float16(0.5), np.uint64(2**64 - 1), 10**30]
 
