@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed, 2 bad usage or file, 3 refused by the interlock, 4
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import inspect
 import logging

@@ -200,7 +200,10 @@ def test_a_passport_of_an_older_version_beside_entries_with_seals_is_refused(chi
 def test_links_in_a_chip_are_not_followed(chip: Chip, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (chip.directory / "measurements").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(ConfigError, match=r"measurements: a link to .*must lie in its directory"), own_chip(chip.directory):
+    with (
+        pytest.raises(ConfigError, match=r"measurements: a link to .*must lie in its directory"),
+        own_chip(chip.directory),
+    ):
         pass
 
 

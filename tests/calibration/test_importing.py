@@ -325,6 +325,8 @@ def test_a_gate_curve_leaves_out_the_cells_of_bad_readings() -> None:
     entry = import_file(load_import(path), Path("chip"), np.random.default_rng(0))
     assert entry.values["cells"] == 4
     assert entry.values["left_out"] == {"overflow": 1, "cells with such a reading": 1}
+
+
 def test_a_file_of_another_chip_stays_out_of_the_passport() -> None:
     relaxing_file(400)
     wanted, rng = load_import(mapping(RELAXATION)), np.random.default_rng(0)
