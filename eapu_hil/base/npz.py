@@ -56,13 +56,23 @@ def read_npz(path: Path, most_bytes: int = MOST_BYTES) -> dict[str, NDArray[Any]
         raise DamagedError(f"{path}: damaged: {_text(error)}") from error
 
 
+def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """What an array says of itself: shape, whether columns come first, type. Raises ValueError for what is none."""
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        return np.lib.format.read_array_header_1_0(file)
+    if version == (2, 0):
+        return np.lib.format.read_array_header_2_0(file)
+    raise ValueError(f"format {version} of an array")
+
+
 def read_member(archive: zipfile.ZipFile, name: str, most_bytes: int = MOST_BYTES) -> NDArray[Any]:
     """One array of an open archive. Raises ValueError, and what zipfile raises, for what is none or is too large."""
     size = archive.getinfo(name).file_size
     if size > most_bytes:
         raise ValueError(f"{name}: its array takes {size} bytes; allowed are {most_bytes}")
     with archive.open(name) as member:
-        shape, dtype = _header(member)
+        shape, _, dtype = read_header(member)
         if dtype.hasobject or member.tell() + math.prod(shape) * dtype.itemsize != size:
             raise ValueError(f"{name}: {dtype} of shape {shape} in {size} bytes")
     with archive.open(name) as member:
@@ -70,17 +80,6 @@ def read_member(archive: zipfile.ZipFile, name: str, most_bytes: int = MOST_BYTE
         if member.read(1):  # the checksum is compared at the end only
             raise ValueError(f"{name}: longer than its array")
     return array
-
-
-def _header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    version = np.lib.format.read_magic(member)
-    if version == (1, 0):
-        shape, _, dtype = np.lib.format.read_array_header_1_0(member)
-    elif version == (2, 0):
-        shape, _, dtype = np.lib.format.read_array_header_2_0(member)
-    else:
-        raise ValueError(f"format {version} of an array")
-    return shape, dtype
 
 
 def _text(error: BaseException) -> str:

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
+from eapu_hil.base.seals import write_sealed_yaml
 from eapu_hil.bench import open_bench
 from eapu_hil.bench.ledger import Ledger
 from eapu_hil.hal import Cells, HilError, Polarity, Pulses
@@ -215,7 +217,9 @@ def as_before(chip: Path) -> None:
         np.save(path, np.load(path))
     (chip / "ledger" / "ledger.json").unlink()
     passport = chip / "passport.yaml"
-    passport.write_text(passport.read_text().replace("ledger: true\n", ""))
+    content = yaml.safe_load(passport.read_text())
+    del content["seal"], content["ledger"]
+    write_sealed_yaml(passport, content, "passport", {"chip": content["id"]})
 
 
 def test_who_looks_at_a_ledger_without_the_chips_id_changes_nothing(tmp_path: Path) -> None:
