@@ -41,7 +41,8 @@ from eapu_hil.base.loading import FileModel, Source, load_model
 from eapu_hil.bench import Bench
 from eapu_hil.bench.array import BenchArray
 from eapu_hil.bench.corrections import line_gains
-from eapu_hil.bench.passport import Chip, Measurement
+from eapu_hil.bench.entries import Measurement
+from eapu_hil.bench.passport import Chip
 from eapu_hil.hal import Cells, CellStatus, ConfigError, Crossbar, HilError, Targets
 from eapu_hil.hal.recipe import Recipe
 

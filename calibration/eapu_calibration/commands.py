@@ -19,7 +19,8 @@ from eapu_hil.base.quantities import duration
 from eapu_hil.base.storage import ReservedFile, StorageError, require_space, storage_errors, write_new
 from eapu_hil.bench.array import BenchArray
 from eapu_hil.bench.cellcsv import write_targets
-from eapu_hil.bench.passport import Chip, Measurement
+from eapu_hil.bench.entries import Measurement
+from eapu_hil.bench.passport import Chip
 from eapu_hil.cli import options
 from eapu_hil.cli.arrays import chosen_array, open_as_it_is
 from eapu_hil.cli.bars import measurement_bars

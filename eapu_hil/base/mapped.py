@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.base.errors import ConfigError
+from eapu_hil.base.errors import ConfigError, one_line
 from eapu_hil.base.npz import read_header
 from eapu_hil.base.old_names import rename_old_file
 from eapu_hil.base.storage import storage_errors, write_aside
@@ -138,8 +138,9 @@ def _read(path: Path, like: NDArray[Any], holds: str) -> tuple[NDArray[Any], byt
             begin = file.tell()
             content = file.read(like.nbytes + _LABEL_BYTES + 1)
     except (OSError, ValueError) as error:
-        text = " ".join(str(error).split())
-        raise ConfigError(f"{path}: damaged: {holds} cannot be opened: {text}; {FROM_A_COPY}") from error
+        raise ConfigError(
+            f"{path}: damaged: {holds} cannot be opened: {one_line(error)}; {FROM_A_COPY}"
+        ) from error
     if shape != like.shape or dtype != like.dtype or columns_first:
         raise ConfigError(
             f"{path}: holds {dtype} of shape {shape}; expected {like.dtype} of shape {like.shape}"

@@ -12,7 +12,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.base.errors import HilError
+from eapu_hil.base.errors import HilError, one_line
 from eapu_hil.base.storage import write_aside
 
 MOST_BYTES = 4 << 30  # of all arrays of one file
@@ -53,7 +53,7 @@ def read_npz(path: Path, most_bytes: int = MOST_BYTES) -> dict[str, NDArray[Any]
     except FileNotFoundError:
         raise
     except _DAMAGE as error:
-        raise DamagedError(f"{path}: damaged: {_text(error)}") from error
+        raise DamagedError(f"{path}: damaged: {one_line(error)}") from error
 
 
 def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -80,7 +80,3 @@ def read_member(archive: zipfile.ZipFile, name: str, most_bytes: int = MOST_BYTE
         if member.read(1):  # the checksum is compared at the end only
             raise ValueError(f"{name}: longer than its array")
     return array
-
-
-def _text(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from eapu_hil.base.errors import ConfigError, HilError, LimitError
+from eapu_hil.base.errors import ConfigError, HilError, LimitError, one_line
 from eapu_hil.base.libraries import allow_libraries
 from eapu_hil.base.plugins import import_also_from, load, names, offers, package_of
 from eapu_hil.base.printable import printable
@@ -78,7 +78,7 @@ def _mended_streams() -> bool:
 
 def _failed(error: HilError, terminal: Terminal) -> int:
     code = USAGE if isinstance(error, ConfigError) else REFUSED if isinstance(error, LimitError) else FAILED
-    text = printable(" ".join(str(error).split()))
+    text = printable(one_line(error))
     terminal.note(f"error: {text}")
     _last_words(terminal, {"error": text, "exit_code": code})
     return code

@@ -14,7 +14,7 @@ from eapu_calibration.commissioning import record_forming
 from eapu_calibration.measurement import Progress
 
 from eapu_hil.bench import Bench
-from eapu_hil.bench.passport import Measurement
+from eapu_hil.bench.entries import Measurement
 from eapu_hil.hal import Cells, CellStatus, ConfigError, HilError, TransportError
 
 OpenTwin = Callable[..., Bench]
