@@ -73,9 +73,8 @@ def is_wrong(name: str, path: Path) -> bool:
     bare = name.strip("_")
     if bare in CONSTANT_TIMES:
         return False
-    if (
-        CAPITALS.fullmatch(bare) and path.suffix == ".py" and path.name != "messages.py"
-    ):  # that one is as C has it
+    # messages.py is as C has it.
+    if CAPITALS.fullmatch(bare) and path.suffix == ".py" and path.name != "messages.py":
         return bare not in CONSTANT_SIEMENS
     if MICROSECONDS.fullmatch(bare):
         return True

@@ -277,9 +277,8 @@ def _begun(work: _Calibration) -> Measurement:
     """The entry of this calibration: that of the last one if it is the same and was not finished."""
     wanted: dict[str, Any] = {
         "array": work.number,
-        "names": [
-            name for name in work.names if name != FORMING
-        ],  # it is not asked for again when this goes on
+        # Forming is not asked for again when this goes on.
+        "names": [name for name in work.names if name != FORMING],
         "plan": work.plan.model_dump(mode="json"),
         "recipe": work.recipe.model_dump(mode="json"),
         "seed": work.seed,

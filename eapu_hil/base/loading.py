@@ -28,7 +28,7 @@ _SET_SHOWN = 80  # characters of a --set in messages
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a model was read from. It is no part of the content, so all places are equal."""
+    """The file or key that a model was read from. It is no part of the content, so all places are equal."""
 
     text: str = dataclasses.field(default="", compare=False)
 

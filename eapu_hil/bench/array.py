@@ -77,7 +77,7 @@ class BenchArray:
 
     @property
     def name(self) -> str:
-        """How messages call this array."""
+        """Its name in messages."""
         return self.interlock.name
 
     @property
@@ -102,7 +102,7 @@ class BenchArray:
         return same
 
     def pulses(self, cells: Cells) -> IntArray:
-        """How often each of `cells` was pulsed so far, by the ledger."""
+        """Pulses of each of `cells` so far, by the ledger."""
         return self._ledger.pulses(cells)
 
     def clock_s(self) -> float:

@@ -168,9 +168,8 @@ class Entries:
         number = 1 + max((int(match[1]) for match in self._matches()), default=0)
         entry = Measurement(number, kind, now_utc(), clock_s, plain(values), dict(arrays), clock)
         with storage_errors(self._folder):
-            if len(heads) > len(
-                self._listed()
-            ):  # a list that lacks two entries could not be told from an old one
+            # A list that lacks two entries could not be told from an old one.
+            if len(heads) > len(self._listed()):
                 self._write_index(heads)
             self._write_index([*heads, self._write(entry)])
         return entry

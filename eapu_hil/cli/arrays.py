@@ -40,10 +40,8 @@ from eapu_hil.hal import (
 )
 from eapu_hil.hal.recipe import Recipe
 
-_CHIP_BYTES, _CHIP_BYTES_A_CELL = (
-    2**20,
-    256,
-)  # of an entry in the passport, ledger and state of a twin included
+# Of an entry in the passport, ledger and state of a twin included.
+_CHIP_BYTES, _CHIP_BYTES_A_CELL = 2**20, 256
 
 
 def check(parser: ArgumentParser) -> None:

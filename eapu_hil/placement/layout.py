@@ -84,7 +84,7 @@ class Layout:
 
     @property
     def moves(self) -> int:
-        """How many rows were moved so far."""
+        """Rows that were moved so far."""
         return len(self._moves)
 
     def move(self, moves: Sequence[RowMove], files: SealedDirectory) -> None:
