@@ -128,7 +128,8 @@ def _bootstrap_seed(parser: ArgumentParser) -> None:
 
 def _calibrate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_calibration.calibrate import calibrate as measure
-    from eapu_calibration.calibrate import chosen_names, load_plan, with_forming
+    from eapu_calibration.calibrate import with_forming
+    from eapu_calibration.plan import chosen_names, load_plan
 
     figures = _Figures(terminal)
     plan = load_plan(args.plan)
