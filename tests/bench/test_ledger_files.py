@@ -218,7 +218,8 @@ def as_before(chip: Path) -> None:
     (chip / "ledger" / "ledger.json").unlink()
     passport = chip / "passport.yaml"
     content = yaml.safe_load(passport.read_text())
-    del content["seal"], content["ledger"]
+    del content["seal"]
+    content["ledger"] = False
     write_sealed_yaml(passport, content, "passport", {"chip": content["id"]})
 
 
