@@ -113,13 +113,13 @@ class Instrument(ABC):
 
     def ask_numbers(self, message: str, count: int, timeout_s: float = DEFAULT_TIMEOUT_s) -> list[float]:
         """Exactly `count` numbers, separated by commas or tabs."""
-        return self._numbers(message, self.ask(message, timeout_s), r"[,\t]", count)
+        return self._parsed(message, self.ask(message, timeout_s), r"[,\t]", count)
 
     def ask_each(self, message: str, count: int) -> list[float]:
         """One number from each of `count` queries in one message, whose answers are separated by semicolons."""
-        return self._numbers(message, self.ask(message), ";", count)
+        return self._parsed(message, self.ask(message), ";", count)
 
-    def _numbers(self, message: str, answer: str, between: str, count: int) -> list[float]:
+    def _parsed(self, message: str, answer: str, between: str, count: int) -> list[float]:
         try:
             values = [float(part) for part in re.split(between, answer)]
         except ValueError:
