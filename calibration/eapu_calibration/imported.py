@@ -11,14 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import NonNegativeInt
 
-from eapu_hil.base.tables import Table, read_table
+from eapu_hil.base.tables import LARGEST, Table, read_table
 from eapu_hil.base.tabletext import separator_name
 from eapu_hil.hal import ConfigError, FloatArray
 
 Column = NonNegativeInt | str
 
 _LOG = logging.getLogger(__name__)
-_OVERFLOW = 1e30  # instruments give 9.9e37 or 9.91e37 of either sign for what they cannot measure
 _BEYOND = 0.5  # of the window: cells relax out of it, but not so far
 _BELOW = 0.1  # of its low end, likewise
 
@@ -66,7 +65,8 @@ def read_readings(
     window = f"the window of {1e6 * low_S:g} to {1e6 * high_S:g} uS"
     faults = {
         "not a number": np.isnan(g_S),
-        "overflow": np.abs(g_S) >= _OVERFLOW * unit_S,
+        # Instruments give 9.9e37 or 9.91e37 of either sign for what they cannot measure.
+        "overflow": np.abs(g_S) >= LARGEST * unit_S,
         "0 or below": g_S <= 0,
         f"far outside {window}": (g_S < max(low_S - room_S, _BELOW * low_S)) | (g_S > high_S + room_S),
     }

@@ -18,9 +18,9 @@ from eapu_hil.base.storage import write_aside
 MOST_BYTES = 4 << 30  # of all arrays of one file
 _SUFFIX = ".npy"
 # What the readers of zip archives and of arrays pass on when they follow damaged fields, such as a flag "encrypted".
-_DAMAGE = (
+DAMAGE = (
     OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, MemoryError, SyntaxError,
-    TypeError, OverflowError,
+    TypeError, OverflowError, KeyError,
 )  # fmt: skip
 
 
@@ -52,7 +52,7 @@ def read_npz(path: Path, most_bytes: int = MOST_BYTES) -> dict[str, NDArray[Any]
             return {name.removesuffix(_SUFFIX): read_member(archive, name) for name in names}
     except FileNotFoundError:
         raise
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise DamagedError(f"{path}: damaged: {one_line(error)}") from error
 
 
