@@ -97,6 +97,7 @@ def test_a_name_that_no_file_can_have() -> None:
 )
 def test_hostile_json_is_an_error_that_names_the_file(text: str | bytes, tmp_path: Path) -> None:
     data = text if isinstance(text, bytes) else text.encode()
+    (tmp_path / "start.yaml").write_text("id: of an older version\n", encoding="utf-8")
     (tmp_path / "summary.json").write_bytes(data)
     with pytest.raises(HilError, match=r"summary\.json"):
         read_summary(tmp_path)
