@@ -43,7 +43,7 @@ def test_a_run_is_told_of_in_any_encoding(tmp_path: Path, encoding: str) -> None
 def test_a_name_that_is_no_text_can_be_told(tmp_path: Path) -> None:
     done = run(tmp_path, "utf-8", "check", os.fsdecode(b"\xff.yaml"))
     assert (done.returncode, done.stdout) == (2, b"")
-    assert done.stderr.startswith(b"eapu-hil: error: ?.yaml: cannot be read")
+    assert done.stderr.startswith(b"eapu-hil: error: \\udcff.yaml: cannot be read")
 
 
 def test_calibrate_says_before_it_measures_that_there_will_be_no_figures(tmp_path: Path) -> None:
