@@ -104,7 +104,7 @@ PARENT = textwrap.dedent(
 
 def test_a_run_of_a_batch_does_not_outlive_it(tmp_path: Path) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True, cwd=tmp_path
+        [sys.executable, "-P", "-c", PARENT], stdout=subprocess.PIPE, text=True, cwd=tmp_path
     ) as parent:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())

@@ -22,7 +22,7 @@ def run(
         "from eapu_hil.cli.parser import main; sys.exit(main(sys.argv[1:]))"
     )
     # EncodingWarning: a file was opened in the encoding of the machine, whatever that is
-    command = [sys.executable, "-X", "warn_default_encoding", "-c", code, *arguments]
+    command = [sys.executable, "-P", "-X", "warn_default_encoding", "-c", code, *arguments]
     environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0", "COLUMNS": "80"}
     return subprocess.run(command, capture_output=True, cwd=folder, env=environment, check=False)
 
