@@ -134,11 +134,11 @@ def test_any_float_comes_through_a_file_and_an_override(value: float) -> None:
         ({"resource": "sim:2400"}, "bench: resource: unknown key; only backend 'smu' can have it"),
         ({"backend": "controller"}, "bench: port: missing; it must be given"),
         (
-            {"backend": "controller", "port": "COM3", "preset": "ideal"},
-            "bench: preset: only where the cells are simulated (port: sim:...); given with port 'COM3'",
+            {"backend": "controller", "port": "/dev/ttyACM0", "preset": "ideal"},
+            "bench: preset: only where the cells are simulated (port: sim:...); given with port '/dev/ttyACM0'",
         ),
         (
-            {"backend": "controller", "port": "COM3", "overrides": {"a": 1}},
+            {"backend": "controller", "port": "/dev/ttyACM0", "overrides": {"a": 1}},
             "bench: overrides: only where the cells are simulated",
         ),
         (
