@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -35,6 +36,16 @@ READS, PULSES, PULSE_ENERGY_J = 3, 2, 1e-12
 # How long an example takes says how busy the machine is, and nothing about the code.
 hypothesis.settings.register_profile("eapu_hil", deadline=None)
 hypothesis.settings.load_profile("eapu_hil")
+
+# A shell that starts the tests in the background, or nohup, lets all their processes ignore these.
+for _name, _default in (
+    ("SIGINT", signal.default_int_handler),
+    ("SIGHUP", signal.SIG_DFL),
+    ("SIGQUIT", signal.SIG_DFL),
+):
+    _number = getattr(signal, _name, None)
+    if _number is not None and signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _default)
 
 
 @pytest.fixture(scope="session")

@@ -217,10 +217,9 @@ def as_before(chip: Path) -> None:
         np.save(path, np.load(path))
     (chip / "ledger" / "ledger.json").unlink()
     passport = chip / "passport.yaml"
-    content = yaml.safe_load(passport.read_text())
+    content = yaml.safe_load(passport.read_text(encoding="utf-8"))
     del content["seal"]
-    content["ledger"] = False
-    write_sealed_yaml(passport, content, "passport", {"chip": content["id"]})
+    write_sealed_yaml(passport, content | {"ledger": False}, "passport", {"chip": content["id"]})
 
 
 def test_who_looks_at_a_ledger_without_the_chips_id_changes_nothing(tmp_path: Path) -> None:
