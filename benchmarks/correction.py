@@ -19,7 +19,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from eapu_calibration.calibrate import calibrate, load_plan
+from eapu_calibration.calibrate import calibrate
+from eapu_calibration.plan import load_plan
 
 from eapu_hil.base.loading import load_model
 from eapu_hil.bench import open_bench

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from eapu_calibration.calibrate import calibrate, load_plan
+from eapu_calibration.calibrate import calibrate
 from eapu_calibration.fit_twin import TwinFit, fit_twin
+from eapu_calibration.plan import load_plan
 from scipy import stats
 
 from eapu_hil.base.loading import load_model

@@ -13,39 +13,29 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import model_validator
 
-from eapu_calibration import (
-    gate_curve,
-    iv,
-    line_resistance,
-    pulse_response,
-    read_noise,
-    relaxation,
-    write_verify,
-)
 from eapu_calibration.commissioning import good_cells, record_forming
 from eapu_calibration.endurance import EnduranceSettings, measure_endurance
-from eapu_calibration.gate_curve import GateCurveSettings, measure_gate_curve
-from eapu_calibration.iv import IvSettings, measure_iv
-from eapu_calibration.line_resistance import LineResistanceSettings, measure_line_resistance
-from eapu_calibration.linearity import LinearitySettings, measure_linearity
-from eapu_calibration.measurement import Progress, Result, Settings, StoppedError
-from eapu_calibration.product_accuracy import ProductSettings, measure_products
-from eapu_calibration.pulse_response import PulseResponseSettings, measure_pulse_response
-from eapu_calibration.read_noise import ReadNoiseSettings, measure_read_noise
-from eapu_calibration.relaxation import RelaxationSettings, measure_relaxation
-from eapu_calibration.write_error import WriteErrorSettings, write_error
-from eapu_calibration.write_verify import WriteVerifySettings, measure_write_verify
-from eapu_hil.base.loading import FileModel, Source, load_model
+from eapu_calibration.gate_curve import measure_gate_curve
+from eapu_calibration.iv import measure_iv
+from eapu_calibration.line_resistance import measure_line_resistance
+from eapu_calibration.linearity import measure_linearity
+from eapu_calibration.measurement import Progress, Result, StoppedError
+from eapu_calibration.plan import FORMING, MEASUREMENTS, Plan, require_large_enough
+from eapu_calibration.product_accuracy import measure_products
+from eapu_calibration.pulse_response import measure_pulse_response
+from eapu_calibration.read_noise import measure_read_noise
+from eapu_calibration.relaxation import measure_relaxation
+from eapu_calibration.write_error import write_error
+from eapu_calibration.write_verify import measure_write_verify
 from eapu_hil.bench import Bench
 from eapu_hil.bench.array import BenchArray
 from eapu_hil.bench.corrections import line_gains
-from eapu_hil.bench.passport import Chip, Measurement
+from eapu_hil.bench.entries import Measurement
+from eapu_hil.bench.passport import Chip
 from eapu_hil.hal import Cells, CellStatus, ConfigError, Crossbar, HilError, Targets
 from eapu_hil.hal.recipe import Recipe
 
-FORMING = "forming"
 _MEASURE: dict[str, Callable[..., Result]] = {  # each with settings of its own
     "iv": measure_iv,
     "gate_curve": measure_gate_curve,
@@ -59,71 +49,8 @@ _MEASURE: dict[str, Callable[..., Result]] = {  # each with settings of its own
     "product_accuracy": measure_products,
     "endurance": measure_endurance,
 }
-MEASUREMENTS = tuple(_MEASURE)
-_LEAST_CELLS = {  # those with levels need two of them
-    "iv": 2 * iv.CELLS_A_LEVEL_MIN,
-    "gate_curve": gate_curve.CELLS_MIN,
-    "pulse_response": pulse_response.CELLS_MIN,
-    "write_verify": 2 * write_verify.CELLS_A_LEVEL_MIN,
-    "relaxation": 2 * relaxation.CELLS_A_LEVEL_MIN,
-    "read_noise": 2 * read_noise.CELLS_A_LEVEL_MIN,
-}
-_LEAST_SHAPE = {
-    "line_resistance": (2, line_resistance.COLUMNS_MIN),
-    "product_accuracy": (2, 1),
-}  # rows, columns
-
 _LOG = logging.getLogger(__name__)
 ProgressOf = Callable[[str], Progress]
-
-
-class Measurements(Settings):
-    """The settings of each measurement; one that is left out is not made."""
-
-    iv: IvSettings | None = None
-    gate_curve: GateCurveSettings | None = None
-    pulse_response: PulseResponseSettings | None = None
-    write_verify: WriteVerifySettings | None = None
-    write_error: WriteErrorSettings | None = None
-    relaxation: RelaxationSettings | None = None
-    read_noise: ReadNoiseSettings | None = None
-    linearity: LinearitySettings | None = None
-    line_resistance: LineResistanceSettings | None = None
-    product_accuracy: ProductSettings | None = None
-    endurance: EnduranceSettings | None = None
-
-
-class Plan(FileModel):
-    """A plan file."""
-
-    measurements: Measurements
-
-    @model_validator(mode="after")
-    def _something(self) -> Plan:
-        if not self.names:
-            raise ValueError(f"measurements: at least one of {', '.join(MEASUREMENTS)} must be there")
-        return self
-
-    @property
-    def names(self) -> list[str]:
-        return [name for name in MEASUREMENTS if getattr(self.measurements, name) is not None]
-
-
-def load_plan(source: Source) -> Plan:
-    """A plan file or a packaged plan (`quick`, `full`). Raises ConfigError."""
-    return load_model(Plan, source, [], "plans")
-
-
-def chosen_names(plan: Plan, names: Sequence[str]) -> list[str]:
-    """Which measurements to make, in the order of the plan; without names, all. `forming` only if it is named.
-
-    Raises ConfigError for a name that the plan has not.
-    """
-    known = [FORMING, *plan.names]
-    for name in names:
-        if name not in known:
-            raise ConfigError(f"measurement {name!r}: not in the plan; allowed are {', '.join(known)}")
-    return [name for name in known if name in names] if names else plan.names
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +90,7 @@ def calibrate(
     Raises HilError for an array that was never formed, unless `forming` is asked, and for one that is too small.
     """
     array, chip = bench.arrays[number].without_record(), bench.chip
-    _require_large_enough(array, number, names)
+    require_large_enough(array, number, names)
     if FORMING not in names and not is_formed(chip, number):
         raise HilError(
             f"array {number} was never formed under this passport; to form every cell of it, name the measurement "
@@ -181,27 +108,6 @@ def calibrate(
         return entries
     finally:
         array.corrections.gains = line_gains(chip, number)
-
-
-def _require_large_enough(array: Crossbar, number: int, names: Sequence[str]) -> None:
-    """Before any cell is touched. Raises ConfigError that says which of the measurements the array is too small for."""
-    rows, columns = array.shape
-    wrong = [
-        f"{name} needs {_LEAST_CELLS[name]} cells"
-        for name in names
-        if _LEAST_CELLS.get(name, 0) > rows * columns
-    ]
-    wrong += [
-        f"{name} needs {least[0]} rows and {least[1]} columns"
-        for name, least in _LEAST_SHAPE.items()
-        if name in names and (rows < least[0] or columns < least[1])
-    ]
-    if wrong:
-        can = [name for name in names if not any(text.startswith(f"{name} ") for text in wrong)]
-        raise ConfigError(
-            f"array {number} has {rows} x {columns} cells: {', '.join(wrong)}; "
-            f"name measurements that it is large enough for{': ' if can else ''}{' '.join(can)}"
-        )
 
 
 def _entries(work: _Calibration, progress_of: ProgressOf, temperature_c: float | None) -> list[Measurement]:
@@ -276,9 +182,8 @@ def _begun(work: _Calibration) -> Measurement:
     """The entry of this calibration: that of the last one if it is the same and was not finished."""
     wanted: dict[str, Any] = {
         "array": work.number,
-        "names": [
-            name for name in work.names if name != FORMING
-        ],  # it is not asked for again when this goes on
+        # Forming is not asked for again when this goes on.
+        "names": [name for name in work.names if name != FORMING],
         "plan": work.plan.model_dump(mode="json"),
         "recipe": work.recipe.model_dump(mode="json"),
         "seed": work.seed,

@@ -6,8 +6,8 @@ import io
 import math
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from eapu_hil.base.quantities import duration
 from eapu_hil.base.storage import ReservedFile, StorageError, require_space, storage_errors, write_new
 from eapu_hil.bench.array import BenchArray
 from eapu_hil.bench.cellcsv import write_targets
-from eapu_hil.bench.passport import Chip, Measurement
+from eapu_hil.bench.entries import Measurement
+from eapu_hil.bench.passport import Chip
 from eapu_hil.cli import options
 from eapu_hil.cli.arrays import chosen_array, open_as_it_is
 from eapu_hil.cli.bars import measurement_bars
@@ -28,7 +29,6 @@ from eapu_hil.cli.terminal import Terminal
 from eapu_hil.hal import Cells, ConfigError
 
 _TARGETS_BYTES = 2**20  # of a table of targets: room for some 20,000 cells
-_CHIP_BYTES = 2**22  # of the entries and figures of a calibration
 
 
 def calibrate(parser: ArgumentParser) -> None:
@@ -127,7 +127,8 @@ def _bootstrap_seed(parser: ArgumentParser) -> None:
 
 def _calibrate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_calibration.calibrate import calibrate as measure
-    from eapu_calibration.calibrate import chosen_names, load_plan, with_forming
+    from eapu_calibration.calibrate import with_forming
+    from eapu_calibration.plan import chosen_names, load_plan
 
     figures = _Figures(terminal)
     plan = load_plan(args.plan)
@@ -173,7 +174,7 @@ def _drift(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     figures = _Figures(terminal)
     changes = options.changes(args)
     with (
-        _room_for_targets(args.out) as file,
+        nullcontext() if args.out is None else ReservedFile(args.out, _TARGETS_BYTES) as file,
         open_as_it_is(args.bench, terminal, changes, exchanged=args.exchanged) as bench,
     ):
         array = chosen_array(bench, args.array)
@@ -211,16 +212,6 @@ def _drift(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         "out": args.out if len(refresh) else None,
         "figures": drawn,
     }
-
-
-@contextmanager
-def _room_for_targets(out: Path | None) -> Iterator[ReservedFile | None]:
-    file = None if out is None else ReservedFile(out, _TARGETS_BYTES)
-    try:
-        yield file
-    finally:
-        if file is not None:
-            file.discard()
 
 
 def _import(args: Namespace, terminal: Terminal) -> dict[str, Any]:

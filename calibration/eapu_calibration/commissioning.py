@@ -10,9 +10,10 @@ from eapu_calibration.cell_faults import classify
 from eapu_calibration.read_offset import measure_read_offset
 from eapu_calibration.write_error import WriteErrorSettings, write_error
 from eapu_hil.bench.array import BenchArray
+from eapu_hil.bench.entries import Measurement
 from eapu_hil.bench.forming import exercise, form
 from eapu_hil.bench.forming_record import FormingRecord
-from eapu_hil.bench.passport import Chip, Measurement
+from eapu_hil.bench.passport import Chip
 from eapu_hil.hal import Cells, CellStatus, Crossbar, HilError, Targets
 from eapu_hil.hal.recipe import Recipe
 

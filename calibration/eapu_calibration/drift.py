@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_calibration.statistics import bootstrap
-from eapu_hil.bench.passport import Chip, Measurement
+from eapu_hil.bench.entries import Measurement
+from eapu_hil.bench.passport import Chip
 from eapu_hil.bench.programmed import PROGRAMMED
 from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, HilError, IntArray, Targets
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from eapu_calibration.cell_faults import CellFault
 from eapu_hil.base.colours import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILLION
-from eapu_hil.bench.passport import Measurement
+from eapu_hil.bench.entries import Measurement
 from eapu_hil.report.figures import new_figure
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_calibration.statistics import Estimate, Fits, bootstrap
-from eapu_hil.bench.passport import Measurement
+from eapu_hil.bench.entries import Measurement
 from eapu_hil.hal import FloatArray, HilError, IntArray
 from eapu_hil.twin.preset import TwinPreset
 

@@ -11,7 +11,7 @@ from scipy.special import expit, logit
 
 from eapu_calibration.likelihood import Top
 from eapu_calibration.relaxation_law import Changes, Shape, State
-from eapu_hil.bench.passport import Measurement
+from eapu_hil.bench.entries import Measurement
 from eapu_hil.hal import FloatArray, HilError
 from eapu_hil.twin.preset import RelaxationPreset
 

@@ -11,7 +11,7 @@ from scipy import stats
 
 from eapu_calibration.likelihood import maximise
 from eapu_calibration.statistics import Estimate, Fits
-from eapu_hil.bench.passport import Measurement
+from eapu_hil.bench.entries import Measurement
 from eapu_hil.hal import FloatArray, HilError
 
 FORMED_MIN = 50

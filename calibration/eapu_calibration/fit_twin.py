@@ -20,7 +20,8 @@ from eapu_calibration.fit_switching import fit_forming, fit_gate_curve
 from eapu_calibration.importing import require_same_chip
 from eapu_calibration.statistics import CONFIDENCE, NORMAL_SDS, Estimate, Fits, share
 from eapu_hil.base.storage import plain
-from eapu_hil.bench.passport import Chip, Measurement
+from eapu_hil.bench.entries import Measurement
+from eapu_hil.bench.passport import Chip
 from eapu_hil.hal import CellStatus, ConfigError, FloatArray, HilError
 from eapu_hil.twin.preset import TwinPreset
 

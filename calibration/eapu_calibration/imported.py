@@ -11,14 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import NonNegativeInt
 
-from eapu_hil.base.tables import Table, read_table
+from eapu_hil.base.tables import LARGEST, Table, read_table
 from eapu_hil.base.tabletext import separator_name
 from eapu_hil.hal import ConfigError, FloatArray
 
 Column = NonNegativeInt | str
 
 _LOG = logging.getLogger(__name__)
-_OVERFLOW = 1e30  # instruments give 9.9e37 or 9.91e37 of either sign for what they cannot measure
 _BEYOND = 0.5  # of the window: cells relax out of it, but not so far
 _BELOW = 0.1  # of its low end, likewise
 
@@ -62,13 +61,14 @@ def read_readings(
     lines = np.array(table.lines)
     g_S = data[:, [i for i, name in enumerate(columns) if name in measured]]
     low_S, high_S = window_S
-    room_S = _BEYOND * (high_S - low_S)
     window = f"the window of {1e6 * low_S:g} to {1e6 * high_S:g} uS"
+    far = f"far outside {window}"
     faults = {
         "not a number": np.isnan(g_S),
-        "overflow": np.abs(g_S) >= _OVERFLOW * unit_S,
+        # Instruments give 9.9e37 or 9.91e37 of either sign for what they cannot measure.
+        "overflow": np.abs(g_S) >= LARGEST * unit_S,
         "0 or below": g_S <= 0,
-        f"far outside {window}": (g_S < max(low_S - room_S, _BELOW * low_S)) | (g_S > high_S + room_S),
+        far: _far_outside(g_S, window_S),
     }
     good, left_out = np.ones(len(data), np.bool_), dict[str, int]()
     for what, wrong in faults.items():
@@ -76,10 +76,10 @@ def read_readings(
         good &= ~here
         if here.any():
             left_out[what] = int(here.sum())
-    if 2 * left_out.get(f"far outside {window}", 0) > len(data):
+    if 2 * left_out.get(far, 0) > len(data):
         raise ConfigError(
-            f"{path}: {left_out[f'far outside {window}']} of {len(data)} readings are far outside {window}; are "
-            f"conductance_unit_S ({unit_S:g}) and window right?"
+            f"{path}: {left_out[far]} of {len(data)} readings are {far}; are conductance_unit_S ({unit_S:g}) and "
+            "window right?"
         )
     if left_out:
         _LOG.warning(
@@ -96,6 +96,12 @@ def read_readings(
     if beyond.any():
         _LOG.info("%s: %d readings lie a little outside %s; they are used", path, beyond.sum(), window)
     return Readings(data[good], lines[good], np.unique(data[~good, 0]), left_out)
+
+
+def _far_outside(g_S: FloatArray, window_S: tuple[float, float]) -> NDArray[np.bool_]:
+    low_S, high_S = window_S
+    room_S = _BEYOND * (high_S - low_S)
+    return (g_S < max(low_S - room_S, _BELOW * low_S)) | (g_S > high_S + room_S)
 
 
 def refuse_repeated(path: Path, readings: Readings) -> None:

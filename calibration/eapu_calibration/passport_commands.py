@@ -10,7 +10,8 @@ import yaml
 
 from eapu_hil.base.quantities import MISSING, duration
 from eapu_hil.base.storage import plain
-from eapu_hil.bench.passport import Chip, Measurement
+from eapu_hil.bench.entries import Measurement
+from eapu_hil.bench.passport import Chip
 from eapu_hil.cli.terminal import Terminal
 from eapu_hil.hal import ConfigError
 

@@ -126,9 +126,8 @@ class Changes:
     def _densities(self, state: State, shape: Shape) -> tuple[FloatArray, FloatArray]:
         """Of each change, difference and sum about its mean, on the grid from -span to span (1/uS), and the means."""
         noise = self._noise + state.noise_uS2 * self._extra
-        noise = np.maximum(
-            noise, self._step**2
-        )  # cells that stand still would be narrower than the grid sees
+        # Cells that stand still would be narrower than the grid sees.
+        noise = np.maximum(noise, self._step**2)
         transformed = self._characteristic(state, shape) * np.exp(-0.5 * np.outer(noise, self._xi**2))
         density = np.fft.irfft(np.conj(transformed) * self._centred, self._points, axis=1) / self._step
         return density, self._sums @ state.mean_uS(self.log_age, shape)

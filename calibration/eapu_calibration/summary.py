@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from eapu_hil.base.quantities import duration
-from eapu_hil.bench.passport import Measurement
+from eapu_hil.bench.entries import Measurement
 
 
 def in_words(entry: Measurement) -> str:

@@ -8,11 +8,15 @@ from __future__ import annotations
 import os
 import re
 import stat
+import sys
 from collections.abc import Collection
 from pathlib import Path
 
 HANDLERS = ("socket", "rfc2217")  # of PySerial's URLs
 INTERFACES = ("ASRL", "GPIB", "PXI", "TCPIP", "USB", "VICP", "VXI")
+COM = re.compile(
+    r"(ASRL)?COM(\d+)(::INSTR)?", re.IGNORECASE
+)  # a port of Windows, as PySerial or VISA calls it
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
 _INTERFACE = re.compile(r"([A-Za-z][A-Za-z-]*?)\d*::", re.ASCII)
 _SERIAL = re.compile(r"ASRL(.*?)(::INSTR)?", re.IGNORECASE)
@@ -29,6 +33,16 @@ def port_fault(port: str, handlers: Collection[str] = HANDLERS) -> str | None:
     if scheme is None and _is_no_device(port):
         return "it is a file and no serial port"
     return None
+
+
+def com_fault(name: str, instead: str) -> str | None:
+    """The sentence for a port of Windows on a machine that has none, None for anything else. instead: such as."""
+    if COM.fullmatch(name) is None or sys.platform == "win32":
+        return None
+    return (
+        f"{name!r} is a serial port of Windows; on this machine write the port's file, such as {instead} "
+        "(`eapu-hil discover` lists the ports)"
+    )
 
 
 def resource_fault(resource: str) -> str | None:

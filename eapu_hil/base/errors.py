@@ -6,6 +6,11 @@ import difflib
 from collections.abc import Sequence
 
 
+def one_line(error: BaseException) -> str:
+    """What an error says, as a part of a message; its kind where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class HilError(Exception):
     """Something the person at the bench has to know about. The message is one line."""
 

@@ -15,6 +15,7 @@ from pydantic_core import CoreSchema
 from eapu_hil.base.errors import ConfigError
 from eapu_hil.base.named import ALLOW_MODULES
 from eapu_hil.base.old_names import say_renamed, with_new_keys
+from eapu_hil.base.overrides import parse_overrides, with_overrides
 from eapu_hil.base.packaged import KINDS, packaged_file, packaged_names
 from eapu_hil.base.validation import in_words, part_models, short
 from eapu_hil.base.yamltext import MOST_CHARACTERS, parse_yaml, plain_data
@@ -22,13 +23,11 @@ from eapu_hil.base.yamltext import MOST_CHARACTERS, parse_yaml, plain_data
 Source = Path | str | Mapping[str, Any] | BaseModel
 Data = dict[str, Any]
 Model = TypeVar("Model", bound=BaseModel)
-_KEYS_MAX = 20  # in one dotted path
-_SET_SHOWN = 80  # characters of a --set in messages
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a model was read from. It is no part of the content, so all places are equal."""
+    """The file or key that a model was read from. It is no part of the content, so all places are equal."""
 
     text: str = dataclasses.field(default="", compare=False)
 
@@ -123,11 +122,6 @@ def load_model(
     return _build(model, origin, data, parsed, allow_modules)
 
 
-def parse_overrides(texts: Sequence[str]) -> Data:
-    """`key.path=value` texts (`--set`) as values by dotted key. Raises ConfigError."""
-    return dict(map(_parse_override, texts))
-
-
 def read_mapping(source: Source, kind: str) -> Data:
     """The content of a file as it stands, not validated. Raises ConfigError."""
     return _read(source, kind, Path.cwd())[1]
@@ -137,7 +131,7 @@ def _build(
     model: type[Model], origin: _Origin, data: Data, overrides: Data, allow_modules: Collection[str]
 ) -> Model:
     if not issubclass(model, FileModel):
-        data = _with_overrides(data, overrides, origin)
+        data = with_overrides(data, overrides, origin.label, origin.prefix)
         data, overrides = _with_new_keys(model, origin, data, overrides, allow_modules)
         return _validate(model, origin, data, overrides, allow_modules)
     try:
@@ -147,7 +141,9 @@ def _build(
     nested = {key: value for key, value in overrides.items() if _head(key) in model.references and "." in key}
     direct = {key: value for key, value in overrides.items() if key not in nested}
     data = _absolute(model, data, origin.base, allow_modules)
-    data = _absolute(model, _with_overrides(data, direct, origin), Path.cwd(), allow_modules)
+    data = _absolute(
+        model, with_overrides(data, direct, origin.label, origin.prefix), Path.cwd(), allow_modules
+    )
     data, direct = _with_new_keys(model, origin, data, direct, allow_modules)
     data, nested = model.prepare(data, nested)
     places: dict[str, _Place] = {}
@@ -267,37 +263,6 @@ def _validate(
     if any(f"{key}.".startswith(f"{name}.") or name.startswith(f"{key}.") for name in overrides):
         where += f" (from {origin.changes})"
     raise ConfigError(f"{where}: {said}")
-
-
-def _parse_override(text: str) -> tuple[str, Any]:
-    key, sign, value = text.partition("=")
-    key = key.strip()
-    parts = key.split(".")
-    if not sign or not all(parts):
-        raise ConfigError(f"--set {text}: expected key.path=value")
-    if len(parts) > _KEYS_MAX:
-        raise ConfigError(f"--set {short(text)}: {len(parts)} keys in the path; allowed are {_KEYS_MAX}")
-    return key, parse_yaml(value, f"--set {text if len(text) <= _SET_SHOWN else text[:_SET_SHOWN] + '...'}")
-
-
-def _with_overrides(data: Data, overrides: Data, origin: _Origin) -> Data:
-    result: Data = json.loads(json.dumps(data))  # a deep copy: the caller's mapping stays as it is
-    for dotted, value in overrides.items():
-        *parents, last = dotted.split(".")
-        place = result
-        for depth, key in enumerate(parents, start=1):
-            inner = place.get(key)
-            if inner is None:
-                inner = place[key] = {}
-            if not isinstance(inner, dict):
-                above = ".".join(parents[:depth])
-                raise ConfigError(
-                    f"{origin.label}: {origin.prefix}{dotted}: {above} is {short(inner)} and has no keys"
-                )
-            place = inner
-        place.pop(last, None)  # it goes last: of an old and a new name for one thing the later counts
-        place[last] = plain_data(value, origin.label)
-    return result
 
 
 def _is_path(text: str) -> bool:

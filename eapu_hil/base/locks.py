@@ -65,9 +65,8 @@ def own(place: Path | str, what: str, within_s: float = 0.0) -> Iterator[None]:
     finally:
         # A forked child has a copy of the descriptor, and of the lock: only closing it is the child's to do.
         mine = os.getpid() == process
-        if (
-            mine and sys.platform != "win32"
-        ):  # while it is locked: whoever waits finds out and opens a new file
+        if mine and sys.platform != "win32":
+            # While it is locked: whoever waits finds out and opens a new file.
             with contextlib.suppress(OSError):  # of another user, whose directory it lies in
                 path.unlink()
         if mine:

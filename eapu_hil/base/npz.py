@@ -12,15 +12,15 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.base.errors import HilError
+from eapu_hil.base.errors import HilError, one_line
 from eapu_hil.base.storage import write_aside
 
 MOST_BYTES = 4 << 30  # of all arrays of one file
 _SUFFIX = ".npy"
 # What the readers of zip archives and of arrays pass on when they follow damaged fields, such as a flag "encrypted".
-_DAMAGE = (
+DAMAGE = (
     OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, MemoryError, SyntaxError,
-    TypeError, OverflowError,
+    TypeError, OverflowError, KeyError,
 )  # fmt: skip
 
 
@@ -52,8 +52,18 @@ def read_npz(path: Path, most_bytes: int = MOST_BYTES) -> dict[str, NDArray[Any]
             return {name.removesuffix(_SUFFIX): read_member(archive, name) for name in names}
     except FileNotFoundError:
         raise
-    except _DAMAGE as error:
-        raise DamagedError(f"{path}: damaged: {_text(error)}") from error
+    except DAMAGE as error:
+        raise DamagedError(f"{path}: damaged: {one_line(error)}") from error
+
+
+def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """What an array says of itself: shape, whether columns come first, type. Raises ValueError for what is none."""
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        return np.lib.format.read_array_header_1_0(file)
+    if version == (2, 0):
+        return np.lib.format.read_array_header_2_0(file)
+    raise ValueError(f"format {version} of an array")
 
 
 def read_member(archive: zipfile.ZipFile, name: str, most_bytes: int = MOST_BYTES) -> NDArray[Any]:
@@ -62,7 +72,7 @@ def read_member(archive: zipfile.ZipFile, name: str, most_bytes: int = MOST_BYTE
     if size > most_bytes:
         raise ValueError(f"{name}: its array takes {size} bytes; allowed are {most_bytes}")
     with archive.open(name) as member:
-        shape, dtype = _header(member)
+        shape, _, dtype = read_header(member)
         if dtype.hasobject or member.tell() + math.prod(shape) * dtype.itemsize != size:
             raise ValueError(f"{name}: {dtype} of shape {shape} in {size} bytes")
     with archive.open(name) as member:
@@ -70,18 +80,3 @@ def read_member(archive: zipfile.ZipFile, name: str, most_bytes: int = MOST_BYTE
         if member.read(1):  # the checksum is compared at the end only
             raise ValueError(f"{name}: longer than its array")
     return array
-
-
-def _header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    version = np.lib.format.read_magic(member)
-    if version == (1, 0):
-        shape, _, dtype = np.lib.format.read_array_header_1_0(member)
-    elif version == (2, 0):
-        shape, _, dtype = np.lib.format.read_array_header_2_0(member)
-    else:
-        raise ValueError(f"format {version} of an array")
-    return shape, dtype
-
-
-def _text(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -6,7 +6,7 @@ import importlib.metadata
 import platform
 import secrets
 import subprocess
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 _PACKAGES = ("eapu-hil", "numpy", "scipy", "pydantic", "scikit-image", "scikit-learn", "matplotlib")
@@ -15,6 +15,11 @@ _PACKAGES = ("eapu-hil", "numpy", "scipy", "pydantic", "scikit-image", "scikit-l
 def now_iso() -> str:
     """The local time with its offset, to the second."""
     return datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def now_utc() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def new_run_id(name: str) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
@@ -20,6 +20,8 @@ from eapu_hil.base.seals import (
 )
 from eapu_hil.base.storage import read_json, storage_errors
 
+Content = TypeVar("Content")
+
 
 @dataclass(frozen=True)
 class SealedDirectory:
@@ -32,14 +34,7 @@ class SealedDirectory:
     def read_json(self, name: str, kind: str) -> dict[str, Any] | None:
         """The content of a file, None where there is none. Raises DamagedError and what is derived from it."""
         path = self.path / name
-        try:
-            return read_sealed_json(path, kind, self.owner)
-        except FileNotFoundError:
-            return None
-        except UnsealedError:
-            if not self.old:
-                raise
-            return read_json(path)
+        return self._read(lambda: read_sealed_json(path, kind, self.owner), lambda: read_json(path))
 
     def write_json(self, name: str, content: Mapping[str, Any], kind: str) -> None:
         """Replaces a file as a whole. Raises StorageError."""
@@ -49,14 +44,7 @@ class SealedDirectory:
     def read_npz(self, name: str, kind: str, **more: int) -> dict[str, NDArray[Any]] | None:
         """The arrays of a file, None where there is none. more: of its seal. Raises as `read_json`."""
         path = self.path / name
-        try:
-            return read_sealed_npz(path, kind, {**self.owner, **more})
-        except FileNotFoundError:
-            return None
-        except UnsealedError:
-            if not self.old:
-                raise
-            return read_npz(path)
+        return self._read(lambda: read_sealed_npz(path, kind, {**self.owner, **more}), lambda: read_npz(path))
 
     def write_npz(
         self,
@@ -70,3 +58,13 @@ class SealedDirectory:
         """Replaces a file as a whole. Raises StorageError."""
         with storage_errors(self.path / name):
             write_sealed_npz(self.path / name, arrays, kind, {**self.owner, **more}, compressed=compressed)
+
+    def _read(self, sealed: Callable[[], Content], old: Callable[[], Content | None]) -> Content | None:
+        try:
+            return sealed()
+        except FileNotFoundError:
+            return None
+        except UnsealedError:
+            if not self.old:
+                raise
+            return old()

@@ -19,6 +19,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from eapu_hil.base.errors import one_line
 from eapu_hil.base.npz import MOST_BYTES, DamagedError, read_npz, write_npz
 from eapu_hil.base.storage import plain, write_aside
 
@@ -61,7 +62,7 @@ def read_sealed_npz(
 
 def write_sealed_json(path: Path, content: Mapping[str, Any], kind: str, owner: Owner) -> None:
     """Replaces `path` by a JSON object. Raises OSError; see `storage_errors`."""
-    text = json.dumps(sealed(content, kind, owner), allow_nan=False, indent=2) + "\n"
+    text = json.dumps(_sealed(content, kind, owner), allow_nan=False, indent=2) + "\n"
     write_aside(path, lambda file: file.write(text.encode()))
 
 
@@ -70,18 +71,12 @@ def read_sealed_json(path: Path, kind: str, owner: Owner) -> dict[str, Any]:
     return unsealed(path, _parsed(path, _text_of(path)), kind, owner)
 
 
-def write_sealed_yaml(path: Path, content: Mapping[str, Any], kind: str, owner: Owner) -> None:
-    """Replaces `path` by a YAML mapping. Raises OSError; see `storage_errors`."""
-    text = yaml.safe_dump(sealed(content, kind, owner), sort_keys=False, allow_unicode=True)
+def write_sealed_yaml(path: Path, content: Mapping[str, Any], kind: str, owner: Owner) -> str:
+    """Replaces `path` by a YAML mapping; returns the checksum in its seal. Raises OSError; see `storage_errors`."""
+    whole = _sealed(content, kind, owner)
+    text = yaml.safe_dump(whole, sort_keys=False, allow_unicode=True)
     write_aside(path, lambda file: file.write(text.encode()))
-
-
-def sealed(content: Mapping[str, Any], kind: str, owner: Owner) -> dict[str, Any]:
-    """`content` in plain types with the key `seal`, for a file that somebody else writes."""
-    if SEAL in content:
-        raise ValueError(f"{SEAL!r} is the name of the seal")
-    values = plain(content)
-    return {**values, SEAL: _seal(kind, owner, _digest_of_values(values))}
+    return checksum_of(whole)
 
 
 def unsealed(path: Path, content: object, kind: str, owner: Owner) -> dict[str, Any]:
@@ -93,6 +88,18 @@ def unsealed(path: Path, content: object, kind: str, owner: Owner) -> dict[str, 
         raise _unsealed(path)
     _require(path, content[SEAL], kind, owner, _digest_of_values(values))
     return values
+
+
+def checksum_of(content: Mapping[str, Any]) -> str:
+    """The checksum in the seal of what was read, which `unsealed` has proven."""
+    return str(content[SEAL]["sha256"])
+
+
+def _sealed(content: Mapping[str, Any], kind: str, owner: Owner) -> dict[str, Any]:
+    if SEAL in content:
+        raise ValueError(f"{SEAL!r} is the name of the seal")
+    values = plain(content)
+    return {**values, SEAL: _seal(kind, owner, _digest_of_values(values))}
 
 
 def _seal(kind: str, owner: Owner, digest: str) -> dict[str, Any]:
@@ -143,11 +150,11 @@ def _text_of(path: Path) -> str:
     except FileNotFoundError:
         raise
     except (OSError, UnicodeDecodeError) as error:
-        raise DamagedError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
+        raise DamagedError(f"{path}: cannot be read: {one_line(error)}") from error
 
 
 def _parsed(path: Path, text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DamagedError(f"{path}: damaged: {' '.join(str(error).split())}") from error
+        raise DamagedError(f"{path}: damaged: {one_line(error)}") from error

@@ -11,6 +11,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import Any, BinaryIO, TextIO
 
 import numpy as np
@@ -124,6 +125,7 @@ class ReservedFile:
     """A new file whose room on the disk is taken before there is anything to write.
 
     Until `write` it is called NAME.part. Raises StorageError where there is no room, and leaves nothing behind then.
+    Also a context manager: leaving it gives the room back where nothing was written.
     """
 
     def __init__(self, path: Path, size: int) -> None:
@@ -146,6 +148,14 @@ class ReservedFile:
         """Gives the room back."""
         with contextlib.suppress(OSError):  # what cannot be removed may stay: it has no result in it
             self._part.unlink(missing_ok=True)
+
+    def __enter__(self) -> ReservedFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.discard()
 
     def _fill(self, data: bytes, mode: str) -> None:
         with self._part.open(mode) as file:

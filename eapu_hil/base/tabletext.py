@@ -14,12 +14,8 @@ from pathlib import Path
 
 from eapu_hil.base.errors import ConfigError
 
-SEPARATORS = (
-    "\t",
-    ";",
-    ",",
-    " ",
-)  # in this order where two fit: a comma may also stand in a number or in a text
+# In this order where two fit: a comma may also stand in a number or in a text.
+SEPARATORS = ("\t", ";", ",", " ")
 COMMENTS = ("#", "%", "//")  # begin a line that is no row
 LARGEST_FILE = 2**30  # bytes, unpacked: a packed file can hold a thousand times its size
 _LOOKED_AT = 50  # rows that must agree on the separator
@@ -197,5 +193,5 @@ def find_separator(path: Path, text: str, skip: int) -> str:
 
 
 def separator_name(separator: str) -> str:
-    """How messages call a separator."""
+    """The name of a separator in messages."""
     return {"\t": "tabs", ";": "semicolons", ",": "commas", " ": "blanks"}[separator]

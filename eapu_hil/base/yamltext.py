@@ -18,6 +18,7 @@ from eapu_hil.base.errors import ConfigError
 
 MOST_CHARACTERS = 1 << 20
 MOST_VALUES = 50_000  # with what aliases stand for
+_LONG_MAX = 64 << 20
 _DEPTH_MAX = 40
 _NUMBER_MAX = 40  # characters
 _SHOWN = 20
@@ -119,6 +120,15 @@ _Loader.add_implicit_resolver(
 )
 
 
+class _WithoutAliases(yaml.SafeLoader):
+    """YAML of as many values as the text has: a few hundred bytes of aliases would take all memory."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.constructor.ConstructorError(None, None, "an alias", self.get_mark())
+        return super().compose_node(parent, index)
+
+
 def parse_yaml(text: str, label: str) -> Any:
     """The content of `text`; `label` names it in messages. Raises ConfigError."""
     try:
@@ -135,6 +145,16 @@ def stored_yaml(text: str) -> Any:
     """The content of a file that this program wrote, as `yaml.safe_load` gives it. Raises ValueError."""
     try:
         return _loaded(text, _Bounded)
+    except _WRONG as error:
+        raise ValueError(_first_line(error)) from error
+
+
+def long_stored_yaml(text: str) -> Any:
+    """The same for a file of many values, such as a measurement. It needs no aliases, and none are taken."""
+    if len(text) > _LONG_MAX:
+        raise ValueError(f"{len(text)} characters; allowed are {_LONG_MAX}")
+    try:
+        return yaml.load(text, Loader=_WithoutAliases)
     except _WRONG as error:
         raise ValueError(_first_line(error)) from error
 

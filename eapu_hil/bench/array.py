@@ -17,6 +17,7 @@ from eapu_hil.bench.forming_record import FormingRecord
 from eapu_hil.bench.interlock import Interlock, close_all
 from eapu_hil.bench.ledger import ArrayLedger
 from eapu_hil.bench.programmed import NotRecordedError, Recorder
+from eapu_hil.bench.recipe_limits import most_pulses, strongest_v2
 from eapu_hil.hal import (
     AccountsForWear,
     Cells,
@@ -77,7 +78,7 @@ class BenchArray:
 
     @property
     def name(self) -> str:
-        """How messages call this array."""
+        """Its name in messages."""
         return self.interlock.name
 
     @property
@@ -102,7 +103,7 @@ class BenchArray:
         return same
 
     def pulses(self, cells: Cells) -> IntArray:
-        """How often each of `cells` was pulsed so far, by the ledger."""
+        """Pulses of each of `cells` so far, by the ledger."""
         return self._ledger.pulses(cells)
 
     def clock_s(self) -> float:
@@ -163,13 +164,13 @@ class BenchArray:
         self.interlock.refuse_when_closed()
         targets, used = self.interlock.check.program(targets, recipe or self._recipe)
         cells, ledger = targets.cells, self._ledger
-        before, at_most = ledger.pulses(cells), used.pulses_max * used.epochs
+        before, at_most = ledger.pulses(cells), most_pulses(used)
         try:
             with self._pulsing(cells, at_most):
                 found = self._device.program(self.corrections.targets(targets, used.v_read_v), used)
                 outcome = self.corrections.outcome(found, cells, used.v_read_v)
                 counted = ledger.pulses(cells) - before
-                ledger.record_writes(cells, outcome, used.v_read_v, _strongest_v2(used), counted)
+                ledger.record_writes(cells, outcome, used.v_read_v, strongest_v2(used), counted)
         except BaseException:
             ledger.record_cut_short(cells, ledger.pulses(cells) - before)
             ledger.forget(cells)
@@ -219,9 +220,3 @@ class BenchArray:
             if not self._device_accounts:
                 self._ledger.expect(cells, at_most)
             yield
-
-
-def _strongest_v2(recipe: Recipe) -> float:
-    up = recipe.set.amplitude.stop_v**2 + recipe.set.gate.stop_v**2
-    down = recipe.reset.amplitude.stop_v**2 + recipe.reset.gate_v**2
-    return max(up, down)

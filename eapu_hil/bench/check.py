@@ -1,6 +1,7 @@
 """`eapu-hil check`: proves that the host refuses more than each limit, and asks the device whether it does, too.
 
-Leaves every line grounded."""
+Leaves every line grounded.
+"""
 
 from __future__ import annotations
 
@@ -92,9 +93,8 @@ def _requests(array: Crossbar, recipe: Recipe) -> list[tuple[str, str, Callable[
     width_s, read_v = limits.width_max_s * _BEYOND, limits.v_read_max_v * _BEYOND
     count = limits.pulses_per_cell_max + 1
     g_S = limits.i_max_a / strongest_v(recipe) * _BEYOND
-    wide = recipe.model_copy(
-        update={"g_max_S": 2 * max(g_S, recipe.g_max_S)}
-    )  # only the current is in the way
+    # The window is wide enough, so that only the current is in the way.
+    wide = recipe.model_copy(update={"g_max_S": 2 * max(g_S, recipe.g_max_S)})
 
     def pulse(
         amplitude_v: float = _HARMLESS_V, gate_v: float = 0.0, width_s: float = 1e-9, count: int = 1

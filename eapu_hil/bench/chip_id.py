@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from pathlib import Path
 
+from eapu_hil.base.errors import one_line
 from eapu_hil.base.storage import storage_errors, write_aside
 from eapu_hil.base.yamltext import stored_yaml
 from eapu_hil.hal import HilError
@@ -42,7 +43,7 @@ def known_id(directory: Path) -> str:
     except FileNotFoundError:
         return ""
     except (OSError, UnicodeDecodeError) as error:
-        raise HilError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
+        raise HilError(f"{path}: cannot be read: {one_line(error)}") from error
 
 
 def forget_id(directory: Path) -> None:
@@ -67,5 +68,5 @@ def _passport_of(directory: Path) -> dict[str, object]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise HilError(f"{directory / PASSPORT}: damaged: {' '.join(str(error).split())}") from error
+        raise HilError(f"{directory / PASSPORT}: damaged: {one_line(error)}") from error
     return found if isinstance(found, dict) else {}

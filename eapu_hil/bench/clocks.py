@@ -1,4 +1,4 @@
-"""Which clock the bench time of a session is by.
+"""The clock of a session, by which its bench time is.
 
 Bench time of a simulated chip is kept with its cells; that of real ones is the time of day on the host. Times of two
 entries may be subtracted only if one clock gave both. Where the clock stands behind the last entry it was set back, or

@@ -106,7 +106,7 @@ class BenchConfig(FileModel):
 
     @property
     def where(self) -> str:
-        """How messages call it: its file, or the key of a file that holds it."""
+        """Its name in messages: its file, or the key of a file that holds it."""
         return self.origin or "bench"
 
     @classmethod

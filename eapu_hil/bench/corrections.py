@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.bench.passport import Chip, Measurement
+from eapu_hil.bench.entries import Measurement
+from eapu_hil.bench.passport import Chip
 from eapu_hil.hal import Cells, Direction, FloatArray, HilError, IntArray, Reading, Targets, WriteOutcome
 
 

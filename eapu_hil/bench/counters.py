@@ -1,6 +1,6 @@
-"""The files of a ledger: counters in memory-mapped .npy files, and one record of what they held.
+"""The files of a ledger: counters in memory-mapped files, and one record of what they held.
 
-    arrayN/NAME.npy    a counter. Behind its values it says of which chip and array it is; numpy passes over that.
+    arrayN/NAME.npy    a counter, which says of which chip and array it is (`eapu_hil.base.mapped`)
     ledger.json        sealed: how much was counted in all when the counters were last known to be whole; after a clean
                        end their checksums too
 
@@ -11,9 +11,7 @@ hold nothing that cannot be, and not count less than before.
 
 from __future__ import annotations
 
-import json
 import logging
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,16 +20,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.base.old_names import rename_old_file
+from eapu_hil.base.mapped import FROM_A_COPY, MappedFile, changed
 from eapu_hil.base.seals import read_sealed_json, write_sealed_json
-from eapu_hil.base.storage import StorageError, storage_errors, write_aside
+from eapu_hil.base.storage import StorageError, storage_errors
 from eapu_hil.hal import ConfigError
 
 _LOG = logging.getLogger(__name__)
 _KIND = "ledger"
 _RECORD = "ledger.json"
-_SAYS_MAX = 4096  # bytes behind the values
-_HELP = "put the file back from a copy of the chip's directory"
+_HOLDS = "the chip's ledger"
 
 
 @dataclass(frozen=True)
@@ -49,125 +46,38 @@ class Layout:
         return np.full(self.shape, self.first, self.dtype)
 
 
-class CounterFile:
-    """One memory-mapped counter. values: what it holds; what is stored there is in the file at once."""
+class CounterFile(MappedFile):
+    """One counter, memory-mapped."""
 
-    def __init__(self, path: Path, layout: Layout, owner: dict[str, str | int], *, whole: bool) -> None:
+    def __init__(self, path: Path, layout: Layout, owner: Mapping[str, str | int], *, whole: bool) -> None:
         """Opens the counter, or makes it. owner: chip and array; empty: whoever it belongs to.
 
         whole: it was made earlier and says whose it is. Otherwise one that does not say it, of an older version, is
         given its owner. Raises ConfigError when it is damaged, missing or another one's.
         """
-        with storage_errors(path):
-            if not whole:
-                rename_old_file(path)
-        self._path = path
-        self._layout = layout
-        self._says = (
-            json.dumps({"counter": layout.name, **owner}, sort_keys=True).encode() + b"\n" if owner else b""
-        )
-        if not path.exists():
-            if whole:
-                raise ConfigError(f"{path}: missing: the chip's ledger was kept in it; {_HELP}")
-            self._write(layout.fresh())
-        self._check(whole)
-        self._mapped = np.lib.format.open_memmap(path, mode="r+")
-        self.values: NDArray[Any] = self._mapped.view(np.ndarray)  # plain: arithmetic on a memmap is slower
-
-    @property
-    def path(self) -> Path:
-        return self._path
+        says = {**owner, "counter": layout.name} if owner else {}
+        super().__init__(path, layout.fresh(), says, holds=_HOLDS, known=whole, takes_old=not whole)
 
     def total(self) -> int:
         """The sum of all that is counted in whole numbers: it never gets less."""
         return sum(int(part.sum()) for part in self._whole_numbers())
 
-    def checksum(self) -> int:
-        """Of the values."""
-        return zlib.crc32(np.ascontiguousarray(self.values).view(np.uint8).data)
-
     def require(self, total: int, checksum: int | None) -> None:
         """Raises ConfigError where the counter cannot be the one of which this was written down."""
         if checksum is not None and self.checksum() != checksum:
-            raise ConfigError(
-                f"{self._path}: damaged, or changed by hand: its checksum does not fit its content; {_HELP}"
-            )
+            raise changed(self.path)
         if any((part < 0).any() for part in self._whole_numbers()):
-            raise ConfigError(f"{self._path}: damaged: it holds counts below 0; {_HELP}")
+            raise ConfigError(f"{self.path}: damaged: it holds counts below 0; {FROM_A_COPY}")
         if self.total() < total:
             raise ConfigError(
-                f"{self._path}: counts {self.total()} in all, less than the {total} that {_RECORD} remembers; {_HELP}"
+                f"{self.path}: counts {self.total()} in all, less than the {total} that {_RECORD} remembers; "
+                f"{FROM_A_COPY}"
             )
-
-    def flush(self) -> None:
-        """Returns when the values are on the disk."""
-        self._mapped.flush()
-
-    def close(self) -> None:
-        """Gives the file free."""
-        self.values = np.zeros(0)
-        del self._mapped
 
     def _whole_numbers(self) -> list[NDArray[Any]]:
-        names = self._layout.dtype.names
+        names = self.values.dtype.names
         parts = [self.values[name] for name in names] if names else [self.values]
         return [part for part in parts if part.dtype.kind == "i"]
-
-    def _check(self, whole: bool) -> None:
-        """Raises ConfigError where the file is not the one that is expected; one of an older version is rewritten."""
-        layout, path = self._layout, self._path
-        try:
-            with path.open("rb") as file:
-                version = np.lib.format.read_magic(file)
-                read = (
-                    np.lib.format.read_array_header_1_0
-                    if version == (1, 0)
-                    else np.lib.format.read_array_header_2_0
-                )
-                shape, columns_first, dtype = read(file)
-                begin = file.tell()
-                size = layout.dtype.itemsize * int(np.prod(layout.shape))
-                content = file.read(size + _SAYS_MAX)
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{path}: the chip's ledger cannot be opened: {error}") from error
-        if dtype != layout.dtype or shape != layout.shape or columns_first:
-            raise ConfigError(
-                f"{path}: holds {dtype} of shape {shape}; expected {layout.dtype} of shape {layout.shape}"
-            )
-        if len(content) < size:
-            raise ConfigError(
-                f"{path}: damaged: cut short to {begin + len(content)} bytes of {begin + size} or more; {_HELP}"
-            )
-        said = content[size:]
-        if not self._says or said == self._says:
-            return
-        if said or whole:
-            raise ConfigError(f"{path}: {_whose(said, self._says)}; {_HELP}")
-        self._write(np.frombuffer(content[:size], layout.dtype).reshape(layout.shape))
-
-    def _write(self, values: NDArray[Any]) -> None:
-        def write(file: Any) -> None:  # renamed when whole: a crash leaves no half file
-            np.save(file, values)
-            file.write(self._says)
-
-        with storage_errors(self._path):
-            write_aside(self._path, write)
-
-
-def _whose(said: bytes, wanted: bytes) -> str:
-    """What is wrong with a counter that says this of itself."""
-    if not said:
-        return "of an older version, beside files of this one: it does not say which chip it is of"
-    expected = json.loads(wanted)
-    try:
-        found = json.loads(said)
-        differs = [key for key in expected if found[key] != expected[key]]
-    except (ValueError, KeyError, TypeError):
-        return "damaged: what it says of its chip cannot be read"
-    if not differs:
-        return "damaged: something follows its content"
-    key = differs[0]
-    return f"another file was put in its place: {key} {found[key]}, expected {expected[key]}"
 
 
 class Record:
@@ -194,7 +104,8 @@ class Record:
         except FileNotFoundError:
             if known:
                 raise ConfigError(
-                    f"{self._path}: missing: the wear of this chip was kept there (passport.yaml says so); {_HELP}"
+                    f"{self._path}: missing: the wear of this chip was kept there (passport.yaml says so); "
+                    f"{FROM_A_COPY}"
                 ) from None
             return None
         for key in ("arrays", "shape"):
@@ -218,7 +129,7 @@ class Record:
         if there:
             _LOG.info("%s: of an older version; its files say from now on whose they are", self._path.parent)
         if there and gone and any(_used(path, layout) for path, layout in there):
-            raise ConfigError(f"{gone[0]}: missing: the chip's ledger was kept in it; {_HELP}")
+            raise ConfigError(f"{gone[0]}: missing: {_HOLDS} was kept in it; {FROM_A_COPY}")
 
     def begin(self, files: list[dict[str, CounterFile]]) -> None:
         """From now on the counters change. Raises ConfigError where they are not those of the record."""
@@ -237,7 +148,9 @@ class Record:
         for counters in files:
             pulses, writes = counters["pulses"], counters["writes"]
             if (pulses.values < writes.values).any():
-                raise ConfigError(f"{pulses.path}: damaged: fewer pulses than writes of some cells; {_HELP}")
+                raise ConfigError(
+                    f"{pulses.path}: damaged: fewer pulses than writes of some cells; {FROM_A_COPY}"
+                )
         self.write(clean=False)
 
     def write(self, *, clean: bool) -> None:

@@ -14,25 +14,27 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
 from numpy.typing import NDArray
 
+from eapu_hil.base.errors import one_line
 from eapu_hil.base.npz import read_npz
 from eapu_hil.base.old_names import entry_of_today
+from eapu_hil.base.provenance import now_utc
 from eapu_hil.base.seals import (
     SEAL,
+    checksum_of,
     read_sealed_json,
     read_sealed_npz,
-    sealed,
     unsealed,
     write_sealed_json,
     write_sealed_npz,
+    write_sealed_yaml,
 )
-from eapu_hil.base.storage import plain, storage_errors, write_aside
+from eapu_hil.base.storage import plain, storage_errors
+from eapu_hil.base.yamltext import long_stored_yaml
 from eapu_hil.hal import HilError
 
 INDEX = "entries.json"
@@ -42,7 +44,6 @@ _SEALED = "measurement"  # kind of a seal
 _NAME = re.compile(r"(\d{4,9})_([a-z][a-z0-9_]*)\.(?:yaml|npz)")
 _KIND = re.compile(r"[a-z][a-z0-9_]*")
 _ENTRY_FORMAT = 3  # 2 had no seal; 1, not written down, is that of version 0.1 with its names
-_TEXT_BYTES_MAX = 64 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +133,7 @@ class Entries:
         path = self.path_of(head)
         content = _parsed(path)
         values = unsealed(path, content, _SEALED, self._owner(head.number, head.kind))
-        if content[SEAL]["sha256"] != head.sha256:
+        if checksum_of(content) != head.sha256:
             raise HilError(f"{path}: another file was put in its place: {INDEX} has another checksum for it")
         arrays: dict[str, NDArray[Any]] = {}
         if values["arrays"]:
@@ -165,11 +166,10 @@ class Entries:
             raise ValueError(f"kind {kind!r}: allowed are lower-case letters, digits and underscores")
         heads = self.heads()
         number = 1 + max((int(match[1]) for match in self._matches()), default=0)
-        entry = Measurement(number, kind, _now(), clock_s, plain(values), dict(arrays), clock)
+        entry = Measurement(number, kind, now_utc(), clock_s, plain(values), dict(arrays), clock)
         with storage_errors(self._folder):
-            if len(heads) > len(
-                self._listed()
-            ):  # a list that lacks two entries could not be told from an old one
+            # A list that lacks two entries could not be told from an old one.
+            if len(heads) > len(self._listed()):
                 self._write_index(heads)
             self._write_index([*heads, self._write(entry)])
         return entry
@@ -185,22 +185,17 @@ class Entries:
         if entry.arrays:
             write_sealed_npz(path.with_suffix(".npz"), entry.arrays, _SEALED, owner, compressed=True)
         # The YAML file comes last: an entry without one was cut short and does not count.
-        content = sealed(
-            {
-                "format": _ENTRY_FORMAT,
-                "kind": entry.kind,
-                "time": entry.time,
-                "clock_s": entry.clock_s,
-                "clock": entry.clock,
-                "arrays": bool(entry.arrays),
-                "values": entry.values,
-            },
-            _SEALED,
-            owner,
-        )
-        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-        write_aside(path, lambda file: file.write(text.encode()))
-        return Head(entry.number, entry.kind, entry.clock_s, entry.clock, content[SEAL]["sha256"])
+        content = {
+            "format": _ENTRY_FORMAT,
+            "kind": entry.kind,
+            "time": entry.time,
+            "clock_s": entry.clock_s,
+            "clock": entry.clock,
+            "arrays": bool(entry.arrays),
+            "values": entry.values,
+        }
+        checksum = write_sealed_yaml(path, content, _SEALED, owner)
+        return Head(entry.number, entry.kind, entry.clock_s, entry.clock, checksum)
 
     def _owner(self, number: int, kind: str) -> dict[str, str | int]:
         return {"chip": self._chip, "entry": number, "measurement": kind}
@@ -217,7 +212,7 @@ class Entries:
         path = self._folder / name
         content, kind = _parsed(path), _kind_of(name)
         values = unsealed(path, content, _SEALED, self._owner(number, kind))
-        return Head(number, kind, values["clock_s"], values["clock"], content[SEAL]["sha256"])
+        return Head(number, kind, values["clock_s"], values["clock"], checksum_of(content))
 
     def _matches(self) -> list[re.Match[str]]:
         if not self._folder.is_dir():
@@ -267,34 +262,19 @@ class Entries:
             clock_s, clock = float(content["clock_s"]), content.get("clock", "")
             return Measurement(head.number, head.kind, str(content["time"]), clock_s, values, arrays, clock)
         except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise HilError(f"{path}: damaged: {' '.join(str(error).split())}") from error
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML without aliases: what is written has none, and a few hundred bytes of them take all memory."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("an alias")
-        return super().compose_node(parent, index)
+            raise HilError(f"{path}: damaged: {one_line(error)}") from error
 
 
 def _parsed(path: Path) -> dict[str, Any]:
     """The keys of a YAML file. Raises HilError for a damaged one."""
     try:
-        if path.stat().st_size > _TEXT_BYTES_MAX:
-            raise ValueError(f"longer than {_TEXT_BYTES_MAX} bytes")
-        found = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        found = long_stored_yaml(path.read_text(encoding="utf-8"))
         if not isinstance(found, dict):
             raise ValueError("expected keys and values")
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise HilError(f"{path}: damaged: {' '.join(str(error).split())}") from error
+    except (OSError, ValueError) as error:
+        raise HilError(f"{path}: damaged: {one_line(error)}") from error
     return found
 
 
 def _kind_of(name: str) -> str:
     return name.partition("_")[2].removesuffix(".yaml")
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""Which cells of a chip were formed: at which voltage, to which conductance, when.
+"""The record of forming, cell by cell: at which voltage, to which conductance, when.
 
     forming/arrayN.npz    one map each, shape (rows, columns): state, v_form_v, g_fresh_S, g_formed_S, formed_at_s
 
@@ -41,7 +41,7 @@ class FormingRecord:
     def cells_to_form(
         self, cells: Cells, g_S: FloatArray, pulses: IntArray, recipe: Recipe, *, again: bool
     ) -> NDArray[np.bool_]:
-        """Which of `cells` may get forming pulses: all but those that were formed; with `again` those too.
+        """True for those of `cells` that may get forming pulses: the ones that were not formed; with `again` all.
 
         g_S: how they read now. pulses: of each so far. Raises ConfigError where the passport does not know cells that
         are not fresh; HilError for a damaged record.
@@ -66,7 +66,7 @@ class FormingRecord:
         return chosen
 
     def is_formed(self, cells: Cells) -> NDArray[np.bool_]:
-        """Which of `cells` were formed. Raises HilError for a damaged record."""
+        """True for those of `cells` that were formed. Raises HilError for a damaged record."""
         found: NDArray[np.bool_] = self.maps()["state"][cells.row, cells.col] == _FORMED
         return found
 

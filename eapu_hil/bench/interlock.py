@@ -52,7 +52,7 @@ class Interlock:
 
     @property
     def name(self) -> str:
-        """How messages call this array."""
+        """The name of the array in messages."""
         return self.check.name
 
     @property
@@ -178,9 +178,8 @@ def _close_each(interlocks: Sequence[Interlock], error: BaseException | None) ->
             interlock.close()
         except BaseException as failure:  # noqa: BLE001 - the other arrays have to be grounded first
             failures.append(failure)
-            if (
-                isinstance(failure, Exception) and not interlock.is_grounded
-            ):  # after an interrupt it is tried again
+            # After an interrupt it is tried again.
+            if isinstance(failure, Exception) and not interlock.is_grounded:
                 messages.append(f"{interlock.name}: could not be grounded: {_text(failure)}")
     # Ctrl-C or SIGTERM may have come in between; it goes on when nothing else is on its way.
     interrupts = [failure for failure in failures if not isinstance(failure, Exception)]

@@ -32,7 +32,7 @@ from eapu_hil.bench.passport import LOCK, Chip, own_chip
 from eapu_hil.bench.plausible import require_plausible
 from eapu_hil.bench.programmed import record_programmed
 from eapu_hil.bench.usage import holds_something
-from eapu_hil.hal import ConfigError, Crossbar
+from eapu_hil.hal import ConfigError, Crossbar, Identity
 from eapu_hil.hal.recipe import Recipe
 
 COMMISSIONING = "eapu_hil.commissioning"
@@ -73,7 +73,6 @@ def open_bench(
     In the main thread, signals that would end the process on the spot leave through the context too, with exit code
     128 and their number, unless the program handles them itself; Ctrl-Z is refused where a bench is no simulation.
 
-
     source: path of a bench file, name of a packaged one, or its content. overrides: `key.path=value`.
     chip_dir: directory of the chip's passport in place of the bench file's `chip`. Without either the chip
         lives as long as the session.
@@ -81,8 +80,8 @@ def open_bench(
     exchanged: the chip is the one of the passport and its board or instruments are others than before; the passport
         records it.
     Raises ConfigError for a wrong file, an unknown backend, limits that cannot be meant (`require_plausible`), or a
-    chip that is not the bench's or is in use;
-    HilError when the devices do not answer or an array cannot be grounded at the end.
+    chip that is not the bench's or is in use; HilError when the devices do not answer or an array cannot be grounded
+    at the end.
     """
     config = load_model(BenchConfig, source, overrides, "benches")
     require_plausible(config)
@@ -96,55 +95,75 @@ def open_bench(
             )
         stack.enter_context(own_chip(directory))
         stack.enter_context(_nothing_half_made(directory))
-        chip = Chip.open(directory) if (directory / "passport.yaml").exists() else None
-        if chip is not None:
-            chip.require(config.shape, config.arrays)
-            require_serial(chip, config.serial)
+        found = _chip_of(directory, config)
         is_empty = all(path.name == LOCK for path in directory.iterdir())
         chip_id(directory)  # before the device makes files of its own
-        inner = stack.enter_context(driver.open(config, directory))
-        _require_as_configured(inner, config)
-        known = chip is not None and chip.passport.ledger
+        devices = stack.enter_context(driver.open(config, directory))
+        _require_as_configured(devices, config)
+        known = found is not None and found.passport.ledger
         ledger = Ledger(directory / "ledger", config.arrays, config.shape, chip_id(directory), known=known)
         stack.callback(ledger.close)
-        identities = [array.identity for array in inner]
-        if chip is None:  # last: a chip is there when all of its files are
-            chip = Chip.create(
-                directory,
-                identities[0].model,
-                identities[0].serial,
-                config.shape,
-                config.arrays,
-                devices=devices_of(identities),
-                chip_serial=config.serial,
-                simulated=config.simulated,
-                fresh=config.simulated and is_empty,
-            )
+        identities = [device.identity for device in devices]
+        # A new one last: a chip is there when all of its files are.
+        chip = found or _new_chip(directory, config, identities, fresh=config.simulated and is_empty)
         chip.upgrade(simulated=config.simulated)
         chip.record_ledger()
         compare(chip, identities, config.serial, exchanged=exchanged)
-        limits = config.limits.as_limits()
         closing = stack.enter_context(_Closing())
-        arrays = []
-        for number, (array, counters) in enumerate(zip(inner, ledger.arrays, strict=True)):
-            closing.interlocks.append(Interlock(array, limits, f"array {number}"))
-            arrays.append(
-                BenchArray(
-                    array,
-                    closing.interlocks[number],
-                    config.recipe,
-                    counters,
-                    Corrections.of(chip, number),
-                    partial(record_programmed, chip, number),
-                    FormingRecord(chip, number),
-                )
-            )
+        arrays = _interlocked(devices, config, ledger, chip, closing.interlocks)
         chip.clock = clock_of_session(chip, arrays[0].clock_s(), simulated=config.simulated)
         bench = Bench(config, arrays, chip, ledger, config.recipe)
         with closing:  # of the stack too: an interrupt may cut one of the two short
             if commission and chip.latest("write_error") is None and not _holds_something(chip):
                 prepare_for_training(bench)
             yield bench
+
+
+def _chip_of(directory: Path, config: BenchConfig) -> Chip | None:
+    """The chip in `directory`, None where there is none yet. Raises ConfigError where it is not the bench's."""
+    if not (directory / PASSPORT).exists():
+        return None
+    chip = Chip.open(directory)
+    chip.require(config.shape, config.arrays)
+    require_serial(chip, config.serial)
+    return chip
+
+
+def _new_chip(directory: Path, config: BenchConfig, identities: Sequence[Identity], *, fresh: bool) -> Chip:
+    return Chip.create(
+        directory,
+        identities[0].model,
+        identities[0].serial,
+        config.shape,
+        config.arrays,
+        devices=devices_of(identities),
+        chip_serial=config.serial,
+        simulated=config.simulated,
+        fresh=fresh,
+    )
+
+
+def _interlocked(
+    devices: Sequence[Crossbar], config: BenchConfig, ledger: Ledger, chip: Chip, interlocks: list[Interlock]
+) -> list[BenchArray]:
+    """The arrays as a bench hands them out. interlocks: takes each interlock as soon as it is made, to be closed."""
+    limits = config.limits.as_limits()
+    arrays = []
+    for number, (device, counters) in enumerate(zip(devices, ledger.arrays, strict=True)):
+        interlock = Interlock(device, limits, f"array {number}")
+        interlocks.append(interlock)
+        arrays.append(
+            BenchArray(
+                device,
+                interlock,
+                config.recipe,
+                counters,
+                Corrections.of(chip, number),
+                partial(record_programmed, chip, number),
+                FormingRecord(chip, number),
+            )
+        )
+    return arrays
 
 
 @contextmanager
@@ -155,9 +174,8 @@ def _nothing_half_made(directory: Path) -> Iterator[None]:
         yield
     except BaseException as error:
         if PASSPORT not in before and not (directory / PASSPORT).exists():
-            traceback.clear_frames(
-                error.__traceback__
-            )  # they hold mapped files: perhaps no more can be opened
+            # Frames hold mapped files: perhaps no more can be opened.
+            traceback.clear_frames(error.__traceback__)
             if error.__cause__ is not None:
                 traceback.clear_frames(error.__cause__.__traceback__)
             with contextlib.suppress(OSError):  # the error that is on its way says what is wrong

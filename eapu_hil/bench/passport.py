@@ -13,7 +13,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,11 +22,11 @@ from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from eapu_hil.base.loading import load_model
 from eapu_hil.base.locks import own
+from eapu_hil.base.provenance import now_utc
 from eapu_hil.base.seals import unsealed, write_sealed_yaml
 from eapu_hil.base.storage import require_own_files, storage_errors
 from eapu_hil.bench.chip_id import FORMAT, PASSPORT, chip_id, forget_id, known_id
-from eapu_hil.bench.entries import Entries, Head
-from eapu_hil.bench.entries import Measurement as Measurement  # where others look for it
+from eapu_hil.bench.entries import Entries, Head, Measurement
 from eapu_hil.bench.write_error import WriteError
 from eapu_hil.hal import CellStatus, ConfigError, HilError, StatusArray
 
@@ -125,7 +124,7 @@ class Chip:
             fresh=fresh,
             shape=shape,
             arrays=arrays,
-            created=_now(),
+            created=now_utc(),
         )
         with storage_errors(directory):
             directory.mkdir(parents=True, exist_ok=True)
@@ -278,7 +277,3 @@ def _write(path: Path, passport: Passport) -> None:
     content = passport.model_dump(mode="json", exclude={"seal"})
     write_sealed_yaml(path, content, "passport", {"chip": passport.id})
     forget_id(path.parent)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -13,7 +13,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from eapu_hil.base.storage import StorageError
-from eapu_hil.bench.passport import Chip, Measurement
+from eapu_hil.bench.entries import Measurement
+from eapu_hil.bench.passport import Chip
 from eapu_hil.hal import CellStatus, IntArray, Targets, WriteOutcome
 
 PROGRAMMED = "programmed"

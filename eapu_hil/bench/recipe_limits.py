@@ -1,4 +1,4 @@
-"""Whether a recipe stays inside the limits of a bench: its largest voltages, widths and counts, and its current."""
+"""The most that a recipe may ask for: voltages, widths, counts, current; and whether the limits of a bench allow it."""
 
 from __future__ import annotations
 
@@ -37,9 +37,21 @@ def requests_of(recipe: Recipe) -> Iterator[tuple[str, float, str]]:
         yield "increment.set_gate_v", small.set_gate_v, gate
         yield "increment.reset_gate_v", small.reset_gate_v, gate
         yield "increment.width_s", small.width_s, width
-    yield "pulses_max x epochs", recipe.pulses_max * recipe.epochs, "pulses_per_cell_max"
+    yield "pulses_max x epochs", most_pulses(recipe), "pulses_per_cell_max"
 
 
 def strongest_v(recipe: Recipe) -> float:
     """The largest amplitude of write-verify, which decides about the current at a target."""
     return max(recipe.set.amplitude.stop_v, recipe.reset.amplitude.stop_v)
+
+
+def strongest_v2(recipe: Recipe) -> float:
+    """Amplitude^2 + gate^2 of the strongest pulse of write-verify, V^2: the charge of the lines is counted with it."""
+    up = recipe.set.amplitude.stop_v**2 + recipe.set.gate.stop_v**2
+    down = recipe.reset.amplitude.stop_v**2 + recipe.reset.gate_v**2
+    return max(up, down)
+
+
+def most_pulses(recipe: Recipe) -> int:
+    """The most pulses that a cell gets of one write-verify request."""
+    return recipe.pulses_max * recipe.epochs

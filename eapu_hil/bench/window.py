@@ -13,7 +13,7 @@ _IN_SIEMENS = {"siemens": 1.0, "mS": 1e-3, "uS": 1e-6, "nS": 1e-9}
 
 
 def outside_window(g_target_S: FloatArray, recipe: Recipe) -> NDArray[np.bool_]:
-    """Which targets, of shape (n,), lie outside the window of the recipe; NaN does."""
+    """True for each target, of shape (n,), that lies outside the window of the recipe, and for NaN."""
     low_S, high_S = recipe.g_min_S * (1 - _ROUNDING), recipe.g_max_S * (1 + _ROUNDING)
     return ~((g_target_S >= low_S) & (g_target_S <= high_S))
 

@@ -1,4 +1,4 @@
-"""How far written cells lie from their targets: the entry `write_error` of a passport."""
+"""The distance of written cells from their targets: the entry `write_error` of a passport."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eapu_hil.hal import FloatArray, HilError
 
 @dataclass(frozen=True, eq=False)
 class WriteError:
-    """How far a written cell lies from its target, by conductance; arrays of shape (levels,), levels rising.
+    """The distance of a written cell from its target, by conductance; arrays of shape (levels,), levels rising.
 
     sigma_write_S: sd at the last verify reading. sigma_relax_S: sd of the change in `relax_time_s` after it.
     """

@@ -9,7 +9,6 @@ import errno
 import importlib.metadata
 import inspect
 import logging
-import os
 import sys
 from argparse import SUPPRESS, ArgumentParser
 from collections.abc import Sequence
@@ -17,13 +16,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from eapu_hil.base.errors import ConfigError, HilError, LimitError
+from eapu_hil.base.errors import ConfigError, HilError, LimitError, one_line
 from eapu_hil.base.libraries import allow_libraries
 from eapu_hil.base.plugins import import_also_from, load, names, offers, package_of
 from eapu_hil.base.printable import printable
 from eapu_hil.base.stopping import grounding_signals
 from eapu_hil.base.unimported import first_line_of
-from eapu_hil.cli.terminal import OutputError, Terminal
+from eapu_hil.cli.streams import OutputError, mended_streams
+from eapu_hil.cli.terminal import Terminal
 
 GROUP = "eapu_hil.commands"
 FAILED, USAGE, REFUSED, NOT_ALL, INTERRUPTED = 1, 2, 3, 4, 130
@@ -33,7 +33,7 @@ _LOG = logging.getLogger(__name__)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code. A signal ends it with SystemExit, lines grounded."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    closed = _mended_streams()
+    closed = mended_streams()
     terminal = Terminal(as_json="--json" in given)
     try:
         if closed:
@@ -67,18 +67,9 @@ def _last_words(terminal: Terminal, content: dict[str, Any]) -> None:
         terminal.result(content)
 
 
-def _mended_streams() -> bool:
-    """Gives a process without stdout or stderr one that leads nowhere; returns whether stdout is closed."""
-    closed = sys.stdout is None
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - to the end
-    return closed
-
-
 def _failed(error: HilError, terminal: Terminal) -> int:
     code = USAGE if isinstance(error, ConfigError) else REFUSED if isinstance(error, LimitError) else FAILED
-    text = printable(" ".join(str(error).split()))
+    text = printable(one_line(error))
     terminal.note(f"error: {text}")
     _last_words(terminal, {"error": text, "exit_code": code})
     return code

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from eapu_hil.base.storage import ReservedFile, StorageError
 from eapu_hil.bench.cellcsv import READING_HEADER, status_text, write_cells
+from eapu_hil.cli.streams import OutputError
 from eapu_hil.cli.terminal import Terminal
 from eapu_hil.hal import Cells, CellStatus, ConfigError, Crossbar, FloatArray, LimitError, StatusArray
 
@@ -87,10 +87,10 @@ class CellResults:
                 self._file.write(text.getvalue().encode())
             except BaseException:  # also Ctrl-C in the middle of it
                 self._file.discard()
-                self._show(text.getvalue())
+                self._terminal.file(text.getvalue())
                 raise
         else:
-            self._show(text.getvalue())
+            self._terminal.file(text.getvalue())
 
     def save_what_is_done(self, error: BaseException) -> None:
         """After an error or a signal: saves and tells what was done before. The error is the one to pass on."""
@@ -104,12 +104,15 @@ class CellResults:
                 self._file.discard()
             return
         where = "stdout" if self._out is None else self._out
+        self._terminal.keep(self.content())
         try:
             self.save()
         except StorageError as failure:
             self._terminal.note(str(failure))
             where = "stdout"
-        self._terminal.keep(self.content())
+        except OutputError as failure:  # `error` is still the one to pass on
+            self._terminal.note(str(failure))
+            return
         done = int(np.count_nonzero((self._joined()[2] & CellStatus.ABORTED) == 0))
         self._terminal.note(
             f"stopped; {done} of {self._asked} cells are done; what is known of them is in {where}"
@@ -123,10 +126,6 @@ class CellResults:
         g_S = np.concatenate([np.zeros(0), *(g_S for _, g_S, _ in self._parts)])
         status = np.concatenate([np.zeros(0, np.uint8), *(status for _, _, status in self._parts)])
         return Cells(row, col), g_S, status
-
-    def _show(self, text: str) -> None:
-        if not self._terminal.as_json:
-            sys.stdout.write(text)
 
 
 @contextmanager

@@ -2,66 +2,26 @@
 
 from __future__ import annotations
 
-import codecs
 import errno
-import io
 import json
 import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.table import Table
 
-from eapu_hil.base.errors import HilError
 from eapu_hil.base.plugins import modules
 from eapu_hil.base.printable import printable
 from eapu_hil.base.storage import plain
+from eapu_hil.cli.streams import Errors, printing, write_anything
 
 _NARROW = 120  # columns when stdout is no terminal
 _INFORM = ("eapu_hil", "eapu_calibration")  # whose log a person sees without -v
 _BUS = ".bus"  # end of the names of the loggers where drivers log, at DEBUG, every message both ways
-
-
-class OutputError(HilError):
-    """What is printed reaches nobody: a pipe that the other side closed, a full disk, a terminal that is gone."""
-
-
-class _Errors:
-    """stderr as it is at the moment. What it does not take is dropped.
-
-    It may have gone with the terminal, just when a signal makes its way out: a line that nobody can read must not
-    come between that and 0 V.
-    """
-
-    def write(self, text: str) -> int:
-        with suppress(OSError, ValueError):
-            sys.stderr.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with suppress(OSError, ValueError):
-            sys.stderr.flush()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(sys.stderr, name)
-
-
-@contextmanager
-def _printing() -> Iterator[None]:
-    """Around what goes to stdout. Raises OutputError where that is gone; from then on it leads nowhere."""
-    try:
-        yield
-        sys.stdout.flush()
-    except OSError as error:
-        with suppress(OSError, ValueError):  # else Python would complain once more at its end
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise OutputError(
-            f"stdout: what was to be printed cannot be written ({error.strerror or error})"
-        ) from error
 
 
 class _Out(Console):
@@ -82,8 +42,8 @@ class Terminal:
         self.complete = True  # False: done, but not all; see `not_all`
         self._kept: dict[str, Any] = {}
         for stream in (sys.stdout, sys.stderr):
-            _write_anything(stream)
-        errors = cast("IO[str]", _Errors())
+            write_anything(stream)
+        errors = cast("IO[str]", Errors())
         # No markup, no emoji: names hold words in brackets and between colons.
         self.errors = Console(file=errors, highlight=False, emoji=False, markup=False)
         out = errors if as_json else sys.stdout
@@ -98,8 +58,14 @@ class Terminal:
 
     def say(self, text: str) -> None:
         """One line for a person."""
-        with _printing():
+        with printing():
             self._out.print(printable(text))
+
+    def file(self, text: str) -> None:
+        """The content of a file, as it is, unless stdout holds JSON."""
+        if not self.as_json:
+            with printing():
+                sys.stdout.write(text)
 
     def note(self, text: str) -> None:
         """One line on stderr."""
@@ -110,7 +76,7 @@ class Terminal:
         table = Table(*map(printable, head), box=None, pad_edge=False, header_style="bold")
         for row in rows:
             table.add_row(*map(printable, row))
-        with _printing():
+        with printing():
             self._out.print(table, soft_wrap=False)
 
     def not_all(self) -> None:
@@ -124,7 +90,7 @@ class Terminal:
     def result(self, content: Mapping[str, Any]) -> None:
         """The JSON object that ends the output of a command called with --json."""
         if self.as_json:
-            with _printing():
+            with printing():
                 sys.stdout.write(json.dumps(plain({**self._kept, **content}), allow_nan=False) + "\n")
 
     @contextmanager
@@ -152,30 +118,6 @@ class Terminal:
         logging.basicConfig(handlers=[handler], force=True)
         for name in modules() if verbosity else _INFORM:
             logging.getLogger(name).setLevel(logging.DEBUG if verbosity else logging.INFO)
-
-
-# For what the encoding of a redirected stream (cp1252 on Windows, ASCII) lacks.
-_PLAIN = {"\u2009": " ", "\u202f": " ", "\u2212": "-", "\u2013": "-", "\u2026": "...", "\u00b1": "+-", "\u00b5": "u",
-          "\u03bc": "u", "\u00b7": ".", "\u00d7": "x", "\u00b0": " deg ", "\u2265": ">=", "\u2264": "<=",
-          "\u2500": "-", "\u2501": "-", "\u2022": "*"}  # fmt: skip
-_NEAREST = "eapu_hil.nearest"
-
-
-def _nearest(error: UnicodeError) -> tuple[str, int]:
-    """An error handler of codecs: a character that cannot be written becomes the plain one nearest to it."""
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    wrong = error.object[error.start : error.end]
-    return "".join(_PLAIN.get(letter, "?") for letter in wrong), error.end
-
-
-codecs.register_error(_NEAREST, _nearest)
-
-
-def _write_anything(stream: Any) -> None:
-    """A character is never a reason to lose a result; the name of a file may hold any bytes."""
-    if isinstance(stream, io.TextIOWrapper):
-        stream.reconfigure(errors=_NEAREST)
 
 
 class _ConsoleHandler(logging.Handler):

@@ -25,7 +25,7 @@ class ContactTest(Protocol):
 
 @dataclass(frozen=True)
 class DeviceProof:
-    """How a device itself held one limit. limit: key of the bench file. asked, answer: in words, with figures."""
+    """One limit that a device itself held. limit: key of the bench file. asked, answer: in words, with figures."""
 
     limit: str
     asked: str

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eapu_hil.base.errors import one_line
 from eapu_hil.base.sealed_directory import SealedDirectory
 from eapu_hil.hal import HilError
 from eapu_hil.placement.mapping import WeightTile
@@ -50,7 +51,7 @@ class Layout:
             }
             return cls(placed, read_moves(files))
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise HilError(f"{path}: damaged: {' '.join(str(error).split())}") from error
+            raise HilError(f"{path}: damaged: {one_line(error)}") from error
 
     def save(self, files: SealedDirectory) -> None:
         """Puts where the weights lay at first on the disk, in one step."""
@@ -83,7 +84,7 @@ class Layout:
 
     @property
     def moves(self) -> int:
-        """How many rows were moved so far."""
+        """Rows that were moved so far."""
         return len(self._moves)
 
     def move(self, moves: Sequence[RowMove], files: SealedDirectory) -> None:

@@ -95,9 +95,8 @@ class Results:
     rules: dict[str, str]
     runs: list[Run]
     ablations: dict[str, Ablation] = field(default_factory=dict)  # by the name of the task in their runs
-    models: dict[str, type[RuleModel]] = field(
-        default_factory=dict
-    )  # of a line of `rules`, where it is known
+    # Of a line of `rules`, where it is known.
+    models: dict[str, type[RuleModel]] = field(default_factory=dict)
 
     def at(self, task: str, rule: str, point: int = 0) -> list[Run]:
         """The runs of one line and point, seed by seed."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +14,11 @@ from pydantic import Field, model_validator
 
 from eapu_hil.base.errors import ConfigError, did_you_mean
 from eapu_hil.base.loading import FileModel
-from eapu_hil.base.npz import read_member
+from eapu_hil.base.npz import DAMAGE, read_member
 from eapu_hil.base.tables import LARGEST, Table, read_table
 
 Column = str | int
 Columns = Column | Annotated[tuple[Column, ...], Field(min_length=1)]
-_NPZ_DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 class DataFiles(FileModel):
@@ -193,7 +190,7 @@ def _arrays(path: Path, names: Sequence[str]) -> list[NDArray[Any]]:
                     )
             assert file.zip is not None  # it is open
             return [read_member(file.zip, f"{name}.npy") for name in names]
-    except _NPZ_DAMAGE as error:
+    except DAMAGE as error:
         reason = (isinstance(error, OSError) and error.strerror) or str(error).partition("\n")[0]
         raise ConfigError(f"{path}: cannot be read as .npz: {reason or type(error).__name__}") from error
 

@@ -35,7 +35,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class State:
-    """How far a run had come: length and CRC-32 of the growing files, step of the last checkpoint, -1 for none.
+    """The state of a run: length and CRC-32 of the growing files, step of the last checkpoint, -1 for none.
 
     start, snapshots, placement: how often these files were written. moves: how many moves moves.json holds.
     """

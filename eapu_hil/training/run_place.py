@@ -51,9 +51,8 @@ def discard(run_dir: Path, new: bool) -> None:
             with contextlib.suppress(OSError):
                 path.unlink()
     shutil.rmtree(run_dir / "chip", ignore_errors=True)  # a chip that lives with the run
-    shutil.rmtree(
-        run_dir / "checkpoints", ignore_errors=True
-    )  # last: whoever makes it anew owns the directory
+    # Last: whoever makes it anew owns the directory.
+    shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
     _remove_if_empty(run_dir, new)
 
 

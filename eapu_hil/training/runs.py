@@ -90,12 +90,9 @@ def read_start(run_dir: Path) -> dict[str, Any]:
     try:
         start = stored_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
-        killed = (run_dir / "checkpoints").is_dir()
-        hint = (
-            "; a run was begun here and killed before its first record: remove the directory"
-            if killed
-            else ""
-        )
+        hint = ""
+        if (run_dir / "checkpoints").is_dir():
+            hint = "; a run was begun here and killed before its first record: remove the directory"
         raise ConfigError(f"{run_dir}: not a run directory (start.yaml: {error.strerror}){hint}") from error
     except ValueError as error:
         raise ConfigError(f"{path}: damaged: {str(error).splitlines()[0]}; {BACK}") from error
@@ -120,7 +117,7 @@ def run_id(start: Mapping[str, Any]) -> str:
 
 
 def times_written(start: Mapping[str, Any]) -> int:
-    """How often this start.yaml was written, as it says."""
+    """The number of times that this start.yaml was written, as it says."""
     number = start.get("written")
     return number if isinstance(number, int) else 0
 

@@ -94,9 +94,8 @@ class RelaxingCells:
         rng: np.random.Generator,
     ) -> FloatArray:
         """Changes of the passing part: of the cells that took another draw of it since."""
-        since = (
-            rng.standard_exponential(due.size) / self._law.passing_per_decade
-        )  # decades since the last draw
+        # Decades since the last draw.
+        since = rng.standard_exponential(due.size) / self._law.passing_per_decade
         change_S = np.zeros(due.size)
         drawn = np.flatnonzero(since < after - before)
         decades = after[drawn] - since[drawn] - np.interp(written_S[drawn], self._law.g_S, self._log_start)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from eapu_hil.base.loading import load_model, parse_overrides
+from eapu_hil.base.loading import load_model
+from eapu_hil.base.overrides import parse_overrides
 from eapu_hil.base.yamltext import parse_yaml, stored_yaml
 from eapu_hil.bench.config import BenchConfig
 from eapu_hil.hal import ConfigError, HilError

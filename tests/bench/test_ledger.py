@@ -180,5 +180,5 @@ def test_another_shape_and_a_damaged_file_are_refused(tmp_path: Path) -> None:
     ):
         ArrayLedger(tmp_path, (4, 3))
     (tmp_path / "writes.npy").write_bytes(b"junk")
-    with pytest.raises(ConfigError, match=r"writes\.npy: the chip's ledger cannot be opened"):
+    with pytest.raises(ConfigError, match=r"writes\.npy: damaged: the chip's ledger cannot be opened"):
         ArrayLedger(tmp_path, SHAPE)

@@ -146,7 +146,7 @@ def killed(chip: Path) -> None:
             bench.arrays[0].pulse(Pulses.same(Cells.all({SHAPE}), Polarity.SET, 1.0, 1.0, 1e-7, 1))
             os.kill(os.getpid(), signal.SIGKILL)
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-P", "-c", textwrap.dedent(script)], timeout=60, check=False)
     assert done.returncode == -signal.SIGKILL
 
 

@@ -45,7 +45,7 @@ def test_no_space_or_no_files_left(tmp_path: Path, limit: int, value: int, said:
         "sys.exit(main(['read', 'bench.yaml', '--block', '0:1,0:1']))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-P", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("eapu-hil: error: ")

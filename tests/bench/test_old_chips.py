@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from eapu_calibration.calibrate import calibrate, chosen_names, load_plan
+from eapu_calibration.calibrate import calibrate
 from eapu_calibration.drift import look
 from eapu_calibration.figures import draw
+from eapu_calibration.plan import chosen_names, load_plan
 
 from eapu_hil.bench import open_bench
 from eapu_hil.bench.opening import prepare_for_training

@@ -92,7 +92,7 @@ def test_a_process_that_ends_in_the_middle_has_counted_every_pulse(
 ) -> None:
     chip, seen_at = tmp_path / "chip", tmp_path / "seen.npy"
     script = textwrap.dedent(_VICTIM % BENCH)
-    command = [sys.executable, "-c", script, str(chip), str(seen_at), "60", how, what]
+    command = [sys.executable, "-P", "-c", script, str(chip), str(seen_at), "60", how, what]
     done = subprocess.run(command, timeout=120, check=False, capture_output=True)
     assert done.returncode != 0
     seen = np.load(seen_at)

@@ -9,12 +9,13 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from eapu_calibration.calibrate import FORMING, Plan, calibrate, chosen_names, load_plan
+from eapu_calibration.calibrate import calibrate
 from eapu_calibration.commissioning import record_forming
 from eapu_calibration.measurement import Progress
+from eapu_calibration.plan import FORMING, Plan, chosen_names, load_plan
 
 from eapu_hil.bench import Bench
-from eapu_hil.bench.passport import Measurement
+from eapu_hil.bench.entries import Measurement
 from eapu_hil.hal import Cells, CellStatus, ConfigError, HilError, TransportError
 
 OpenTwin = Callable[..., Bench]

@@ -13,7 +13,7 @@ from eapu_calibration.figures import draw
 from eapu_calibration.summary import in_words
 
 from eapu_hil.bench import Bench
-from eapu_hil.bench.passport import Measurement
+from eapu_hil.bench.entries import Measurement
 from eapu_hil.hal import ConfigError, Direction
 
 OpenTwin = Callable[..., Bench]

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import yaml
-from eapu_calibration.calibrate import calibrate, load_plan
+from eapu_calibration.calibrate import calibrate
 from eapu_calibration.fit_twin import Fitted, TwinFit, fit_twin
+from eapu_calibration.plan import load_plan
 
 from eapu_hil.base.loading import load_model
 from eapu_hil.bench import Bench

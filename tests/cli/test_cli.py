@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import yaml
 from pytest_mock import MockerFixture
+from tiny import BENCH, EXPERIMENT
 
 from eapu_hil.bench.array import BenchArray
 from eapu_hil.bench.check import check
@@ -27,31 +28,6 @@ from eapu_hil.cli.parser import main
 from eapu_hil.hal import HilError, TransportError
 from eapu_hil.study.compare import ratios
 from eapu_hil.training.runs import read_metrics, read_start, read_summary
-
-BENCH = {
-    "backend": "twin",
-    "preset": "ideal",
-    "arrays": 1,
-    "shape": [64, 32],
-    "limits": {
-        "v_max_v": 3.5,
-        "v_gate_max_v": 5.0,
-        "i_max_a": 2e-3,
-        "width_max_s": 1e-3,
-        "pulses_per_cell_max": 1000,
-    },
-}
-EXPERIMENT = {
-    "name": "tiny",
-    "bench": BENCH,
-    "task": {"name": "digits", "hidden": 6},
-    "rule": {"name": "eapu"},
-    "optimizer": {"name": "adam", "lr": 5e-3},
-    "steps": 6,
-    "batch": 8,
-    "evaluate_every": 3,
-    "checkpoint_every": 2,
-}
 
 
 @pytest.fixture

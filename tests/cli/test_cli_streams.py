@@ -24,8 +24,16 @@ def _shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     ("command", "code", "said"),
     [
         ("list rules >&-", 2, "stdout is closed"),
-        ("list rules > /dev/full", 1, "stdout: No space left on device"),
-        ("list rules --json > /dev/full", 1, "stdout: No space left on device"),
+        (
+            "list rules > /dev/full",
+            1,
+            "stdout: what was to be printed cannot be written (No space left on device)",
+        ),
+        (
+            "list rules --json > /dev/full",
+            1,
+            "stdout: what was to be printed cannot be written (No space left on device)",
+        ),
         ("nonsense --json > /dev/full", 2, "nonsense"),
     ],
 )
@@ -33,7 +41,38 @@ def test_a_stdout_that_takes_nothing_is_told(tmp_path: Path, command: str, code:
     done = _shell(command, tmp_path)
     assert done.returncode == code
     assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
     assert said in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("command", ["list rules", "list rules --json", "read twin --block 0:1,0:2"])
+def test_a_pipe_that_nobody_reads_is_told(tmp_path: Path, command: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as pipe:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "eapu_hil.cli", *command.split()],
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.endswith(
+        "eapu-hil: error: stdout: what was to be printed cannot be written (Broken pipe)\n"
+    )
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+def test_an_error_that_nobody_reads(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-P", "-m", "eapu_hil.cli", "list", "rulse"]
+    with os.fdopen(writing, "w") as pipe:
+        done = subprocess.run(command, stdout=pipe, stderr=pipe, cwd=tmp_path, check=False)
+    assert done.returncode == 2
 
 
 @pytest.mark.parametrize("stderr", [">&-", "> /dev/full"])
@@ -65,7 +104,7 @@ PARENT = textwrap.dedent(
 
 def test_a_run_of_a_batch_does_not_outlive_it(tmp_path: Path) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True, cwd=tmp_path
+        [sys.executable, "-P", "-c", PARENT], stdout=subprocess.PIPE, text=True, cwd=tmp_path
     ) as parent:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())

@@ -10,31 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-BENCH = {
-    "backend": "twin",
-    "preset": "ideal",
-    "arrays": 1,
-    "shape": [64, 32],
-    "limits": {
-        "v_max_v": 3.5,
-        "v_gate_max_v": 5.0,
-        "i_max_a": 2e-3,
-        "width_max_s": 1e-3,
-        "pulses_per_cell_max": 1000,
-    },
-}
-EXPERIMENT = {
-    "name": "tiny",
-    "bench": BENCH,
-    "task": {"name": "digits", "hidden": 6},
-    "rule": {"name": "eapu"},
-    "optimizer": {"name": "adam", "lr": 5e-3},
-    "steps": 6,
-    "batch": 8,
-    "evaluate_every": 3,
-    "checkpoint_every": 2,
-}
+from tiny import BENCH, EXPERIMENT
 
 
 def run(
@@ -46,7 +22,7 @@ def run(
         "from eapu_hil.cli.parser import main; sys.exit(main(sys.argv[1:]))"
     )
     # EncodingWarning: a file was opened in the encoding of the machine, whatever that is
-    command = [sys.executable, "-X", "warn_default_encoding", "-c", code, *arguments]
+    command = [sys.executable, "-P", "-X", "warn_default_encoding", "-c", code, *arguments]
     environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0", "COLUMNS": "80"}
     return subprocess.run(command, capture_output=True, cwd=folder, env=environment, check=False)
 
@@ -67,7 +43,7 @@ def test_a_run_is_told_of_in_any_encoding(tmp_path: Path, encoding: str) -> None
 def test_a_name_that_is_no_text_can_be_told(tmp_path: Path) -> None:
     done = run(tmp_path, "utf-8", "check", os.fsdecode(b"\xff.yaml"))
     assert (done.returncode, done.stdout) == (2, b"")
-    assert done.stderr.startswith(b"eapu-hil: error: ?.yaml: cannot be read")
+    assert done.stderr.startswith(b"eapu-hil: error: \\udcff.yaml: cannot be read")
 
 
 def test_calibrate_says_before_it_measures_that_there_will_be_no_figures(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from contextlib import ExitStack
 
 import numpy as np
 import pytest
-from eapu_calibration.calibrate import FORMING, calibrate, load_plan
+from eapu_calibration.calibrate import calibrate
+from eapu_calibration.plan import FORMING, load_plan
 from hypothesis import given
 from hypothesis import strategies as st
 

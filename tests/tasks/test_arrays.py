@@ -349,9 +349,20 @@ def test_files_that_are_none(tmp_path: Path, make: Make) -> None:
     (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04 torn")
     np.save(tmp_path / "one.npy", np.zeros(3))
     (tmp_path / "one.npy").rename(tmp_path / "one.npz")
+    _npz(tmp_path, "encrypted.npz", **GOOD)
+    content = (tmp_path / "encrypted.npz").read_bytes()
+    for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # the flags of each member say that it is
+        content = re.sub(
+            re.escape(mark) + b"(.{%d})." % (place - 4),
+            lambda m: m[0][:-1] + b"\x01",
+            content,
+            flags=re.DOTALL,
+        )
+    (tmp_path / "encrypted.npz").write_bytes(content)
     _npz(tmp_path, spectra=GOOD["x"], y=GOOD["y"])
     for name, message in (
         ("bad.npz", "cannot be read as .npz"),
+        ("encrypted.npz", "cannot be read as .npz: .*encrypted"),
         ("one.npz", "cannot be read as .npz"),
         ("absent.npz", "cannot be read as .npz: No such file"),
         ("absent.csv", "cannot be read: No such file"),

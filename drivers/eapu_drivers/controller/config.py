@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
 from typing import ClassVar
 
 from pydantic import Field, field_validator
 
-from eapu_drivers.addresses import port_fault
+from eapu_drivers.addresses import com_fault, port_fault
 from eapu_hil.bench.config import SIMULATED, TwinBenchConfig, is_simulation
 
-_COM = re.compile(r"COM\d+", re.IGNORECASE)
 _ADDRESS = re.compile(
     r"\d{1,3}(\.\d{1,3}){3}(:\d+)?|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+(:\d+)?|[A-Za-z][\w-]*:\d+"
 )
@@ -35,17 +33,12 @@ class ControllerConfig(TwinBenchConfig):
         allowed = [f"{SIMULATED}{name}" for name in SIMULATIONS]
         if is_simulation(port) and port not in allowed:
             raise ValueError(f"no such simulation; allowed are {', '.join(allowed)}, or a real port")
-        if _COM.fullmatch(port) and sys.platform != "win32":
-            raise ValueError(
-                f"{port!r} is a serial port of Windows; on this machine write the port's file, such as /dev/ttyACM0 "
-                "(`eapu-hil discover` lists the ports)"
-            )
         if _ADDRESS.fullmatch(port):
             raise ValueError(
                 f"{port!r} is no port; for a board on the network write socket://HOST:PORT, such as "
                 f"socket://{port.partition(':')[0]}:5000"
             )
-        fault = None if is_simulation(port) else port_fault(port)
+        fault = None if is_simulation(port) else com_fault(port, "/dev/ttyACM0") or port_fault(port)
         if fault is not None:
             raise ValueError(fault)
         return port

@@ -235,9 +235,8 @@ class SerialPort:
             reason = str(error).removeprefix(f"could not open port {url}: ")
             raise TransportError(f"{url}: cannot be opened ({reason}); see `eapu-hil discover`") from error
         self._serial = line
-        with contextlib.suppress(
-            AttributeError, OSError, ValueError
-        ):  # pty, socket, other systems: no such thing
+        # A pty, a socket and other systems have no such thing.
+        with contextlib.suppress(AttributeError, OSError, ValueError):
             line.set_low_latency_mode(True)  # USB adapters otherwise hold bytes back for 16 ms
         self._port = _PolledPort(url, line)
         if os.name == "posix":  # elsewhere a descriptor is no file that os.read takes

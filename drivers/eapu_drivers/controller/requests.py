@@ -34,7 +34,7 @@ _PULSE_MORE_s = 1e-3  # what a pulse may take beside its width
 
 
 class WorkTimes:
-    """How long a controller may work on a request, s, by what was asked. Any thread may ask."""
+    """The time that a controller may work on a request, s, by what was asked. Any thread may ask."""
 
     def __init__(self) -> None:
         self._time_max_s: dict[int, float] = {}  # of the recipe in each slot
@@ -72,7 +72,7 @@ class Request(Protocol):
 
     @property
     def work_s(self) -> float:
-        """How long the controller may work on it without a sign."""
+        """The time that the controller may work on it without a sign."""
         ...
 
     @property

@@ -84,9 +84,8 @@ class Session:
         timing = self._timing
         resend_ms = min(round(2e3 * timing.resend_floor_s), 0xFFFF)
         hello = Hello(VERSION, SCHEMA, link_id, resend_ms, round(1e3 * timing.dead_man_s))
-        request = b"\0" + encode(
-            Hello.NUMBER, 0, 0, hello.pack()
-        )  # the zero ends what the other side may hold of a frame
+        # The zero ends what the other side may hold of a frame.
+        request = b"\0" + encode(Hello.NUMBER, 0, 0, hello.pack())
         start_s = again_s = time.monotonic()
         tries = 0
         while (now_s := time.monotonic()) < start_s + limit_s and not stopped():

@@ -180,9 +180,8 @@ class SlidingWindow:
         if not 0 < count <= len(self._sent) or self._sent[count - 1].at_s is None:
             return count == 0  # else older than what we know
         newest = self._sent[count - 1]
-        if (
-            not newest.again and newest.at_s is not None
-        ):  # of a repeated one nobody knows which copy was answered
+        # Of a repeated one nobody knows which copy was answered.
+        if not newest.again and newest.at_s is not None:
             self.round_trip.measured(now_s - newest.at_s)
         self.round_trip.progressed()
         self.acknowledged += count

@@ -43,9 +43,6 @@ from eapu_hil.hal import (
 from eapu_hil.hal.recipe import Recipe
 from eapu_hil.hal.writeverify import repeat_epochs, write_verify
 
-# How much of the voltage each bias has, by the number of biases: none, V/2, V/3 (V/3 at lines of the driven kind).
-_SHARES: tuple[tuple[float, ...], ...] = ((), (1 / 2,), (1 / 3, 2 / 3))
-
 _Arguments = ParamSpec("_Arguments")
 _Answer = TypeVar("_Answer")
 
@@ -204,14 +201,11 @@ class SmuArray:
             level_v = float(pulses.amplitude_v[index]) * (-1.0 if down and not reverse else 1.0)
             self._selection.select(row, column, reverse)
             self._selection.ready(self._setups.pulse, float(pulses.gate_v[index]))
-            shares = _SHARES[len(self._sources.bias)]
-            for bias, share in zip(self._sources.bias, shares, strict=True):
-                bias.hold(share * level_v)
+            self._sources.hold_biases(level_v)
             if self._account is not None:
                 self._account.expect(pulses.cells[index : index + 1], int(pulses.count[index]))
             hit = self._sources.cell.pulse(level_v, float(pulses.width_s[index]), int(pulses.count[index]))
-            for bias in self._sources.bias:
-                bias.hold(0.0)
+            self._sources.hold_biases(0.0)
             if hit:
                 status[index] = CellStatus.COMPLIANCE
         return PulseOutcome(status)

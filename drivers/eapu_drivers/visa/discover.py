@@ -15,6 +15,7 @@ import pyvisa
 from eapu_drivers.visa.families import SOURCE_METER_GROUP, SWITCH_GROUP, fitting, installed
 from eapu_drivers.visa.instrument import InstrumentIdentity
 from eapu_drivers.visa.transport import Transport, VisaTransport
+from eapu_hil.base.errors import one_line
 from eapu_hil.hal import ConfigError, HilError
 
 _LOG = logging.getLogger(__name__)
@@ -71,9 +72,8 @@ def visible(visa: str) -> list[str]:
             warnings.simplefilter("ignore")
             names = pyvisa.ResourceManager(visa).list_resources("?*")
     except (pyvisa.Error, OSError, ValueError) as error:
-        text = " ".join(str(error).split())
         raise ConfigError(
-            f"--visa {visa}: no such VISA library ({text}); @py needs no vendor's library"
+            f"--visa {visa}: no such VISA library ({one_line(error)}); @py needs no vendor's library"
         ) from error
     return sorted(name for name in names if name.endswith(_KINDS) and _SERIAL not in name)
 

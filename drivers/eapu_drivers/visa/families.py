@@ -98,7 +98,7 @@ def require_simulated(resource: str, group: str) -> str:
 
 
 def switch_layout(name: str) -> Layout | None:
-    """How crosspoints of a family of switches are called, where it says so. Raises ConfigError."""
+    """The names of crosspoints in a family of switches, where it says so. Raises ConfigError."""
     layout = getattr(load(SWITCH_GROUP, name, _CALLED[SWITCH_GROUP]), "layout", None)
     return layout if isinstance(layout, Layout) else None
 

@@ -113,20 +113,15 @@ class Instrument(ABC):
 
     def ask_numbers(self, message: str, count: int, timeout_s: float = DEFAULT_TIMEOUT_s) -> list[float]:
         """Exactly `count` numbers, separated by commas or tabs."""
-        answer = self.ask(message, timeout_s)
-        try:
-            values = [float(part) for part in re.split(r"[,\t]", answer)]
-        except ValueError:
-            values = []
-        if len(values) != count:
-            raise self.wrong_answer(message, answer, f"{count} numbers")
-        return values
+        return self._parsed(message, self.ask(message, timeout_s), r"[,\t]", count)
 
     def ask_each(self, message: str, count: int) -> list[float]:
         """One number from each of `count` queries in one message, whose answers are separated by semicolons."""
-        answer = self.ask(message)
+        return self._parsed(message, self.ask(message), ";", count)
+
+    def _parsed(self, message: str, answer: str, between: str, count: int) -> list[float]:
         try:
-            values = [float(part) for part in answer.split(";")]
+            values = [float(part) for part in re.split(between, answer)]
         except ValueError:
             values = []
         if len(values) != count:

@@ -14,6 +14,7 @@ from pyvisa.constants import ResourceAttribute, StatusCode
 from pyvisa.resources import MessageBasedResource, TCPIPSocket
 from pyvisa_py.tcpip import TCPIPSocketSession
 
+from eapu_hil.base.errors import one_line
 from eapu_hil.hal import TransportError
 
 _LOG = logging.getLogger(__name__)
@@ -23,14 +24,14 @@ _LOCK_s = 0.2  # for another program to be done with it
 def no_library(visa: str, error: Exception) -> str:
     """The sentence for a VISA library that is not there."""
     return (
-        f"instruments.visa: {visa!r}: this machine has no such VISA library ({text_of(error)}); "
+        f"instruments.visa: {visa!r}: this machine has no such VISA library ({one_line(error)}); "
         '"@py" needs no vendor\'s library, "@ivi" takes the vendor\'s that is installed'
     )
 
 
 def why_not_opened(error: Exception) -> str:
     """What is missing, and what to do: PyVISA's own words are for programmers."""
-    text = text_of(error)
+    text = one_line(error)
     if "linux-gpib" in text or "gpib_ctypes" in text or "'gpib'" in text:
         return (
             "GPIB needs a library that this machine does not have: install linux-gpib and its Python package, or a "
@@ -57,9 +58,9 @@ def lock(line: MessageBasedResource) -> None:
             raise TransportError(
                 f"{line.resource_name}: another program has locked it; end that one first"
             ) from error
-        _LOG.debug("%s: has no VISA lock (%s)", line.resource_name, text_of(error))
+        _LOG.debug("%s: has no VISA lock (%s)", line.resource_name, one_line(error))
     except (NotImplementedError, AttributeError) as error:
-        _LOG.debug("%s: has no VISA lock (%s)", line.resource_name, text_of(error))
+        _LOG.debug("%s: has no VISA lock (%s)", line.resource_name, one_line(error))
 
 
 class _Watched:
@@ -120,8 +121,3 @@ def send_at_once(line: TCPIPSocket) -> None:
         session.interface = _Watched(session.interface)
     else:
         line.set_visa_attribute(ResourceAttribute.tcpip_nodelay, True)
-
-
-def text_of(error: BaseException) -> str:
-    """In one line."""
-    return " ".join(str(error).split()) or type(error).__name__

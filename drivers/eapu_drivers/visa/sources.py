@@ -13,6 +13,9 @@ from eapu_drivers.visa.smu.contract import AsksState, Setup, SourceMeter, Verifi
 from eapu_hil.hal import FloatArray, UnsupportedError
 from eapu_hil.hal.recipe import Recipe
 
+# The part of the voltage that each bias has, by the number of biases: none, V/2, V/3 (V/3 at lines of the driven kind).
+_SHARES: tuple[tuple[float, ...], ...] = ((), (1 / 2,), (1 / 3, 2 / 3))
+
 
 class Clock(Protocol):
     """Bench time."""
@@ -49,6 +52,11 @@ class Sources:
     def all(self) -> list[SourceMeter]:
         """Every channel."""
         return [self.cell, self.gate, *self.bias]
+
+    def hold_biases(self, level_v: float) -> None:
+        """Each bias at its part of `level_v`."""
+        for bias, share in zip(self.bias, _SHARES[len(self.bias)], strict=True):
+            bias.hold(share * level_v)
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,10 @@ from eapu_drivers.visa.session import (
     lock,
     no_library,
     send_at_once,
-    text_of,
     whole_by,
     why_not_opened,
 )
+from eapu_hil.base.errors import one_line
 from eapu_hil.base.locks import own
 from eapu_hil.hal import ConfigError, TransportError
 
@@ -101,7 +101,7 @@ class VisaTransport:
                 self._opened(message).write(message)
             except (pyvisa.Error, OSError) as error:
                 raise TransportError(
-                    f"{self._name}: lost while sending {shortened(message)!r} ({text_of(error)})"
+                    f"{self._name}: lost while sending {shortened(message)!r} ({one_line(error)})"
                 ) from error
 
     def query(self, message: str, timeout_s: float = DEFAULT_TIMEOUT_s) -> str:
@@ -142,7 +142,7 @@ class VisaTransport:
                 try:
                     line.clear()
                 except (pyvisa.Error, OSError) as error:
-                    raise TransportError(f"{self._name}: device clear failed ({text_of(error)})") from error
+                    raise TransportError(f"{self._name}: device clear failed ({one_line(error)})") from error
             if self._unanswered is not None:
                 line.close()
                 self._line = None
@@ -201,7 +201,7 @@ class VisaTransport:
             return f"{self._name}: no answer to {shortened(message)!r} within {timeout_s:.3g} s"
         if isinstance(error, UnicodeDecodeError):
             return f"{self._name}: {shortened(message)!r} was answered with bytes that are no text"
-        return f"{self._name}: lost while {shortened(message)!r} was to be answered ({text_of(error)})"
+        return f"{self._name}: lost while {shortened(message)!r} was to be answered ({one_line(error)})"
 
 
 def shortened(message: str) -> str:

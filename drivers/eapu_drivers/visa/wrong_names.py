@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
 from ipaddress import ip_address
 
 from pyvisa.rname import InvalidResourceName, parse_resource_name
 
-_COM = re.compile(r"(ASRL)?COM(\d+)(::INSTR)?", re.IGNORECASE)
+from eapu_drivers.addresses import COM, com_fault
+
 _HOST = re.compile(r"(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*)(:(?P<port>\d{1,5}))?")
 _RAW_PORT = 5025  # of raw sockets, of Keithley and Keysight alike
 
@@ -19,12 +19,10 @@ def problem(name: str, visa: str) -> str | None:
     visa: which library. A vendor's has aliases, which look like anything, so there only clear mistakes are told.
     """
     own = visa == "@py"
-    com = _COM.fullmatch(name)
-    if com is not None and sys.platform != "win32":
-        return (
-            f"{name!r} is a serial port of Windows; on this machine write the port's file, such as "
-            "ASRL/dev/ttyUSB0::INSTR (`eapu-hil discover` lists the ports)"
-        )
+    fault = com_fault(name, "ASRL/dev/ttyUSB0::INSTR")
+    if fault is not None:
+        return fault
+    com = COM.fullmatch(name)
     if com is not None and own and com[1] is None:
         return f"{name!r} is no VISA name; for this serial port write ASRL{com[2]}::INSTR"
     if name.startswith("/dev/"):

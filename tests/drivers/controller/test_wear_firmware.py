@@ -158,7 +158,7 @@ def test_a_host_that_is_killed_has_counted_what_the_board_went_on_to_do(
 ) -> None:
     chip = tmp_path / "chip"
     script = textwrap.dedent(_VICTIM % (BENCH, SHAPE))
-    process = subprocess.Popen([sys.executable, "-c", script, str(chip)], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, "-P", "-c", script, str(chip)], stderr=subprocess.DEVNULL)
 
     def pulses() -> int:
         try:

@@ -24,6 +24,7 @@ from pathlib import Path
 from eapu_drivers.simulated.board.afe import AfeServer
 from eapu_drivers.simulated.board.frontend import FrontEnd
 from eapu_drivers.simulated.board.rig import FIRMWARE_DIED, GROUNDED_WITHIN_s, RigConfig
+from eapu_hil.base.errors import one_line
 from eapu_hil.hal import HilError
 from eapu_hil.twin.state import state_directory
 
@@ -46,7 +47,7 @@ def main() -> int:
         with socket.socket(fileno=config.host_fd) as host, _own(state_directory(config.chip_dir)):
             return _run(config, host, stopped)
     except (HilError, OSError) as error:
-        _say({"error": " ".join(str(error).split())})
+        _say({"error": one_line(error)})
         return 1
 
 

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from lupa import lua51
 
+from eapu_hil.base.errors import one_line
+
 TIME_MAX_s = 10.0  # of the processor, a message
 _STEP, _STEPS_MAX = 1000, 50_000  # 50 million instructions
 _CALL_STEPS = 0.1  # half a million calls of the instrument's functions
@@ -112,7 +114,7 @@ class Sandbox:
             except Stop as stop:
                 return None, _latin(str(stop))
             except Exception as error:  # noqa: BLE001 - a wrong argument may raise anything in the functions
-                return False, _latin(" ".join(str(error).split()) or type(error).__name__)
+                return False, _latin(one_line(error))
             except BaseException as error:  # noqa: BLE001 - Ctrl-C: raised again once Lua has ended
                 self._raised = error
                 return None, "stopped"

@@ -11,12 +11,8 @@ from eapu_drivers.simulated.instruments.scpi import Act, ScpiError, choice, noth
 
 POINTS_MAX = 2500
 _POINTS = 100  # after *RST
-_OVERFLOWN, _AVAILABLE, _FULL, _COMPLIANCE = (
-    1 << 7,
-    1 << 6,
-    1 << 9,
-    1 << 14,
-)  # of the measurement event register
+# Of the measurement event register.
+_OVERFLOWN, _AVAILABLE, _FULL, _COMPLIANCE = 1 << 7, 1 << 6, 1 << 9, 1 << 14
 _MEASUREMENT, _SUMMARY = 1 << 0, 1 << 6  # of the status byte
 _STATISTICS: dict[str, Callable[[list[float]], float]] = {
     "MEAN": lambda values: float(np.mean(values)),

@@ -24,7 +24,7 @@ _ON_OR_OFF = {0.0: "off", 1.0: "on", 2.0: "off (high impedance)"}
 
 @dataclass(frozen=True)
 class StateQueries:
-    """How an instrument is asked for each of its settings, and its own words for a source of voltage that measures
+    """The questions for the settings of an instrument, and its own words for a source of voltage that measures
     current. sense: "" where a reading is of current whatever is set.
     """
 
@@ -90,7 +90,7 @@ class AskedMeter(SourceMeterBase):
             raise InstrumentError(0, text, "asked for its state", self.name)
 
     def level_tolerance_v(self, level_v: float) -> float:
-        """How far a level that is read back may lie from the one that was asked."""
+        """The distance that a level that is read back may have from the one that was asked."""
         range_v = self._taken.v_range_v if self._taken is not None else 0.0
         return _RELATIVE * abs(level_v) + _OF_RANGE * range_v
 

@@ -19,7 +19,7 @@ from eapu_drivers.visa.transport import Transport
 
 @dataclass(frozen=True)
 class Layout:
-    """How crosspoints of a family are called: slot, bus, two digits of a column. buses: letters or digits of them."""
+    """The names of crosspoints in a family: slot, bus, two digits of a column. buses: letters or digits of them."""
 
     buses: str
     columns_a_slot: int
