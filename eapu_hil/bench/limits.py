@@ -34,7 +34,9 @@ class LimitCheck:
         """A time of 0 s or more, and at most some 30 years: the clock of a chip never goes back."""
         duration_s = real_number(duration_s, "a wait")
         if not 0.0 <= duration_s <= _WAIT_MAX_s:
-            raise LimitError(f"{self.name}: a wait of {duration_s} s asked; allowed are 0 to {_WAIT_MAX_s:g} s")
+            raise LimitError(
+                f"{self.name}: a wait of {duration_s} s asked; allowed are 0 to {_WAIT_MAX_s:g} s"
+            )
         return duration_s
 
     def read(self, cells: Cells, v_read_v: float) -> tuple[Cells, float]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
-
 _STEPS_MAX = 10_000  # of a ramp: each is a pulse and a reading of each cell
 
 

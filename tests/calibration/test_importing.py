@@ -379,7 +379,9 @@ def test_a_window_upside_down_is_refused() -> None:
 def test_a_reading_counts_for_one_time_only() -> None:
     """At 1.2 s nothing was read: the reading at 1 s is that of the time 1 s."""
     near = {"relaxation": {**SMALL["relaxation"], "times_s": [1.0, 1.2, 10.0]}}
-    with pytest.raises(ConfigError, match="0 cells begin between 1 and 40 uS and have a reading near each of"):
+    with pytest.raises(
+        ConfigError, match="0 cells begin between 1 and 40 uS and have a reading near each of"
+    ):
         imported(small_file(), content=near)
 
 
