@@ -76,13 +76,20 @@ def _drift(entry: Measurement, axes: Sequence[Axes]) -> None:
 def _gate_curve(entry: Measurement, axes: Sequence[Axes]) -> None:
     values = entry.values
     gate_v = values["gate_v"]
-    _interval_bars(axes[0], gate_v, values["g_S"], BLUE, "mean of the cells")
-    slope, threshold_v = values["slope_S_per_v"]["value"], values["threshold_v"]["value"]
-    inside = np.linspace(threshold_v, max(gate_v), 2)
-    axes[0].plot(inside, 1e6 * slope * (inside - threshold_v), color=GREY, linewidth=0.9, linestyle=(0, (4, 3)),
-                 label=f"{1e6 * slope:.1f} µS/V from {threshold_v:.2f} V")  # fmt: skip
-    _interval_bars(axes[1], gate_v, values["cell_sd_S"], BLUE, "cell to cell")
-    _interval_bars(axes[1], gate_v, values["cycle_sd_S"], VERMILLION, "cycle to cycle")
+    if "g_S" in values:
+        _interval_bars(axes[0], gate_v, values["g_S"], BLUE, "mean of the cells")
+        slope, threshold_v = values["slope_S_per_v"]["value"], values["threshold_v"]["value"]
+        inside = np.linspace(threshold_v, max(gate_v), 2)
+        axes[0].plot(inside, 1e6 * slope * (inside - threshold_v), color=GREY, linewidth=0.9, linestyle=(0, (4, 3)),
+                     label=f"{1e6 * slope:.1f} µS/V from {threshold_v:.2f} V")  # fmt: skip
+        _interval_bars(axes[1], gate_v, values["cell_sd_S"], BLUE, "cell to cell")
+        _interval_bars(axes[1], gate_v, values["cycle_sd_S"], VERMILLION, "cycle to cycle")
+    else:  # from a file: without intervals
+        g_uS = _micro(entry.arrays["g_S"])
+        axes[0].plot(gate_v, g_uS.mean(axis=(0, 2)), color=BLUE, marker="o", label="mean of the cells")
+        axes[1].plot(gate_v, g_uS.mean(axis=0).std(axis=1), color=BLUE, marker="o", label="cell to cell")
+        cycle_uS = np.sqrt(g_uS.var(axis=0, ddof=1).mean(axis=1))
+        axes[1].plot(gate_v, cycle_uS, color=VERMILLION, marker="o", label="cycle to cycle")
     for axis in axes:
         axis.legend()
         axis.set_ylim(bottom=0)

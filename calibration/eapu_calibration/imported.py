@@ -49,13 +49,14 @@ def read_readings(
     """The readings of a file. What is no conductance, or far outside the window, is left out, logged and counted.
 
     columns: the first is that of the cell. measured: those that hold conductances, in `unit_S`. separator, skip: as of
-    `read_table`. Raises ConfigError for a column that is not there, text that is no number, and where most of the
-    readings are far outside the window.
+    `read_table`. Raises ConfigError for a column that is not there, text that is no number, a cell that is no whole
+    number, and where most of the readings are far outside the window.
     """
     names = [column for column in columns.values() if isinstance(column, str)]
     table = read_table(path, names, separator=separator, skip=skip)
     places = _places(table, columns)
     table.numbers([place for name, place in places.items() if name not in measured])
+    _refuse_broken_numbers(table, next(iter(places.values())))
     scale = [unit_S if name in measured else 1.0 for name in columns]
     data = table.values(list(places.values())) * scale
     lines = np.array(table.lines)
@@ -127,6 +128,13 @@ def without_broken_cells(path: Path, readings: Readings) -> Readings:
     if not keep.any():
         raise ConfigError(f"{path}: no cell is left")
     return Readings(readings.data[keep], readings.lines[keep], readings.broken, readings.left_out)
+
+
+def _refuse_broken_numbers(table: Table, cell: int) -> None:
+    """Raises ConfigError where a cell's number is none that counts cells: the wrong column, most likely."""
+    numbers = table.numbers([cell])[:, 0]
+    for i in np.flatnonzero(numbers != np.rint(numbers))[:1]:
+        raise ConfigError(f"{table.where(i, cell)}: cell {table.rows[i][cell]}: expected a whole number")
 
 
 def _places(table: Table, columns: Mapping[str, Column]) -> dict[str, int]:

@@ -15,14 +15,15 @@ relaxation:                         # or gate_curve:
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, model_validator
 
 from eapu_calibration.imported import Column, Readings, read_readings, refuse_repeated, without_broken_cells
 from eapu_calibration.measurement import Result, Settings
@@ -39,6 +40,12 @@ _DELIMITERS = {"tab": "\t", "comma": ",", "semicolon": ";", "space": " "}
 _NEAR = 2.0  # a reading belongs to a time that it is not further from than by this factor
 
 
+def _rising(values: list[float]) -> list[float]:
+    if any(after <= before for before, after in itertools.pairwise(values)):
+        raise ValueError("must rise from value to value")
+    return values
+
+
 class ImportedChip(Settings):
     """The description of the chip in the passport."""
 
@@ -52,9 +59,28 @@ class UsedWindow(Settings):
     g_min_S: PositiveFloat
     g_max_S: PositiveFloat
 
+    @model_validator(mode="after")
+    def _ordered(self) -> UsedWindow:
+        if self.g_max_S <= self.g_min_S:
+            raise ValueError(f"g_max_S ({self.g_max_S:g}) must be above g_min_S ({self.g_min_S:g})")
+        return self
 
-class RelaxationColumns(Settings):
-    """Numbers or names of the columns."""
+
+class Columns(Settings):
+    """Numbers or names of the columns, one for each quantity."""
+
+    @model_validator(mode="after")
+    def _different(self) -> Self:
+        owners = dict[Any, str]()
+        for name, column in self.model_dump().items():
+            if column in owners:
+                raise ValueError(f"{owners[column]} and {name} name one column, {column!r}; each has its own")
+            owners[column] = name
+        return self
+
+
+class RelaxationColumns(Columns):
+    """Those of a relaxation."""
 
     cell: Column
     age_s: Column
@@ -64,16 +90,16 @@ class RelaxationColumns(Settings):
 class RelaxationImport(Settings):
     """A line a reading, a cell's first at age 0. edges_S: ranges of the first that the cells are sorted into.
 
-    Of several readings near one of times_s the nearest counts.
+    Of several readings near one of times_s the nearest counts, and each reading for the nearest of them.
     """
 
     columns: RelaxationColumns
-    times_s: Annotated[list[PositiveFloat], Field(min_length=2)]
-    edges_S: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2)]
+    times_s: Annotated[list[PositiveFloat], Field(min_length=2), AfterValidator(_rising)]
+    edges_S: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2), AfterValidator(_rising)]
 
 
-class GateColumns(Settings):
-    """Numbers or names of the columns; before: the conductance that the SET began at."""
+class GateColumns(Columns):
+    """Those of a gate curve; before: the conductance that the SET began at."""
 
     cell: Column
     gate_v: Column
@@ -182,12 +208,16 @@ def _relaxation(
     times_s = np.asarray(settings.times_s)
     first_S = np.full((1, numbers.size), np.nan)
     age_s, g_S = np.full((2, times_s.size, numbers.size), np.nan)
-    first = data[:, 1] <= 0
-    chosen = _nearest(cell, np.where(first, -data[:, 1], np.inf), np.inf)
-    first_S[0, cell[chosen]] = data[chosen, 2]
+    first, early = data[:, 1] == 0, data[:, 1] < 0
+    first_S[0, cell[first]] = data[first, 2]
+    if early.any():
+        readings.left_out["before age 0"] = int(early.sum())
+        _LOG.warning("%s: %d readings left out: their age is below 0 s", wanted.file, early.sum())
     window = wanted.window
-    for number, time_s in enumerate(times_s):
-        away = np.where(first, np.inf, np.abs(np.log(np.maximum(data[:, 1], 1e-30) / time_s)))
+    apart = np.abs(np.log(np.maximum(data[:, 1], 1e-30)[:, None] / times_s))
+    belongs = np.argmin(apart, axis=1)
+    for number in range(times_s.size):
+        away = np.where(first | (belongs != number), np.inf, apart[:, number])
         chosen = _nearest(cell, away, np.log(_NEAR))
         age_s[number, cell[chosen]], g_S[number, cell[chosen]] = data[chosen, 1], data[chosen, 2]
     outside = ((first_S < window.g_min_S) | (first_S > window.g_max_S))[0]

@@ -37,6 +37,12 @@ def _faults(values: Mapping[str, Any]) -> str:
 
 
 def _gate_curve(values: Mapping[str, Any]) -> str:
+    if "slope_S_per_v" not in values:  # from a file: the curves of its cells, not evaluated
+        gate_v = values["gate_v"]
+        return (
+            f"{values['cells']} cells, {values['repeats']} SETs of each at every one of {len(gate_v)} gate voltages, "
+            f"{min(gate_v):.3g} to {max(gate_v):.3g} V"
+        )
     slope, threshold = values["slope_S_per_v"], values["threshold_v"]
     return (
         f"{1e6 * slope['value']:.1f} uS/V ({1e6 * slope['low']:.1f}-{1e6 * slope['high']:.1f}) from "

@@ -122,12 +122,23 @@ def _locate(
             content = content.get(part) if isinstance(content, Mapping) else None
             if depth < len(location):  # otherwise the models that hold this key are wanted
                 models = [inner for field in fields for inner in _models_of(field, content, allow_modules)]
-        elif isinstance(part, int) or not models or (unknown_key and depth == len(location)):
+        elif isinstance(part, int) or (
+            isinstance(content, Mapping) and (not models or (unknown_key and depth == len(location)))
+        ):
             parts.append(str(part))
-        else:  # the tag of a union: its class or the value of its discriminator
+            content = _within(content, part)
+        else:  # the tag of a union: its class, its type or the value of its discriminator
             tagged = [owner for owner in models if part in _tags(owner)]
             models = tagged or models
     return ".".join(parts), models
+
+
+def _within(content: Any, part: int | str) -> Any:
+    """What stands in `content` at a key or a number; None where there is nothing."""
+    if isinstance(content, Mapping):
+        return content.get(part)
+    inside = isinstance(part, int) and isinstance(content, Sequence) and part < len(content)
+    return content[part] if inside else None
 
 
 def _models_of(field: FieldInfo, content: Any, allow_modules: Collection[str]) -> Iterator[type[BaseModel]]:

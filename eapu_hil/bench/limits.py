@@ -6,7 +6,6 @@ request first and returns the copy: only that may be sent.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,6 +19,8 @@ from eapu_hil.hal import Cells, Direction, FloatArray, IntArray, LimitError, Lim
 from eapu_hil.hal.recipe import Recipe
 from eapu_hil.hal.vectors import real_number
 
+_WAIT_MAX_s = 1e9
+
 
 @dataclass(frozen=True)
 class LimitCheck:
@@ -30,10 +31,12 @@ class LimitCheck:
     limits: Limits
 
     def wait(self, duration_s: float) -> float:
-        """A finite time, 0 s or more."""
+        """A time of 0 s or more, and at most some 30 years: the clock of a chip never goes back."""
         duration_s = real_number(duration_s, "a wait")
-        if not 0.0 <= duration_s < math.inf:
-            raise LimitError(f"{self.name}: a wait of {duration_s} s asked; allowed is 0 s or more, finite")
+        if not 0.0 <= duration_s <= _WAIT_MAX_s:
+            raise LimitError(
+                f"{self.name}: a wait of {duration_s} s asked; allowed are 0 to {_WAIT_MAX_s:g} s"
+            )
         return duration_s
 
     def read(self, cells: Cells, v_read_v: float) -> tuple[Cells, float]:

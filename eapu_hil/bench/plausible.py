@@ -46,6 +46,12 @@ def require_plausible(config: BenchConfig) -> None:
             f"{strongest_v(recipe):g} V; allowed is at most {limits.i_max_a:g} A (limits.i_max_a); change the recipe "
             "or the limit"
         )
+    formed_S = recipe.form.g_formed_S
+    if not recipe.g_min_S <= formed_S <= recipe.g_max_S:
+        raise ConfigError(
+            f"{config.where}: recipe form.g_formed_S of {formed_S:g} S asked; a cell that is formed reads between "
+            f"g_min_S and g_max_S, {recipe.g_min_S:g} to {recipe.g_max_S:g} S; change the recipe"
+        )
     found = [] if limits.unusual else list(_unusual(config))
     if found:
         raise ConfigError(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
+_STEPS_MAX = 10_000  # of a ramp: each is a pulse and a reading of each cell
+
 
 class Ramp(BaseModel):
-    """A voltage that starts at `start_v` and grows by `step_v` up to `stop_v`."""
+    """A voltage that starts at `start_v` and grows by `step_v` up to `stop_v`, in 10,000 steps at most."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -18,6 +20,9 @@ class Ramp(BaseModel):
     def _ordered(self) -> Ramp:
         if self.stop_v < self.start_v:
             raise ValueError(f"stop_v ({self.stop_v}) must not be below start_v ({self.start_v})")
+        steps = (self.stop_v - self.start_v) / self.step_v
+        if steps > _STEPS_MAX:
+            raise ValueError(f"step_v ({self.step_v}) makes {steps:.3g} steps; allowed are {_STEPS_MAX:,}")
         return self
 
 
@@ -79,7 +84,8 @@ class Recipe(BaseModel):
     """How a cell is written and when to stop.
 
     g_min_S, g_max_S: the window of the targets; an open bench refuses others.
-    band_S: a cell is done when it reads within +-band_S of its target, twice (the second read confirms).
+    band_S: a cell is done when it reads within +-band_S of its target, twice (the second read confirms); at most half
+        of the window.
     v_read_v: voltage of the verify reads.
     v_in_max_v: full scale of the inputs of products; left out, it is `v_read_v`.
     pulses_max, flips_max: caps for one cell in one epoch (pulses; changes of direction).
@@ -113,4 +119,10 @@ class Recipe(BaseModel):
     def _window(self) -> Recipe:
         if self.g_max_S <= self.g_min_S:
             raise ValueError(f"g_max_S ({self.g_max_S}) must be above g_min_S ({self.g_min_S})")
+        half_S = (self.g_max_S - self.g_min_S) / 2
+        if self.band_S > half_S:
+            raise ValueError(
+                f"band_S ({self.band_S}) must be at most half of the window, {half_S:g} (in siemens): nearly every "
+                "cell would be in band without a pulse"
+            )
         return self

@@ -6,6 +6,7 @@ Images are float32 in 0..1, grey (h, w) or colour (h, w, 3).
 from __future__ import annotations
 
 import logging
+import re
 import struct
 import warnings
 from collections.abc import Mapping
@@ -26,10 +27,12 @@ Image = NDArray[np.float32]
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 LUMA_RANGE = 255.0
 PIXELS_MAX = 50_000_000  # of one image
-_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
+_AT_MOST = f"at most {PIXELS_MAX / 1e6:.0f} million are read: cut it into parts"
+_BITS, _PHOTOMETRIC, _PLANAR, _SAMPLE_FORMAT = 258, 262, 284, 339  # tags of TIFF
+_NEARLY_BLACK = 0.1  # of white: an image that nowhere gets brighter has another white, most likely
 # What Pillow raises for damaged files.
 _DAMAGE = (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, ArithmeticError, struct.error)
-_SIGNED = 2  # a sample format
+_SIGNED, _SEPARATE = 2, 2  # a sample format; a planar configuration: one channel after the other
 _LOG = logging.getLogger(__name__)
 
 
@@ -58,9 +61,9 @@ def require_packages() -> None:
 def read_image(path: Path) -> Image:
     """The image in a file, by the scale of its kind: integers of 8 or 16 bits by their full scale, floats in 0..1.
 
-    Transparency is dropped, EXIF rotation is applied; of several pages the first is read, which is logged. Raises
-    ConfigError, naming the file, if it cannot be read as an image, if its values have no such scale, or if it has more
-    than `PIXELS_MAX` pixels.
+    Transparency is dropped, EXIF rotation is applied. Of several pages the first is read, which is logged, and so is
+    an image of more than 8 bits that is nearly black by that scale. Raises ConfigError, naming the file, if it cannot
+    be read as an image, if its values have no such scale, or if it has more than `PIXELS_MAX` pixels.
     """
     try:
         from PIL import Image as Pil
@@ -77,9 +80,11 @@ def read_image(path: Path) -> Image:
             scale = _scale(path, file)
             return _to_float(path, ImageOps.exif_transpose(file), scale)
     except Pil.DecompressionBombError as error:
-        raise ConfigError(f"{path}: too large to be read: {error}") from error
+        size = next(iter(re.findall(r"\d+", str(error))), "too many")
+        raise ConfigError(f"{path}: {size} pixels; {_AT_MOST}") from error
     except _DAMAGE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        system = error.strerror if isinstance(error, OSError) else None
+        reason = system or (str(error).splitlines()[0] if str(error) else type(error).__name__)
         if isinstance(error, UnidentifiedImageError):  # its text names an object, not the file
             reason = "of no known kind"
         raise ConfigError(f"{path}: not a readable image ({reason}); allowed: {_allowed()}") from error
@@ -96,9 +101,7 @@ def _opened(content: BinaryIO) -> PilImage:
 def _check_size(path: Path, width: int, height: int) -> None:
     """Raises ConfigError before anything is unpacked: networks take the image whole."""
     if width * height > PIXELS_MAX:
-        raise ConfigError(
-            f"{path}: {width} x {height} pixels; at most {PIXELS_MAX / 1e6:.0f} million are read: cut it into parts"
-        )
+        raise ConfigError(f"{path}: {width} x {height} pixels; {_AT_MOST}")
 
 
 @dataclass(frozen=True)
@@ -112,11 +115,14 @@ class _Scale:
 def _scale(path: Path, file: PilImage) -> _Scale | None:
     """The scale of an image of one channel with more than 8 bits; None for all others, which Pillow scales itself.
 
-    Raises ConfigError for integers whose full scale nobody uses: 32 bits, and those with a sign.
+    Raises ConfigError for integers whose full scale nobody uses, 32 bits and those with a sign, and for channels of 16
+    bits that lie one after the other, which Pillow mixes up.
     """
     tags: Mapping[int, Any] = getattr(file, "tag_v2", {})
     bits, kind = int((tags.get(_BITS) or (16,))[0]), int((tags.get(_SAMPLE_FORMAT) or (1,))[0])
     inverted = tags.get(_PHOTOMETRIC) == 0
+    if tags.get(_PLANAR) == _SEPARATE and bits > 8 and len(file.getbands()) > 1:
+        raise ConfigError(f"{path}: its channels of {bits} bits lie one after the other; interleave them")
     if file.mode == "F":
         return _Scale(1.0, inverted)
     if bits > 16 or kind == _SIGNED:
@@ -140,6 +146,9 @@ def _to_float(path: Path, image: PilImage, scale: _Scale | None) -> Image:
         raise ConfigError(
             f"{path}: values from {low:g} to {high:g}; expected 0 (black) to {scale.white:g} (white): scale them"
         )
+    if not scale.inverted and high < _NEARLY_BLACK * scale.white:
+        said = "%s: nearly black: its values reach %g, and white is %g; if that is wrong, scale them"
+        _LOG.warning(said, path, high, scale.white)
     found = pixels / np.float32(scale.white)
     return 1 - found if scale.inverted else found
 

@@ -76,6 +76,28 @@ def test_an_unusual_limit_has_to_be_meant(
     assert main(["check", write(**{key: value, "unusual": True})]) == 0
 
 
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        # In microsiemens all three would pass for siemens: all cells in band without a pulse, forming without an end.
+        (
+            "recipe.band_S=1.0",
+            r"band_S \(1\.0\) must be at most half of the window, 1\.95e-05 \(in siemens\)",
+        ),
+        ("recipe.band_S=2.0e-5", r"band_S \(2e-05\) must be at most half"),
+        ("recipe.form.g_formed_S=5.0", r"form\.g_formed_S of 5 S asked; a cell that is formed reads between"),
+        ("recipe.form.g_formed_S=1.0e-12", r"form\.g_formed_S of 1e-12 S asked"),
+        (
+            "recipe.form.amplitude.step_v=1.0e-12",
+            r"step_v \(1e-12\) makes 1\.4e\+12 steps; allowed are 10,000",
+        ),
+    ],
+)
+def test_a_recipe_that_cannot_be_meant_is_refused(write: Any, override: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        check(write(), [override])
+
+
 def test_all_unusual_limits_are_named_at_once(write: Any) -> None:
     with pytest.raises(ConfigError, match=r"v_max_v: 35 .*; limits\.i_max_a: 0\.5 .*; temperature_c: 300"):
         check(write(v_max_v=35, i_max_a=0.5, temperature_c=300))

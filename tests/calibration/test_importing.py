@@ -347,3 +347,64 @@ def test_a_twin_is_fitted_to_entries_of_its_own_chip() -> None:
     base = load_model(TwinPreset, "rram_180nm", [], "presets")
     with pytest.raises(ConfigError, match=r"0001_relaxation\.yaml: chip\.serial: measured on '7'"):
         fit_twin(Chip.open(Path("chip")), 0, base, np.random.default_rng(1))
+
+
+@pytest.mark.parametrize(
+    ("relaxation", "said"),
+    [
+        ({"times_s": [10.0, 1.0]}, "relaxation.times_s: must rise from value to value"),
+        ({"times_s": [1.0, 1.0]}, "relaxation.times_s: must rise from value to value"),
+        ({"edges_S": [40e-6, 1e-6]}, "relaxation.edges_S: must rise from value to value"),
+        (
+            {"columns": {"cell": 0, "age_s": 2, "conductance": 2}},
+            "relaxation.columns: age_s and conductance name one column, 2; each has its own",
+        ),
+        (
+            {"columns": {"cell": 0, "age_s": 1, "conductance": -1}},
+            "relaxation.columns.conductance: must be greater than or equal to 0; given -1",
+        ),
+    ],
+)
+def test_a_mapping_that_contradicts_itself_is_refused(relaxation: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        imported(small_file(), content={"relaxation": {**SMALL["relaxation"], **relaxation}})
+    assert said in str(error.value)
+
+
+def test_a_window_upside_down_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"window: g_max_S \(1e-06\) must be above g_min_S \(4e-05\)"):
+        imported(small_file(), window={"g_min_S": 40e-6, "g_max_S": 1e-6})
+
+
+def test_a_reading_counts_for_one_time_only() -> None:
+    """At 1.2 s nothing was read: the reading at 1 s is that of the time 1 s."""
+    near = {"relaxation": {**SMALL["relaxation"], "times_s": [1.0, 1.2, 10.0]}}
+    with pytest.raises(
+        ConfigError, match="0 cells begin between 1 and 40 uS and have a reading near each of"
+    ):
+        imported(small_file(), content=near)
+
+
+def test_readings_before_age_0_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    entry = imported(small_file(lambda rows: [*rows, "0,-1,5.0"]))
+    assert entry.values["left_out"] == {"before age 0": 1}
+    assert "1 readings left out: their age is below 0 s" in caplog.text
+    assert entry.arrays["first_S"][0, 0] > 15e-6
+
+
+def test_a_cell_is_a_whole_number() -> None:
+    with pytest.raises(ConfigError, match=r"data\.csv:4: column 'cell': cell 0\.5: expected a whole number"):
+        imported(small_file(lambda rows: [*rows[:2], "0.5,10,20", *rows[3:]]), skip_lines=0)
+
+
+def test_the_command_imports_a_gate_curve_and_shows_it(capsys: pytest.CaptureFixture[str]) -> None:
+    columns = {"cell": 0, "gate_v": 1, "before": 2, "conductance": 3}
+    rows = [f"{c},{v},2,{10 + v + 0.1 * n}" for c in range(5) for v in (1.0, 1.5) for n in range(3)]
+    Path("data.csv").write_text("\n".join(["cell,gate,before,after", *rows]))
+    path = mapping({"gate_curve": {"columns": columns}})
+    assert main(["import", str(path), "--chip", "chip"]) == 0
+    assert Path("chip/figures/0001_gate_curve.png").is_file()
+    said = "5 cells, 3 SETs of each at every one of 2 gate voltages, 1 to 1.5 V"
+    assert said in " ".join(capsys.readouterr().out.split())
+    for view in (["show", "chip"], ["show", "chip", "1"], ["diff", "chip", "1", "1"]):
+        assert main(["passport", *view]) == 0
