@@ -190,8 +190,8 @@ def _form(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     if low:
         terminal.note(
             f"{low} of them read below {1e6 * bench.recipe.form.g_formed_S:g} uS. The passport says that they are "
-            "formed, so they got no pulse. Another chip needs another directory (key chip); --again --block R0:R1,C0:C1 "
-            "forms them again"
+            "formed, so they got no pulse. Another chip needs another directory (key chip); --again --block "
+            "R0:R1,C0:C1 forms them again"
         )
     if unformed:
         terminal.not_all()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from eapu_hil.bench import open_bench
@@ -46,7 +47,7 @@ def test_a_run_whose_chip_was_programmed_since_is_told(
     train(make_experiment(bench={"chip": str(tmp_path / "chip")}, steps=4), tmp_path / "run", silent())
     caplog.clear()
     with open_bench(bench, commission=False) as opened:
-        opened.arrays[0].program(Targets(Cells([0], [0]), [10e-6]))
+        opened.arrays[0].program(Targets(Cells.block(0, 1, 0, 1), np.array([10e-6])))
     with caplog.at_level(logging.WARNING), trained_network(tmp_path / "run"):
         pass
     assert "the chip was used since this run: last by `program` (entry" in caplog.text
