@@ -141,7 +141,8 @@ def _calibrate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
             names = with_forming(names, bench.chip, args.array)
         require_space(bench.chip.directory, _room(array))
         began_s = array.clock_s()
-        with measurement_bars(terminal) as progress_of:
+        hint = "to continue, give the same command again"
+        with terminal.stop_hint(hint, lambda: True), measurement_bars(terminal) as progress_of:
             found = measure(
                 bench, args.array, plan, names, seed=args.seed, progress_of=progress_of, left_over=left.append
             )
@@ -247,7 +248,7 @@ def _fit_twin(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         terminal.say(
             f"Kolmogorov-Smirnov distance of the conductance changes from the fitted law: at most {worst:.3f}"
         )
-    terminal.say(f"to use it, write in a bench file:  preset: {args.out}")
+    terminal.say(f"to use it, write in a bench file with another chip directory:  preset: {args.out}")
     return {
         "preset": args.out,
         "fitted": {one.key: {**one.estimate.plain(), "entry": one.entry} for one in found.fitted},

@@ -51,9 +51,11 @@ class FormingRecord:
             return low
         state = self.maps()["state"][cells.row, cells.col]
         unknown = low & (state == _UNKNOWN)
-        used = int((pulses[unknown] > 0).sum())
+        # Simulated cells made with their passport were formed under it or never: with a record nothing is in doubt.
+        made_here = self._chip.passport.fresh
+        used = 0 if made_here and self.path.exists() else int((pulses[unknown] > 0).sum())
         # Cells that need no forming conduct from the start: then only the ledger tells.
-        conducting = 0 if self._chip.passport.fresh else int((g_S[unknown] >= recipe.g_min_S).sum())
+        conducting = 0 if made_here else int((g_S[unknown] >= recipe.g_min_S).sum())
         if used or conducting > _CONDUCTING_SHARE * unknown.sum():
             why = f"{used} of them were pulsed before" if used else f"{conducting} of them conduct already"
             raise ConfigError(

@@ -37,7 +37,8 @@ def require_serial(chip: Chip, serial: str | None) -> None:
     if serial is not None and known not in (None, serial):
         raise ConfigError(
             f"{chip.directory}: serial: this is the passport of chip {known!r}; the bench file names {serial!r}. "
-            "Another chip needs another passport: name a new directory with the key chip"
+            "Another chip needs another passport: name a new directory with the key chip. "
+            f"If it is the same chip, write serial: {known}"
         )
 
 

@@ -249,7 +249,13 @@ def prepare_for_training(bench: Bench) -> None:
         )
         return
     commission = _find_commission(bench.config)
-    _LOG.info("%s: forming the cells of a new chip and measuring the write error (about 10 s)", directory)
+    new = not bench.chip.of_kinds("forming")
+    work = (
+        "forming the cells of a new chip and measuring the write error"
+        if new
+        else "measuring the write error"
+    )
+    _LOG.info("%s: %s (about 10 s)", directory, work)
     seed = bench.config.seed if isinstance(bench.config, TwinBenchConfig) else 0
     commission(bench.arrays, bench.chip, bench.recipe, seed)
 

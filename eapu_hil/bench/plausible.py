@@ -77,7 +77,7 @@ def _unusual(config: BenchConfig) -> Iterator[str]:
     if weakest_v <= limits.v_read_max_v <= _MOST["v_read_max_v"][0]:
         yield (
             f"limits.v_read_max_v: {limits.v_read_max_v:g} V asked, which writes: the recipe's weakest pulse has "
-            f"{weakest_v:g} V"
+            f"{weakest_v:g} V (write a smaller limits.v_read_max_v)"
         )
     celsius = config.temperature_c
     if celsius is not None and not _COLDEST_C <= celsius <= _HOTTEST_C:

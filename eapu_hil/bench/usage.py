@@ -9,7 +9,8 @@ from eapu_hil.bench.passport import Chip
 from eapu_hil.bench.programmed import PROGRAMMED
 
 RUN = "run"
-_WRITING = (RUN, PROGRAMMED, "calibration", "forming", "formed")  # entries of what changes cells
+_USERS = {PROGRAMMED: "`program`", "calibration": "a calibration", "forming": "forming", "formed": "forming"}
+_WRITING = (RUN, *_USERS)  # entries of what changes cells
 
 _LOG = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ def tell_of_others(chip: Chip, run_id: str) -> None:
     others = [entry for entry in entries if entry.number > max(mine, default=0)]
     if others:
         last = others[-1]
-        who = f"run {last.values['run']}" if last.kind == RUN else f"a {last.kind}"
+        who = f"run {last.values['run']}" if last.kind == RUN else _USERS[last.kind]
         _LOG.warning(
             "%s: the chip was used since this run: last by %s (entry %d, %s); its cells may hold other weights",
             chip.directory,

@@ -93,7 +93,7 @@ def form(parser: ArgumentParser) -> None:
     known.add_argument(
         "--again",
         action="store_true",
-        help="form the cells of --block even if they were formed before; destroys what they hold",
+        help="form the cells of --block again where they do not conduct; destroys what those hold",
     )
     parser.set_defaults(command=_form)
 
@@ -175,12 +175,20 @@ def _form(args: Namespace, terminal: Terminal) -> dict[str, Any]:
             left = CellStatus.NOT_CONVERGED if sys.exception() is None else CellStatus.ABORTED
             for formed in begun:
                 _add_formed(results, cells, formed, record.is_formed(cells), left)
-        unformed = int(np.count_nonzero(~record.is_formed(cells)))
+        known = record.is_formed(cells)
     (formed,) = begun
+    now = np.isfinite(formed.v_form_v)
+    unformed = int(np.count_nonzero(~known))
+    low = int(np.count_nonzero(known & ~now & (formed.g_formed_S < bench.recipe.form.g_formed_S)))
     terminal.note(
-        f"{len(cells) - unformed} of {len(cells)} cells are formed, "
-        f"{int(np.isfinite(formed.v_form_v).sum())} of them just now"
+        f"{len(cells) - unformed} of {len(cells)} cells are formed, {int(now.sum())} of them just now"
     )
+    if low:
+        terminal.note(
+            f"{low} of them read below {1e6 * bench.recipe.form.g_formed_S:g} uS. The passport says that they are "
+            "formed, so they got no pulse. Another chip needs another directory (key chip); --again --block "
+            "R0:R1,C0:C1 forms them again"
+        )
     if unformed:
         terminal.not_all()
     return results.content()

@@ -90,7 +90,9 @@ def test_another_chip_needs_another_passport(board: Board, use: Callable[..., Be
     use(serial="W12-D07")
     with pytest.raises(ConfigError, match="the passport of chip 'W12-D07'; the bench file names 'W12-D08'"):
         use(serial="W12-D08")
-    with pytest.raises(ConfigError, match="Another chip needs another passport"):
+    with pytest.raises(
+        ConfigError, match=r"needs another passport.* If it is the same chip, write serial: W12-D07"
+    ):
         use(exchanged=True, serial="W12-D08")
     use(serial="W12-D07")
     use()

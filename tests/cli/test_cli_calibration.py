@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
+from pytest_mock import MockerFixture
 
+from eapu_hil.bench.array import BenchArray
 from eapu_hil.cli.parser import main
 
 BENCH = {
@@ -59,6 +61,18 @@ def test_the_temperature_of_the_bench_file_is_noted(capsys: pytest.CaptureFixtur
     Path("bench.yaml").write_text(yaml.safe_dump({**BENCH, "temperature_c": 31.5}))
     known = said(capsys, *calibrate("write_error"))["entries"]
     assert known[-1]["values"]["temperature_c"] == 31.5
+
+
+def test_a_stopped_calibration_says_how_to_go_on(
+    mocker: MockerFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mocker.patch.object(BenchArray, "vmm", side_effect=KeyboardInterrupt)
+    assert main(calibrate("write_error", "product_accuracy")) == 130
+    assert "stopped; to continue, give the same command again" in capsys.readouterr().err
+    mocker.stopall()
+    assert [one["kind"] for one in said(capsys, *calibrate("write_error", "product_accuracy"))["entries"]][
+        -1
+    ] == ("product_accuracy")
 
 
 def test_calibrate_show_and_diff(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,11 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from eapu_hil.bench import open_bench
 from eapu_hil.bench.passport import Chip
 from eapu_hil.bench.usage import last_use
-from eapu_hil.hal import ConfigError, HilError
+from eapu_hil.hal import Cells, ConfigError, HilError, Targets
 from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.runs import read_start
 from eapu_hil.training.trainer import resume, train, trained_network
@@ -36,6 +38,19 @@ def test_a_run_whose_chip_was_used_since_is_told(
     with caplog.at_level(logging.WARNING), trained_network(tmp_path / "first"):
         pass
     assert f"the chip was used since this run: last by run {second}" in caplog.text
+
+
+def test_a_run_whose_chip_was_programmed_since_is_told(
+    tmp_path: Path, make_experiment: Make, silent: Silent, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = {**make_experiment().bench.model_dump(), "chip": str(tmp_path / "chip")}
+    train(make_experiment(bench={"chip": str(tmp_path / "chip")}, steps=4), tmp_path / "run", silent())
+    caplog.clear()
+    with open_bench(bench, commission=False) as opened:
+        opened.arrays[0].program(Targets(Cells.block(0, 1, 0, 1), np.array([10e-6])))
+    with caplog.at_level(logging.WARNING), trained_network(tmp_path / "run"):
+        pass
+    assert "the chip was used since this run: last by `program` (entry" in caplog.text
 
 
 def test_a_run_on_another_chip_or_on_none_is_refused(
