@@ -26,12 +26,13 @@ from eapu_hil.base.locks import own
 from eapu_hil.base.seals import unsealed, write_sealed_yaml
 from eapu_hil.base.storage import require_own_files, storage_errors
 from eapu_hil.bench.chip_id import FORMAT, PASSPORT, chip_id, forget_id, known_id
-from eapu_hil.bench.entries import Entries, Head
+from eapu_hil.bench.entries import FOLDER, INDEX, Entries, Head
 from eapu_hil.bench.entries import Measurement as Measurement  # where others look for it
 from eapu_hil.bench.write_error import WriteError
 from eapu_hil.hal import CellStatus, ConfigError, HilError, StatusArray
 
 LOCK = "chip.lock"
+_BESIDE = (INDEX, FOLDER, "ledger")  # what only a chip with a passport has
 _LOG = logging.getLogger(__name__)
 
 
@@ -257,7 +258,10 @@ def own_chip(directory: Path) -> Iterator[None]:
     lock = directory / LOCK
     with ExitStack() as stack:
         with storage_errors(directory):
-            ours = (directory / PASSPORT).exists() or lock.exists()
+            passport = directory / PASSPORT
+            if not passport.exists() and any((directory / name).exists() for name in _BESIDE):
+                raise ConfigError(f"{passport}: missing; put it back from a copy of the chip's directory")
+            ours = passport.exists() or lock.exists()
             if directory.exists() and not ours and (not directory.is_dir() or any(directory.iterdir())):
                 raise ConfigError(f"{directory}: chip: not a chip's passport; name an empty or new directory")
             if not directory.exists():

@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 from eapu_hil.base.errors import ConfigError, did_you_mean
 from eapu_hil.base.loading import FileModel
 from eapu_hil.base.npz import read_member
+from eapu_hil.base.filenames import require_regular
 from eapu_hil.base.tables import LARGEST, Table, read_table
 
 Column = str | int
@@ -79,6 +80,7 @@ def read_samples(path: Path, data: DataFiles, numbers: bool, like: Samples | Non
     numbers: numbers are predicted, not classes. like: the training data, for a test file.
     Raises ConfigError, with file and place, for whatever cannot be used.
     """
+    require_regular(path, str(path))
     suffix = path.suffix.lower()
     if suffix in (".csv", ".tsv"):
         found = _of_table(path, data, numbers, like)
