@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from eapu_hil.base.errors import ConfigError, did_you_mean
+from eapu_hil.base.filenames import require_regular
 from eapu_hil.base.loading import FileModel
 from eapu_hil.base.npz import read_member
-from eapu_hil.base.filenames import require_regular
 from eapu_hil.base.tables import LARGEST, Table, read_table
 
 Column = str | int

@@ -316,7 +316,10 @@ def test_a_directory_of_something_else_is_left_alone(tmp_path: Path) -> None:
 def test_a_chip_that_lost_its_passport_gets_no_new_one(tmp_path: Path, left: str) -> None:
     (tmp_path / left).mkdir()
     (tmp_path / "chip.lock").touch()  # of a process that was killed
-    with pytest.raises(ConfigError, match=r"passport\.yaml: missing; put it back from a copy"), own_chip(tmp_path):
+    with (
+        pytest.raises(ConfigError, match=r"passport\.yaml: missing; put it back from a copy"),
+        own_chip(tmp_path),
+    ):
         pass
     assert {path.name for path in tmp_path.iterdir()} == {left, "chip.lock"}
 

@@ -292,7 +292,10 @@ def test_a_script_leaves_the_names_of_the_instrument_to_other_clients(
     device = SimulatedKeithley2600B(station.probe, ["source", "gate"])
     with goes_on(device):
         device.handle(script)
-        assert device.handle("print(string.rep('ab', 2), math.floor(1.5), unknown)") == b"abab\t1.00000e+00\tnil\n"
+        assert (
+            device.handle("print(string.rep('ab', 2), math.floor(1.5), unknown)")
+            == b"abab\t1.00000e+00\tnil\n"
+        )
 
 
 def test_a_script_without_end_is_not_kept(station: SmallStation) -> None:
