@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -128,7 +129,7 @@ class CounterFile:
                 begin = file.tell()
                 size = layout.dtype.itemsize * int(np.prod(layout.shape))
                 content = file.read(size + _SAYS_MAX)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TokenError) as error:
             raise ConfigError(f"{path}: the chip's ledger cannot be opened: {error}") from error
         if dtype != layout.dtype or shape != layout.shape or columns_first:
             raise ConfigError(

@@ -11,6 +11,7 @@ import os
 import zlib
 from collections.abc import Collection
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
@@ -221,7 +222,7 @@ def _read(path: Path, expected: NDArray[Any]) -> tuple[NDArray[Any], bytes]:
             )
             shape, columns_first, dtype = header(file)
             content = file.read(expected.nbytes + _SAYS_BYTES + 1)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TokenError) as error:
         raise ConfigError(f"{path}: damaged: {' '.join(str(error).split())}; {_HELP}") from error
     if shape != expected.shape or dtype != expected.dtype or columns_first:
         raise ConfigError(
