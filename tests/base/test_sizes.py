@@ -174,7 +174,8 @@ def test_a_file_that_names_a_pipe_does_not_wait_for_it(
     )
     Path("import.yaml").write_text(
         "file: pipe.csv\nconductance_unit_S: 1.0e-6\nsource: somebody\nchip: {model: a, serial: b}\n"
-        "window: {g_min_S: 1.0e-6, g_max_S: 40.0e-6}\nrelaxation: {columns: {cell: 0, age_s: 1, conductance: 2}, times_s: [1, 2], edges_S: [0, 1]}\n"
+        "window: {g_min_S: 1.0e-6, g_max_S: 40.0e-6}\nrelaxation: {columns: {cell: 0, age_s: 1, conductance: 2}, "
+        "times_s: [1, 2], edges_S: [0, 1]}\n"
     )
     assert main(asked.split()) == 2
     assert "a pipe or a device" in capsys.readouterr().err
