@@ -107,25 +107,12 @@ def test_a_file_without_an_owner_is_refused_beside_others_that_have_one(use: Use
 
 
 def test_a_zeroed_header_of_an_array_is_a_sentence(tmp_path: Path) -> None:
-    limits = {
-        "v_max_v": 3.5,
-        "v_gate_max_v": 5.0,
-        "i_max_a": 2e-3,
-        "width_max_s": 1e-3,
-        "pulses_per_cell_max": 9,
-    }
-    asked = {
-        "backend": "twin",
-        "preset": "ideal",
-        "shape": [4, 4],
-        "limits": limits,
-        "chip": str(tmp_path / "chip"),
-    }
-    with open_bench(asked):
+    asked = {"chip": str(tmp_path / "chip"), "arrays": 1, "shape": [4, 4]}
+    with open_bench("ideal", asked):
         pass
     path = tmp_path / "chip" / "twin" / "array0" / "starts.npy"
     whole = path.read_bytes()
     for begin in range(8, 100, 4):
         path.write_bytes(whole[:begin] + bytes(30) + whole[begin + 30 :])
-        with pytest.raises(ConfigError, match=r"starts\.npy: "), open_bench(asked):
+        with pytest.raises(ConfigError, match=r"starts\.npy: "), open_bench("ideal", asked):
             pass
