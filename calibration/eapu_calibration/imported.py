@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import NonNegativeInt
 
+from eapu_hil.base.filenames import require_regular
 from eapu_hil.base.tables import LARGEST, Table, read_table
 from eapu_hil.base.tabletext import separator_name
 from eapu_hil.hal import ConfigError, FloatArray
@@ -52,6 +53,7 @@ def read_readings(
     `read_table`. Raises ConfigError for a column that is not there, text that is no number, a cell that is no whole
     number, and where most of the readings are far outside the window.
     """
+    require_regular(path, str(path))
     names = [column for column in columns.values() if isinstance(column, str)]
     table = read_table(path, names, separator=separator, skip=skip)
     places = _places(table, columns)

@@ -28,8 +28,8 @@ def port_fault(port: str, handlers: Collection[str] = HANDLERS) -> str | None:
     """The reason why `port` may not be opened as a serial line, None for a device, or a URL of `handlers`."""
     scheme = _SCHEME.match(port)
     if scheme is not None and scheme[1].lower() not in handlers:
-        urls = ", ".join(f"{one}://HOST:PORT" for one in handlers)
-        return f"{scheme[1]}:// is not allowed; allowed are a serial port (/dev/ttyACM0, COM3) and {urls}"
+        urls = "".join(f", {one}://HOST:PORT" for one in handlers)
+        return f"{scheme[1]}:// is not allowed; allowed: a serial port (/dev/ttyACM0, COM3){urls}"
     if scheme is None and _is_no_device(port):
         return "it is a file and no serial port"
     return None

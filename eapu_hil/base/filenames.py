@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -35,6 +36,19 @@ def require_file_name(name: str, where: str) -> str:
         return file_name(name)
     except ValueError as error:
         raise ConfigError(f"{where}: {error}") from error
+
+
+def require_regular(path: Path, label: str) -> None:
+    """Raises ConfigError for a pipe or a device: reading it may never end, and opening it may do something.
+
+    label: how messages call it. What is not there, and a directory, is for whoever opens it.
+    """
+    try:
+        special = path.exists() and not path.is_file() and not path.is_dir()
+    except (OSError, ValueError):
+        return
+    if special:
+        raise ConfigError(f"{label}: a pipe or a device; expected a file, so copy its content into one")
 
 
 FileName = Annotated[str, AfterValidator(file_name)]

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, PrivateAttr, V
 from pydantic_core import CoreSchema
 
 from eapu_hil.base.errors import ConfigError
+from eapu_hil.base.filenames import require_regular
 from eapu_hil.base.named import ALLOW_MODULES
 from eapu_hil.base.old_names import say_renamed, with_new_keys
 from eapu_hil.base.overrides import parse_overrides, with_overrides
@@ -233,9 +234,10 @@ def _read(source: Source, kind: str, base: Path) -> tuple[_Origin, Data]:
 
 
 def _parse(file: Path, label: str) -> Data:
+    require_regular(file, label)
     try:
         with file.open(encoding="utf-8") as content:
-            text = content.read(MOST_CHARACTERS + 1)  # `parse_yaml` refuses one more; /dev/zero has no end
+            text = content.read(MOST_CHARACTERS + 1)  # `parse_yaml` refuses one more
     except OSError as error:
         raise ConfigError(f"{label}: cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

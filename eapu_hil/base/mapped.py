@@ -1,13 +1,12 @@
 """Memory-mapped arrays in `.npy` files that say, behind their values, whose they are; numpy passes over that.
 
 What is stored in such an array is in the file at once, and survives `kill -9`. The values change while the file is in
-use, so that it can carry no checksum of them then: `seal` adds one when they do not change any more.
+use, so that it carries no checksum of them: whoever keeps such files notes one when they do not change any more.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_hil.base.errors import ConfigError, one_line
-from eapu_hil.base.npz import read_header
+from eapu_hil.base.npz import DAMAGE, read_header
 from eapu_hil.base.old_names import rename_old_file
 from eapu_hil.base.storage import storage_errors, write_aside
 
 FROM_A_COPY = "put it back from a copy of the chip's directory"
-_LABEL_BYTES = 256  # one line of JSON, filled up with blanks so that it can be replaced in place
+_LABEL_BYTES = 256  # one line of JSON, filled up with blanks
 
 
 class MappedFile:
@@ -57,19 +56,13 @@ class MappedFile:
             if not label and owner and takes_old:
                 self._write(values)
             elif owner:
-                self._require_label(label, values)
-                self._label(None)
+                _require_label(path, label, owner)
             self._mapped = np.lib.format.open_memmap(path, mode="r+")
         self.values: NDArray[Any] = self._mapped.view(np.ndarray)
 
     def checksum(self) -> int:
         """Of the values."""
         return _crc32(self.values)
-
-    def seal(self) -> None:
-        """Writes the checksum: the values do not change any more. Raises StorageError."""
-        with storage_errors(self.path):
-            self._label(self.checksum())
 
     def flush(self) -> None:
         """Returns when the values are on the disk."""
@@ -80,50 +73,47 @@ class MappedFile:
         self.values = np.zeros(0)
         del self._mapped
 
-    def _require_label(self, label: bytes, values: NDArray[Any]) -> None:
-        if not label:
-            raise self._damaged(
-                "it does not say of which chip it is; perhaps it is of an older version, beside files of this one"
-            )
-        try:
-            if len(label) != _LABEL_BYTES:
-                raise ValueError(f"{len(label)} bytes")
-            found = json.loads(label)
-            differs = [key for key in self._owner if found[key] != self._owner[key]]
-            checksum = found["crc32"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise self._damaged("what it says of its chip cannot be read") from error
-        if differs:
-            key = differs[0]
-            raise ConfigError(
-                f"{self.path}: another file was put in its place: {key} {found[key]}, expected {self._owner[key]}; "
-                f"{FROM_A_COPY}"
-            )
-        if checksum not in (None, _crc32(values)):
-            raise changed(self.path)
-
-    def _damaged(self, how: str) -> ConfigError:
-        return ConfigError(f"{self.path}: damaged: {how}; {FROM_A_COPY}")
-
-    def _label(self, checksum: int | None) -> None:
-        with self.path.open("r+b") as file:
-            file.seek(-_LABEL_BYTES, os.SEEK_END)
-            file.write(self._says(checksum))
-
-    def _says(self, checksum: int | None) -> bytes:
-        if not self._owner:
-            return b""
-        return json.dumps({**self._owner, "crc32": checksum}).encode().ljust(_LABEL_BYTES - 1) + b"\n"
+    def _says(self) -> bytes:
+        return json.dumps(dict(self._owner)).encode().ljust(_LABEL_BYTES - 1) + b"\n" if self._owner else b""
 
     def _write(self, values: NDArray[Any]) -> None:
         def write(file: BinaryIO) -> None:
             np.save(file, values)
-            file.write(self._says(None))
+            file.write(self._says())
 
         write_aside(self.path, write)
 
 
-def changed(path: Path) -> ConfigError:
+def require_label(path: Path, owner: Mapping[str, str | int]) -> None:
+    """Raises ConfigError where a file does not say that it is `owner`'s."""
+    _require_label(path, path.read_bytes()[-_LABEL_BYTES:], owner)
+
+
+def _require_label(path: Path, label: bytes, owner: Mapping[str, str | int]) -> None:
+    if not label:
+        raise _damaged(
+            path,
+            "it does not say of which chip it is; perhaps it is of an older version, beside files of this one",
+        )
+    try:
+        if len(label) != _LABEL_BYTES:
+            raise ValueError(f"{len(label)} bytes")
+        found = json.loads(label)
+        differs = [key for key in owner if found[key] != owner[key]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, "what it says of its chip cannot be read") from error
+    if differs:
+        key = differs[0]
+        raise ConfigError(
+            f"{path}: another file was put in its place: {key} {found[key]}, expected {owner[key]}; {FROM_A_COPY}"
+        )
+
+
+def _damaged(path: Path, how: str) -> ConfigError:
+    return ConfigError(f"{path}: damaged: {how}; {FROM_A_COPY}")
+
+
+def damaged(path: Path) -> ConfigError:
     """For a file whose checksum is not that of its values."""
     return ConfigError(
         f"{path}: damaged, or changed by hand: its checksum does not fit its content; {FROM_A_COPY}"
@@ -137,7 +127,7 @@ def _read(path: Path, like: NDArray[Any], holds: str) -> tuple[NDArray[Any], byt
             shape, columns_first, dtype = read_header(file)
             begin = file.tell()
             content = file.read(like.nbytes + _LABEL_BYTES + 1)
-    except (OSError, ValueError) as error:
+    except DAMAGE as error:
         raise ConfigError(
             f"{path}: damaged: {holds} cannot be opened: {one_line(error)}; {FROM_A_COPY}"
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ _SUFFIX = ".npy"
 # What the readers of zip archives and of arrays pass on when they follow damaged fields, such as a flag "encrypted".
 DAMAGE = (
     OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, MemoryError, SyntaxError,
-    TypeError, OverflowError, KeyError,
+    TypeError, OverflowError, KeyError, tokenize.TokenError,
 )  # fmt: skip
 
 

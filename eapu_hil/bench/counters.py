@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.base.mapped import FROM_A_COPY, MappedFile, changed
+from eapu_hil.base.mapped import FROM_A_COPY, MappedFile, damaged
 from eapu_hil.base.seals import read_sealed_json, write_sealed_json
 from eapu_hil.base.storage import StorageError, storage_errors
 from eapu_hil.hal import ConfigError
@@ -65,7 +65,7 @@ class CounterFile(MappedFile):
     def require(self, total: int, checksum: int | None) -> None:
         """Raises ConfigError where the counter cannot be the one of which this was written down."""
         if checksum is not None and self.checksum() != checksum:
-            raise changed(self.path)
+            raise damaged(self.path)
         if any((part < 0).any() for part in self._whole_numbers()):
             raise ConfigError(f"{self.path}: damaged: it holds counts below 0; {FROM_A_COPY}")
         if self.total() < total:

@@ -26,11 +26,12 @@ from eapu_hil.base.provenance import now_utc
 from eapu_hil.base.seals import unsealed, write_sealed_yaml
 from eapu_hil.base.storage import require_own_files, storage_errors
 from eapu_hil.bench.chip_id import FORMAT, PASSPORT, chip_id, forget_id, known_id
-from eapu_hil.bench.entries import Entries, Head, Measurement
+from eapu_hil.bench.entries import FOLDER, INDEX, Entries, Head, Measurement
 from eapu_hil.bench.write_error import WriteError
 from eapu_hil.hal import CellStatus, ConfigError, HilError, StatusArray
 
 LOCK = "chip.lock"
+_BESIDE = (INDEX, FOLDER)  # what only a chip with a passport has
 _LOG = logging.getLogger(__name__)
 
 
@@ -256,13 +257,17 @@ def own_chip(directory: Path) -> Iterator[None]:
     lock = directory / LOCK
     with ExitStack() as stack:
         with storage_errors(directory):
-            ours = (directory / PASSPORT).exists() or lock.exists()
+            passport = directory / PASSPORT
+            if directory.is_dir():
+                require_own_files(directory, "chip")
+            if not passport.exists() and any((directory / name).exists() for name in _BESIDE):
+                raise ConfigError(f"{passport}: missing; put it back from a copy of the chip's directory")
+            ours = passport.exists() or lock.exists()
             if directory.exists() and not ours and (not directory.is_dir() or any(directory.iterdir())):
                 raise ConfigError(f"{directory}: chip: not a chip's passport; name an empty or new directory")
             if not directory.exists():
                 directory.mkdir(parents=True)
                 stack.callback(_remove_if_empty, directory)
-            require_own_files(directory, "chip")
             stack.enter_context(own(lock, f"{directory}: chip"))
         yield
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from eapu_hil.base.errors import ConfigError, did_you_mean
+from eapu_hil.base.filenames import require_regular
 from eapu_hil.base.loading import FileModel
 from eapu_hil.base.npz import DAMAGE, read_member
 from eapu_hil.base.tables import LARGEST, Table, read_table
@@ -76,6 +77,7 @@ def read_samples(path: Path, data: DataFiles, numbers: bool, like: Samples | Non
     numbers: numbers are predicted, not classes. like: the training data, for a test file.
     Raises ConfigError, with file and place, for whatever cannot be used.
     """
+    require_regular(path, str(path))
     suffix = path.suffix.lower()
     if suffix in (".csv", ".tsv"):
         found = _of_table(path, data, numbers, like)

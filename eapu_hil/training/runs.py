@@ -81,6 +81,15 @@ class LastSteps:
     checkpoint: int | None
 
 
+def _without_start(run_dir: Path, error: OSError) -> str:
+    """A hint at what to do about a start.yaml that cannot be read."""
+    if not isinstance(error, FileNotFoundError) or not (run_dir / "checkpoints").is_dir():
+        return ""
+    if any(path.exists() for path in (run_dir / METRICS, run_dir / WRITES, run_dir / "summary.json")):
+        return f"; the run has records, so its start.yaml was lost: {BACK}"
+    return "; a run was begun here and killed before its first record: remove the directory"
+
+
 def read_start(run_dir: Path) -> dict[str, Any]:
     """start.yaml, that of a run of version 0.1 with the names of today.
 
@@ -90,10 +99,9 @@ def read_start(run_dir: Path) -> dict[str, Any]:
     try:
         start = stored_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
-        hint = ""
-        if (run_dir / "checkpoints").is_dir():
-            hint = "; a run was begun here and killed before its first record: remove the directory"
-        raise ConfigError(f"{run_dir}: not a run directory (start.yaml: {error.strerror}){hint}") from error
+        raise ConfigError(
+            f"{run_dir}: not a run directory (start.yaml: {error.strerror}){_without_start(run_dir, error)}"
+        ) from error
     except ValueError as error:
         raise ConfigError(f"{path}: damaged: {str(error).splitlines()[0]}; {BACK}") from error
     if not isinstance(start, dict):

@@ -31,8 +31,10 @@ def open_arrays(config: TwinBenchConfig, chip_dir: Path) -> Iterator[list[Crossb
         serial = f"seed{config.seed}-array{number}"
         identity = Identity("eapu_hil twin", serial, array.preset.name, git_hash)
         opened.append(TwinCrossbar(array, clock, limits, config.recipe, identity))
-    yield opened
-    state.close()  # not after an error: an array may be in the middle of a request
+    try:
+        yield opened
+    finally:
+        state.close()
 
 
 def simulated_arrays(config: TwinBenchConfig, chip_dir: Path) -> tuple[BenchClock, list[TwinArray]]:

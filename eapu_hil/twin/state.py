@@ -6,21 +6,23 @@ file in the chip directory, mapped into memory (`eapu_hil.base.mapped`), and sur
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import zlib
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.base.mapped import FROM_A_COPY, MappedFile
+from eapu_hil.base.mapped import FROM_A_COPY, MappedFile, damaged, require_label
 from eapu_hil.base.seals import read_sealed_json, write_sealed_json
 from eapu_hil.base.storage import storage_errors
 from eapu_hil.bench.chip_id import chip_id, is_simulated, takes_old_files
 from eapu_hil.hal import ConfigError
 
 Scalar = TypeVar("Scalar", bound=np.generic)
-_KIND = "twin state"
+_KIND, _SUMS = "twin state", "sums"
+_HOLDS = "the state of the simulated cells"
 
 
 def state_directory(chip_dir: Path) -> Path:
@@ -58,12 +60,11 @@ class StateFiles:
 
         Raises ConfigError when it is missing, damaged, or of another chip or quantity.
         """
-        owner = {"chip": self._chip, "folder": self._directory.name, "name": name}
         file = MappedFile(
             self._directory / f"{name}.npy",
             initial,
-            owner,
-            holds="the state of the simulated cells",
+            _owner(self._chip, self._directory, name),
+            holds=_HOLDS,
             known=name in self._known,
             takes_old=self._takes_old,
         )
@@ -74,14 +75,12 @@ class StateFiles:
         """An array of zeros, created when absent."""
         return self.array(name, np.zeros(shape, dtype))
 
-    def close(self) -> None:
-        """Writes the checksum of each file: its values do not change any more."""
-        for file in self._open.values():
-            file.seal()
-
 
 class TwinState:
-    """The state of all arrays of a chip, and of which device it is: twin/state.json."""
+    """The state of all arrays of a chip, and of which device it is: twin/state.json.
+
+    While the state is not in use, state.json holds the checksum of each file. After a kill it holds none.
+    """
 
     def __init__(self, chip_dir: Path, preset: str, seed: int) -> None:
         """preset, seed: of the bench that opens it.
@@ -109,15 +108,37 @@ class TwinState:
 
     def complete(self) -> None:
         """All files are there: from now on a missing one is an error."""
-        content = {**self._device, "files": {folder: files.names for folder, files in self._files.items()}}
+        content = self._content()
         if content != self._found:
-            with storage_errors(self._path):
-                write_sealed_json(self._path, content, _KIND, {"chip": self._chip})
+            self._write(content)
 
     def close(self) -> None:
-        """See `StateFiles.close`."""
-        for files in self._files.values():
-            files.close()
+        """Notes the checksum of each file: none changes any more."""
+        content = self._content()
+        files = content["files"].items()
+        paths = [Path(folder, f"{name}.npy").as_posix() for folder, names in files for name in names]
+        self._write({**content, _SUMS: {path: self._checksum(path) for path in paths}})
+
+    def _content(self) -> dict[str, Any]:
+        return {**self._device, "files": {folder: files.names for folder, files in self._files.items()}}
+
+    def _write(self, content: Mapping[str, Any]) -> None:
+        with storage_errors(self._path):
+            write_sealed_json(self._path, content, _KIND, {"chip": self._chip})
+
+    def _checksum(self, path: str) -> int:
+        return zlib.crc32((self._path.parent / path).read_bytes())
+
+    def _require_as_left(self, sums: Mapping[str, int]) -> None:
+        """Before any file is opened, since that changes some."""
+        for path, checksum in sums.items():
+            file = self._path.parent / path
+            with storage_errors(file):
+                if not file.is_file():
+                    raise ConfigError(f"{file}: missing: {_HOLDS} was kept in it; {FROM_A_COPY}")
+                if self._checksum(path) != checksum:
+                    require_label(file, _owner(self._chip, file.parent, file.stem))
+                    raise damaged(file)
 
     def _read(self) -> dict[str, Any] | None:
         try:
@@ -134,7 +155,15 @@ class TwinState:
                     f"{self._chip_dir}: {key}: these are cells of {key} {found.get(key)}; the bench asks for {asked}. "
                     f"Set {key}: {found.get(key)}, or name another chip directory"
                 )
+        sums = found.pop(_SUMS, None)
+        if sums is not None:
+            self._require_as_left(sums)
+            self._write(found)  # the files change from now on
         return found
+
+
+def _owner(chip: str, directory: Path, name: str) -> dict[str, str | int]:
+    return {"chip": chip, "folder": directory.name, "name": name}
 
 
 class BenchClock:

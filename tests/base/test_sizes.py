@@ -148,6 +148,39 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
         require_own_files(sent, "run")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no such thing on this system")
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "check bench.yaml",
+        "train digits --set bench.preset=./pipe.csv",
+        "train digits --set bench.recipe=./pipe.csv",
+        "train digits --bench ./pipe.csv",
+        "train arrays.yaml",
+        "train arrays.yaml --set task.data.train=pipe.npz",
+        "import import.yaml --chip chip",
+    ],
+)
+def test_a_file_that_names_a_pipe_does_not_wait_for_it(
+    asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe.csv")
+    os.mkfifo("pipe.npz")
+    Path("bench.yaml").write_text("backend: twin\npreset: ./pipe.csv\nshape: [8, 8]\n")
+    Path("arrays.yaml").write_text(
+        "name: x\nbench: twin\ntask: {name: arrays, data: {train: pipe.csv}, layers: [4]}\nrule: {name: digital}\n"
+        "optimizer: {name: adam, lr: 1e-3}\nsteps: 1\nbatch: 4\n"
+    )
+    Path("import.yaml").write_text(
+        "file: pipe.csv\nconductance_unit_S: 1.0e-6\nsource: somebody\nchip: {model: a, serial: b}\n"
+        "window: {g_min_S: 1.0e-6, g_max_S: 40.0e-6}\nrelaxation: {columns: {cell: 0, age_s: 1, conductance: 2}, "
+        "times_s: [1, 2], edges_S: [0, 1]}\n"
+    )
+    assert main(asked.split()) == 2
+    assert "a pipe or a device" in capsys.readouterr().err
+
+
 def test_a_page_replaces_a_link_and_does_not_follow_it(tmp_path: Path) -> None:
     victim = tmp_path / "valued"
     victim.write_text("valued")

@@ -312,6 +312,18 @@ def test_a_directory_of_something_else_is_left_alone(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("left", ["entries.json", "measurements"])
+def test_a_chip_that_lost_its_passport_gets_no_new_one(tmp_path: Path, left: str) -> None:
+    (tmp_path / left).mkdir()
+    (tmp_path / "chip.lock").touch()  # of a process that was killed
+    with (
+        pytest.raises(ConfigError, match=r"passport\.yaml: missing; put it back from a copy"),
+        own_chip(tmp_path),
+    ):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {left, "chip.lock"}
+
+
 def test_a_new_directory_goes_when_no_chip_came_of_it(tmp_path: Path) -> None:
     with pytest.raises(HilError, match="no device"), own_chip(tmp_path / "chip"):
         raise HilError("no device")

@@ -136,6 +136,7 @@ def _kill_until_done(folder: Path, counts: Counts, trials: int, random: np.rando
     shutil.rmtree(run, ignore_errors=True)
     np.zeros(1, np.int64).tofile(tally)
     while counts.tried < trials:
+        log.write_text("", encoding="utf-8")  # a child may be killed before it makes its own
         killed = _killed(_train, (run, tally, log), random, LONGEST_RUN_s)
         wrong = _wrong_in_run(run, int(np.fromfile(tally, np.int64)[0]), log)
         if killed.startswith("stuck"):
@@ -182,6 +183,7 @@ def _wrong_in_run(run: Path, pulsed: int, log: Path) -> str:
 
 def _kill_a_write(chip: Path, counts: Counts, random: np.random.Generator) -> None:
     log = chip.with_name("board_log")
+    log.write_text("", encoding="utf-8")  # a child may be killed before it makes its own
     killed = _killed(_program, (chip, int(random.integers(1 << 31)), log), random, LONGEST_RUN_s)
     wrong = _wrong_at_board(chip, log)
     if killed.startswith("stuck"):

@@ -40,3 +40,11 @@ def test_all_of_a_run_is_there(
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not a run directory"):
         load_run(tmp_path)
+
+
+@pytest.mark.parametrize("left", ["metrics.jsonl", "writes.bin", "summary.json"])
+def test_a_run_without_its_start_is_not_to_be_removed(tmp_path: Path, left: str) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / left).touch()
+    with pytest.raises(ConfigError, match=r"start.yaml was lost: bring it back from a copy"):
+        load_run(tmp_path)

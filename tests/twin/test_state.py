@@ -103,4 +103,16 @@ def test_a_file_without_an_owner_is_refused_beside_others_that_have_one(use: Use
     use()
     path = tmp_path / "chip/twin/array0/g_S.npy"
     np.save(path, np.load(path))
-    refused(use, r"array0/g_S\.npy: damaged: it does not say of which chip")
+    refused(use, r"array0/g_S\.npy: damaged: what it says of its chip cannot be read")
+
+
+def test_a_zeroed_header_of_an_array_is_a_sentence(tmp_path: Path) -> None:
+    asked = {"chip": str(tmp_path / "chip"), "arrays": 1, "shape": [4, 4]}
+    with open_bench("ideal", asked):
+        pass
+    path = tmp_path / "chip" / "twin" / "array0" / "starts.npy"
+    whole = path.read_bytes()
+    for begin in range(8, 100, 4):
+        path.write_bytes(whole[:begin] + bytes(30) + whole[begin + 30 :])
+        with pytest.raises(ConfigError, match=r"starts\.npy: "), open_bench("ideal", asked):
+            pass

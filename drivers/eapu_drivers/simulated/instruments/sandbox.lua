@@ -6,7 +6,11 @@ local step, steps_max, call_steps, kept_kb, text_max, matching_max, overdue = ..
 local sethook, compile, within, collect = debug.sethook, loadstring, setfenv, collectgarbage
 local error, pcall, rawset, select, setmetatable, type = error, pcall, rawset, select, setmetatable, type
 local plain_tostring, byte, sub, rep, plain_find = tostring, string.byte, string.sub, string.rep, string.find
-local ipairs, getmetatable = ipairs, getmetatable
+local ipairs, next, getmetatable, tonumber = ipairs, next, getmetatable, tonumber
+local unpack, abs, max = unpack, math.abs, math.max
+local insert, getn, sort = table.insert, table.getn, table.sort
+local LETTERS_A_TRY = 100
+local RESULTS_MAX, PLACE_MAX = 7000, 1e9 -- of `unpack`
 local FATAL = {"stack overflow", "not enough memory", "error in error handling"}
 local steps, stopped = 0, nil
 
@@ -100,15 +104,17 @@ local function repetitions(pattern)
 end
 
 -- Lua's matcher is C: nothing ends it, and a long pattern of `a?` overflows its stack.
-local function require_cheap(text, pattern)
+-- An empty text counts as well: each repetition takes the matcher one call deeper. Each try may compare all letters.
+local function require_cheap(text, pattern, plain)
   if (type(text) ~= "string" and type(text) ~= "number") or type(pattern) ~= "string" then
     return
   end
-  local tries = (#plain_tostring(text) + 1) ^ (repetitions(pattern) + 1)
-  if #pattern > text_max or tries > matching_max then
+  local tries = (#plain_tostring(text) + 2) ^ (plain and 1 or repetitions(pattern) + 1)
+  local work = max(tries, tries * #pattern / LETTERS_A_TRY)
+  if #pattern > text_max or work > matching_max then
     error("the pattern has too much to try in so long a text", 0)
   end
-  steps = steps + tries / (2 * step)
+  steps = steps + work / (2 * step)
 end
 
 local function matching(match)
@@ -137,16 +143,42 @@ for name in ("gmatch gsub match"):gmatch("%S+") do
   shown.string[name] = matching(string[name])
 end
 function shown.string.find(text, pattern, init, plain)
-  if not plain then
-    require_cheap(text, pattern)
-  end
+  require_cheap(text, pattern, plain)
   return plain_find(text, pattern, init, plain)
 end
 function shown.string.rep(text, count)
-  if type(count) == "number" and #plain_tostring(text) * count > text_max then
+  if max(#plain_tostring(text), 1) * (tonumber(count) or 0) > text_max then
     error("the text is too long", 0)
   end
   return rep(text, count)
+end
+-- The library counts in 32 bits, and crashes on what is beyond them.
+function shown.unpack(values, first, last)
+  if type(values) ~= "table" then
+    return unpack(values)
+  end
+  local from, to = tonumber(first) or 1, tonumber(last) or #values
+  if not (abs(from) < PLACE_MAX and abs(to) < PLACE_MAX and to - from < RESULTS_MAX) then
+    error("too many results to unpack", 0)
+  end
+  return unpack(values, from, to)
+end
+-- The library moves everything from the place on, also where nothing is.
+function shown.table.insert(values, ...)
+  if select("#", ...) == 2 and type(values) == "table" then
+    local place = tonumber((...))
+    if place ~= nil and not (place >= 1 and place <= getn(values) + 1) then
+      error("insert: there is no such place", 0)
+    end
+  end
+  return insert(values, ...)
+end
+-- Compared here, where the limits look on: each comparison of long texts takes its time.
+local function is_less(one, other)
+  return one < other
+end
+function shown.table.sort(values, less)
+  return sort(values, less == nil and is_less or less)
 end
 function shown.pcall(act, ...)
   return after(pcall(act, ...))
@@ -196,6 +228,33 @@ local function guarded(call)
 end
 
 local numbers = setmetatable({}, {__mode = "k"})
+function shown.rawset(values, name, value)
+  if numbers[values] ~= nil then
+    error("the tables of the instrument cannot be set like this", 0)
+  end
+  return rawset(values, name, value)
+end
+
+-- What a script does to the names of Lua and of the instrument lasts for its message: other clients need them.
+local own = {}
+local function keep(values)
+  own[values] = {}
+  for name, value in next, values do
+    own[values][name] = value
+  end
+end
+for _, values in ipairs({shown, shown.math, shown.table, shown.string}) do
+  keep(values)
+end
+local function restore()
+  setmetatable(shown, nil)
+  for values, kept in next, own do
+    for name, value in next, kept do
+      rawset(values, name, value)
+    end
+  end
+end
+
 local tools = {}
 tools.guarded = guarded
 function tools.exposed(number, fixed, get, set)
@@ -220,6 +279,11 @@ end
 function tools.define(name, value)
   rawset(shown, name, value)
 end
+-- A name of the instrument's own.
+function tools.define_own(name, value)
+  rawset(shown, name, value)
+  own[shown][name] = value
+end
 function tools.script(run)
   return setmetatable({run = run}, {__call = run})
 end
@@ -239,6 +303,7 @@ function tools.run(act)
   sethook(watch, "", step)
   local ok, problem = pcall(act)
   sethook()
+  restore()
   if ok then
     problem = nil
   elseif type(problem) ~= "string" then

@@ -23,7 +23,7 @@ _CALL_STEPS = 0.1  # half a million calls of the instrument's functions
 _KEPT_KB = 16 * 1024
 _MEMORY_MAX = 64 << 20  # far above: Lua may not run out of memory while Python answers it
 _TEXT_MAX = 1_000_000  # letters, of `string.rep` and of patterns
-_MATCHING_MAX = 10_000_000  # tries of one pattern
+_MATCHING_MAX = 10_000_000  # tries of one pattern, or of one text, of a hundred letters each
 _OBJECTS_MAX = 2000
 _VALUES_MAX = 100_000
 _SOURCE = "sandbox.lua"
@@ -73,9 +73,13 @@ class Sandbox:
         self._started_s = time.thread_time()
         self._raised: BaseException | None = None
 
-    def define(self, name: str, value: Any) -> None:
-        """Sets a global name."""
-        self._tools.define(name, self._to_lua(value))
+    def define_own(self, name: str, value: Any) -> None:
+        """Sets a global name of the instrument: what a script does to it lasts for that message."""
+        self._tools.define_own(name, self._to_lua(value))
+
+    def forget(self, name: str) -> None:
+        """Deletes a global name of a script."""
+        self._tools.define(name, None)
 
     def define_script(self, name: str, run: Any) -> None:
         """Sets a global name to a compiled script, which can be called, also by its `run`."""

@@ -53,7 +53,7 @@ class TspDevice:
             "opc": lambda: None,
             "errorqueue": _Queue(errors),
             "format": self.format,
-            "script": Named(delete=lambda name: self._lua.define(str(name), None)),
+            "script": Named(delete=lambda name: self._lua.forget(str(name))),
             "timer": Named(reset=self._reset_timer, measure=Named(t=lambda: self._now_s() - self._timer_s)),
         }
         self._start()
@@ -62,7 +62,7 @@ class TspDevice:
         """A new Lua, without any script."""
         self._lua = Sandbox((*_TABLES, _Queue), Numbered)
         for name, value in self._given.items():
-            self._lua.define(name, value)
+            self._lua.define_own(name, value)
 
     def handle(self, message: str) -> bytes:
         """One line: a chunk of Lua, a part of a script, or one of the common commands."""

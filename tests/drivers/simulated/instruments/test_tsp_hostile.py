@@ -170,6 +170,9 @@ DEEPER = """local function last() while true do end end
 local key, value = {}, last
 for k = 1, 250 do local outer = {[key] = value} key, value = outer, table.foreach end
 while true do pcall(table.foreach, key, value) end"""
+# Comparing texts that differ at their end.
+SORT = """local x = string.rep('x', 1e6) local a, b, t = x .. 'a', x .. 'b', {}
+for k = 1, 1e5 do t[k] = k % 2 == 0 and a or b end table.sort(t)"""
 LIMITS = [
     ("while true do end", "never ends"),
     ("while true do pcall(function() while true do end end) end", "never ends"),
@@ -212,6 +215,23 @@ LIMITS = [
     ("localnode.reset = print", "cannot be given"),
     ("localnode.reset = 1", "cannot be set"),
     ("unpack({}, 1, 1e8)", "too many"),
+    ("unpack({}, -2147483648, 2147483647)", "too many"),
+    ("unpack({}, '-2147483648', '2147483647')", "too many"),
+    ("unpack({}, 1e300, 5)", "too many"),
+    ("unpack({}, 0/0, 0/0)", "too many"),
+    ("table.insert({}, -2147483648, 1)", "no such place"),
+    ("table.insert({}, '-2147483648', 1)", "no such place"),
+    ("string.rep('', 2147483647)", "too long"),
+    ("string.rep('x', '2000000000')", "too long"),
+    ("string.find('', string.rep('a*', 4e5))", "pattern"),
+    ("string.find('', string.rep('a-', 4e5))", "pattern"),
+    ("string.gsub('', string.rep('a*', 4e5), 'x')", "pattern"),
+    ("string.find(string.rep('a', 1e6), string.rep('a', 9e5) .. 'b', 1, true)", "pattern"),
+    ("string.find(string.rep('a', 1e6), string.rep('a', 9e5) .. 'b')", "pattern"),
+    ("string.find(string.rep('a', 1e6), string.rep('a', 9e5) .. '.b')", "pattern"),
+    ("string.find(string.rep('a', 1e6), '[' .. string.rep('b', 9e5) .. ']')", "pattern"),
+    (SORT, "too long"),
+    ("rawset(smua, 'source', nil)", "cannot be set"),
     ("table.concat(setmetatable({}, {__index = print}), 'x', 1, 1e9)", "concat"),
     ("(" * 300 + "1" + ")" * 300, "Syntax"),
     ("x = " + "{" * 300 + "}" * 300, "Syntax"),
@@ -249,6 +269,33 @@ def test_scripts_cannot_take_functions_from_those_of_others_for_good(station: Sm
     device.handle("debug = {traceback = function() while true do end end}")
     device.handle("while true do end")
     assert "never ends" in " ".join(errors(device))
+
+
+WRECKS = [
+    "print = nil",
+    "_G = nil",
+    "local all = _G for name in pairs(all) do all[name] = nil end",
+    "local all = _G for name in pairs(all) do all[name] = function() while true do end end end",
+    "for _, part in ipairs({string, math, table}) do for name in pairs(part) do part[name] = nil end end",
+    "setmetatable(_G, {__index = function() while true do end end})",
+    "setmetatable(_G, {__newindex = function() while true do end end})",
+    "rawset(_G, 'smua', smub)",
+    "pcall(rawset, smua, 'source', {levelv = 7})",
+    "script.delete('print')",
+]
+
+
+@pytest.mark.parametrize("script", WRECKS)
+def test_a_script_leaves_the_names_of_the_instrument_to_other_clients(
+    script: str, station: SmallStation
+) -> None:
+    device = SimulatedKeithley2600B(station.probe, ["source", "gate"])
+    with goes_on(device):
+        device.handle(script)
+        assert (
+            device.handle("print(string.rep('ab', 2), math.floor(1.5), unknown)")
+            == b"abab\t1.00000e+00\tnil\n"
+        )
 
 
 def test_a_script_without_end_is_not_kept(station: SmallStation) -> None:
