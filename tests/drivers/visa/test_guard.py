@@ -174,6 +174,7 @@ def test_signals_that_end_a_program_switch_off_without_a_guard(
 def test_control_z_is_refused(tmp_path: Path) -> None:
     with station("2400", tmp_path) as instruments, host(instruments.bench, tmp_path, "pulse") as process:
         os.kill(process.pid, signal.SIGTSTP)
+        time.sleep(1.0)  # of two that wait, Python hears SIGTERM first
         os.kill(process.pid, signal.SIGTERM)
         assert process.wait(60) == 143
         assert "Ctrl-Z refused: a program that stands still leaves voltages on lines" in said(process)
