@@ -192,5 +192,5 @@ def test_cells_beyond_the_range_are_taken_from_the_products(open_twin: OpenTwin)
 
 
 def test_too_few_cells_are_an_error_that_says_which_level(open_twin: OpenTwin) -> None:
-    with pytest.raises(HilError, match=r"seed0-array0: level of 1 uS: only \d+ cells .*; 20 are needed"):
+    with pytest.raises(HilError, match=r"seed0-array0: level of \S+ uS: only \d+ cells .*; 20 are needed"):
         run(measure_relaxation, open_twin((8, 8), **{"faults.stuck_fraction": 0.7}), RELAXATION)
