@@ -13,7 +13,7 @@ from eapu_hil.hal import HilError
 PASSPORT = "passport.yaml"
 FORMAT = "eapu-hil-chip-2"  # every file of such a directory is sealed
 OLD_FORMAT = "eapu-hil-chip-1"
-_NEW = "chip.id"  # holds the id until the passport does
+NEW = "chip.id"  # holds the id until the passport does
 
 
 def chip_id(directory: Path) -> str:
@@ -25,7 +25,7 @@ def chip_id(directory: Path) -> str:
     if known:
         return known
     found = uuid.uuid4().hex
-    path = directory / _NEW
+    path = directory / NEW
     with storage_errors(path):
         directory.mkdir(parents=True, exist_ok=True)
         write_aside(path, lambda file: file.write(f"{found}\n".encode()))
@@ -37,7 +37,7 @@ def known_id(directory: Path) -> str:
     of_passport = str(_passport_of(directory).get("id") or "")
     if of_passport:
         return of_passport
-    path = directory / _NEW
+    path = directory / NEW
     try:
         return path.read_text(encoding="ascii").strip()
     except FileNotFoundError:
@@ -48,7 +48,7 @@ def known_id(directory: Path) -> str:
 
 def forget_id(directory: Path) -> None:
     """The passport in `directory` holds the id now."""
-    (directory / _NEW).unlink(missing_ok=True)
+    (directory / NEW).unlink(missing_ok=True)
 
 
 def takes_old_files(directory: Path) -> bool:

@@ -25,7 +25,7 @@ from eapu_hil.base.locks import own
 from eapu_hil.base.provenance import now_utc
 from eapu_hil.base.seals import unsealed, write_sealed_yaml
 from eapu_hil.base.storage import require_own_files, storage_errors
-from eapu_hil.bench.chip_id import FORMAT, PASSPORT, chip_id, forget_id, known_id
+from eapu_hil.bench.chip_id import FORMAT, NEW, PASSPORT, chip_id, forget_id, known_id
 from eapu_hil.bench.entries import FOLDER, INDEX, Entries, Head, Measurement
 from eapu_hil.bench.write_error import WriteError
 from eapu_hil.hal import CellStatus, ConfigError, HilError, StatusArray
@@ -260,9 +260,10 @@ def own_chip(directory: Path) -> Iterator[None]:
             passport = directory / PASSPORT
             if directory.is_dir():
                 require_own_files(directory, "chip")
-            if not passport.exists() and any((directory / name).exists() for name in _BESIDE):
+            begun = (directory / NEW).exists()  # by a process that was killed while it made the chip
+            if not (passport.exists() or begun) and any((directory / name).exists() for name in _BESIDE):
                 raise ConfigError(f"{passport}: missing; put it back from a copy of the chip's directory")
-            ours = passport.exists() or lock.exists()
+            ours = passport.exists() or lock.exists() or begun
             if directory.exists() and not ours and (not directory.is_dir() or any(directory.iterdir())):
                 raise ConfigError(f"{directory}: chip: not a chip's passport; name an empty or new directory")
             if not directory.exists():

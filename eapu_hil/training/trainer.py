@@ -142,8 +142,8 @@ def _run(
         account = None
         if bench is not None:
             layout = _layout(config, task, bench, store)
-            record_run(bench.chip, store.start["id"], bench.arrays[0].clock_s())
             model, account = _on_arrays(config, task, bench, layout, store), BenchAccount(bench, layout)
+            record_run(bench.chip, store.start["id"], bench.arrays[0].clock_s())
         return TrainingLoop(config, task, model, account, store).run(progress or Unwatched())
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
+from eapu_hil.bench.chip_id import chip_id
 from eapu_hil.bench.passport import Chip, own_chip
 from eapu_hil.hal import CellStatus, ConfigError, HilError
 
@@ -310,6 +311,15 @@ def test_a_directory_of_something_else_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
     with pytest.raises(ConfigError, match="not a chip's passport"), own_chip(tmp_path / "thesis.tex"):
         pass
+
+
+def test_a_chip_that_was_being_made_when_its_process_was_killed_is_made_anew(tmp_path: Path) -> None:
+    with own_chip(tmp_path):
+        chip_id(tmp_path)
+        (tmp_path / "twin").mkdir()
+    with own_chip(tmp_path):
+        made = Chip.create(tmp_path, "m", "s", (2, 2), 1)
+    assert Chip.open(tmp_path).id == made.id
 
 
 @pytest.mark.parametrize("left", ["entries.json", "measurements"])
