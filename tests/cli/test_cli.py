@@ -262,9 +262,9 @@ def test_bad_usage_is_one_line_and_leaves_nothing(
 def test_exit_codes_tell_what_kind_of_failure_it_was(
     files: Path, capsys: pytest.CaptureFixture[str], mocker: MockerFixture
 ) -> None:
-    (files / "t.csv").write_text("row,col,g_target_uS\n0,0,5000\n")
-    code, text = _error(capsys, "program", "bench.yaml", "t.csv")
-    assert (code, "limits.i_max_a" in text) == (3, True)
+    assert (files / "bench.yaml").exists()
+    code, text = _error(capsys, "read", "bench.yaml", "--after", "1e10")
+    assert (code, "a wait of" in text) == (3, True)
     mocker.patch.object(BenchArray, "read", side_effect=TransportError("the link is lost"))
     assert _error(capsys, "read", "bench.yaml") == (1, "the link is lost")
     assert main(["read", "bench.yaml", "--json"]) == 1

@@ -348,6 +348,7 @@ def open_twin(limits: Limits) -> Iterator[OpenTwin]:
                 "shape": list(shape),
                 "overrides": {"forming.enabled": False, **overrides},
                 "limits": {**vars(limits), "pulses_per_cell_max": 1000, "i_max_a": i_max_a},
+                "recipe": RECIPE.model_copy(update={"g_max_S": min(RECIPE.g_max_S, i_max_a / 2.51)}),
                 "seed": 4,
             }
             return stack.enter_context(open_bench(source, commission=False))
