@@ -391,14 +391,14 @@ class TestStatus:
         assert array.read(Cells.all(SHAPE), 0.1).g_S[high] == pytest.approx(150e-6, rel=0.01)
 
     def test_a_pulse_that_reaches_the_current_limit(self, open_twin: OpenTwin) -> None:
-        array = open_twin(limits={"i_max_a": 50e-6}).arrays[0]
+        array = open_twin(limits={"i_max_a": 100e-6}).arrays[0]
         cells = Cells.block(0, 1, 0, 2)
         weak, strong = 1.0, 1.7  # gate voltages: 12 and 40 uS
         outcome = array.pulse(
             Pulses(
                 cells,
                 polarity=np.full(2, int(Polarity.SET)),
-                amplitude_v=np.full(2, 2.5),
+                amplitude_v=np.full(2, 3.0),
                 gate_v=np.array([weak, strong]),
                 width_s=np.full(2, 1e-7),
                 count=np.ones(2, np.int64),
