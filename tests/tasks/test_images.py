@@ -29,10 +29,10 @@ from eapu_hil.tasks.images import (
 
 
 def test_images_survive_a_file(tmp_path: Path) -> None:
-    for shape in ((20, 30), (20, 30, 3)):
+    for name, shape in (("grey.png", (20, 30)), ("colour.png", (20, 30, 3))):
         image = to_8_bit(np.random.default_rng(0).random(shape, dtype=np.float32))
-        write_image(tmp_path / "a.png", image)
-        np.testing.assert_allclose(read_image(tmp_path / "a.png"), image, atol=1e-6)
+        write_image(tmp_path / name, image)
+        np.testing.assert_allclose(read_image(tmp_path / name), image, atol=1e-6)
 
 
 def test_16_bit_and_transparent_images_are_read(tmp_path: Path) -> None:
