@@ -233,7 +233,9 @@ class SerialPort:
             line = serial.serial_for_url(url, BAUD, timeout=_POLL_s, write_timeout=1.0, exclusive=True)
         except (OSError, ValueError) as error:
             number = getattr(error, "errno", None)  # pyserial says it twice, with the number
-            reason = os.strerror(number) if number else str(error).removeprefix(f"could not open port {url}: ")
+            reason = (
+                os.strerror(number) if number else str(error).removeprefix(f"could not open port {url}: ")
+            )
             raise TransportError(f"{url}: cannot be opened ({reason}); see `eapu-hil discover`") from error
         self._serial = line
         # A pty, a socket and other systems have no such thing.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -101,7 +102,8 @@ class _Frames:
     def __init__(self, message: Exchange, work_s: float, frames: Iterator[tuple[int, bytes]]) -> None:
         self.id = message.id
         self.name = type(message).__name__.upper()
-        self.work_s = work_s
+        # A message of numbers that are none has to be refused at once.
+        self.work_s = work_s if math.isfinite(work_s) and work_s > 0.0 else 0.0
         self._frames = frames
         self._head = next(frames, None)
 
