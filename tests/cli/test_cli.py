@@ -328,6 +328,6 @@ def test_a_stopped_run_is_finished_and_can_be_resumed(
 
 def _wait_for_steps(run: Path, steps: int) -> None:
     end_s = time.monotonic() + 60
-    while not (run / "metrics.jsonl").exists() or len(read_metrics(run, "step")) < steps:
+    while not (run / "start.yaml").exists() or len(read_metrics(run, "step")) < steps:
         assert time.monotonic() < end_s, "the run does not get going"
         time.sleep(0.05)
