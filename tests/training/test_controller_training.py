@@ -71,7 +71,7 @@ def training(files: Path) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=files) as child:
         try:
             end_s = time.monotonic() + 60.0
-            while not (files / "run/metrics.jsonl").exists() or len(read_metrics(files / "run", "step")) < 12:
+            while not (files / "run/start.yaml").exists() or len(read_metrics(files / "run", "step")) < 12:
                 assert time.monotonic() < end_s, "the run does not get going"
                 assert child.poll() is None, child.stderr.read() if child.stderr else ""
                 time.sleep(0.05)
