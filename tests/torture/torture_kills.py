@@ -138,7 +138,9 @@ def _kill_until_done(folder: Path, counts: Counts, trials: int, random: np.rando
     while counts.tried < trials:
         log.write_text("", encoding="utf-8")  # a child may be killed before it makes its own
         killed = _killed(_train, (run, tally, log), random, LONGEST_RUN_s)
-        if not (run / "start.yaml").exists():  # nothing was recorded, so that nothing is left, its new chip neither
+        if not (
+            run / "start.yaml"
+        ).exists():  # nothing was recorded, so that nothing is left, its new chip neither
             np.zeros(1, np.int64).tofile(tally)
         wrong = _wrong_in_run(run, int(np.fromfile(tally, np.int64)[0]), log)
         if killed.startswith("stuck"):
