@@ -32,7 +32,9 @@ def run(tmp_path: Path) -> Path:
 
 def _say(run: Path, described: dict[str, Any] | None) -> None:
     """Has start.yaml describe the records so."""
-    start = {key: value for key, value in read_start(run).items() if key != "writes_format"}
+    new = ("writes_format", "run_format")
+    start = {key: value for key, value in read_start(run).items() if key not in new}
+    (run / "journal.bin").unlink()
     start |= {} if described is None else {"writes_format": described}
     (run / "start.yaml").write_text(yaml.safe_dump(start))
 
