@@ -311,9 +311,12 @@ def test_a_stopped_run_is_finished_and_can_be_resumed(
         "steps=100000",
     ]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=files) as child:
-        _wait_for_steps(files / "a", 5)
-        child.send_signal(number)
-        _, err = child.communicate(timeout=30)
+        try:
+            _wait_for_steps(files / "a", 5)
+            child.send_signal(number)
+            _, err = child.communicate(timeout=30)
+        finally:
+            child.kill()  # where it was not stopped, it would train on
     assert child.returncode == code, err
     assert err.splitlines()[-1] == "eapu-hil: stopped; to continue: eapu-hil resume a"
     summary = read_summary(files / "a")
