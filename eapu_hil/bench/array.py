@@ -151,9 +151,7 @@ class BenchArray:
         try:
             with self._pulsing(cells, pulses.count):
                 outcome = self._device.pulse(pulses)
-        except BaseException as error:
-            if isinstance(error, LimitError) and not self._device_accounts:
-                ledger.settle(cells, pulses.count, 0)  # refused whole, before anything was sent
+        except BaseException:
             ledger.record_pulses(pulses, ledger.pulses(cells) - before)
             ledger.forget(cells)
             raise
@@ -217,6 +215,12 @@ class BenchArray:
     def _pulsing(self, cells: Cells, at_most: IntArray | int) -> Iterator[None]:
         """Around a request that gives each of `cells` up to `at_most` pulses: they are counted before it is sent."""
         with self.interlock.sending():
-            if not self._device_accounts:
-                self._ledger.expect(cells, at_most)
-            yield
+            if self._device_accounts:
+                yield
+                return
+            self._ledger.expect(cells, at_most)
+            try:
+                yield
+            except LimitError:  # refused whole, before anything was sent
+                self._ledger.settle(cells, at_most, 0)
+                raise

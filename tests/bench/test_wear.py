@@ -172,19 +172,20 @@ def test_a_pulse_request_that_fails_counts_in_full_and_one_that_is_refused_does_
     array.close()
 
 
-def test_a_write_that_fails_stays_counted_and_is_a_write(
-    foreign: Callable[..., tuple[BenchArray, ArrayLedger]], recipe: Recipe
+@pytest.mark.parametrize(("error", "writes"), [(TransportError("gone"), 1), (LimitError("refused"), 0)])
+def test_a_write_that_fails_stays_counted_and_one_that_is_refused_does_not(
+    foreign: Callable[..., tuple[BenchArray, ArrayLedger]], recipe: Recipe, error: HilError, writes: int
 ) -> None:
     def fail(request: str) -> None:
         if request == "program":
-            raise TransportError("gone")
+            raise error
 
     cell = Cells(np.array([2]), np.array([3]))
     array, ledger = foreign(fail)
-    with pytest.raises(TransportError):
+    with pytest.raises(type(error)):
         array.program(Targets(cell, np.array([1e-5])))
-    assert ledger.pulses(cell).tolist() == [recipe.pulses_max * recipe.epochs]
-    assert ledger.snapshot()["writes"].sum() == 1
+    assert ledger.pulses(cell).tolist() == [writes * recipe.pulses_max * recipe.epochs]
+    assert ledger.snapshot()["writes"].sum() == writes
     array.close()
 
 
