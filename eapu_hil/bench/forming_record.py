@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 from eapu_hil.base.seals import read_sealed_npz, write_sealed_npz
 from eapu_hil.base.storage import storage_errors
 from eapu_hil.bench.passport import Chip
+from eapu_hil.bench.usage import holds_something
 from eapu_hil.hal import Cells, CellStatus, ConfigError, FloatArray, IntArray
 from eapu_hil.hal.recipe import Recipe
 
-_UNKNOWN, _BEGUN, _FORMED = 0, 1, 2  # of `state`; begun: it got forming pulses, or was about to
+# Of `state`; begun: it was about to get forming pulses when a process was killed; failed: it got them in vain.
+_UNKNOWN, _BEGUN, _FORMED, _FAILED = range(4)
 _CONDUCTING_SHARE = 0.25  # of fresh cells hardly any conducts as well as the lowest state
 _MAPS = ("v_form_v", "g_fresh_S", "g_formed_S", "formed_at_s")
 
@@ -54,6 +56,11 @@ class FormingRecord:
         # Simulated cells made with their passport were formed under it or never: with a record nothing is in doubt.
         made_here = self._chip.passport.fresh
         used = 0 if made_here and self.path.exists() else int((pulses[unknown] > 0).sum())
+        if holds_something(
+            self._chip
+        ):  # a cell that was formed just before the kill may have been written since
+            begun = low & (state == _BEGUN)
+            unknown, used = unknown | begun, used + int((pulses[begun] > 0).sum())
         # Cells that need no forming conduct from the start: then only the ledger tells.
         conducting = 0 if made_here else int((g_S[unknown] >= recipe.g_min_S).sum())
         if used or conducting > _CONDUCTING_SHARE * unknown.sum():
@@ -76,7 +83,7 @@ class FormingRecord:
         """Notes on the disk that `cells` are about to get forming pulses. Raises ConfigError, HilError."""
         maps = self.maps()
         at = cells.row, cells.col
-        maps["state"][at] = np.maximum(maps["state"][at], _BEGUN)
+        maps["state"][at] = np.where(maps["state"][at] == _FORMED, _FORMED, _BEGUN)
         self._write(maps)
 
     def finish(
@@ -84,6 +91,10 @@ class FormingRecord:
     ) -> None:
         """Notes how `cells` ended; those that read `threshold_S` are formed. v_form_v: NaN for none. As `begin`."""
         done = g_S >= threshold_S
+        maps, at = self.maps(), (cells.row[~done], cells.col[~done])
+        if (maps["state"][at] == _BEGUN).any():
+            maps["state"][at] = np.where(maps["state"][at] == _BEGUN, _FAILED, maps["state"][at])
+            self._write(maps)
         self._note(cells[done], v_form_v[done], g_fresh_S[done], g_S[done])
 
     def note(self, cells: Cells, g_S: FloatArray) -> None:
@@ -128,7 +139,8 @@ class FormingRecord:
             if entry.values.get("array") != self._number or "v_form_v" not in found:
                 continue
             formed = np.isfinite(found["v_form_v"]) | (found["status"] == CellStatus.OK)
-            maps["state"] = np.maximum(maps["state"], np.where(formed, _FORMED, _BEGUN)).astype(np.uint8)
+            known = formed | (maps["state"] == _FORMED)
+            maps["state"] = np.where(known, _FORMED, _FAILED).astype(np.uint8)
             for name in ("v_form_v", "g_fresh_S", "g_formed_S"):
                 maps[name] = np.where(np.isfinite(found["v_form_v"]), found[name], maps[name])
         return maps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -153,6 +154,30 @@ def test_forming_that_is_cut_short_is_noted_and_goes_on(open_twin: OpenTwin) -> 
     found = form(array, CELLS, bench.recipe)
     assert np.isnan(found.v_form_v[done]).all()
     assert record.is_formed(CELLS).mean() > 0.99
+
+
+def test_cells_whose_forming_was_killed_are_left_alone_once_something_was_written(
+    open_twin: OpenTwin,
+) -> None:
+    bench = open_twin()
+    array, record = bench.arrays[0], FormingRecord(bench.chip, 0)
+    unnoted = copy.copy(array)
+    unnoted.forming = None
+    form(unnoted, CELLS, bench.recipe)
+    record.begin(CELLS)  # and the process was killed before it noted the end
+    array.program(Targets(CELLS, np.full(len(CELLS), 2e-6)))
+    before = bench.ledger.snapshot().pulses.sum()
+    with pytest.raises(ConfigError, match="were pulsed before, and this passport does not say"):
+        form(array, CELLS, bench.recipe)
+    assert bench.ledger.snapshot().pulses.sum() == before
+
+
+def test_cells_that_did_not_form_may_be_tried_again(open_twin: OpenTwin) -> None:
+    bench = open_twin(**{"faults.stuck_fraction": 0.3})
+    array = bench.arrays[0]
+    form(array, CELLS, bench.recipe)
+    array.program(Targets(CELLS, np.full(len(CELLS), 20e-6)))
+    form(array, CELLS, bench.recipe)  # is not refused
 
 
 def test_cells_that_the_passport_does_not_know_are_left_alone(open_twin: OpenTwin) -> None:
