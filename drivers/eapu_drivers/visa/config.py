@@ -84,26 +84,33 @@ class SmuConfig(TwinBenchConfig):
             require_library(instruments.visa, KNOWN_VISA)
         except ConfigError as error:
             raise ValueError(f"instruments.visa: {error}") from error
-        others = {"gate.resource": instruments.gate.resource, "switch": instruments.switch}
-        others |= {f"bias.{place}.resource": bias.resource for place, bias in enumerate(instruments.bias)}
-        for key, name in others.items():
+        self._require_names()
+        self._require_sources_apart()
+        return self
+
+    def _require_names(self) -> None:
+        """All addresses are those of simulations, or all can be those of instruments."""
+        instruments = self.instruments
+        names = {
+            "instruments.gate.resource": instruments.gate.resource,
+            "instruments.switch": instruments.switch,
+        }
+        names |= {
+            f"instruments.bias.{place}.resource": bias.resource for place, bias in enumerate(instruments.bias)
+        }
+        for key, name in (names | {"resource": self.resource}).items():
             if name is None:
                 continue
             fault = None if is_simulation(name) else resource_fault(name)
             if fault is not None:
-                raise ValueError(f"instruments.{key}: {name!r}: {fault}")
+                raise ValueError(f"{key}: {name!r}: {fault}")
             if is_simulation(name) != self.simulated:
                 raise ValueError(
                     f"instruments: {name!r} with resource {self.resource!r}: all are simulated, or none is"
                 )
             wrong = None if self.simulated else problem(name, instruments.visa)
             if wrong is not None:
-                raise ValueError(f"instruments.{key}: {wrong}")
-        wrong = None if self.simulated else problem(self.resource, instruments.visa)
-        if wrong is not None:
-            raise ValueError(f"resource: {wrong}")
-        self._require_sources_apart()
-        return self
+                raise ValueError(f"{key}: {wrong}")
 
     def _require_sources_apart(self) -> None:
         """Each source needs a channel of its own; a simulated bench gets them by itself."""
