@@ -116,7 +116,10 @@ class TestBeyondTheEnd:
 
 
 class _Contract:
-    """A crossbar that has nothing but the contract: asking for anything else raises AttributeError."""
+    """A crossbar that has nothing but the contract: asking for anything else raises AttributeError.
+
+    Its class may be asked for: that is how `isinstance` finds out that it has no further ability.
+    """
 
     _NAMES = ("identity", "shape", "limits", "clock_s", "wait", "read", "vmm", "pulse", "program", "ground")
 
@@ -124,6 +127,8 @@ class _Contract:
         object.__setattr__(self, "_get", lambda name: getattr(inner, name))
 
     def __getattribute__(self, name: str) -> Any:
+        if name == "__class__":
+            return _Contract
         if name not in _Contract._NAMES:
             raise AttributeError(f"{name} is not part of the contract")
         return object.__getattribute__(self, "_get")(name)
