@@ -167,6 +167,7 @@ def test_every_rule_trains_and_its_ratios_are_those_of_its_writes(
     if rule == "digital":
         assert sorted(path.name for path in run.iterdir()) == [
             "checkpoints",
+            "journal.bin",
             "metrics.jsonl",
             "snapshots.npz",
             "start.yaml",
@@ -469,8 +470,11 @@ class TestBadInput:
         (place / "a").mkdir()
         (place / "a" / "notes.txt").write_text("mine")
         said = _refused(capsys, "train", "tiny.yaml", "--out", "a")
-        assert said == "a: already exists; name a new directory with --out, or resume this run"
+        assert said == "a: already exists; name a new directory with --out"
         assert [path.name for path in (place / "a").iterdir()] == ["notes.txt"]
+        (place / "a" / "start.yaml").write_text("id: of a run\n")
+        said = _refused(capsys, "train", "tiny.yaml", "--out", "a")
+        assert said == "a: already exists; name a new directory with --out, or resume this run"
 
     def test_a_missing_placement_is_named(self, place: Path, make_experiment: Make, silent: Silent) -> None:
         train(make_experiment(bench={"preset": "ideal"}, steps=1), place / "a", silent())
