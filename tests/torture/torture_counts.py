@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -11,15 +12,21 @@ FAULTS = (SILENT, TRACEBACK)
 
 @dataclass
 class Counts:
-    """The outcomes of one part. examples: of faults, one line each, first come."""
+    """The outcomes of one part. asked: how many trials. examples: of faults, one line each, first come."""
 
     part: str
+    asked: int
     outcomes: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
 
     def add(self, outcome: str, example: str = "", number: int = 1) -> None:
         """Counts `number` trials that ended alike. example: which one it was, kept for faults."""
+        before = self.tried
         self.outcomes[outcome] += number
+        if (
+            10 * before // self.asked < 10 * self.tried // self.asked < 10
+        ):  # a run takes an hour, and may be cut short
+            sys.stderr.write(f"{self.lines()[0]}, going on\n")
         if outcome in FAULTS:
             self.examples.append(f"{outcome}: {example}")
 

@@ -108,7 +108,7 @@ def _resumed(run: Path, step: int) -> None:
 
 def try_files(scene: Scene, folder: Path, trials: int, random: np.random.Generator) -> Counts:
     """Damages `trials` copies, one file each."""
-    counts = Counts("damaged files")
+    counts = Counts("damaged files", trials)
     right = _outcome(_copied(scene.run, folder))
     if right[0] != "done":
         raise AssertionError(f"the undamaged run did not go on: {right}")

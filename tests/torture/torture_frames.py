@@ -16,7 +16,7 @@ _SECONDS_A_ROUND = 20
 
 def try_firmware(trials: int) -> Counts:
     """Lets the fuzzers of the firmware run until they have tried `trials` inputs, each one or more frames."""
-    counts = Counts("hostile inputs at the firmware (ASan, UBSan)")
+    counts = Counts("hostile inputs at the firmware (ASan, UBSan)", trials)
     while counts.tried < trials:
         command = ["make", "-s", "-C", str(FIRMWARE), "fuzz", f"FUZZ_SECONDS={_SECONDS_A_ROUND}"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -30,7 +30,7 @@ def try_firmware(trials: int) -> Counts:
 
 def try_decoder(trials: int, random: np.random.Generator) -> Counts:
     """Damages streams of frames on their way to the host: what the decoder hands on must have been sent."""
-    counts = Counts("damaged frames at the host")
+    counts = Counts("damaged frames at the host", trials)
     while counts.tried < trials:
         sent = [_frame(random) for _ in range(8)]
         stream = _damaged(b"".join(encode(*frame) for frame in sent), random)

@@ -101,10 +101,11 @@ def _logged(log: Path) -> Any:
 
 def try_kills(folder: Path, trials: int, random: np.random.Generator) -> list[Counts]:
     """Kills `trials` processes, half of each kind."""
-    training = Counts("killed trainings (twin)")
-    while training.tried < trials - trials // 2:
-        _kill_until_done(folder, training, trials - trials // 2, random)
-    board = Counts("killed writes (firmware)")
+    first = trials - trials // 2
+    training = Counts("killed trainings (twin)", first)
+    while training.tried < first:
+        _kill_until_done(folder, training, first, random)
+    board = Counts("killed writes (firmware)", trials // 2)
     chip = folder / "board_chip"
     while board.tried < trials // 2:
         _kill_a_write(chip, board, random)

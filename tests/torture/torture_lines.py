@@ -32,7 +32,7 @@ REQUESTS = 6  # of one session, at most
 
 def try_lines(folder: Path, trials: int, random: np.random.Generator) -> Counts:
     """Programs all cells through `trials` bad connections."""
-    counts = Counts("bad lines (damage, resets)")
+    counts = Counts("bad lines (damage, resets)", trials)
     with _controller(folder) as address:
         chip, lines = folder / "host_chip", folder / "line_chip"
         before = 0, 0

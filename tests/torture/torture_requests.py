@@ -41,7 +41,7 @@ class BeyondError(Exception):
 
 def try_requests(trials: int, random: np.random.Generator) -> Counts:
     """Sends `trials` requests, most of them with something wrong in them."""
-    counts = Counts("hostile requests")
+    counts = Counts("hostile requests", trials)
     with _watched(), open_bench(BENCH, commission=False) as bench:
         kinds = (_read, _product, _pulse, _program)
         while counts.tried < trials:
