@@ -209,7 +209,7 @@ class SimulatedKeithley2600B(TspDevice):
                 timer.reset()
             self.format._reset()
 
-        instruments = Named(**{name: _Condition(smu._channel) for name, smu in smus.items()})
+        instruments = Named(**{name: _Condition(errors, smu._channel) for name, smu in smus.items()})
         tables = {
             **smus,
             "trigger": Named(timer=Numbered(timers)),
@@ -234,10 +234,11 @@ class SimulatedKeithley2600B(TspDevice):
         self._first.source.output = 0
 
 
-class _Condition:
+class _Condition(TspTable):
     """status.measurement.instrument.smuX: bit 0 is the voltage limit, bit 1 the current limit."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, errors: Errors, channel: Channel) -> None:
+        super().__init__(errors)
         self._channel = channel
 
     @property
