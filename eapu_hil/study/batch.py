@@ -22,7 +22,7 @@ from eapu_hil.base.libraries import allowed_libraries
 from eapu_hil.base.stopping import raise_if_stopped
 from eapu_hil.base.storage import read_json, storage_errors
 from eapu_hil.hal import HilError
-from eapu_hil.study.compare import require_same_experiment
+from eapu_hil.study.compare import own_runs, require_same_experiment
 from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.runs import DIVERGED, read_summary, succeeded
 
@@ -47,8 +47,19 @@ def run_all(
     """Trains each of `experiments` in `directory`/NAME, `jobs` at a time, and returns how each ended.
 
     progress: called when a run has ended, also for those that had before. Raises ConfigError before anything is trained
-    when a run of another configuration is in the way. Ctrl-C and SIGTERM stop all processes and wait for them.
+    when a run of another configuration is in the way or another process trains there. Ctrl-C and SIGTERM stop all
+    processes and wait for them.
     """
+    with own_runs(directory):
+        return _run_all(experiments, directory, jobs, progress)
+
+
+def _run_all(
+    experiments: Mapping[str, ExperimentConfig],
+    directory: Path,
+    jobs: int,
+    progress: Callable[[str, Ended], None],
+) -> dict[str, Ended]:
     found = {name: ended(directory / name, experiment) for name, experiment in experiments.items()}
     for name, its in found.items():
         if its is not None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from eapu_hil.base.loading import load_model
+from eapu_hil.base.locks import own
+from eapu_hil.base.storage import storage_errors
 from eapu_hil.hal import ConfigError
 from eapu_hil.report.comparison_data import COMPARISON, write_comparison
 from eapu_hil.training import resume, train
@@ -16,7 +19,8 @@ from eapu_hil.training.progress import Progress
 from eapu_hil.training.proof import prove
 from eapu_hil.training.runs import read_start, read_summary, succeeded
 
-_OWN_FILES = {COMPARISON, "report.html", "figures"}
+_LOCK = "runs.lock"
+_OWN_FILES = {COMPARISON, "report.html", "figures", _LOCK}
 
 
 def with_rules(
@@ -56,12 +60,28 @@ def compare(
     has not. progress: makes the progress of a run from its name. Raises ConfigError before anything is trained
     when an experiment cannot be run or `directory` holds something else.
     """
-    summaries = {name: _finished(experiment, directory, name) for name, experiment in experiments.items()}
     if directory.exists():
         _require_comparison(directory)
     for experiment in experiments.values():
         if experiment.rule.trains_on != "host":
             require_fit(experiment.task.make(), experiment)
+    with own_runs(directory):
+        return _compare(experiments, directory, progress)
+
+
+@contextmanager
+def own_runs(directory: Path) -> Iterator[None]:
+    """Makes `directory`, and this process the only one that trains runs in it. Raises InUseError, StorageError."""
+    with storage_errors(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+    with own(directory / _LOCK, f"{directory}: another process trains its runs"):
+        yield
+
+
+def _compare(
+    experiments: Mapping[str, ExperimentConfig], directory: Path, progress: Callable[[str], Progress]
+) -> dict[str, Any]:
+    summaries = {name: _finished(experiment, directory, name) for name, experiment in experiments.items()}
     for name, experiment in experiments.items():
         if summaries[name] is None:
             started = (directory / name).exists()

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eapu_hil.study.batch import _start, ended
+from eapu_hil.base.locks import InUseError
+from eapu_hil.study.batch import _start, ended, run_all
+from eapu_hil.study.compare import compare, own_runs
 from eapu_hil.training import train
 from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.errors import DivergedError
@@ -57,3 +59,19 @@ def test_runs_import_nothing_from_the_folder_where_one_stands(
     with _start(make_experiment(), tmp_path / "no_run", alone=False) as process:
         assert process.wait(60) == 2
     assert not (tmp_path / "imported").exists()
+
+
+def test_one_process_at_a_time_trains_the_runs_of_a_directory(
+    tmp_path: Path, make_experiment: Make, silent: Callable[..., Any]
+) -> None:
+    """Two would each count what the other had trained as theirs, or fail half way."""
+    experiments = {"digital": make_experiment(rule={"name": "digital"}, steps=2)}
+    place = tmp_path / "place"
+    with own_runs(place):
+        with pytest.raises(InUseError, match=rf"{place}: another process trains its runs: in use by process \d+"):
+            compare(experiments, place, lambda _: silent())
+        with pytest.raises(InUseError, match="another process trains its runs"):
+            run_all(experiments, place, 1, lambda *_: None)
+        assert not (place / "digital").exists()
+    assert set(compare(experiments, place, lambda _: silent())["rules"]) == {"digital"}
+    assert run_all(experiments, place, 1, lambda *_: None)["digital"].summary is not None
