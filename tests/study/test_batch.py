@@ -68,7 +68,9 @@ def test_one_process_at_a_time_trains_the_runs_of_a_directory(
     experiments = {"digital": make_experiment(rule={"name": "digital"}, steps=2)}
     place = tmp_path / "place"
     with own_runs(place):
-        with pytest.raises(InUseError, match=rf"{place}: another process trains its runs: in use by process \d+"):
+        with pytest.raises(
+            InUseError, match=rf"{place}: another process trains its runs: in use by process \d+"
+        ):
             compare(experiments, place, lambda _: silent())
         with pytest.raises(InUseError, match="another process trains its runs"):
             run_all(experiments, place, 1, lambda *_: None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from eapu_drivers.controller.board import Board
 from eapu_drivers.controller.crossbar import ControllerCrossbar
 from eapu_drivers.controller.link import Link, LinkTiming
@@ -87,3 +90,25 @@ def wait_until(true: Callable[[], bool], within_s: float = 10.0) -> None:
     while not true():
         assert time.monotonic() < end_s, "in vain"
         time.sleep(0.002)
+
+
+@contextmanager
+def interrupted(when: Callable[[], bool]) -> Iterator[None]:
+    """Presses Ctrl-C once `when` is so; the block has to end with KeyboardInterrupt.
+
+    Again after a second: numpy drops an exception that falls into one of its look-ups (see stopping.py).
+    """
+    noticed = threading.Event()
+
+    def press() -> None:
+        wait_until(when)
+        while not noticed.is_set():
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            noticed.wait(1.0)
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        yield
+    noticed.set()
+    thread.join()

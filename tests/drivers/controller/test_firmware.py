@@ -8,7 +8,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from benchwork import (
     Bed,
     bed_on,
     config_of,
+    interrupted,
     plugged_once,
     wait_until,
 )
@@ -62,32 +62,13 @@ class TestCalibration:
 
 
 class TestGround:
-    def test_control_c_in_the_middle_of_a_train_grounds_and_the_board_goes_on_working(
-        self, bed: Bed, request: pytest.FixtureRequest
-    ) -> None:
-        # Jobs in the background of a shell are started with SIGINT ignored.
-        request.addfinalizer(partial(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT)))
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    def test_control_c_in_the_middle_of_a_train_grounds_and_the_board_goes_on_working(self, bed: Bed) -> None:
         train = Pulses.same(CELLS, Polarity.SET, 1.0, 1.0, 1e-7, 60000)
-
-        noticed = threading.Event()
-
-        def interrupt() -> None:
-            """Again after a second: numpy drops an exception that falls into one of its look-ups (see stopping.py)."""
-            wait_until(lambda: bed.lines().pulses > 200)
-            while not noticed.is_set():
-                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-                noticed.wait(1.0)
-
-        thread = threading.Thread(target=interrupt)
-        thread.start()
-        with pytest.raises(KeyboardInterrupt):
+        with interrupted(lambda: bed.lines().pulses > 200):
             bed.array.pulse(train)
-        noticed.set()
         start_s = time.monotonic()
         bed.array.ground()
         assert time.monotonic() - start_s < 3.0  # the train takes much longer
-        thread.join()
         lines = bed.lines()
         assert lines.grounded
         assert lines.pulses < len(train.count) * 60000

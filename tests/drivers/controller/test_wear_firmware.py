@@ -9,13 +9,12 @@ import sys
 import textwrap
 import threading
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from benchwork import BENCH, CELLS, RECIPE, SHAPE, Bed, bed_on, config_of, wait_until
+from benchwork import BENCH, CELLS, RECIPE, SHAPE, Bed, bed_on, config_of, interrupted, wait_until
 from boards import MISSING
 from eapu_drivers.controller.link import LinkTiming
 from eapu_drivers.controller.messages import CELLS_MAX
@@ -71,25 +70,11 @@ def test_what_was_answered_is_counted_exactly(counted: tuple[Bed, Account]) -> N
 
 
 def test_control_c_is_counted_exactly_once_the_lines_are_at_0_v(
-    counted: tuple[Bed, Account], request: pytest.FixtureRequest
+    counted: tuple[Bed, Account],
 ) -> None:
     bed, account = counted
-    request.addfinalizer(partial(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT)))
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    noticed = threading.Event()
-
-    def interrupt() -> None:
-        wait_until(lambda: bed.lines().pulses > 200)
-        while not noticed.is_set():
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-            noticed.wait(1.0)
-
-    thread = threading.Thread(target=interrupt)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted(lambda: bed.lines().pulses > 200):
         bed.array.pulse(Pulses.same(CELLS, Polarity.SET, 1.0, 1.0, 1e-7, 60000))
-    noticed.set()
-    thread.join()
     assert account.pulses.sum() > bed.lines().pulses
     bed.array.ground()
     assert account.pulses.sum() == bed.lines().pulses
