@@ -116,7 +116,7 @@ def _killed(
     target: Callable[..., None], args: tuple[Any, ...], random: np.random.Generator, longest_s: float
 ) -> str:
     """Starts a process and kills it after a random while; the name of the signal, "" when it ended before."""
-    child = FORKS.Process(target=target, args=args)
+    child = FORKS.Process(target=target, args=args, daemon=True)
     child.start()
     child.join(float(random.uniform(0.05, longest_s)))
     which = SIGNALS[int(random.integers(len(SIGNALS)))]
