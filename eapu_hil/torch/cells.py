@@ -23,7 +23,7 @@ class Cells:
 
     def __init__(self, device: PairDevice, n: int, where: torch.device) -> None:
         self.device = device
-        self.g_uS = torch.full((2, n), device.g_min_uS, device=where)
+        self.g_uS = torch.full((2, n), device.g_min_uS, device=where, dtype=torch.float32)
         self.writes = torch.zeros((2, n), device=where, dtype=torch.int32)
         self.written_at = torch.zeros((2, n), device=where, dtype=torch.int32)
 
@@ -50,8 +50,10 @@ class Cells:
         cell = torch.where(down, falling, rising)
         possible = positions(room_uS >= WORTH_WRITING * size_uS)
         if possible.numel() < index.numel():
-            index, cell, after_uS = index[possible], cell[possible], after_uS[possible]
-        noise = torch.randn(after_uS.shape, device=after_uS.device, generator=generator)
+            index, cell, after_uS = (part.index_select(0, possible) for part in (index, cell, after_uS))
+        noise = torch.randn(
+            after_uS.shape, device=after_uS.device, dtype=after_uS.dtype, generator=generator
+        )
         g_uS.index_copy_(0, cell, after_uS.add_(noise, alpha=sigma_uS).clamp_(low_uS, high_uS))
         one = torch.ones((), dtype=torch.int32, device=cell.device)
         self.writes.view(-1).index_add_(0, cell, one.expand(cell.shape))

@@ -38,10 +38,10 @@ class PairBank:
             for parameter, name, first in zip(self.parameters, names, firsts, strict=True)
         ]
         # What the parameters held before a step, then minus their wanted changes.
-        self._before = torch.zeros(rows_for(max(1, n)), device=where)
+        self._before = torch.zeros(rows_for(max(1, n)), device=where, dtype=torch.float32)
         self._before_each = self._views(self._before.view(-1)[:n])
         # What the cells hold, as weights, while nobody else has changed their conductances since.
-        self._weights = torch.empty(n, device=where)
+        self._weights = torch.empty(n, device=where, dtype=torch.float32)
         self._weights_each = self._views(self._weights)
         self._version = -1
 

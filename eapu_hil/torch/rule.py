@@ -64,8 +64,8 @@ def eapu_writes(
     change = flat.index_select(0, index)
     size, least = change.abs(), _at(threshold, index, change)
     written = positions((uniform * least <= size) & change.bool())
-    index, change, step = index[written], change[written], torch.maximum(size, least)[written]
-    return index, step.copysign_(change)
+    step = torch.maximum(size, least).copysign_(change)
+    return index.index_select(0, written), step.index_select(0, written)
 
 
 def _at(threshold: float | Tensor, index: Tensor, like: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ def _drawn(
     if len(found) == 1:
         return found[0]
     index, order = torch.cat([index for index, _ in found]).sort()
-    return index, torch.cat([uniform for _, uniform in found])[order]
+    return index, torch.cat([uniform for _, uniform in found]).index_select(0, order)
 
 
 def _candidates(rates: Tensor, row: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
