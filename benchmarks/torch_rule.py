@@ -17,6 +17,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -29,35 +30,34 @@ from eapu_hil.torch import EaPU
 
 SIGMA_uS, R_WG = 2.0, 1 / 80
 GRADIENTS = 4  # as many different ones are used in turn, so that the moments stay realistic
+Work = Callable[[int], None]
 GOALS = "goals: numpy <= 0.15 x authors, EaPU <= 0.5 x authors, EaPU <= 3 x AdamW"
 
 
-class AuthorsAdam(torch.optim.Optimizer):
-    """Adam whose step is written by the rule, one tensor after the other, one uniform and one normal number a weight."""
+class AuthorsAdam:
+    """Adam whose step is written by the rule, tensor by tensor, with two random numbers for every weight."""
 
-    def __init__(self, params: list[torch.nn.Parameter], lr: float) -> None:
-        super().__init__(params, {"lr": lr, "betas": (0.9, 0.999), "eps": 1e-8})
+    def __init__(self, parameters: list[torch.nn.Parameter], lr: float) -> None:
+        self._lr, self._steps, self._parameters = lr, 0, parameters
+        self._means, self._squares = ([torch.zeros_like(p) for p in parameters] for _ in range(2))
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]  # no closure here
-        for group in self.param_groups:
-            (beta1, beta2), lr, eps = group["betas"], group["lr"], group["eps"]
-            for parameter in group["params"]:
-                state, grad = self.state[parameter], parameter.grad
-                if not state:
-                    state.update(
-                        step=0, mean=torch.zeros_like(parameter), square=torch.zeros_like(parameter)
-                    )
-                state["step"] += 1
-                mean = state["mean"].mul_(beta1).add_(grad, alpha=1 - beta1)
-                square = state["square"].mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-                root = (square / (1 - beta2 ** state["step"])).sqrt_().add_(eps)
-                dg_uS = mean / root * (-lr / (1 - beta1 ** state["step"])) / R_WG
-                size_uS = dg_uS.abs()
-                written = size_uS >= torch.rand_like(dg_uS) * SIGMA_uS
-                step_uS = torch.where(size_uS >= SIGMA_uS, dg_uS, dg_uS.sign() * SIGMA_uS)
-                noise_uS = SIGMA_uS * torch.randn_like(dg_uS)
-                parameter.add_(torch.where(written, step_uS + noise_uS, 0.0), alpha=R_WG)
+    def step(self) -> None:
+        self._steps += 1
+        rise1, rise2 = 1 - 0.9**self._steps, 1 - 0.999**self._steps
+        for parameter, mean, square in zip(self._parameters, self._means, self._squares, strict=True):
+            mean.mul_(0.9).add_(parameter.grad, alpha=0.1)
+            square.mul_(0.999).addcmul_(parameter.grad, parameter.grad, value=0.001)
+            dg_uS = mean / (square / rise2).sqrt_().add_(1e-8) * (-self._lr / rise1) / R_WG
+            size_uS = dg_uS.abs()
+            written = size_uS >= torch.rand_like(dg_uS) * SIGMA_uS
+            step_uS = torch.where(size_uS >= SIGMA_uS, dg_uS, dg_uS.sign() * SIGMA_uS)
+            noise_uS = SIGMA_uS * torch.randn_like(dg_uS)
+            parameter.add_(torch.where(written, step_uS + noise_uS, 0.0), alpha=R_WG)
+
+
+class Optimizer(Protocol):
+    def step(self) -> object: ...
 
 
 def gradients(shapes: list[tuple[int, int]], draws: torch.Generator) -> list[list[Tensor]]:
@@ -69,21 +69,16 @@ def gradients(shapes: list[tuple[int, int]], draws: torch.Generator) -> list[lis
     ]
 
 
-def torch_work(
-    make: Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer], grads: list[list[Tensor]]
-) -> tuple[Callable[[int], None], torch.optim.Optimizer]:
-    parameters = [torch.nn.Parameter(0.05 * torch.randn_like(grad)) for grad in grads[0]]
-    optimizer = make(parameters)
-
+def torch_work(optimizer: Optimizer, parameters: list[torch.nn.Parameter], grads: list[list[Tensor]]) -> Work:
     def work(repeat: int) -> None:
         for parameter, grad in zip(parameters, grads[repeat % GRADIENTS], strict=True):
             parameter.grad = grad
         optimizer.step()
 
-    return work, optimizer
+    return work
 
 
-def numpy_work(grads: list[list[Tensor]], lr: float) -> Callable[[int], None]:
+def numpy_work(grads: list[list[Tensor]], lr: float) -> Work:
     """Adam and the rule for each tensor, as the trainer uses them."""
     sizes = [grad.numel() for grad in grads[0]]
     layers = [
@@ -106,17 +101,19 @@ def measure(tensors: int, weights: int, lr: float, repeats: int) -> str:
     side = round((weights / tensors) ** 0.5)
     grads = gradients([(side, side)] * tensors, torch.Generator().manual_seed(0))
 
-    def adamw(parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(parameters, lr=lr)
-
-    eapu, wrapper = torch_work(
-        lambda p: EaPU(adamw(p), sigma_uS=SIGMA_uS, r_wg=R_WG, generator=torch.Generator().manual_seed(1)),
-        grads,
+    plain, wrapped, theirs = (
+        [torch.nn.Parameter(0.05 * torch.randn_like(grad)) for grad in grads[0]] for _ in range(3)
+    )
+    eapu = EaPU(
+        torch.optim.AdamW(wrapped, lr=lr),
+        sigma_uS=SIGMA_uS,
+        r_wg=R_WG,
+        generator=torch.Generator().manual_seed(1),
     )
     works = {
-        "AdamW": torch_work(adamw, grads)[0],
-        "EaPU": eapu,
-        "authors": torch_work(lambda p: AuthorsAdam(p, lr), grads)[0],
+        "AdamW": torch_work(torch.optim.AdamW(plain, lr=lr), plain, grads),
+        "EaPU": torch_work(eapu, wrapped, grads),
+        "authors": torch_work(AuthorsAdam(theirs, lr), theirs, grads),
         "numpy": numpy_work(grads, lr),
     }
     times: dict[str, list[float]] = {name: [] for name in works}
@@ -127,8 +124,7 @@ def measure(tensors: int, weights: int, lr: float, repeats: int) -> str:
             if repeat >= 0:
                 times[name].append(time.thread_time() - start)
     ms = {name: statistics.median(t) * 1e9 / (tensors * side * side) for name, t in times.items()}
-    assert isinstance(wrapper, EaPU)
-    written = wrapper.report().update_ratio_last or 0.0
+    written = eapu.report().update_ratio_last
     return (
         f"{tensors:7d} {lr:7.0e} {written:8.4f} "
         + " ".join(f"{ms[name]:8.2f}" for name in works)

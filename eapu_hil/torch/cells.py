@@ -51,9 +51,7 @@ class Cells:
         possible = positions(room_uS >= WORTH_WRITING * size_uS)
         if possible.numel() < index.numel():
             index, cell, after_uS = (part.index_select(0, possible) for part in (index, cell, after_uS))
-        noise = torch.randn(
-            after_uS.shape, device=after_uS.device, dtype=after_uS.dtype, generator=generator
-        )
+        noise = torch.randn(after_uS.shape, device=after_uS.device, dtype=after_uS.dtype, generator=generator)
         g_uS.index_copy_(0, cell, after_uS.add_(noise, alpha=sigma_uS).clamp_(low_uS, high_uS))
         one = torch.ones((), dtype=torch.int32, device=cell.device)
         self.writes.view(-1).index_add_(0, cell, one.expand(cell.shape))

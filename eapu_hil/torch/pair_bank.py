@@ -76,7 +76,8 @@ class PairBank:
             self._weights.index_copy_(0, written, after_uS.mul_(self._r_wg))
             self._version = g_uS._version
         ends = torch.searchsorted(written, self._ends)
-        return torch.diff(ends, prepend=ends.new_zeros(1)).tolist()
+        counts: list[int] = torch.diff(ends, prepend=ends.new_zeros(1)).tolist()
+        return counts
 
     def _diverged(self) -> str:
         finite = (bool(torch.isfinite(each / self._r_wg).all()) for each in self._before_each)

@@ -116,7 +116,9 @@ class Pairs:
         flat_uS = change_uS.reshape(-1).to(self.g_uS.dtype)
         index = positions(flat_uS.bool())
         first = self._span.start
-        return self._cells.write(first + index, flat_uS.index_select(0, index), sigma_uS, step, generator).numel()
+        return self._cells.write(
+            first + index, flat_uS.index_select(0, index), sigma_uS, step, generator
+        ).numel()
 
     def relax(self, step: int, generator: torch.Generator | None) -> None:
         """Lets the cells wander up to optimizer step `step`; to be called once for each."""
