@@ -16,7 +16,7 @@ from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.trainer import train
 
 G_LOW_S, G_HIGH_S = 5e-6, 35e-6  # of random targets
-LAYER_RATE = 1e-4
+LAYER_RATE = 1e-5
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from speed.figures import Figure
 
-WRITES, TURNS, SHARE = 20_000, 3, 0.01
+WRITES, TURNS, SHARE = 50_000, 3, 0.01
 CONTROLLER = Path(__file__).parents[2] / "tests" / "drivers" / "controller"
 
 

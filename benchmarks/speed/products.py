@@ -40,7 +40,7 @@ def products() -> list[Figure]:
         (array,) = one.arrays
         cells = Cells.all(array.shape)
         array.program(Targets(cells, random_targets_S(rng, len(cells))))
-        BenchCells(layer, many)
+        BenchCells(torch.nn.Sequential(layer), many)
         v_in_v = (one.recipe.v_in_max_v * x.numpy()).astype(np.float32)
         ours = {"one array": lambda: array.vmm(v_in_v, Direction.FORWARD), "on 16 arrays": tiled}
         taken_s = medians_s({**ours, **peers}, ROUNDS)
