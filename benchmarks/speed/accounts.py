@@ -20,11 +20,8 @@ from speed.timing import processor_s
 
 SHAPE, ROUNDS, SNAPSHOTS = (128, 64), 15, 3
 CHIPS = ((1, (32, 32)), *((arrays, SHAPE) for arrays in (1, 12, 122, 1220)))  # 1e3 to 1e7 cells
-USED, WRITTEN, BATCH = (
-    12,
-    2,
-    72,
-)  # arrays that a layer lies on, cells of each that a step writes, vectors of a product
+USED, WRITTEN = 12, 2  # arrays that a layer lies on at most, and cells that a step writes on each
+BATCH = 72  # vectors of a product
 GROWTH = 1.5  # of a step from 1e5 to 1e7 cells: what may be noise
 FEW_ARRAYS, MANY_ARRAYS = 2, 18
 RESIDENT = """
