@@ -9,8 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-with warnings.catch_warnings():  # without cairo it cannot draw, and says so
-    warnings.simplefilter("ignore", ImportWarning)
+with warnings.catch_warnings(record=True):  # it says, whatever the filters, that it cannot draw without cairo
     import badcrossbar
 
 logging.getLogger().handlers.clear()  # its import sets up the root logger to print

@@ -57,12 +57,11 @@ def with_threads(threads: int) -> dict[str, str]:
 
 
 def machine() -> str:
-    """Processor, cores, versions and threads, in a line."""
+    """Processor, cores, and versions, in a line."""
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
-    threads = os.environ.get("OMP_NUM_THREADS", "all")
     return (
         f"{_processor()}, {os.cpu_count()} cores, {platform.system()}; Python {platform.python_version()}, numpy "
-        f"{np.__version__} with {blas['name']} {blas['version']}, {threads} thread(s)"
+        f"{np.__version__} with {blas['name']} {blas['version']}; one thread unless a row says otherwise"
     )
 
 
