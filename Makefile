@@ -57,7 +57,7 @@ peers: .venv-peers/.installed
 # checkout, whose time of the demo is taken in turn.
 bench: $(STAMP)
 	PYTHONPATH=benchmarks EARLIER=$(EARLIER) \
-		$(firstword $(wildcard .venv-peers/bin/python) $(BIN)/python) -P -m speed $(ROWS)
+		$(if $(wildcard .venv-peers/.installed),.venv-peers/bin,$(BIN))/python -P -m speed $(ROWS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
