@@ -7,7 +7,7 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from eapu_hil.rules.registry import SpokenOf
+from eapu_hil.rules.spoken_of import SpokenOf
 
 RuleName = SpokenOf
 RULES: tuple[RuleName, ...] = get_args(RuleName)
