@@ -37,9 +37,7 @@ def _first_lines(module: str, _path: tuple[str, ...]) -> dict[str, str]:
     except (OSError, SyntaxError, ValueError):
         return {}
     nodes = {"": tree} | {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-    return {
-        name: (ast.get_docstring(node) or "").partition("\n")[0].strip() for name, node in nodes.items()
-    }
+    return {name: (ast.get_docstring(node) or "").partition("\n")[0].strip() for name, node in nodes.items()}
 
 
 def _spec(module: str) -> ModuleSpec | None:

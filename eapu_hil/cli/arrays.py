@@ -18,6 +18,7 @@ from eapu_hil.cli import options
 from eapu_hil.cli.terminal import Terminal
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from eapu_hil.bench import Bench
