@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eapu_hil.base.errors import ConfigError
+from eapu_hil.base.storage import require_space
 from eapu_hil.cli import options
 from eapu_hil.cli.terminal import Terminal
 
@@ -201,8 +202,6 @@ def _form(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
 def _take_room(bench: Bench, results: CellResults, cells: int) -> None:
     """Raises StorageError, before a pulse, where the results or the notes about the chip cannot be kept."""
-    from eapu_hil.base.storage import require_space
-
     require_space(bench.chip.directory, _CHIP_BYTES + _CHIP_BYTES_A_CELL * cells)
     results.reserve(cells)
 
