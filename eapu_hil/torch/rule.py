@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from eapu_hil.rules.registry import SpokenOf
+from eapu_hil.rules.spoken_of import SpokenOf
 
 RuleName = SpokenOf
 RULES: tuple[RuleName, ...] = get_args(RuleName)
