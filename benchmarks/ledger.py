@@ -140,7 +140,12 @@ def plain_bench(config: BenchConfig, directory: Path) -> Iterator[Bench]:
         else:
             chip = Chip.create(directory, "plain", "plain", config.shape, config.arrays, simulated=True)
             chip.record_ledger()
-            error = {"levels_S": [1e-6], "sigma_write_S": [ERROR_S], "sigma_relax_S": [0.0], "relax_time_s": 1}
+            error = {
+                "levels_S": [1e-6],
+                "sigma_write_S": [ERROR_S],
+                "sigma_relax_S": [0.0],
+                "relax_time_s": 1,
+            }
             chip.record("write_error", error, {}, 0.0)
         arrays = []
         for number in range(config.arrays):
@@ -200,9 +205,7 @@ def main() -> None:
             continue
         with tempfile.TemporaryDirectory() as scratch:
             step, checkpoint, refresh, *others = measure(arrays, shape, Path(scratch))
-        milli = " ".join(
-            f"{1e3 * s:{width}.2f}" for s, width in ((step, 7), (checkpoint, 10), (refresh, 8))
-        )
+        milli = " ".join(f"{1e3 * s:{width}.2f}" for s, width in ((step, 7), (checkpoint, 10), (refresh, 8)))
         whole = " ".join(f"{s:{width}.2f}" for s, width in zip(others, (11, 8, 6, 6), strict=True))
         print(f"{arrays:5} x {shape[0]:4} x {shape[1]:4} {cells:9}       {milli}      {whole}", flush=True)
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_hil.bench import Bench
-from eapu_hil.bench.ledger import LedgerCounts
+from eapu_hil.bench.counts import LedgerCounts
 from eapu_hil.hal import Cells
 from eapu_hil.placement.layout import Layout
 
