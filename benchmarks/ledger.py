@@ -5,6 +5,9 @@
 The same small network is trained with wear levelling on chips of one array of growing size, and of a growing number of
 arrays of 128 x 64. The arrays answer at once and hold no physics, so what is left is the account: interlock, ledger,
 records, placement and rules. Processor time of one thread, medians (set OMP_NUM_THREADS=1).
+
+A checkpoint is one with a look at the wear of rows, a refresh one with a look at every cell that is used. Begin and end
+of the run read the whole chip and keep its counters, as the closing and opening of a chip do.
 """
 
 from __future__ import annotations
@@ -98,8 +101,8 @@ class PlainArray:
         at, n = (targets.cells.row, targets.cells.col), len(targets.cells)
         before_S = self._g_S[at]
         self._g_S[at] = np.maximum(targets.g_target_S + ERROR_S * self._rng.standard_normal(n), 1e-7)
-        ones = np.ones(n, np.int64)
-        return WriteOutcome(before_S, self._g_S[at], 3 * ones, 4 * ones, 1e-12 * ones, np.zeros(n, np.uint8))
+        pulses, reads, energy_j = np.full(n, 3), np.full(n, 4), np.full(n, 1e-12)
+        return WriteOutcome(before_S, self._g_S[at], pulses, reads, energy_j, np.zeros(n, np.uint8))
 
     def ground(self) -> None: ...
 
@@ -125,7 +128,8 @@ class Clock:
         saved = [step for step in steps_s if step % CHECKPOINT_EVERY == 1]
         looked = [step for step in steps_s if step % REFRESH_EVERY == 1]
         step_s = statistics.median(s for step, s in steps_s.items() if step not in (*saved, *looked))
-        return step_s, *(statistics.median(steps_s[step] for step in its) - step_s for its in (saved, looked))
+        checkpoint_s, refresh_s = (statistics.median(steps_s[at] for at in its) for its in (saved, looked))
+        return step_s, checkpoint_s - step_s, refresh_s - step_s
 
 
 @contextmanager

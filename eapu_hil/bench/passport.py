@@ -219,9 +219,15 @@ class Chip:
         From the last `forming` entry of the array (`status`, shape (rows, columns)) and the `bad_cells`
         entries after it (`row`, `col`, `status`, shape (cells,)). Raises HilError when one is damaged.
         """
-        status = np.full(self.passport.shape, CellStatus.OK, dtype=np.uint8)
+        return self.bad_cells_of_all()[array]
+
+    def bad_cells_of_all(self) -> list[StatusArray]:
+        """The same of every array: each entry is read once."""
+        shape = self.passport.shape
+        found = {number: np.full(shape, CellStatus.OK, np.uint8) for number in range(self.passport.arrays)}
         for entry in self.of_kinds("forming", "bad_cells"):
-            if entry.values.get("array") != array:
+            status = found.get(entry.values.get("array", -1))
+            if status is None:
                 continue
             try:
                 if entry.kind == "forming":
@@ -230,7 +236,7 @@ class Chip:
                     status[entry.arrays["row"], entry.arrays["col"]] = entry.arrays["status"]
             except (KeyError, IndexError, ValueError) as error:
                 raise HilError(f"{self.path_of(entry)}: damaged: {error}") from error
-        return status
+        return list(found.values())
 
     def write_error(self) -> WriteError:
         """From the last `write_error` entry. Raises HilError when there is none or it is damaged."""
