@@ -207,7 +207,7 @@ class Record:
 
 
 def _sum(counts: IntArray | int, cells: int) -> int:
-    return int(np.sum(counts)) if np.ndim(counts) else int(counts) * cells
+    return int(np.broadcast_to(counts, cells).sum())
 
 
 def _used(path: Path, layout: Layout) -> bool:

@@ -219,12 +219,14 @@ class Chip:
         From the last `forming` entry of the array (`status`, shape (rows, columns)) and the `bad_cells`
         entries after it (`row`, `col`, `status`, shape (cells,)). Raises HilError when one is damaged.
         """
-        return self.bad_cells_of_all()[array]
+        return self._bad_cells([array])[0]
 
     def bad_cells_of_all(self) -> list[StatusArray]:
-        """The same of every array: each entry is read once."""
-        shape = self.passport.shape
-        found = {number: np.full(shape, CellStatus.OK, np.uint8) for number in range(self.passport.arrays)}
+        """The same of every array, for which each entry is read once."""
+        return self._bad_cells(range(self.passport.arrays))
+
+    def _bad_cells(self, arrays: Sequence[int]) -> list[StatusArray]:
+        found = {number: np.full(self.passport.shape, CellStatus.OK, np.uint8) for number in arrays}
         for entry in self.of_kinds("forming", "bad_cells"):
             status = found.get(entry.values.get("array", -1))
             if status is None:
