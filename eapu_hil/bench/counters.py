@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_hil.base.mapped import FROM_A_COPY, MappedFile, damaged
+from eapu_hil.base.npz import DAMAGE, read_header
 from eapu_hil.base.seals import read_sealed_json, write_sealed_json
 from eapu_hil.base.storage import StorageError, storage_errors
 from eapu_hil.hal import ConfigError, IntArray
@@ -156,7 +157,10 @@ class Record:
             if not (path.exists() or layout.later or _old_name(path).exists())
         ]
         if there:
-            _LOG.info("%s: of an older version; its files say from now on whose they are", self._path.parent)
+            _LOG.info(
+                "%s: of an older version, or cut short in the making; its files say from now on whose they are",
+                self._path.parent,
+            )
         if there and gone and any(_used(path, layout) for path, layout in there):
             raise ConfigError(f"{gone[0]}: missing: {_HOLDS} was kept in it; {FROM_A_COPY}")
 
@@ -211,9 +215,14 @@ def _sum(counts: IntArray | int, cells: int) -> int:
 
 
 def _used(path: Path, layout: Layout) -> bool:
-    """Whether something was counted in a counter of an older version."""
-    content = path.read_bytes()
-    return not content.endswith(layout.fresh().tobytes())
+    """Whether something was counted in a counter, of this version or an older one."""
+    fresh = layout.fresh().tobytes()
+    try:
+        with path.open("rb") as file:
+            read_header(file)
+            return file.read(len(fresh)) != fresh
+    except DAMAGE:  # opening it says what is wrong
+        return True
 
 
 def _old_name(path: Path) -> Path:

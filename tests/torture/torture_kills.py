@@ -101,6 +101,9 @@ def _logged(log: Path) -> Any:
 
 def try_kills(folder: Path, trials: int, random: np.random.Generator) -> list[Counts]:
     """Kills `trials` processes, half of each kind."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:  # as `nohup` leaves it, to all children too
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     first = trials - trials // 2
     training = Counts("killed trainings (twin)", first)
     while training.tried < first:
