@@ -47,10 +47,8 @@ class PairBank:
 
     def _views(self, flat: Tensor) -> list[Tensor]:
         sizes = [parameter.numel() for parameter in self.parameters]
-        return [
-            part.view(parameter.shape)
-            for part, parameter in zip(flat.split(sizes), self.parameters, strict=True)
-        ]
+        parts = flat.split(sizes)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        return [part.view(parameter.shape) for part, parameter in zip(parts, self.parameters, strict=True)]
 
     def remember(self) -> None:
         """Notes the parameters as they are before a step."""

@@ -119,7 +119,7 @@ def _survivors(
     """
     row = wanted.shape[1]
     indices, digits = [], []
-    for some in rows.split(_ROWS_AT_ONCE):
+    for some in rows.split(_ROWS_AT_ONCE):  # type: ignore[no-untyped-call]  # torch leaves it untyped
         size = wanted.index_select(0, some).abs_().mul_(256 * _SLACK / floor).view(-1)
         # Eight numbers at a time: several times faster than asking for bytes.
         words = torch.empty(-(-size.numel() // 8), dtype=torch.int64)
