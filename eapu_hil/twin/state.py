@@ -6,8 +6,10 @@ file in the chip directory, mapped into memory (`eapu_hil.base.mapped`), and sur
 
 from __future__ import annotations
 
+import logging
+import shutil
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_hil.base.mapped import FROM_A_COPY, MappedFile, damaged, require_label
+from eapu_hil.base.old_names import old_file
 from eapu_hil.base.seals import read_sealed_json, write_sealed_json
 from eapu_hil.base.storage import storage_errors
 from eapu_hil.bench.chip_id import chip_id, is_simulated, takes_old_files
@@ -23,6 +26,20 @@ from eapu_hil.hal import ConfigError
 Scalar = TypeVar("Scalar", bound=np.generic)
 _KIND, _SUMS = "twin state", "sums"
 _HOLDS = "the state of the simulated cells"
+CELLS = "cells"  # the folder of what all cells hold: a file a quantity, array after array
+# Older versions kept a folder for each array; these are the quantities in it.
+_OF_CELLS = {
+    "g_S": np.float64,
+    "formed": np.bool_,
+    "dead": np.bool_,
+    "wear": np.float64,
+    "written_s": np.float64,
+    "g_written_S": np.float64,
+    "log_age": np.float64,
+    "moved_S": np.float64,
+    "passing_S": np.float64,
+}
+_LOG = logging.getLogger(__name__)
 
 
 def state_directory(chip_dir: Path) -> Path:
@@ -71,6 +88,11 @@ class StateFiles:
         self._open[name] = file
         return file.values
 
+    def has(self, name: str) -> bool:
+        """Whether there is, or has to be, a file of that name."""
+        path = self._directory / f"{name}.npy"
+        return name in self._known or path.exists() or (self._takes_old and old_file(path).exists())
+
     def zeros(self, name: str, shape: tuple[int, ...], dtype: type[Scalar]) -> NDArray[Scalar]:
         """An array of zeros, created when absent."""
         return self.array(name, np.zeros(shape, dtype))
@@ -82,8 +104,8 @@ class TwinState:
     While the state is not in use, state.json holds the checksum of each file. After a kill it holds none.
     """
 
-    def __init__(self, chip_dir: Path, preset: str, seed: int) -> None:
-        """preset, seed: of the bench that opens it.
+    def __init__(self, chip_dir: Path, preset: str, seed: int, shape: tuple[int, int, int]) -> None:
+        """preset, seed, shape (arrays, rows, columns): of the bench that opens it.
 
         Raises ConfigError where the state is missing, or that of cells of another preset or seed; HilError where
         state.json is damaged or another chip's.
@@ -94,13 +116,16 @@ class TwinState:
         self._path = state_directory(chip_dir) / "state.json"
         self._files: dict[str, StateFiles] = {}
         self._found = self._read()
+        self._old = [state_directory(chip_dir) / f"array{number}" for number in range(shape[0])]
+        if self._old[0].exists() and CELLS not in self._known():
+            self._join(shape[1] * shape[2])
 
     def files(self, folder: str = "") -> StateFiles:
         """The files in one folder of the state."""
         found: StateFiles = StateFiles(
             state_directory(self._chip_dir) / folder,
             self._chip,
-            known=(self._found or {}).get("files", {}).get(folder, ()),
+            known=self._known().get(folder, ()),
             takes_old=self._found is None and takes_old_files(self._chip_dir),
         )
         self._files[folder] = found
@@ -111,6 +136,8 @@ class TwinState:
         content = self._content()
         if content != self._found:
             self._write(content)
+        for folder in self._old:  # what was in it is in the one folder of all cells by now
+            shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
         """Notes the checksum of each file: none changes any more."""
@@ -118,6 +145,30 @@ class TwinState:
         files = content["files"].items()
         paths = [Path(folder, f"{name}.npy").as_posix() for folder, names in files for name in names]
         self._write({**content, _SUMS: {path: self._checksum(path) for path in paths}})
+
+    def _known(self) -> Mapping[str, Sequence[str]]:
+        """The names of the files that have to be there, by folder."""
+        known: Mapping[str, Sequence[str]] = (self._found or {}).get("files", {})
+        return known
+
+    def _join(self, count: int) -> None:
+        """Brings the folders that an older version made for each array of `count` cells into one.
+
+        They stay the truth until `complete`: a process that is killed in between begins again.
+        """
+        _LOG.warning("%s: is of an older version; it is read once and rewritten", self._path.parent)
+        shutil.rmtree(self._path.parent / CELLS, ignore_errors=True)
+        folders = [self.files(folder.name) for folder in self._old]
+        joined = self.files(CELLS)
+        for name, dtype in _OF_CELLS.items():
+            if all(files.has(name) for files in folders):
+                each = [files.array(name, np.zeros(count, dtype)) for files in folders]
+                joined.array(name, np.concatenate(each))
+        if folders[0].has("starts"):
+            starts = [files.array("starts", np.zeros(1, np.int64)) for files in folders]
+            joined.array("starts", np.max(starts, axis=0))
+        for folder in self._old:
+            del self._files[folder.name]
 
     def _content(self) -> dict[str, Any]:
         return {**self._device, "files": {folder: files.names for folder, files in self._files.items()}}
