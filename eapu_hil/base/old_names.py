@@ -107,11 +107,6 @@ def name_of_snapshot(old: str) -> str:
     return _SNAPSHOT.sub(r"\1_S_\2", old)
 
 
-def old_file(path: Path) -> Path:
-    """What a file was called in 0.1."""
-    return path.with_name(path.name.replace("_S", "_s"))
-
-
 def rename_old_file(path: Path) -> None:
     """Gives a file of 0.1 the name that it has now, `path`, where that is not there yet.
 
@@ -119,9 +114,9 @@ def rename_old_file(path: Path) -> None:
     """
     # Names as they are listed: where the file system ignores case, the old file seems to be there under the new name.
     names = [file.name for file in path.parent.iterdir()]
-    old = old_file(path)
-    if path.name not in names and old.name in names:
-        old.replace(path)
+    old = path.name.replace("_S", "_s")
+    if path.name not in names and old in names:
+        path.with_name(old).replace(path)
 
 
 @cache  # a file that is read many times, such as the bench of all runs of a table, is named once

@@ -15,7 +15,7 @@ from eapu_hil.twin.array import TwinArray
 from eapu_hil.twin.chip import TwinChip
 from eapu_hil.twin.crossbar import TwinCrossbar
 from eapu_hil.twin.preset import TwinPreset
-from eapu_hil.twin.state import CELLS, BenchClock, TwinState
+from eapu_hil.twin.state import BenchClock, TwinState
 
 
 @contextmanager
@@ -49,8 +49,9 @@ def simulated_arrays(config: TwinBenchConfig, chip_dir: Path) -> tuple[BenchCloc
 
 def _opened(config: TwinBenchConfig, chip_dir: Path) -> tuple[TwinState, TwinChip]:
     preset = preset_of(config)
-    state = TwinState(chip_dir, preset.name, config.seed, (config.arrays, *config.shape))
-    chip = TwinChip(preset, config.shape, config.arrays, (state.files(), state.files(CELLS)), config.seed)
+    state = TwinState(chip_dir, preset.name, config.seed, config.arrays)
+    files = state.files(), state.cells(config.shape[0] * config.shape[1])
+    chip = TwinChip(preset, config.shape, state.arrays, files, config.seed)
     state.complete()
     return state, chip
 

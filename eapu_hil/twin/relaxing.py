@@ -43,7 +43,7 @@ class RelaxingCells:
         exactly: bool,
         part: slice = slice(None),
     ) -> None:
-        """Moves the conductances `g_S` (changed in place) of `part` to `now_s`: of the cells that are due, or of all."""
+        """Moves the conductances `g_S` of `part`, in place, to `now_s`: of the cells that are due, or of all."""
         law = self._law
         if not law.enabled:
             return

@@ -224,7 +224,6 @@ class TestEndurance:
 
     def test_cells_finally_die_and_stay_dead(self, make_cells: MakeCells) -> None:
         cells = make_cells(400, {**SHORT_LIVED, "relaxation.enabled": True})
-        noise = seeded([4])
         self.cycle(cells, 1)
         assert not np.isin(cells.g_S, STUCK_S).any()
         self.cycle(cells, 60, start=1)
