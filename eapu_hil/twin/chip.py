@@ -6,7 +6,7 @@ codes are known here; `array.py` shows one array to what stands at its lines.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,9 +148,9 @@ class TwinChip:
         """
         numbers = np.unique(index // self.count)
         self._update(numbers)
+        self._strike(index)
         now_s = self.clock.now_s()
         peak_a = self.cells.pulse(index, polarity, amplitude_v, gate_v, width_s, now_s, self.noise, i_limit_a)
-        self.changes[numbers] += 1
         return peak_a
 
     def write(
@@ -181,10 +181,10 @@ class TwinChip:
             if pulses:
                 expect(pulsed[:pulses])
                 self._update(numbers)
+                self._strike(pulsed[:pulses])
                 took_s = pulse_round(
                     state, self.cells.law, law, w, active, self.clock.now_s(), overhead_s, i_max_a, noise
                 )
-                self.changes[numbers] += 1
                 self.clock.advance(took_s)
             self._update(numbers)
             active, took_s = read_round(state, senses, law, w, active, v_row_v, noise)
@@ -193,6 +193,6 @@ class TwinChip:
                 break
         return WriteOutcome(g_before_S, w.g_after_S, w.pulses, w.reads, w.energy_j, w.status)
 
-    def cells_of(self, number: int) -> Sequence[int]:
-        """The indices of the cells of an array."""
-        return range(number * self.count, (number + 1) * self.count)
+    def _strike(self, index: IntArray) -> None:
+        """These cells are pulsed now: whatever is known of their arrays' products is of the past."""
+        self.changes[np.unique(index // self.count)] += 1
