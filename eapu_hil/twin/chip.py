@@ -150,8 +150,7 @@ class TwinChip:
         self._update(numbers)
         self._strike(index)
         now_s = self.clock.now_s()
-        peak_a = self.cells.pulse(index, polarity, amplitude_v, gate_v, width_s, now_s, self.noise, i_limit_a)
-        return peak_a
+        return self.cells.pulse(index, polarity, amplitude_v, gate_v, width_s, now_s, self.noise, i_limit_a)
 
     def write(
         self,
