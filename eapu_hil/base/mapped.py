@@ -84,6 +84,16 @@ class MappedFile:
         write_aside(self.path, write)
 
 
+def header_of(path: Path, holds: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type of the values in a file. Raises ConfigError for a damaged one."""
+    try:
+        with path.open("rb") as file:
+            shape, _, dtype = read_header(file)
+    except DAMAGE as error:
+        raise _damaged(path, f"{holds} cannot be opened: {one_line(error)}") from error
+    return shape, dtype
+
+
 def require_label(path: Path, owner: Mapping[str, str | int]) -> None:
     """Raises ConfigError where a file does not say that it is `owner`'s."""
     _require_label(path, path.read_bytes()[-_LABEL_BYTES:], owner)

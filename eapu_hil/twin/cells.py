@@ -2,80 +2,80 @@
 
 A cell is a conductance, or so many binary elements in parallel. A SET pulse moves it towards the conductance that the
 gate voltage allows, a RESET pulse towards the floor; how far depends on amplitude and width. Each step has
-cycle-to-cycle spread, each cell its own thresholds. After a step the cell relaxes (`relaxing.py`).
+cycle-to-cycle spread, each cell its own thresholds. After a step the cell relaxes (`relaxing.py`). What one pulse does
+is in `kernels/cells.py`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.hal import CellStatus, FloatArray, IntArray, Polarity, StatusArray
-from eapu_hil.twin.preset import Endurance, Switching, TwinPreset
-from eapu_hil.twin.relaxing import RelaxingCells
+from eapu_hil.hal import CellStatus, FloatArray, IntArray, StatusArray
+from eapu_hil.twin.kernels.cells import CellState, pulse_cells
+from eapu_hil.twin.kernels.compiling import record
+from eapu_hil.twin.kernels.noise import Noise
+from eapu_hil.twin.preset import TwinPreset
+from eapu_hil.twin.relaxing import RelaxingCells, log_start
 from eapu_hil.twin.state import StateFiles
 
 BoolArray = NDArray[np.bool_]
 
 
-def _progress(pulse_v: FloatArray, width_s: FloatArray, half_v: FloatArray, law: Switching) -> FloatArray:
-    """Fraction of the way that one pulse covers, in [0, 1]."""
-    exponent = np.minimum((pulse_v - half_v) / law.v_slope_v, 50.0)
-    covered = -np.expm1(-(width_s / law.tau_s) * np.exp(exponent))
-    return np.where(pulse_v < law.v_threshold_v, 0.0, covered)
-
-
 class CellArray:
-    """The cells of one array, addressed by flat index (row-major).
+    """The cells of all arrays of a chip, addressed by flat index: array after array, row after row.
 
-    The quantities that identify a device (thresholds, slopes, lifetimes) follow from `seed` alone; what changes
+    The quantities that identify a device (thresholds, slopes, lifetimes) follow from the seeds alone; what changes
     (conductance, time of the last write, wear) lives in `files`.
     """
 
     def __init__(
-        self, preset: TwinPreset, g_of_lines_S: FloatArray, files: StateFiles, seed: list[int]
+        self, preset: TwinPreset, g_of_lines_S: FloatArray, files: StateFiles, seeds: Sequence[list[int]]
     ) -> None:
-        """g_of_lines_S: what faults of the lines fix each cell to, shape (cells,), S; NaN where nothing."""
-        count = g_of_lines_S.size
-        self._preset = preset
-        device = np.random.default_rng([*seed, 0])
-        variation = preset.variation
-        spread = float(variation.enabled)
-        normal = device.standard_normal((4, count)) * spread
-        self._gate_threshold_v = preset.gate.threshold_v + variation.gate_threshold_v * normal[0]
-        self._gate_slope = preset.gate.slope_S_per_v * np.maximum(
-            1 + variation.gate_slope_relative * normal[1], 0.1
+        """g_of_lines_S: what faults of the lines fix the cells of each array to, shape (cells,), S; NaN where nothing.
+
+        seeds: of each array.
+        """
+        devices = [_device(preset, g_of_lines_S, seed) for seed in seeds]
+        one = {name: np.concatenate([device[name] for device in devices]) for name in devices[0]}
+        count = one["g_S"].size
+        self.g_S: FloatArray = files.array("g_S", one.pop("g_S"))
+        dead = one.pop("dead")
+        relaxing = RelaxingCells(preset.relaxation, self.g_S, files)
+        self._relaxing = relaxing
+        self.state = CellState(
+            g_S=self.g_S,
+            formed=files.array("formed", np.full(count, not preset.forming.enabled)),
+            dead=files.array("dead", dead),
+            wear=files.zeros("wear", (count,), np.float64),
+            written_s=relaxing.written_s,
+            g_written_S=relaxing.g_written_S,
+            log_age=relaxing.log_age,
+            moved_S=relaxing.moved_S,
+            passing_S=relaxing.passing_S,
+            slow=np.zeros(count, np.float32),
+            walk_g_S=np.array(preset.relaxation.g_S),
+            walk_start=log_start(preset.relaxation),
+            **one,
         )
-        self._v_set_v = preset.set.v_half_v + variation.v_set_v * normal[2]
-        self._v_reset_v = preset.reset.v_half_v + variation.v_reset_v * normal[3]
-        form = preset.forming
-        self._v_form_v = form.v_form_v + form.v_form_sd_v * device.standard_normal(count)
-        fresh = form.g_fresh_S * np.exp(form.g_fresh_log_sd * device.standard_normal(count))
-        stuck_draw, high_draw, fail_draw = device.random((3, count))
-        stuck = stuck_draw < preset.faults.stuck_fraction
-        high = stuck & (high_draw < preset.faults.stuck_high_share)
-        if not form.enabled:
-            fresh = np.full(count, preset.window.g_min_S)
-        fresh[stuck] = preset.faults.g_stuck_low_S
-        fresh[high] = preset.faults.g_stuck_high_S
-        line_fault = np.isfinite(g_of_lines_S)
-        fresh[line_fault] = g_of_lines_S[line_fault]
-        self._fails_high = fail_draw < preset.endurance.fails_high_share
-        self._life = np.exp(preset.endurance.log_sd * device.standard_normal(count))
+        self._law = _law(preset)
 
-        self.g_S: FloatArray = files.array("g_S", fresh)
-        self._formed: BoolArray = files.array("formed", np.full(count, not form.enabled))
-        self._dead: BoolArray = files.array("dead", stuck | line_fault)
-        self._wear: FloatArray = files.zeros("wear", (count,), np.float64)
-        self._relaxing = RelaxingCells(preset.relaxation, self.g_S, files)
+    @property
+    def law(self) -> NDArray[np.void]:
+        """The preset's numbers as the kernels take them."""
+        return self._law
 
-    def relax(self, now_s: float, rng: np.random.Generator, exactly: bool) -> None:
-        """Brings the conductances up to date with the bench time: all of them if `exactly`."""
-        self._relaxing.advance(self.g_S, now_s, rng, exactly)
+    def relax(
+        self, now_s: float, rng: np.random.Generator, *, exactly: bool, part: slice = slice(None)
+    ) -> None:
+        """Brings the cells of `part` up to date with the bench time: all of them if `exactly`, else those due."""
+        self._relaxing.advance(self.g_S, now_s, rng, exactly, part)
 
     def gate_open(self, index: IntArray, gate_v: FloatArray) -> BoolArray:
         """Whether the access transistor of each cell of `index` conducts."""
-        return np.asarray(gate_v > self._gate_threshold_v[index])
+        return np.asarray(gate_v > self.state.gate_threshold_v[index])
 
     def pulse(
         self,
@@ -85,103 +85,82 @@ class CellArray:
         gate_v: FloatArray,
         width_s: FloatArray,
         now_s: float,
-        rng: np.random.Generator,
+        noise: Noise,
         i_limit_a: float = np.inf,
     ) -> FloatArray:
         """One pulse to each cell of `index` (unique). Returns the peak current of each in A, shape (n,).
 
-        Where the gate does not open the access transistor no current flows and nothing happens. i_limit_a: of a
-        source that lowers its voltage when it is reached, so that a SET ends there.
+        See `kernels.cells.pulse_cell`.
         """
-        before = self.g_S[index]
-        gate_open = self.gate_open(index, gate_v)
-        alive = gate_open & ~self._dead[index]
-        rising = polarity != Polarity.RESET
-        formable = alive & ~self._formed[index] & rising & (amplitude_v >= self._v_form_v[index])
-        active = alive & self._formed[index]
-        reach = self._gate_slope[index] * (gate_v - self._gate_threshold_v[index])
-        reach = np.minimum(reach, i_limit_a / amplitude_v)
-        reach = np.clip(reach, self._preset.window.floor_S, self._preset.window.ceiling_S)
-        after = before.copy()
-        up, down = active & rising, active & ~rising
-        if up.any():
-            after[up] = self._set(index[up], before[up], reach[up], amplitude_v[up], width_s[up], rng)
-        if down.any():
-            after[down] = self._reset(index[down], before[down], amplitude_v[down], width_s[down], rng)
-        if formable.any():
-            spread = self._preset.forming.g_after_log_sd * rng.standard_normal(int(formable.sum()))
-            after[formable] = reach[formable] * np.exp(spread)
-            self._formed[index[formable]] = True
-        after = np.where(
-            alive, np.clip(after, self._preset.window.floor_S, self._preset.window.ceiling_S), before
-        )
-        after = np.where(active | formable, after, before)
-        self.g_S[index] = after
-        moved = after != before
-        self._relaxing.restart(index[moved], after[moved], now_s)
-        self._wear_out(index[moved], (after - before)[moved])
-        return np.where(gate_open, amplitude_v * np.maximum(before, after), 0.0)
+        values = [np.ascontiguousarray(v, np.float64) for v in (amplitude_v, gate_v, width_s)]
+        whole = [np.ascontiguousarray(v, np.int64) for v in (index, polarity)]
+        return pulse_cells(self.state, self._law, *whole, *values, now_s, i_limit_a, noise)
 
-    def _set(
-        self,
-        index: IntArray,
-        g_S: FloatArray,
-        reach_S: FloatArray,
-        amplitude_v: FloatArray,
-        width_s: FloatArray,
-        rng: np.random.Generator,
-    ) -> FloatArray:
-        progress = _progress(amplitude_v, width_s, self._v_set_v[index], self._preset.set)
-        change = progress * np.maximum(reach_S - g_S, 0.0)
-        noise = self._preset.write_noise
-        sd = np.sqrt(noise.set_absolute_S**2 * progress + (noise.set_relative * change) ** 2)
-        # Where the transistor already limits the current below the cell's state nothing switches, noise included.
-        sd = np.where(change > 0, sd * noise.enabled, 0.0)
-        if self._preset.elements is not None:
-            return self._switched(g_S, g_S + change, self._preset.elements, rng)
-        return g_S + change + sd * rng.standard_normal(g_S.size)
 
-    def _reset(
-        self,
-        index: IntArray,
-        g_S: FloatArray,
-        amplitude_v: FloatArray,
-        width_s: FloatArray,
-        rng: np.random.Generator,
-    ) -> FloatArray:
-        progress = _progress(amplitude_v, width_s, self._v_reset_v[index], self._preset.reset)
-        change = progress * np.maximum(g_S - self._preset.window.floor_S, 0.0)
-        noise = self._preset.write_noise
-        sd = np.sqrt(noise.reset_absolute_S**2 * progress + (noise.reset_relative * change) ** 2)
-        if self._preset.elements is not None:
-            return self._switched(g_S, g_S - change, self._preset.elements, rng)
-        return g_S - change + sd * noise.enabled * rng.standard_normal(g_S.size)
+def _device(preset: TwinPreset, g_of_lines_S: FloatArray, seed: list[int]) -> dict[str, NDArray[np.generic]]:
+    """What identifies the cells of one array, and what they hold when they are new."""
+    count = g_of_lines_S.size
+    device = np.random.default_rng([*seed, 0])
+    variation, form, faults = preset.variation, preset.forming, preset.faults
+    normal = device.standard_normal((4, count)) * float(variation.enabled)
+    slope = preset.gate.slope_S_per_v * np.maximum(1 + variation.gate_slope_relative * normal[1], 0.1)
+    v_form_v = form.v_form_v + form.v_form_sd_v * device.standard_normal(count)
+    fresh = form.g_fresh_S * np.exp(form.g_fresh_log_sd * device.standard_normal(count))
+    stuck_draw, high_draw, fail_draw = device.random((3, count))
+    stuck = stuck_draw < faults.stuck_fraction
+    high = stuck & (high_draw < faults.stuck_high_share)
+    if not form.enabled:
+        fresh = np.full(count, preset.window.g_min_S)
+    fresh[stuck] = faults.g_stuck_low_S
+    fresh[high] = faults.g_stuck_high_S
+    line_fault = np.isfinite(g_of_lines_S)
+    fresh[line_fault] = g_of_lines_S[line_fault]
+    single = {
+        "gate_threshold_v": preset.gate.threshold_v + variation.gate_threshold_v * normal[0],
+        "gate_slope": slope,
+        "v_set_v": preset.set.v_half_v + variation.v_set_v * normal[2],
+        "v_reset_v": preset.reset.v_half_v + variation.v_reset_v * normal[3],
+        "v_form_v": v_form_v,
+        "life": np.exp(preset.endurance.log_sd * device.standard_normal(count)),
+    }
+    return {
+        "g_S": fresh,
+        "dead": stuck | line_fault,
+        "fails_high": fail_draw < preset.endurance.fails_high_share,
+        **{name: values.astype(np.float32) for name, values in single.items()},
+    }
 
-    def _switched(
-        self, g_S: FloatArray, mean_S: FloatArray, elements: int, rng: np.random.Generator
-    ) -> FloatArray:
-        """Cells of binary elements after a pulse that leads to `mean_S` on average: each element switches or not."""
-        low_S, high_S = self._preset.window.g_min_S, self._preset.window.g_max_S
-        step_S = (high_S - low_S) / elements
-        on = np.rint((g_S - low_S) / step_S).astype(np.int64)
-        rising = mean_S > g_S
-        free = np.where(rising, elements - on, on)
-        probability = np.abs(mean_S - g_S) / (np.maximum(free, 1) * step_S)
-        switched = rng.binomial(free, np.clip(probability, 0.0, 1.0))
-        return np.asarray(low_S + step_S * (on + np.where(rising, switched, -switched)))
 
-    def _wear_out(self, index: IntArray, change_S: FloatArray) -> None:
-        law: Endurance = self._preset.endurance
-        if not law.enabled or index.size == 0:
-            return
-        window = self._preset.window.g_max_S - self._preset.window.g_min_S
-        step = np.maximum(np.abs(change_S) / window, law.weakest_step)
-        self._wear[index] += step**law.exponent / law.cycles
-        worn = index[self._wear[index] >= self._life[index]]
-        faults = self._preset.faults
-        self.g_S[worn] = np.where(self._fails_high[worn], faults.g_stuck_high_S, faults.g_stuck_low_S)
-        self._dead[worn] = True
-        self._relaxing.stop(worn)
+def _law(preset: TwinPreset) -> NDArray[np.void]:
+    noise, wear = preset.write_noise, preset.endurance
+    return record(
+        {
+            "g_min_S": preset.window.g_min_S,
+            "g_max_S": preset.window.g_max_S,
+            "floor_S": preset.window.floor_S,
+            "ceiling_S": preset.window.ceiling_S,
+            "elements": preset.elements or 0,
+            "set_slope_v": preset.set.v_slope_v,
+            "set_tau_s": preset.set.tau_s,
+            "set_threshold_v": preset.set.v_threshold_v,
+            "reset_slope_v": preset.reset.v_slope_v,
+            "reset_tau_s": preset.reset.tau_s,
+            "reset_threshold_v": preset.reset.v_threshold_v,
+            "write_noise": noise.enabled,
+            "set_absolute_S": noise.set_absolute_S,
+            "set_relative": noise.set_relative,
+            "reset_absolute_S": noise.reset_absolute_S,
+            "reset_relative": noise.reset_relative,
+            "g_after_log_sd": preset.forming.g_after_log_sd,
+            "relaxes": preset.relaxation.enabled,
+            "wears": wear.enabled,
+            "weakest_step": wear.weakest_step,
+            "wear_exponent": wear.exponent,
+            "cycles": wear.cycles,
+            "g_stuck_high_S": preset.faults.g_stuck_high_S,
+            "g_stuck_low_S": preset.faults.g_stuck_low_S,
+        }
+    )
 
 
 def compliance(peak_a: FloatArray, i_max_a: float) -> StatusArray:

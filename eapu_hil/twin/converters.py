@@ -9,7 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_hil.hal import FloatArray, IntArray, UnsupportedError
+from eapu_hil.twin.kernels.noise import Noise
+from eapu_hil.twin.kernels.products import disturb, largest, rounded
 from eapu_hil.twin.preset import Adc, Dac
+
+_NONE = np.zeros((0, 0), np.float32)
 
 
 class InputConverter:
@@ -63,73 +67,72 @@ class OutputConverters:
         self._offset: FloatArray = law.offset_error_sd * device.standard_normal(lines)
         self._top_code = 1.0 if law.bits is None else 2.0 ** (law.bits - 1) - 1
 
+    @property
+    def offset(self) -> FloatArray:
+        """Of each line, in shares of the range."""
+        return self._offset
+
+    @property
+    def sensing(self) -> dict[str, float]:
+        """The numbers of a reading in the largest range, for `kernels.rows`."""
+        full_scale_a = self._ranges_a[-1]
+        top_code = 0.0 if self._law.bits is None else self._top_code
+        return {
+            "full_scale_a": full_scale_a,
+            "top_code": top_code,
+            "sd_a": self._law.noise_relative * full_scale_a,
+        }
+
     def convert(
         self,
         current_a: NDArray[np.floating],
-        variance_a2: NDArray[np.floating] | None,
+        variance_a2: NDArray[np.float32] | None,
         lines: IntArray | slice,
-        rng: np.random.Generator,
+        noise: Noise,
     ) -> NDArray[np.floating]:
-        """Measured currents in A; `current_a` (..., len(lines)), with `gain` in it, is overwritten.
+        """Measured currents in A; `current_a` (batch, lines), with `gain` in it, is overwritten.
 
-        variance_a2: variance of the noise that each current carries already, or None; it is overwritten. It and
-        the converter's own are independent and normal, so one draw stands for both.
+        variance_a2: variance of the noise that each current carries already, or None. It and the converter's own are
+        independent and normal, so one draw stands for both.
         """
         full_scale_a = self._range_a(current_a)
-        self._disturb(current_a, variance_a2, lines, full_scale_a, rng)
+        self._disturb(current_a, variance_a2, lines, full_scale_a, noise)
         if self._law.bits is not None:
-            _round(current_a, full_scale_a, self._top_code)
-            current_a *= full_scale_a / self._top_code
+            rounded(current_a.reshape(-1), full_scale_a / self._top_code, self._top_code)
         return current_a
 
     def codes(
         self,
         current_a: NDArray[np.floating],
-        variance_a2: NDArray[np.floating] | None,
+        variance_a2: NDArray[np.float32] | None,
         lines: IntArray | slice,
         full_scale: FullScale,
-        rng: np.random.Generator,
+        noise: Noise,
     ) -> NDArray[np.int16]:
         """The same, measured in one range and given as the converter gives it: a code for each current."""
-        self._disturb(current_a, variance_a2, lines, full_scale.amperes_a, rng)
-        _round(current_a, full_scale.amperes_a, full_scale.top_code)
+        self._disturb(current_a, variance_a2, lines, full_scale.amperes_a, noise)
+        current_a *= full_scale.top_code / full_scale.amperes_a
+        rounded(current_a.reshape(-1), 1.0, full_scale.top_code)
         return current_a.astype(np.int16)
 
     def _disturb(
         self,
         current_a: NDArray[np.floating],
-        variance_a2: NDArray[np.floating] | None,
+        variance_a2: NDArray[np.float32] | None,
         lines: IntArray | slice,
         full_scale_a: float,
-        rng: np.random.Generator,
+        noise: Noise,
     ) -> None:
         """Adds what the converter adds before it rounds: offset and noise."""
-        if self._law.offset_error_sd:
-            current_a += (full_scale_a * self._offset[lines]).astype(current_a.dtype)
+        offset_a = (full_scale_a * self._offset[lines]).astype(current_a.dtype)
         own_sd_a = self._law.noise_relative * full_scale_a
         if variance_a2 is not None or own_sd_a:
-            noise = rng.standard_normal(current_a.shape, dtype=np.float32)
-            if variance_a2 is None:
-                noise *= np.float32(own_sd_a)
-            else:
-                variance_a2 += np.float32(own_sd_a**2)
-                noise *= np.sqrt(variance_a2, out=variance_a2)
-            current_a += noise
-
-    def saturated(self, current_a: FloatArray) -> NDArray[np.bool_]:
-        """Where a measured current lies at the end of the largest range."""
-        if self._law.bits is None:
-            return np.zeros(current_a.shape, dtype=bool)
-        return np.abs(current_a) >= self._ranges_a[-1] * (1 - 1e-9)
+            carried = _NONE if variance_a2 is None else variance_a2
+            disturb(current_a, carried, offset_a, own_sd_a**2, noise)
+        elif self._law.offset_error_sd:
+            current_a += offset_a
 
     def _range_a(self, current_a: NDArray[np.floating]) -> float:
-        largest_a = float(max(current_a.max(initial=0.0), -current_a.min(initial=0.0)))
+        largest_a = largest(current_a.reshape(-1))
         fitting = [range_a for range_a in self._ranges_a if range_a >= largest_a]
         return fitting[0] if fitting else self._ranges_a[-1]
-
-
-def _round(current_a: NDArray[np.floating], full_scale_a: float, top_code: float) -> None:
-    """Makes codes of the currents, in place."""
-    current_a *= top_code / full_scale_a
-    np.rint(current_a, out=current_a)
-    np.clip(current_a, -top_code, top_code, out=current_a)

@@ -22,21 +22,22 @@ from eapu_hil.hal import (
     WriteOutcome,
 )
 from eapu_hil.hal.recipe import Recipe
-from eapu_hil.hal.writeverify import write_verify
+from eapu_hil.hal.writeverify import repeat_epochs
 from eapu_hil.twin.array import TwinArray
 from eapu_hil.twin.cells import compliance
-from eapu_hil.twin.state import BenchClock
+from eapu_hil.twin.chip import TwinChip
 
 
 class TwinCrossbar:
     """One simulated array behind the contract."""
 
     def __init__(
-        self, array: TwinArray, clock: BenchClock, limits: Limits, recipe: Recipe, identity: Identity
+        self, chip: TwinChip, number: int, limits: Limits, recipe: Recipe, identity: Identity
     ) -> None:
-        """clock: the one of `array`. recipe: what program requests use that name none."""
-        self._array = array
-        self._clock = clock
+        """number: of the array. recipe: what program requests use that name none."""
+        self._chip = chip
+        self._array = TwinArray(chip, number)
+        self._clock = chip.clock
         self._limits = limits
         self._recipe = recipe
         self._identity = identity
@@ -75,15 +76,8 @@ class TwinCrossbar:
 
         Raises UnsupportedError for a voltage that the input converter cannot give, or that it rounds to 0 V.
         """
-        v_row_v = float(self._array.dac.convert(np.array([v_read_v]))[0])
-        if v_row_v == 0.0:
-            raise UnsupportedError(
-                f"twin: a read at {v_read_v} V asked; allowed is at least half a step of the input converter "
-                "(dac.bits, dac.v_full_scale_v)"
-            )
-        current_a = self._array.read(cells.row, cells.col, v_row_v)
-        status = np.where(self._array.read_adc.saturated(current_a), CellStatus.SATURATED, CellStatus.OK)
-        return Reading(current_a / v_row_v, status.astype(np.uint8))
+        g_S, saturated = self._array.read(cells.row, cells.col, self._row_v(v_read_v))
+        return Reading(g_S, np.where(saturated, CellStatus.SATURATED, CellStatus.OK).astype(np.uint8))
 
     def vmm(
         self,
@@ -94,7 +88,7 @@ class TwinCrossbar:
     ) -> FloatArray:
         """Products of all vectors of the batch with the array as it is now, wires and noise included."""
         v_v = self._array.dac.convert(v_in_v)
-        selection = self._array.select(direction is Direction.FORWARD, _chosen(lines_in), _chosen(lines_out))
+        selection = self._array.select(direction is Direction.FORWARD, lines_in, lines_out)
         return np.asarray(self._array.products(selection, v_v), dtype=np.float64)
 
     def pulse(self, pulses: Pulses) -> PulseOutcome:
@@ -117,8 +111,25 @@ class TwinCrossbar:
 
     def program(self, targets: Targets, recipe: Recipe | None = None) -> WriteOutcome:
         """Write-verify with `recipe` or the bench's own."""
-        return write_verify(self, targets, recipe or self._recipe)
+        return repeat_epochs(self, targets, recipe or self._recipe, self._one_epoch)
 
+    def _one_epoch(self, targets: Targets, recipe: Recipe) -> WriteOutcome:
+        first, columns = self._array.index(*np.zeros((2, 1), np.int64))[0], self.shape[1]
 
-def _chosen(lines: IntArray | None) -> IntArray | slice:
-    return slice(None) if lines is None else np.asarray(lines)
+        def expect(index: IntArray) -> None:
+            if self._account is not None:
+                self._account.expect(Cells(*np.divmod(index - first, columns)), 1)
+
+        cells = self._array.index(targets.cells.row, targets.cells.col)
+        v_row_v = self._row_v(recipe.v_read_v)
+        return self._chip.write(cells, targets.g_target_S, recipe, v_row_v, self._limits.i_max_a, expect)
+
+    def _row_v(self, v_read_v: float) -> float:
+        """What the input converter makes of a read voltage."""
+        v_row_v = float(self._array.dac.convert(np.array([v_read_v]))[0])
+        if v_row_v == 0.0:
+            raise UnsupportedError(
+                f"twin: a read at {v_read_v} V asked; allowed is at least half a step of the input converter "
+                "(dac.bits, dac.v_full_scale_v)"
+            )
+        return v_row_v

@@ -12,6 +12,7 @@ from eapu_hil.bench.config import DEFAULT_PRESET, TwinBenchConfig
 from eapu_hil.bench.driver import Driver
 from eapu_hil.hal import ConfigError, Crossbar, Identity
 from eapu_hil.twin.array import TwinArray
+from eapu_hil.twin.chip import TwinChip
 from eapu_hil.twin.crossbar import TwinCrossbar
 from eapu_hil.twin.preset import TwinPreset
 from eapu_hil.twin.state import BenchClock, TwinState
@@ -23,14 +24,14 @@ def open_arrays(config: TwinBenchConfig, chip_dir: Path) -> Iterator[list[Crossb
 
     Raises ConfigError for an unknown preset or a wrong override.
     """
-    state, clock, arrays = _opened(config, chip_dir)
+    state, chip = _opened(config, chip_dir)
     limits = config.limits.as_limits()
     git_hash = str(git_commit().get("commit") or "")
     opened: list[Crossbar] = []
-    for number, array in enumerate(arrays):
+    for number in range(config.arrays):
         serial = f"seed{config.seed}-array{number}"
-        identity = Identity("eapu_hil twin", serial, array.preset.name, git_hash)
-        opened.append(TwinCrossbar(array, clock, limits, config.recipe, identity))
+        identity = Identity("eapu_hil twin", serial, chip.preset.name, git_hash)
+        opened.append(TwinCrossbar(chip, number, limits, config.recipe, identity))
     try:
         yield opened
     finally:
@@ -42,19 +43,17 @@ def simulated_arrays(config: TwinBenchConfig, chip_dir: Path) -> tuple[BenchCloc
 
     Raises ConfigError for an unknown preset or a wrong override, and where the state is not that of these cells.
     """
-    return _opened(config, chip_dir)[1:]
+    _, chip = _opened(config, chip_dir)
+    return chip.clock, [TwinArray(chip, number) for number in range(config.arrays)]
 
 
-def _opened(config: TwinBenchConfig, chip_dir: Path) -> tuple[TwinState, BenchClock, list[TwinArray]]:
+def _opened(config: TwinBenchConfig, chip_dir: Path) -> tuple[TwinState, TwinChip]:
     preset = preset_of(config)
-    state = TwinState(chip_dir, preset.name, config.seed)
-    clock = BenchClock(state.files())
-    arrays: list[TwinArray] = []
-    for number in range(config.arrays):
-        files = state.files(f"array{number}")
-        arrays.append(TwinArray(preset, config.shape, clock, files, [config.seed, number]))
+    state = TwinState(chip_dir, preset.name, config.seed, config.arrays)
+    files = state.files(), state.cells(config.shape[0] * config.shape[1])
+    chip = TwinChip(preset, config.shape, state.arrays, files, config.seed)
     state.complete()
-    return state, clock, arrays
+    return state, chip
 
 
 def preset_of(config: TwinBenchConfig) -> TwinPreset:

@@ -18,6 +18,7 @@ class RelaxingCells:
     Poisson process in u, each time from the law of such a process at that u. The increments can be drawn exactly at any
     times. The mean moves evenly up to 1 s and at the rate of the table from then on. A cell is brought up to date each
     time a quarter of a decade has passed: rarely enough that few cells differ from one product to the next.
+    A write sets its cell's part of the account back (`kernels.cells`).
     Law and state table follow measured data: github akashlevy/RRAM-RelaxationPreset-Master-Model (MIT).
     """
 
@@ -26,47 +27,41 @@ class RelaxingCells:
     def __init__(self, law: RelaxationPreset, g_S: FloatArray, files: StateFiles) -> None:
         count = g_S.size
         self._law = law
-        self._written_s: FloatArray = files.array("written_s", np.full(count, np.inf))
-        self._g_written_S: FloatArray = files.zeros("g_written_S", (count,), np.float64)
-        self._log_age: FloatArray = files.array("log_age", np.full(count, np.inf))
-        moved_S = np.where(np.isfinite(self._written_s), g_S - self._g_written_S, 0.0)
-        self._moved_S: FloatArray = files.array("moved_S", moved_S)  # where no floor would stop it
-        self._passing_S: FloatArray = files.zeros("passing_S", (count,), np.float64)  # this much of it passes
+        self.written_s: FloatArray = files.array("written_s", np.full(count, np.inf))
+        self.g_written_S: FloatArray = files.zeros("g_written_S", (count,), np.float64)
+        self.log_age: FloatArray = files.array("log_age", np.full(count, np.inf))
+        moved_S = np.where(np.isfinite(self.written_s), g_S - self.g_written_S, 0.0)
+        self.moved_S: FloatArray = files.array("moved_S", moved_S)  # where no floor would stop it
+        self.passing_S: FloatArray = files.zeros("passing_S", (count,), np.float64)  # this much of it passes
         self._log_start = log_start(law)
 
-    def restart(self, index: IntArray, g_S: FloatArray, now_s: float) -> None:
-        """The cells of `index` were just written to `g_S` (S)."""
-        if not self._law.enabled or index.size == 0:
-            return
-        self._written_s[index] = now_s
-        self._g_written_S[index] = g_S
-        self._moved_S[index] = 0.0
-        self._passing_S[index] = 0.0
-        self._log_age[index] = np.interp(g_S, self._law.g_S, self._log_start)
-
-    def stop(self, index: IntArray) -> None:
-        """The cells of `index` hold what they hold for ever."""
-        self._written_s[index] = np.inf
-
-    def advance(self, g_S: FloatArray, now_s: float, rng: np.random.Generator, exactly: bool) -> None:
-        """Moves the conductances `g_S` (changed in place) to `now_s`: of the cells that are due, or of all."""
+    def advance(
+        self,
+        g_S: FloatArray,
+        now_s: float,
+        rng: np.random.Generator,
+        exactly: bool,
+        part: slice = slice(None),
+    ) -> None:
+        """Moves the conductances `g_S` of `part`, in place, to `now_s`: of the cells that are due, or of all."""
         law = self._law
         if not law.enabled:
             return
-        age = now_s - self._written_s
+        age = now_s - self.written_s[part]
         with np.errstate(divide="ignore", invalid="ignore"):
             log_age = np.log10(age)
-        due = np.flatnonzero(log_age - self._log_age > (0.0 if exactly else self.STEP_DECADES))
-        if due.size == 0:
+        chosen = np.flatnonzero(log_age - self.log_age[part] > (0.0 if exactly else self.STEP_DECADES))
+        if chosen.size == 0:
             return
-        written_S, before, after = self._g_written_S[due], self._log_age[due], log_age[due]
-        moved_S = self._moved_S[due] + self._mean_S(written_S, after) - self._mean_S(written_S, before)
+        due = chosen + (part.start or 0)
+        written_S, before, after = self.g_written_S[due], self.log_age[due], log_age[chosen]
+        moved_S = self.moved_S[due] + self._mean_S(written_S, after) - self._mean_S(written_S, before)
         moved_S += self._jumps_S(written_S, after - before, 1.0 - law.passing_share, rng)
         if law.passing_share > 0:
             moved_S += self._passed_S(due, written_S, before, after, rng)
-        self._moved_S[due] = moved_S
+        self.moved_S[due] = moved_S
         g_S[due] = np.maximum(written_S + moved_S, law.g_S[0] / 4)
-        self._log_age[due] = after
+        self.log_age[due] = after
 
     def _jumps_S(
         self, written_S: FloatArray, decades: FloatArray, share: float, rng: np.random.Generator
@@ -100,8 +95,8 @@ class RelaxingCells:
         drawn = np.flatnonzero(since < after - before)
         decades = after[drawn] - since[drawn] - np.interp(written_S[drawn], self._law.g_S, self._log_start)
         fresh_S = self._jumps_S(written_S[drawn], decades, self._law.passing_share, rng)
-        change_S[drawn] = fresh_S - self._passing_S[due[drawn]]
-        self._passing_S[due[drawn]] = fresh_S
+        change_S[drawn] = fresh_S - self.passing_S[due[drawn]]
+        self.passing_S[due[drawn]] = fresh_S
         return change_S
 
     def _mean_S(self, written_S: FloatArray, log_age: FloatArray) -> FloatArray:

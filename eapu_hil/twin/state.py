@@ -6,6 +6,9 @@ file in the chip directory, mapped into memory (`eapu_hil.base.mapped`), and sur
 
 from __future__ import annotations
 
+import logging
+import re
+import shutil
 import zlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -14,7 +17,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.base.mapped import FROM_A_COPY, MappedFile, damaged, require_label
+from eapu_hil.base.mapped import FROM_A_COPY, MappedFile, damaged, header_of, require_label
+from eapu_hil.base.old_names import new_name, rename_old_file
 from eapu_hil.base.seals import read_sealed_json, write_sealed_json
 from eapu_hil.base.storage import storage_errors
 from eapu_hil.bench.chip_id import chip_id, is_simulated, takes_old_files
@@ -23,6 +27,10 @@ from eapu_hil.hal import ConfigError
 Scalar = TypeVar("Scalar", bound=np.generic)
 _KIND, _SUMS = "twin state", "sums"
 _HOLDS = "the state of the simulated cells"
+_CELLS = re.compile(r"cells(\d+)")  # the folder of so many arrays: a file a quantity, array after array
+_ARRAY = re.compile(r"array(\d+)")  # older versions kept a folder for each array
+_TIMES = ("written_s",)
+_LOG = logging.getLogger(__name__)
 
 
 def state_directory(chip_dir: Path) -> Path:
@@ -40,14 +48,19 @@ class StateFiles:
         *,
         known: Collection[str] = (),
         takes_old: bool = True,
+        held: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
-        """chip: its id. known: names of files that have to be there. takes_old: also files that do not say whose."""
+        """chip: its id. known: names of files that have to be there. takes_old: also files that do not say whose.
+
+        held: by name, what the first cells of a new file hold, whatever it is created with.
+        """
         with storage_errors(directory):
             directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
         self._chip = chip
         self._known = known
         self._takes_old = takes_old
+        self._held = held or {}
         self._open: dict[str, MappedFile] = {}
 
     @property
@@ -60,6 +73,9 @@ class StateFiles:
 
         Raises ConfigError when it is missing, damaged, or of another chip or quantity.
         """
+        held = self._held.get(name)
+        if held is not None:
+            initial = np.concatenate([held.astype(initial.dtype, copy=False), initial[held.size :]])
         file = MappedFile(
             self._directory / f"{name}.npy",
             initial,
@@ -70,6 +86,23 @@ class StateFiles:
         )
         self._open[name] = file
         return file.values
+
+    def stored(self) -> dict[str, NDArray[Any]]:
+        """The values of all files that are there, of whatever length."""
+        found = {}
+        for path in sorted(self._directory.glob("*.npy")):
+            name = path.stem if path.stem in _TIMES else new_name(path.stem)
+            with storage_errors(path):
+                if self._takes_old:
+                    rename_old_file(path.with_name(f"{name}.npy"))
+                shape, dtype = header_of(path.with_name(f"{name}.npy"), _HOLDS)
+            found[name] = self.array(name, np.zeros(shape, dtype))
+        missing = sorted(set(self._known) - set(found))
+        if missing:
+            raise ConfigError(
+                f"{self._directory / missing[0]}.npy: missing: {_HOLDS} was kept in it; {FROM_A_COPY}"
+            )
+        return found
 
     def zeros(self, name: str, shape: tuple[int, ...], dtype: type[Scalar]) -> NDArray[Scalar]:
         """An array of zeros, created when absent."""
@@ -82,8 +115,8 @@ class TwinState:
     While the state is not in use, state.json holds the checksum of each file. After a kill it holds none.
     """
 
-    def __init__(self, chip_dir: Path, preset: str, seed: int) -> None:
-        """preset, seed: of the bench that opens it.
+    def __init__(self, chip_dir: Path, preset: str, seed: int, arrays: int) -> None:
+        """preset, seed, arrays: of the bench that opens it.
 
         Raises ConfigError where the state is missing, or that of cells of another preset or seed; HilError where
         state.json is damaged or another chip's.
@@ -94,23 +127,71 @@ class TwinState:
         self._path = state_directory(chip_dir) / "state.json"
         self._files: dict[str, StateFiles] = {}
         self._found = self._read()
+        stored = self._stored()
+        self.arrays = max(arrays, stored)
+        """How many arrays it has: those that are asked for, and those of earlier."""
+        self._left = [path for path in self._folders() if path.name != f"cells{self.arrays}"]
 
-    def files(self, folder: str = "") -> StateFiles:
-        """The files in one folder of the state."""
+    def files(self, folder: str = "", held: Mapping[str, NDArray[Any]] | None = None) -> StateFiles:
+        """The files in one folder of the state. held: see `StateFiles`."""
         found: StateFiles = StateFiles(
             state_directory(self._chip_dir) / folder,
             self._chip,
-            known=(self._found or {}).get("files", {}).get(folder, ()),
+            known=self._known().get(folder, ()),
             takes_old=self._found is None and takes_old_files(self._chip_dir),
+            held=held,
         )
         self._files[folder] = found
         return found
+
+    def cells(self, count: int) -> StateFiles:
+        """The files of all cells, `count` an array. What other folders hold of them goes over into a new one.
+
+        Raises ConfigError where arrays of another size are there.
+        """
+        name = f"cells{self.arrays}"
+        if name in self._known() or not self._left:
+            return self.files(name)
+        shutil.rmtree(self._path.parent / name, ignore_errors=True)  # a process was killed before `complete`
+        _LOG.warning("%s: the state of the cells is read once and rewritten", self._path.parent)
+        each = [self.files(path.name).stored() for path in self._left]
+        for path in self._left:
+            del self._files[path.name]
+        held = {key: np.concatenate([its[key] for its in each]) for key in each[0]}
+        held["starts"] = held["starts"][:1]
+        if held["g_S"].size != self._stored() * count:
+            raise ConfigError(
+                f"{self._path.parent}: holds {held['g_S'].size} cells in {self._stored()} array(s); the bench asks for "
+                f"{count} an array: set `shape` as it was, or name another chip directory"
+            )
+        return self.files(name, held)
+
+    def _folders(self) -> list[Path]:
+        """The folders that hold the cells, by number."""
+        path = self._path.parent
+        if self._found is not None:
+            names = [name for name in self._known() if _CELLS.fullmatch(name) or _ARRAY.fullmatch(name)]
+        else:  # of a version that kept no list, or a chip that was killed in the making
+            names = [entry.name for entry in path.glob("array*") if _ARRAY.fullmatch(entry.name)]
+        return [path / name for name in sorted(names, key=lambda name: (len(name), name))]
+
+    def _stored(self) -> int:
+        names = [path.name for path in self._folders()]
+        numbers = [int(m[1]) for name in names if (m := _CELLS.fullmatch(name))]
+        return max(numbers, default=len(names))
+
+    def _known(self) -> Mapping[str, Collection[str]]:
+        """The names of the files that have to be there, by folder."""
+        known: Mapping[str, Collection[str]] = (self._found or {}).get("files", {})
+        return known
 
     def complete(self) -> None:
         """All files are there: from now on a missing one is an error."""
         content = self._content()
         if content != self._found:
             self._write(content)
+        for path in self._left:  # what it held is in the new folder
+            shutil.rmtree(path, ignore_errors=True)
 
     def close(self) -> None:
         """Notes the checksum of each file: none changes any more."""

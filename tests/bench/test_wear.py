@@ -33,7 +33,7 @@ from eapu_hil.hal import (
     TransportError,
 )
 from eapu_hil.hal.recipe import Recipe
-from eapu_hil.twin.array import TwinArray
+from eapu_hil.twin.chip import TwinChip
 
 BENCH = {
     "backend": "twin",
@@ -57,22 +57,22 @@ _VICTIM = """
     from eapu_hil.base.stopping import grounding_signals
     from eapu_hil.bench import open_bench
     from eapu_hil.hal import Cells, Polarity, Pulses, Targets
-    from eapu_hil.twin.array import TwinArray
+    from eapu_hil.twin.chip import TwinChip
 
     chip, seen_at, last, how, what = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4], sys.argv[5]
     seen = np.lib.format.open_memmap(seen_at, mode="w+", dtype=np.int64, shape=(32,))
     requests = 0
-    stress = TwinArray.stress
+    strike = TwinChip._strike
 
-    def counted(self, index, *rest, **named):
+    def counted(self, index):
         global requests
         requests += 1
         if requests == last and how != "late":
             os.kill(os.getpid(), getattr(signal, how))
         seen[index] += 1
-        return stress(self, index, *rest, **named)
+        strike(self, index)
 
-    TwinArray.stress = counted
+    TwinChip._strike = counted
     with grounding_signals(), open_bench(%r, chip_dir=__import__("pathlib").Path(chip), commission=False) as bench:
         cells = Cells.all((8, 4))
         while True:
@@ -105,13 +105,13 @@ def test_a_process_that_ends_in_the_middle_has_counted_every_pulse(
 
 def test_what_somebody_answered_is_counted_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = np.zeros(32, np.int64)
-    stress = TwinArray.stress
+    strike = TwinChip._strike
 
-    def counted(self: TwinArray, index: IntArray, *rest: Any, **named: Any) -> Any:
+    def counted(self: TwinChip, index: IntArray) -> None:
         seen[index] += 1
-        return stress(self, index, *rest, **named)
+        strike(self, index)
 
-    monkeypatch.setattr(TwinArray, "stress", counted)
+    monkeypatch.setattr(TwinChip, "_strike", counted)
     with open_bench(BENCH, chip_dir=tmp_path / "chip", commission=False) as bench:
         array = bench.arrays[0]
         outcome = array.program(Targets(CELLS, np.full(32, 20e-6)))

@@ -46,7 +46,7 @@ def make_cells(make_preset: Callable[..., TwinPreset], tmp_path: Path) -> MakeCe
     ) -> CellArray:
         made = len(list(tmp_path.iterdir()))
         files = StateFiles(tmp_path / (folder or f"cells{made}"))
-        return CellArray(make_preset("ideal", overrides), np.full(count, np.nan), files, [seed])
+        return CellArray(make_preset("ideal", overrides), np.full(count, np.nan), files, [[seed]])
 
     return make
 

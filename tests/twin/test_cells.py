@@ -10,6 +10,7 @@ import pytest
 
 from eapu_hil.hal import FloatArray, Polarity
 from eapu_hil.twin.cells import CellArray
+from eapu_hil.twin.kernels.noise import Noise, seeded
 
 MakeCells = Callable[..., CellArray]
 STUCK_S = [150e-6, 0.3e-6]
@@ -26,7 +27,7 @@ def pulse(
     polarity: Polarity,
     amplitude_v: float,
     gate_v: float = GATE_OPEN_V,
-    rng: np.random.Generator | None = None,
+    noise: Noise | None = None,
     now_s: float = 0.0,
 ) -> FloatArray:
     """The same pulse to every cell; returns the peak currents."""
@@ -38,7 +39,7 @@ def pulse(
         np.full(n, gate_v),
         np.full(n, WIDTH_s),
         now_s,
-        rng or np.random.default_rng(1),
+        noise or seeded([1]),
     )
 
 
@@ -146,16 +147,16 @@ class TestReset:
 
 class TestSpread:
     @staticmethod
-    def reached(cells: CellArray, gate_v: float, rng: np.random.Generator) -> FloatArray:
+    def reached(cells: CellArray, gate_v: float, noise: Noise) -> FloatArray:
         at(cells, 1e-6)
-        pulse(cells, Polarity.SET, STRONG_V, gate_v, rng)
+        pulse(cells, Polarity.SET, STRONG_V, gate_v, noise)
         return cells.g_S.copy()
 
     def test_cycle_to_cycle(self, make_cells: MakeCells) -> None:
-        rng = np.random.default_rng(2)
+        noise = seeded([2])
         quiet, noisy = make_cells(2000), make_cells(2000, {"write_noise.enabled": True})
-        assert np.ptp(self.reached(quiet, 1.2, rng)) == 0.0
-        first, second = self.reached(noisy, 1.2, rng), self.reached(noisy, 1.2, rng)
+        assert np.ptp(self.reached(quiet, 1.2, noise)) == 0.0
+        first, second = self.reached(noisy, 1.2, noise), self.reached(noisy, 1.2, noise)
         expected_S = np.hypot(0.6e-6, 0.06 * 19e-6)
         assert first.std() == pytest.approx(expected_S, rel=0.1)
         assert abs(np.corrcoef(first, second)[0, 1]) < 0.1
@@ -168,17 +169,17 @@ class TestSpread:
         assert change_S.std() / change_S.mean() == pytest.approx(0.25, rel=0.15)
 
     def test_device_to_device(self, make_cells: MakeCells) -> None:
-        rng = np.random.default_rng(2)
+        noise = seeded([2])
         cells = make_cells(2000, {"variation.enabled": True})
-        first, second = self.reached(cells, 1.2, rng), self.reached(cells, 1.2, rng)
+        first, second = self.reached(cells, 1.2, noise), self.reached(cells, 1.2, noise)
         np.testing.assert_array_equal(first, second)  # a cell is always the same cell
         expected_S = np.hypot(0.05 * 20e-6, 0.03 * 40e-6)
         assert first.std() == pytest.approx(expected_S, rel=0.1)
 
     def test_the_seed_makes_the_devices(self, make_cells: MakeCells) -> None:
-        rng = np.random.default_rng(2)
+        noise = seeded([2])
         reached = [
-            self.reached(make_cells(50, {"variation.enabled": True}, seed=seed), 1.2, rng)
+            self.reached(make_cells(50, {"variation.enabled": True}, seed=seed), 1.2, noise)
             for seed in (3, 3, 4)
         ]
         np.testing.assert_array_equal(reached[0], reached[1])
@@ -196,13 +197,13 @@ class TestStuckCells:
             "forming.v_form_sd_v": 0.0,
         }
         cells = make_cells(2000, faulty)
-        rng = np.random.default_rng(3)
+        noise = seeded([3])
         start_S = cells.g_S.copy()
         for step, (polarity, gate_v) in enumerate(
             [(Polarity.FORM, 1.4), (Polarity.SET, 1.7), (Polarity.RESET, 4.0), (Polarity.SET, 1.2)]
         ):
-            pulse(cells, polarity, 3.4, gate_v, rng, now_s=float(step))
-            cells.relax(step + 0.5, rng, exactly=True)
+            pulse(cells, polarity, 3.4, gate_v, noise, now_s=float(step))
+            cells.relax(step + 0.5, np.random.default_rng(step), exactly=True)
         still = cells.g_S == start_S
         assert still.mean() == pytest.approx(0.2, abs=0.03)
         assert set(np.unique(cells.g_S[still])) == set(STUCK_S)
@@ -223,14 +224,13 @@ class TestEndurance:
 
     def test_cells_finally_die_and_stay_dead(self, make_cells: MakeCells) -> None:
         cells = make_cells(400, {**SHORT_LIVED, "relaxation.enabled": True})
-        rng = np.random.default_rng(4)
         self.cycle(cells, 1)
         assert not np.isin(cells.g_S, STUCK_S).any()
         self.cycle(cells, 60, start=1)
         dead_S = cells.g_S.copy()
         assert np.isin(dead_S, STUCK_S).all()
         assert (dead_S > 100e-6).mean() == pytest.approx(0.5, abs=0.1)
-        cells.relax(1e5, rng, exactly=True)  # nor does a dead cell relax
+        cells.relax(1e5, np.random.default_rng(4), exactly=True)  # nor does a dead cell relax
         self.cycle(cells, 2, start=200_000)
         np.testing.assert_array_equal(cells.g_S, dead_S)
 
@@ -290,8 +290,8 @@ class TestSlowPulses:
             more.get("i_limit_a", np.inf),
         )
         values = (np.full(n, value) for value in (amplitude_v, gate_v, width_s))
-        rng = np.random.default_rng(1)
-        return cells.pulse(np.arange(n), np.full(n, int(polarity)), *values, 0.0, rng, limit_a)
+        noise = seeded([1])
+        return cells.pulse(np.arange(n), np.full(n, int(polarity)), *values, 0.0, noise, limit_a)
 
     @pytest.mark.parametrize("polarity", [Polarity.SET, Polarity.RESET])
     def test_below_the_threshold_no_time_is_long_enough(

@@ -1,0 +1,197 @@
+"""The physics of all simulated arrays of a chip: cells, wires and converters put together, with their bench time.
+
+A cell is named by its index over all arrays: array after array, row after row. Line voltages, currents and converter
+codes are known here; `array.py` shows one array to what stands at its lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eapu_hil.base.stopping import raise_if_stopped
+from eapu_hil.hal import FloatArray, IntArray, WriteOutcome
+from eapu_hil.hal.recipe import Recipe
+from eapu_hil.twin.cells import CellArray
+from eapu_hil.twin.converters import InputConverter, OutputConverters
+from eapu_hil.twin.kernels import noise as random
+from eapu_hil.twin.kernels.compiling import first_time, record
+from eapu_hil.twin.kernels.rows import Senses, read_cells, sense
+from eapu_hil.twin.kernels.verify import (
+    decide_cells,
+    pulse_round,
+    read_round,
+    recipe_law,
+    writing,
+)
+from eapu_hil.twin.noise import SlowNoise
+from eapu_hil.twin.preset import TwinPreset
+from eapu_hil.twin.state import BenchClock, StateFiles
+
+Expect = Callable[[IntArray], None]
+
+
+class TwinChip:
+    """All arrays of one shape. dac: the converter of the driven lines."""
+
+    def __init__(
+        self,
+        preset: TwinPreset,
+        shape: tuple[int, int],
+        arrays: int,
+        files: tuple[StateFiles, StateFiles],
+        seed: int,
+    ) -> None:
+        """files: of the clock, and of the cells."""
+        self.preset, self.shape, self.arrays = preset, shape, arrays
+        of_bench, of_cells = files
+        self.clock = BenchClock(of_bench)
+        # A restart goes on with fresh randomness; the number of starts keeps it reproducible.
+        starts = of_cells.zeros("starts", (1,), np.int64)
+        self.rng = np.random.Generator(np.random.SFC64([seed, 1, int(starts[0])]))
+        self.noise = random.seeded([seed, 2, int(starts[0])])
+        starts[0] += 1
+        seeds = [[seed, number] for number in range(arrays)]
+        self.count = shape[0] * shape[1]
+        self.cells = CellArray(preset, preset.faults.g_of_lines_S(shape).ravel(), of_cells, seeds)
+        self.slow = SlowNoise(preset, self.cells.state.slow, seeds, self.rng)
+        self.dac = InputConverter(preset.dac)
+        devices = [np.random.default_rng([*its, 3]) for its in seeds]
+        adc = preset.adc
+        self.read_adc = [
+            OutputConverters(adc, [adc.read_full_scale_a], shape[1], device) for device in devices
+        ]
+        self.column_adc = [
+            OutputConverters(adc, adc.product_ranges_a, shape[1], device) for device in devices
+        ]
+        self.row_adc = [OutputConverters(adc, adc.product_ranges_a, shape[0], device) for device in devices]
+        self._senses = self._make_senses()
+        self._updated_s = np.full(arrays, -np.inf)
+        self.changes = np.zeros(arrays, np.int64)  # of each array's conductances, so far
+
+    def _make_senses(self) -> Senses:
+        read, adc = self.preset.read_noise, self.read_adc
+        law = {
+            "ohm": self.preset.circuit.line_resistance_ohm,
+            "noisy": read.enabled,
+            "white_S": read.white_absolute_S * read.enabled,
+            "white": read.white_relative * read.enabled,
+            "row_s": self.preset.timing.read_row_s,
+            **adc[0].sensing,
+        }
+        gain, offset = (np.concatenate([getattr(one, name) for one in adc]) for name in ("gain", "offset"))
+        slot = np.full(self.arrays * self.shape[0], -1, np.int64)
+        return Senses(*self.shape, record(law), gain, offset, slot)
+
+    def waited(self, duration_s: float) -> None:
+        """Lets all cells relax after `duration_s` in which the clock went on and nothing else happened."""
+        long = duration_s >= self.preset.relaxation.update_interval_s
+        for number in range(self.arrays):
+            self.update(number, waited=True, exactly=long)
+
+    def update(self, number: int, *, waited: bool = False, exactly: bool = False) -> None:
+        """Lets the cells of an array relax and fluctuate up to now: once per update interval, and after a wait.
+
+        exactly: brings all cells up to date, not only those that are due.
+        """
+        now_s = self.clock.now_s()
+        elapsed_s = now_s - self._updated_s[number]
+        if elapsed_s < self.preset.relaxation.update_interval_s and not waited:
+            return
+        part = slice(number * self.count, (number + 1) * self.count)
+        if self.preset.relaxation.enabled:
+            self.cells.relax(now_s, self.rng, exactly=exactly, part=part)
+            self.changes[number] += 1
+        if self.slow.enabled:
+            self.slow.advance(number, elapsed_s, self.rng, self.noise)
+            self.changes[number] += 1
+        self._updated_s[number] = now_s
+
+    def _update(self, numbers: IntArray) -> None:
+        due = self.clock.now_s() - self._updated_s[numbers] >= self.preset.relaxation.update_interval_s
+        for number in numbers[due].tolist():
+            self.update(number)
+
+    def read(self, index: IntArray, v_row_v: float) -> tuple[FloatArray, NDArray[np.bool_]]:
+        """Cells read at `v_row_v`: conductances as measured, S, and where a converter was at its end."""
+        self._update(np.unique(index // self.count))
+        g_S, saturated = np.empty(index.size), np.empty(index.size, np.bool_)
+        with first_time():
+            took_s = read_cells(
+                self.cells.state, self._senses, index, index.size, v_row_v, self.noise, g_S, saturated
+            )
+        self.clock.advance(took_s)
+        return g_S, saturated
+
+    def sensed_S(self, index: IntArray) -> FloatArray:
+        """Current per volt of cells in front of their columns' converters, S; each row is read once."""
+        self._update(np.unique(index // self.count))
+        current_S = np.empty(index.size)
+        rows = sense(self.cells.state, self._senses, index, index.size, self.noise, current_S)
+        self.clock.advance(rows * self.preset.timing.read_row_s)
+        return current_S
+
+    def stress(
+        self,
+        index: IntArray,
+        polarity: IntArray,
+        amplitude_v: FloatArray,
+        gate_v: FloatArray,
+        width_s: FloatArray,
+        i_limit_a: float = np.inf,
+    ) -> FloatArray:
+        """Applies voltages to all cells at once; the caller advances the clock. Returns peak currents in A.
+
+        i_limit_a: where the source of the voltages limits the current.
+        """
+        numbers = np.unique(index // self.count)
+        self._update(numbers)
+        self._strike(index)
+        now_s = self.clock.now_s()
+        return self.cells.pulse(index, polarity, amplitude_v, gate_v, width_s, now_s, self.noise, i_limit_a)
+
+    def write(
+        self,
+        index: IntArray,
+        g_target_S: FloatArray,
+        recipe: Recipe,
+        v_row_v: float,
+        i_max_a: float,
+        expect: Expect,
+    ) -> WriteOutcome:
+        """Write-verify of cells (unique) side by side, one epoch; as `eapu_hil.hal.writeverify` has it.
+
+        expect: told of the cells of each round before they are pulsed.
+        """
+        end_s = self.clock.now_s() + recipe.time_max_s
+        g_before_S, _ = self.read(index, v_row_v)
+        state, senses, law, noise = self.cells.state, self._senses, recipe_law(recipe), self.noise
+        numbers = np.unique(index // self.count)
+        w = writing(index, np.ascontiguousarray(g_target_S), g_before_S)
+        active, pulsed = index.size, np.empty(index.size, np.int64)
+        overhead_s = self.preset.timing.pulse_overhead_s
+        while True:
+            raise_if_stopped()
+            active, pulses = decide_cells(law, w, active, pulsed)
+            if not active:
+                break
+            if pulses:
+                expect(pulsed[:pulses])
+                self._update(numbers)
+                self._strike(pulsed[:pulses])
+                took_s = pulse_round(
+                    state, self.cells.law, law, w, active, self.clock.now_s(), overhead_s, i_max_a, noise
+                )
+                self.clock.advance(took_s)
+            self._update(numbers)
+            active, took_s = read_round(state, senses, law, w, active, v_row_v, noise)
+            self.clock.advance(took_s)
+            if not active or self.clock.now_s() >= end_s:
+                break
+        return WriteOutcome(g_before_S, w.g_after_S, w.pulses, w.reads, w.energy_j, w.status)
+
+    def _strike(self, index: IntArray) -> None:
+        """These cells are pulsed now: whatever is known of their arrays' products is of the past."""
+        self.changes[np.unique(index // self.count)] += 1

@@ -1,0 +1,5 @@
+"""The compiled part of the twin: what happens to each cell, line and current, as loops over plain arrays.
+
+The physics is written once, here. `tests/twin/oracle` says the same in numpy, slowly, and the tests compare the two.
+Nothing of this is imported before a twin is opened: the compiler behind it takes its time.
+"""
