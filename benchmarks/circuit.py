@@ -18,7 +18,7 @@ from scipy.sparse import block_array, csr_array, diags_array, eye_array, kron
 from scipy.sparse.linalg import splu
 
 from eapu_hil.hal import FloatArray
-from eapu_hil.twin.circuit import LineNetwork, row_read
+from eapu_hil.twin.circuit import LineNetwork
 
 SEGMENT_OHM = 1.0
 ROUNDS = 21
@@ -72,7 +72,6 @@ def seconds(action: Callable[[], object]) -> float:
 def measure(shape: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
     g_S = rng.uniform(2e-6, 4e-5, shape)
-    rows = np.arange(4)
     steps = {cells: Writes(g_S, cells, rng) for cells in (1, 8, 32, 96)}
 
     def factorised() -> LineNetwork:
@@ -84,7 +83,6 @@ def measure(shape: tuple[int, int]) -> None:
         "sparse LU": lambda: sparse_lu(g_S),
         "factorisation": factorised,
         **{f"step with {cells} cells written": writes.step for cells, writes in steps.items()},
-        "row_read of 4 rows": lambda: row_read(g_S[rows], rows, SEGMENT_OHM, SEGMENT_OHM, shape),
     }
     taken: dict[str, list[float]] = {name: [] for name in (*ways, "attenuation")}
     for _ in range(ROUNDS):

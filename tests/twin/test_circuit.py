@@ -10,7 +10,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.linalg import splu
 
 from eapu_hil.hal import FloatArray, IntArray
-from eapu_hil.twin.circuit import LineNetwork, row_read
+from eapu_hil.twin.circuit import LineNetwork
+from eapu_hil.twin.kernels.rows import drive_row
 
 SHAPES = [(1, 1), (1, 6), (7, 1), (2, 2), (9, 5), (4, 11), (24, 16)]
 SEGMENTS_OHM = [(1.0, 1.0), (2.5, 40.0), (0.0, 30.0), (30.0, 0.0), (3e3, 1e3)]
@@ -195,21 +196,17 @@ def test_attenuation_is_the_derivative(shape: tuple[int, int], segments_ohm: tup
 
 @pytest.mark.parametrize("segments_ohm", [*SEGMENTS_OHM, (0.0, 0.0)])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_row_read_is_the_nodal_solution_with_the_other_rows_off(
+def test_a_row_driven_alone_is_the_nodal_solution_with_the_other_rows_off(
     shape: tuple[int, int], segments_ohm: tuple[float, float]
 ) -> None:
     g_S = some_array(shape)
-    rows = np.random.default_rng(4).integers(shape[0], size=5)  # any order, also twice
-    measured = row_read(g_S[rows], rows, *segments_ohm, shape)
-    for row, value in zip(rows, measured, strict=True):
+    row_ohm, col_ohm = segments_ohm
+    for row in range(shape[0]):
         alone = np.zeros(shape)
         alone[row] = g_S[row]
+        value = g_S[row].copy()
+        drive_row(value, row_ohm, col_ohm * (shape[0] - row), np.empty(shape[1]))
         assert_same(value, nodal_transfer(alone, *segments_ohm)[row])
-
-
-def test_row_read_of_nothing() -> None:
-    nothing = row_read(np.empty((0, 4)), np.empty(0, dtype=np.int64), 1.0, 1.0, (8, 4))
-    assert nothing.shape == (0, 4)
 
 
 def test_badcrossbar_agrees() -> None:

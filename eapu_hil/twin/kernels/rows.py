@@ -30,20 +30,36 @@ class Senses(NamedTuple):
 
 @vectorised
 def _sample(
-    cells: CellState,
-    law: NDArray[np.void],
-    begin: int,
-    z: NDArray[np.float32],
-    to_ground_ohm: float,
-    path_S: FloatArray,
+    cells: CellState, law: NDArray[np.void], begin: int, z: NDArray[np.float32], sampled_S: FloatArray
 ) -> None:
-    """Conductance of each cell of a row at this moment, in series with the rest of its column, S."""
-    white_S, white = law[0]["white_S"] ** 2, law[0]["white"] ** 2
-    for j in range(path_S.size):
+    """Conductance of each cell of a row at this moment, S."""
+    white_S2, white2 = law[0]["white_S"] ** 2, law[0]["white"] ** 2
+    for j in range(sampled_S.size):
         g_S = cells.g_S[begin + j]
-        sampled_S = g_S * (1.0 + cells.slow[begin + j]) + np.sqrt(white_S + white * g_S * g_S) * z[j]
-        sampled_S = max(sampled_S, 0.0)
-        path_S[j] = sampled_S / (1.0 + sampled_S * to_ground_ohm)
+        sd_S = np.sqrt(white_S2 + white2 * g_S * g_S)
+        sampled_S[j] = max(g_S * (1.0 + cells.slow[begin + j]) + sd_S * z[j], 0.0)
+
+
+@compiled
+def drive_row(g_S: FloatArray, row_ohm: float, to_ground_ohm: float, share: FloatArray) -> None:
+    """Makes of the conductances of a row, driven alone, the current per volt at the foot of each column, S; in place.
+
+    Only its gates are on, so that all other cells are off. row_ohm: of a segment of its line. to_ground_ohm: of the
+    columns from there to their ends, which are at 0 V. share: scratch, (columns,). The line is a ladder: from its far
+    end each node passes on a share of the voltage before it.
+    """
+    for j in range(g_S.size):
+        g_S[j] /= 1.0 + g_S[j] * to_ground_ohm
+    if row_ohm == 0.0:
+        return
+    passed = 1.0
+    for j in range(g_S.size - 1, -1, -1):
+        passed = 1.0 / (row_ohm * g_S[j] + 2.0 - passed)
+        share[j] = passed
+    node_v = 1.0
+    for j in range(g_S.size):
+        node_v *= share[j]
+        g_S[j] *= node_v
 
 
 @compiled
@@ -57,27 +73,12 @@ def read_row(
     share: FloatArray,
     seen_S: FloatArray,
 ) -> None:
-    """Current per volt at the foot of each column when this row of the chip is driven alone, S.
-
-    row: counted over all arrays. words, z, share: scratch. The row's line is a ladder: from its far end each node
-    passes on a share of the voltage before it.
-    """
-    columns, half = senses.columns, z.size // 2
-    if senses.law[0]["noisy"] > 0:
+    """See `drive_row`, with the noise of the moment; row: counted over all arrays. words, z, share: scratch."""
+    law, half = senses.law[0], z.size // 2
+    if law["noisy"] > 0:
         draw_normals(noise.state, words[:half], words[half:], z[:half], z[half:])
-    ohm = senses.law[0]["ohm"]
-    to_ground_ohm = ohm * (senses.rows - row % senses.rows)
-    _sample(cells, senses.law, row * columns, z, to_ground_ohm, seen_S)
-    if ohm == 0.0:
-        return
-    passed = 1.0
-    for j in range(columns - 1, -1, -1):
-        passed = 1.0 / (ohm * seen_S[j] + 2.0 - passed)
-        share[j] = passed
-    node_v = 1.0
-    for j in range(columns):
-        node_v *= share[j]
-        seen_S[j] *= node_v
+    _sample(cells, senses.law, row * senses.columns, z, seen_S)
+    drive_row(seen_S, law["ohm"], law["ohm"] * (senses.rows - row % senses.rows), share)
 
 
 @compiled
