@@ -59,7 +59,8 @@ class TwinArray:
         """What the columns' converters measure in a read, as codes of the range `full_scale`."""
         current_a = self._chip.sensed_S(self.index(row, col)) * v_row_v
         adc = self._chip.read_adc[self._number]
-        return adc.codes(current_a[None], None, col, full_scale, self._chip.noise)[0]
+        codes: CodeArray = adc.codes(current_a[None], None, col, full_scale, self._chip.noise)[0]
+        return codes
 
     def pulse(
         self,

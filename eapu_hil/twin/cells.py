@@ -92,9 +92,18 @@ class CellArray:
 
         See `kernels.cells.pulse_cell`.
         """
-        values = [np.ascontiguousarray(v, np.float64) for v in (amplitude_v, gate_v, width_s)]
-        whole = [np.ascontiguousarray(v, np.int64) for v in (index, polarity)]
-        return pulse_cells(self.state, self._law, *whole, *values, now_s, i_limit_a, noise)
+        return pulse_cells(
+            self.state,
+            self._law,
+            np.ascontiguousarray(index, np.int64),
+            np.ascontiguousarray(polarity, np.int64),
+            np.ascontiguousarray(amplitude_v, np.float64),
+            np.ascontiguousarray(gate_v, np.float64),
+            np.ascontiguousarray(width_s, np.float64),
+            now_s,
+            i_limit_a,
+            noise,
+        )
 
 
 def _device(preset: TwinPreset, g_of_lines_S: FloatArray, seed: list[int]) -> dict[str, NDArray[np.generic]]:

@@ -78,7 +78,7 @@ class TwinChip:
             "noisy": read.enabled,
             "white_S": read.white_absolute_S * read.enabled,
             "white": read.white_relative * read.enabled,
-            "row_s": self.preset.timing.read_row_s,
+            "read_row_s": self.preset.timing.read_row_s,
             **adc[0].sensing,
         }
         gain, offset = (np.concatenate([getattr(one, name) for one in adc]) for name in ("gain", "offset"))

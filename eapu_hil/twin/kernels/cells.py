@@ -162,7 +162,7 @@ def pulse_cell(
         return 0.0
     rising = polarity != RESET
     if cells.dead[i] or (not cells.formed[i] and not (rising and amplitude_v >= cells.v_form_v[i])):
-        return amplitude_v * before_S
+        return float(amplitude_v * before_S)
     reach_S = min(cells.gate_slope[i] * opened_v, i_limit_a / amplitude_v)
     reach_S = min(max(reach_S, its["floor_S"]), its["ceiling_S"])
     if not cells.formed[i]:
@@ -178,7 +178,7 @@ def pulse_cell(
     if after_S != before_S:
         cells.g_S[i] = after_S
         _moved(cells, law, i, before_S, now_s)
-    return amplitude_v * max(before_S, after_S)
+    return float(amplitude_v * max(before_S, after_S))
 
 
 @compiled

@@ -29,7 +29,7 @@ class Noise(NamedTuple):
 
 def seeded(seed: Sequence[int]) -> Noise:
     """The stream of `seed`."""
-    state = np.random.SeedSequence(list(seed)).generate_state(4 * _LANES)
+    state = np.random.SeedSequence(list(seed)).generate_state(4 * _LANES).astype(np.uint32)
     return Noise(
         state,
         np.empty(2 * _PAIRS, np.float32),

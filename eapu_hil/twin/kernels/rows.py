@@ -17,7 +17,7 @@ class Senses(NamedTuple):
     """What reads the rows. gain, offset: of each column's converter, (arrays * columns,).
 
     law: `ohm` of a line segment; `white_S`, `white` of the white noise; `full_scale_a`, `top_code` (0: exact), `sd_a`
-    of the converters; `row_s` that a row takes. slot: scratch, (arrays * rows,), -1 between requests.
+    of the converters; `read_row_s` that a row takes. slot: scratch, (arrays * rows,), -1 between requests.
     """
 
     rows: int
@@ -148,4 +148,4 @@ def read_cells(
         current_a = converted(g_S[k] * v_row_v, senses, line, noise)
         g_S[k] = current_a / v_row_v
         saturated[k] = law["top_code"] > 0 and abs(current_a) >= law["full_scale_a"] * (1 - 1e-9)
-    return float(rows * law["row_s"])
+    return float(rows * law["read_row_s"])

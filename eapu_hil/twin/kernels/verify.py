@@ -28,7 +28,7 @@ class Writing(NamedTuple):
     See `History` and `Decision` of `eapu_hil.hal.writeverify`.
     """
 
-    index: IntArray
+    cell: IntArray
     g_target_S: FloatArray
     g_now_S: FloatArray
     g_after_S: FloatArray
@@ -52,9 +52,9 @@ class Writing(NamedTuple):
     gate_v: FloatArray
 
 
-def writing(index: IntArray, g_target_S: FloatArray, g_first_S: FloatArray) -> Writing:
+def writing(cell: IntArray, g_target_S: FloatArray, g_first_S: FloatArray) -> Writing:
     """Cells that were read once, and not pulsed yet."""
-    n = index.size
+    n = cell.size
 
     def real() -> FloatArray:
         return np.zeros(n)
@@ -66,7 +66,7 @@ def writing(index: IntArray, g_target_S: FloatArray, g_first_S: FloatArray) -> W
         return np.zeros(n, np.bool_)
 
     return Writing(
-        index=index,
+        cell=cell,
         g_target_S=g_target_S,
         g_now_S=g_first_S.copy(),
         g_after_S=g_first_S.copy(),
@@ -206,7 +206,7 @@ def decide_cells(law: NDArray[np.void], w: Writing, active: int, pulsed: IntArra
         w.active[going] = k
         going += 1
         if w.action[k] != CONFIRM:
-            pulsed[pulses] = w.index[k]
+            pulsed[pulses] = w.cell[k]
             pulses += 1
     return going, pulses
 
@@ -233,7 +233,7 @@ def pulse_round(
         peak_a = pulse_cell(
             cells,
             cell_law,
-            w.index[k],
+            w.cell[k],
             w.action[k],
             w.amplitude_v[k],
             w.gate_v[k],
@@ -265,7 +265,7 @@ def read_round(
     its = law[0]
     index, g_S = np.empty(active, np.int64), np.empty(active)
     for at in range(active):
-        index[at] = w.index[w.active[at]]
+        index[at] = w.cell[w.active[at]]
     took_s = read_cells(cells, senses, index, active, v_row_v, noise, g_S, np.empty(active, np.bool_))
     going = 0
     for at in range(active):
