@@ -63,7 +63,7 @@ TIMES_IN = {
     "product_s": (".yaml", "array.py", "preset.py"),
     "read_s": ("fit_relaxation.py",),
     "wanted_s": ("sliding_window.py",),
-    "written_s": ("cells.py", "relaxing.py"),
+    "written_s": ("cells.py", "relaxing.py", "state.py"),
 }
 # Ends in lower case s or us, also squared or per something.
 SECONDS = re.compile(r"\w*_s(?:[23]|_per_\w+|_\d+)?")

@@ -171,7 +171,7 @@ class TwinChip:
         numbers = np.unique(index // self.count)
         w = writing(index, np.ascontiguousarray(g_target_S), g_before_S)
         active, pulsed = index.size, np.empty(index.size, np.int64)
-        overhead_s = self.preset.timing.pulse_overhead_s
+        pulse_overhead_s = self.preset.timing.pulse_overhead_s
         while True:
             raise_if_stopped()
             active, pulses = decide_cells(law, w, active, pulsed)
@@ -182,7 +182,15 @@ class TwinChip:
                 self._update(numbers)
                 self._strike(pulsed[:pulses])
                 took_s = pulse_round(
-                    state, self.cells.law, law, w, active, self.clock.now_s(), overhead_s, i_max_a, noise
+                    state,
+                    self.cells.law,
+                    law,
+                    w,
+                    active,
+                    self.clock.now_s(),
+                    pulse_overhead_s,
+                    i_max_a,
+                    noise,
                 )
                 self.clock.advance(took_s)
             self._update(numbers)

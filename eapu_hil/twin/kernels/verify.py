@@ -219,7 +219,7 @@ def pulse_round(
     w: Writing,
     active: int,
     now_s: float,
-    overhead_s: float,
+    pulse_overhead_s: float,
     i_max_a: float,
     noise: Noise,
 ) -> float:
@@ -242,7 +242,7 @@ def pulse_round(
             np.inf,
             noise,
         )
-        took_s += width_s + overhead_s
+        took_s += width_s + pulse_overhead_s
         if peak_a >= i_max_a:
             w.status[k] = _COMPLIANCE
     return took_s
