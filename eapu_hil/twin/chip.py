@@ -17,7 +17,7 @@ from eapu_hil.hal.recipe import Recipe
 from eapu_hil.twin.cells import CellArray
 from eapu_hil.twin.converters import InputConverter, OutputConverters
 from eapu_hil.twin.kernels import noise as random
-from eapu_hil.twin.kernels.compiling import first_time, record
+from eapu_hil.twin.kernels.compiling import record
 from eapu_hil.twin.kernels.rows import Senses, read_cells, sense
 from eapu_hil.twin.kernels.verify import (
     decide_cells,
@@ -118,10 +118,9 @@ class TwinChip:
         """Cells read at `v_row_v`: conductances as measured, S, and where a converter was at its end."""
         self._update(np.unique(index // self.count))
         g_S, saturated = np.empty(index.size), np.empty(index.size, np.bool_)
-        with first_time():
-            took_s = read_cells(
-                self.cells.state, self._senses, index, index.size, v_row_v, self.noise, g_S, saturated
-            )
+        took_s = read_cells(
+            self.cells.state, self._senses, index, index.size, v_row_v, self.noise, g_S, saturated
+        )
         self.clock.advance(took_s)
         return g_S, saturated
 

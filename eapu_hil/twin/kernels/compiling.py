@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from logging import getLogger
-from threading import Timer
 from typing import Any, TypeVar, cast
 
 import numpy as np
 from numba import njit
+from numba.core.event import Event, Listener, register
 from numpy.typing import NDArray
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _LOG = getLogger(__name__)
-_SAID_AFTER_s = 1.0
 # Vectors of the processor need sums in another order and roots without their rarest cases; NaN and infinity stay.
 _VECTORS = {"contract", "reassoc", "nsz", "arcp"}
 
@@ -29,18 +27,24 @@ def vectorised(function: Function) -> Function:
     return cast(Function, njit(cache=True, error_model="numpy", nogil=True, fastmath=_VECTORS)(function))
 
 
-@contextmanager
-def first_time() -> Iterator[None]:
-    """Around the first call of kernels: says so where they have to be compiled."""
-    timer = Timer(
-        _SAID_AFTER_s, _LOG.info, ["the twin is compiled for this machine, once: it takes some 20 s"]
-    )
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+class _Saying(Listener):
+    """Says that kernels are compiled, once a process: whoever waits for the first run wants to know why."""
+
+    def __init__(self) -> None:
+        self._said = False
+
+    def on_start(self, event: Event) -> None:
+        """Before a function of numba is compiled; one that is kept on the disk is not."""
+        ours = event.data["dispatcher"].py_func.__module__.startswith(__package__)
+        if ours and not self._said:
+            self._said = True
+            _LOG.warning("the twin is compiled for this machine, once: it takes some 20 s")
+
+    def on_end(self, event: Event) -> None:
+        """Nothing to say."""
+
+
+register("numba:compile", _Saying())
 
 
 def record(values: Mapping[str, float]) -> NDArray[np.void]:
