@@ -50,8 +50,8 @@ def simulated_arrays(config: TwinBenchConfig, chip_dir: Path) -> tuple[BenchCloc
 def _opened(config: TwinBenchConfig, chip_dir: Path) -> tuple[TwinState, TwinChip]:
     preset = preset_of(config)
     state = TwinState(chip_dir, preset.name, config.seed, config.arrays)
-    files = state.files(), state.cells(config.shape[0] * config.shape[1])
-    chip = TwinChip(preset, config.shape, state.arrays, files, config.seed)
+    files = state.files(), state.cells()
+    chip = TwinChip(preset, config.shape, config.arrays, files, config.seed)
     state.complete()
     return state, chip
 

@@ -7,7 +7,6 @@ file in the chip directory, mapped into memory (`eapu_hil.base.mapped`), and sur
 from __future__ import annotations
 
 import logging
-import re
 import shutil
 import zlib
 from collections.abc import Collection, Mapping
@@ -27,8 +26,7 @@ from eapu_hil.hal import ConfigError
 Scalar = TypeVar("Scalar", bound=np.generic)
 _KIND, _SUMS = "twin state", "sums"
 _HOLDS = "the state of the simulated cells"
-_CELLS = re.compile(r"cells(\d+)")  # the folder of so many arrays: a file a quantity, array after array
-_ARRAY = re.compile(r"array(\d+)")  # older versions kept a folder for each array
+CELLS = "cells"  # the folder of what all cells hold: a file a quantity, array after array
 _TIMES = ("written_s",)
 _LOG = logging.getLogger(__name__)
 
@@ -52,7 +50,7 @@ class StateFiles:
     ) -> None:
         """chip: its id. known: names of files that have to be there. takes_old: also files that do not say whose.
 
-        held: by name, what the first cells of a new file hold, whatever it is created with.
+        held: by name, what a new file holds, whatever it is created with.
         """
         with storage_errors(directory):
             directory.mkdir(parents=True, exist_ok=True)
@@ -73,12 +71,9 @@ class StateFiles:
 
         Raises ConfigError when it is missing, damaged, or of another chip or quantity.
         """
-        held = self._held.get(name)
-        if held is not None:
-            initial = np.concatenate([held.astype(initial.dtype, copy=False), initial[held.size :]])
         file = MappedFile(
             self._directory / f"{name}.npy",
-            initial,
+            self._held.get(name, initial),
             _owner(self._chip, self._directory, name),
             holds=_HOLDS,
             known=name in self._known,
@@ -127,10 +122,8 @@ class TwinState:
         self._path = state_directory(chip_dir) / "state.json"
         self._files: dict[str, StateFiles] = {}
         self._found = self._read()
-        stored = self._stored()
-        self.arrays = max(arrays, stored)
-        """How many arrays it has: those that are asked for, and those of earlier."""
-        self._left = [path for path in self._folders() if path.name != f"cells{self.arrays}"]
+        folders = [self._path.parent / f"array{number}" for number in range(arrays)]
+        self._old = [path for path in folders if path.is_dir() or path.name in self._known()]
 
     def files(self, folder: str = "", held: Mapping[str, NDArray[Any]] | None = None) -> StateFiles:
         """The files in one folder of the state. held: see `StateFiles`."""
@@ -144,41 +137,17 @@ class TwinState:
         self._files[folder] = found
         return found
 
-    def cells(self, count: int) -> StateFiles:
-        """The files of all cells, `count` an array. What other folders hold of them goes over into a new one.
-
-        Raises ConfigError where arrays of another size are there.
-        """
-        name = f"cells{self.arrays}"
-        if name in self._known() or not self._left:
-            return self.files(name)
-        shutil.rmtree(self._path.parent / name, ignore_errors=True)  # a process was killed before `complete`
-        _LOG.warning("%s: the state of the cells is read once and rewritten", self._path.parent)
-        each = [self.files(path.name).stored() for path in self._left]
-        for path in self._left:
+    def cells(self) -> StateFiles:
+        """The files of all cells. What an older version kept in a folder for each array goes over into them."""
+        if CELLS in self._known() or not self._old:
+            return self.files(CELLS)
+        shutil.rmtree(self._path.parent / CELLS, ignore_errors=True)  # a process was killed before `complete`
+        _LOG.warning("%s: is of an older version; it is read once and rewritten", self._path.parent)
+        each = [self.files(path.name).stored() for path in self._old]
+        for path in self._old:
             del self._files[path.name]
-        held = {key: np.concatenate([its[key] for its in each]) for key in each[0]}
-        held["starts"] = held["starts"][:1]
-        if held["g_S"].size != self._stored() * count:
-            raise ConfigError(
-                f"{self._path.parent}: holds {held['g_S'].size} cells in {self._stored()} array(s); the bench asks for "
-                f"{count} an array: set `shape` as it was, or name another chip directory"
-            )
-        return self.files(name, held)
-
-    def _folders(self) -> list[Path]:
-        """The folders that hold the cells, by number."""
-        path = self._path.parent
-        if self._found is not None:
-            names = [name for name in self._known() if _CELLS.fullmatch(name) or _ARRAY.fullmatch(name)]
-        else:  # of a version that kept no list, or a chip that was killed in the making
-            names = [entry.name for entry in path.glob("array*") if _ARRAY.fullmatch(entry.name)]
-        return [path / name for name in sorted(names, key=lambda name: (len(name), name))]
-
-    def _stored(self) -> int:
-        names = [path.name for path in self._folders()]
-        numbers = [int(m[1]) for name in names if (m := _CELLS.fullmatch(name))]
-        return max(numbers, default=len(names))
+        held = {name: np.concatenate([its[name] for its in each]) for name in each[0]}
+        return self.files(CELLS, {**held, "starts": held["starts"][:1]})
 
     def _known(self) -> Mapping[str, Collection[str]]:
         """The names of the files that have to be there, by folder."""
@@ -190,7 +159,7 @@ class TwinState:
         content = self._content()
         if content != self._found:
             self._write(content)
-        for path in self._left:  # what it held is in the new folder
+        for path in self._old:  # what it held is in the new folder
             shutil.rmtree(path, ignore_errors=True)
 
     def close(self) -> None:

@@ -37,7 +37,7 @@ def test_its_cells_hold_what_they_held(chip: Path) -> None:
     with open_bench("bench.yaml"):
         pass
     assert not twin.exists()
-    twin = chip / "twin/cells1"
+    twin = chip / "twin/cells"
     for name, values in held.items():
         np.testing.assert_array_equal(np.load(twin / f"{name}.npy"), values)
     np.testing.assert_array_equal(np.load(ledger / "g_last_S.npy"), last_S)
@@ -64,7 +64,7 @@ def test_it_is_opened_twice(chip: Path) -> None:
             assert bench.ledger.snapshot().pulses.sum() > 1000
             at = Cells(np.array([0]), np.array([0]))
             assert np.isfinite(bench.ledger.arrays[0].g_last_S(at)).all()
-    assert "g_S.npy" in {path.name for path in (chip / "twin/cells1").iterdir()}
+    assert "g_S.npy" in {path.name for path in (chip / "twin/cells").iterdir()}
 
 
 def test_its_write_error_is_not_measured_again(chip: Path) -> None:

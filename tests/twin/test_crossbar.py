@@ -53,8 +53,7 @@ ALL_OFF: dict[str, Any] = {
 
 def true_g_S(chip_dir: Path, shape: tuple[int, int] = SHAPE, array: int = 0) -> FloatArray:
     """What the cells hold: the file that stands for the silicon."""
-    (path,) = (chip_dir / "twin").glob("cells*/g_S.npy")
-    g_S: FloatArray = np.load(path).reshape(-1, *shape)[array]
+    g_S: FloatArray = np.load(chip_dir / "twin/cells/g_S.npy").reshape(-1, *shape)[array]
     return g_S
 
 

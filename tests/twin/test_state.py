@@ -37,35 +37,35 @@ def refused(use: Use, said: str, **keys: Any) -> None:
 @pytest.mark.parametrize("length", [10, 100, 200, 300])
 def test_a_torn_file_is_refused(use: Use, tmp_path: Path, length: int) -> None:
     use()
-    path = tmp_path / "chip/twin/cells2/g_S.npy"
+    path = tmp_path / "chip/twin/cells/g_S.npy"
     path.write_bytes(path.read_bytes()[:length])
-    refused(use, r"cells2/g_S\.npy: damaged")
+    refused(use, r"cells/g_S\.npy: damaged")
 
 
 def test_values_that_were_changed_are_refused(use: Use, tmp_path: Path) -> None:
     use()
-    path = tmp_path / "chip/twin/cells2/g_S.npy"
+    path = tmp_path / "chip/twin/cells/g_S.npy"
     content = bytearray(path.read_bytes())
     content[200] ^= 1
     path.write_bytes(content)
-    refused(use, r"cells2/g_S\.npy: damaged, or changed by hand")
+    refused(use, r"cells/g_S\.npy: damaged, or changed by hand")
 
 
 def test_a_file_of_another_chip_or_quantity_is_refused(use: Use, tmp_path: Path) -> None:
     use(), use("other")
-    path = tmp_path / "chip/twin/cells2/g_S.npy"
+    path = tmp_path / "chip/twin/cells/g_S.npy"
     mine = path.read_bytes()
     for other, key in (
-        ("other/twin/cells2/g_S.npy", "chip"),
-        ("chip/twin/cells2/g_written_S.npy", "name g_written_S"),
+        ("other/twin/cells/g_S.npy", "chip"),
+        ("chip/twin/cells/g_written_S.npy", "name g_written_S"),
     ):
         path.write_bytes((tmp_path / other).read_bytes())
-        refused(use, rf"cells2/g_S\.npy: another file was put in its place: {key}")
+        refused(use, rf"cells/g_S\.npy: another file was put in its place: {key}")
     path.write_bytes(mine)
     use()
 
 
-@pytest.mark.parametrize("name", ["cells2/g_S.npy", "clock.npy", "state.json"])
+@pytest.mark.parametrize("name", ["cells/g_S.npy", "clock.npy", "state.json"])
 def test_a_missing_file_is_not_made_anew(use: Use, tmp_path: Path, name: str) -> None:
     use()
     path = tmp_path / "chip/twin" / name
@@ -100,16 +100,16 @@ def test_another_device_on_the_chip_is_refused(use: Use) -> None:
 
 def test_a_file_without_an_owner_is_refused_beside_others_that_have_one(use: Use, tmp_path: Path) -> None:
     use()
-    path = tmp_path / "chip/twin/cells2/g_S.npy"
+    path = tmp_path / "chip/twin/cells/g_S.npy"
     np.save(path, np.load(path))
-    refused(use, r"cells2/g_S\.npy: damaged: what it says of its chip cannot be read")
+    refused(use, r"cells/g_S\.npy: damaged: what it says of its chip cannot be read")
 
 
 def test_a_zeroed_header_of_an_array_is_a_sentence(tmp_path: Path) -> None:
     asked = {"chip": str(tmp_path / "chip"), "arrays": 1, "shape": [4, 4]}
     with open_bench("ideal", asked):
         pass
-    path = tmp_path / "chip" / "twin" / "cells1" / "starts.npy"
+    path = tmp_path / "chip" / "twin" / "cells" / "starts.npy"
     whole = path.read_bytes()
     for begin in range(8, 100, 4):
         path.write_bytes(whole[:begin] + bytes(30) + whole[begin + 30 :])

@@ -44,7 +44,7 @@ class _Saying(Listener):
         """Nothing to say."""
 
 
-register("numba:compile", _Saying())
+register("numba:compile", _Saying())  # type: ignore[no-untyped-call]  # numba has few types
 
 
 def record(values: Mapping[str, float]) -> NDArray[np.void]:

@@ -223,7 +223,7 @@ class TestPhysics:
         chip = tmp_path / "chip"
         with formed_bench(chip, "ideal"):
             pass
-        g_S = np.load(chip / "twin" / "cells1" / "g_S.npy").reshape(SHAPE)
+        g_S = np.load(chip / "twin" / "cells" / "g_S.npy").reshape(SHAPE)
         board = open_board("ideal", chip=chip)
         driven, measured = np.array([1, 3, 4, 15]), np.array([0, 7])
         lines = np.zeros(24, bool)
@@ -242,7 +242,7 @@ class TestPhysics:
             array = bench.arrays[0]
             array.pulse(Pulses.same(cells, Polarity.SET, 1.7, 1.4, 2e-7))
             array.pulse(Pulses.same(cells[:5], Polarity.RESET, 1.6, 4.0, 1e-7))
-            expected_S, elapsed_s = np.load(tmp_path / "direct/twin/cells1/g_S.npy"), array.clock_s()
+            expected_S, elapsed_s = np.load(tmp_path / "direct/twin/cells/g_S.npy"), array.clock_s()
         board = open_board("ideal")
         board.ask(ARM, m.AfeDone)
         start_ns = board.info.time_ns
@@ -251,7 +251,7 @@ class TestPhysics:
         board.ask(pulse(cells, **up), m.AfePulsed)
         answer = board.ask(pulse(cells[:5], polarity=-1, **down), m.AfePulsed)
         np.testing.assert_array_equal(answer.tail, 0)
-        np.testing.assert_allclose(np.load(board.chip / "twin/cells1/g_S.npy"), expected_S, rtol=1e-3)
+        np.testing.assert_allclose(np.load(board.chip / "twin/cells/g_S.npy"), expected_S, rtol=1e-3)
         assert answer.time_ns - start_ns == pytest.approx(1e9 * elapsed_s, abs=1)
 
     def test_the_current_limit_is_the_one_armed(self, open_board: OpenBoard) -> None:
@@ -289,10 +289,10 @@ class TestPhysics:
         cells = Cells.all(SHAPE)
         board.ask(ARM, m.AfeDone)
         board.ask(pulse(cells), m.AfePulsed)
-        before_S = np.load(board.chip / "twin/cells1/g_S.npy")
+        before_S = np.load(board.chip / "twin/cells/g_S.npy")
         now_ns = board.ask(m.AfeGround(), m.AfeDone).time_ns
         assert board.ask(m.AfeSkip(now_ns + 10**13), m.AfeDone).time_ns == now_ns + 10**13
-        after_S = np.load(board.chip / "twin/cells1/g_S.npy")
+        after_S = np.load(board.chip / "twin/cells/g_S.npy")
         assert (after_S != before_S).mean() > 0.95
         assert board.ask(m.AfeSkip(5), m.AfeDone).time_ns == now_ns + 10**13  # long past
 
@@ -362,10 +362,10 @@ def test_the_impossible_is_refused_and_nothing_happens(open_board: OpenBoard, sa
     board = open_board()
     board.ask(ARM, m.AfeDone)
     board.ask(m.AfeSelect(0, 0, 2, ALL_LINES), m.AfeDone)
-    before, g_S = board.record(), np.load(board.chip / "twin/cells1/g_S.npy")
+    before, g_S = board.record(), np.load(board.chip / "twin/cells/g_S.npy")
     assert board.refusal(REFUSED[said]) == said[:64]
     assert board.record() == before
-    np.testing.assert_array_equal(np.load(board.chip / "twin/cells1/g_S.npy"), g_S)
+    np.testing.assert_array_equal(np.load(board.chip / "twin/cells/g_S.npy"), g_S)
 
 
 def test_what_has_to_come_first(open_board: OpenBoard) -> None:
