@@ -78,7 +78,7 @@ class PlainArray:
     def wait(self, duration_s: float) -> None:
         self._clock_s += duration_s
 
-    def read(self, cells: Cells, v_read_v: float) -> Reading:  # noqa: ARG002
+    def read(self, cells: Cells, v_read_v: float) -> Reading:  # noqa: ARG002 - the contract fixes it
         return Reading(self._g_S[cells.row, cells.col], np.zeros(len(cells), np.uint8))
 
     def vmm(
@@ -97,7 +97,7 @@ class PlainArray:
     def pulse(self, pulses: Pulses) -> PulseOutcome:
         return PulseOutcome(np.zeros(len(pulses.cells), np.uint8))
 
-    def program(self, targets: Targets, recipe: Recipe | None = None) -> WriteOutcome:  # noqa: ARG002
+    def program(self, targets: Targets, recipe: Recipe | None = None) -> WriteOutcome:  # noqa: ARG002 - the contract fixes it
         at, n = (targets.cells.row, targets.cells.col), len(targets.cells)
         before_S = self._g_S[at]
         self._g_S[at] = np.maximum(targets.g_target_S + ERROR_S * self._rng.standard_normal(n), 1e-7)
@@ -115,7 +115,7 @@ class Clock:
 
     def on_start(self, total_steps: int) -> None: ...
 
-    def on_step(self, step: int, metrics: Mapping[str, Any]) -> None:  # noqa: ARG002
+    def on_step(self, step: int, metrics: Mapping[str, Any]) -> None:  # noqa: ARG002 - the contract fixes it
         self.ends_s.append(time.thread_time())
 
     def on_evaluation(self, step: int, metrics: Mapping[str, Any]) -> None: ...

@@ -2,10 +2,10 @@
 
     python benchmarks/torch_rule.py [--weights 1000000] [--repeats 15]
 
-Plain `torch.optim.AdamW`; `eapu_hil.torch.EaPU` around it; the optimizer of the authors' simulation, written anew from
-what is published of it (doi 10.1038/s41467-025-66240-7); and Adam with the rule of the trainer in numpy. All take turns
-in one process, on the same gradients, with th = sigma = 2 uS and 80 uS for a weight of 1. The weights are one tensor or
-a hundred. Times are CPU times of one thread.
+Plain `torch.optim.AdamW`; `eapu_hil.torch.EaPU` around it; and the optimizer of the authors, as `peers/authors_eapu.py`
+has it. All take turns in one process, on the same gradients, with th = sigma = 2 uS and 80 uS for a weight of 1. The
+weights are one tensor or a hundred, and few or many are written: the row `rule` of `make bench` judges one tensor with
+few. Times are CPU times of one thread.
 """
 
 from __future__ import annotations
@@ -19,41 +19,16 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-import numpy as np
 import torch
+from peers.authors_eapu import AdamEaPU
 from torch import Tensor
 
-from eapu_hil.network.optimizer import Adam
-from eapu_hil.rules import WriteErrors
-from eapu_hil.rules.eapu import EapuConfig
 from eapu_hil.torch import EaPU
 
 SIGMA_uS, R_WG = 2.0, 1 / 80
 GRADIENTS = 4  # as many different ones are used in turn, so that the moments stay realistic
 Work = Callable[[int], None]
-GOALS = "goals: numpy <= 0.15 x authors, EaPU <= 0.5 x authors, EaPU <= 3 x AdamW"
-
-
-class AuthorsAdam:
-    """Adam whose step is written by the rule, tensor by tensor, with two random numbers for every weight."""
-
-    def __init__(self, parameters: list[torch.nn.Parameter], lr: float) -> None:
-        self._lr, self._steps, self._parameters = lr, 0, parameters
-        self._means, self._squares = ([torch.zeros_like(p) for p in parameters] for _ in range(2))
-
-    @torch.no_grad()
-    def step(self) -> None:
-        self._steps += 1
-        rise1, rise2 = 1 - 0.9**self._steps, 1 - 0.999**self._steps
-        for parameter, mean, square in zip(self._parameters, self._means, self._squares, strict=True):
-            mean.mul_(0.9).add_(parameter.grad, alpha=0.1)
-            square.mul_(0.999).addcmul_(parameter.grad, parameter.grad, value=0.001)
-            dg_uS = mean / (square / rise2).sqrt_().add_(1e-8) * (-self._lr / rise1) / R_WG
-            size_uS = dg_uS.abs()
-            written = size_uS >= torch.rand_like(dg_uS) * SIGMA_uS
-            step_uS = torch.where(size_uS >= SIGMA_uS, dg_uS, dg_uS.sign() * SIGMA_uS)
-            noise_uS = SIGMA_uS * torch.randn_like(dg_uS)
-            parameter.add_(torch.where(written, step_uS + noise_uS, 0.0), alpha=R_WG)
+GOALS = "goals: EaPU <= 0.5 x authors, EaPU <= 3 x AdamW"
 
 
 class Optimizer(Protocol):
@@ -78,24 +53,6 @@ def torch_work(optimizer: Optimizer, parameters: list[torch.nn.Parameter], grads
     return work
 
 
-def numpy_work(grads: list[list[Tensor]], lr: float) -> Work:
-    """Adam and the rule for each tensor, as the trainer uses them."""
-    sizes = [grad.numel() for grad in grads[0]]
-    layers = [
-        (Adam((n,)), EapuConfig().make((n, 1), None), WriteErrors.uniform(SIGMA_uS * 1e-6, n)) for n in sizes
-    ]
-    arrays = [[grad.reshape(-1).numpy() for grad in one] for one in grads]
-    rng, siemens_per_weight = np.random.default_rng(1), np.float32(1e-6 / R_WG)
-
-    def work(repeat: int) -> None:
-        for (adam, rule, errors), grad in zip(layers, arrays[repeat % GRADIENTS], strict=True):
-            change = adam.step(grad, lr)
-            change *= siemens_per_weight
-            rule.propose(change, errors, rng)
-
-    return work
-
-
 def measure(tensors: int, weights: int, lr: float, repeats: int) -> str:
     """One line of the table."""
     side = round((weights / tensors) ** 0.5)
@@ -113,8 +70,7 @@ def measure(tensors: int, weights: int, lr: float, repeats: int) -> str:
     works = {
         "AdamW": torch_work(torch.optim.AdamW(plain, lr=lr), plain, grads),
         "EaPU": torch_work(eapu, wrapped, grads),
-        "authors": torch_work(AuthorsAdam(theirs, lr), theirs, grads),
-        "numpy": numpy_work(grads, lr),
+        "authors": torch_work(AdamEaPU(theirs, lr, r_wg=R_WG, sigma_uS=SIGMA_uS), theirs, grads),
     }
     times: dict[str, list[float]] = {name: [] for name in works}
     for repeat in range(-GRADIENTS, repeats):
@@ -128,7 +84,7 @@ def measure(tensors: int, weights: int, lr: float, repeats: int) -> str:
     return (
         f"{tensors:7d} {lr:7.0e} {written:8.4f} "
         + " ".join(f"{ms[name]:8.2f}" for name in works)
-        + f" {ms['numpy'] / ms['authors']:14.2f} {ms['EaPU'] / ms['authors']:13.2f}"
+        + f" {ms['EaPU'] / ms['authors']:14.2f}"
         + f" {ms['EaPU'] / ms['AdamW']:11.2f}\n"
     )
 
@@ -144,8 +100,7 @@ def main() -> None:
     out = sys.stdout.write
     out(f"ms per 1e6 weights, median of {args.repeats}; torch {torch.__version__}, {platform.machine()}, ")
     out(f"{os.cpu_count()} cores; {GOALS}\n")
-    out("tensors      lr  written    AdamW     EaPU  authors    numpy")
-    out("  numpy/authors  EaPU/authors  EaPU/AdamW\n")
+    out("tensors      lr  written    AdamW     EaPU  authors   EaPU/authors  EaPU/AdamW\n")
     for tensors, lr in ((1, 1e-3), (1, 5e-3), (100, 1e-3)):
         out(measure(tensors, args.weights, lr, args.repeats))
         sys.stdout.flush()
