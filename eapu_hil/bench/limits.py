@@ -13,7 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_hil.bench.recipe_limits import beyond, strongest_v
-from eapu_hil.bench.requests import Product, own_cells, own_product, own_pulses, own_recipe, own_targets
+from eapu_hil.bench.requests import (
+    Numbered,
+    OwnVolts,
+    Product,
+    own_cells,
+    own_product,
+    own_pulses,
+    own_recipe,
+    own_targets,
+)
 from eapu_hil.bench.window import outside_window, unit_hint, window_text
 from eapu_hil.hal import Cells, Direction, FloatArray, IntArray, LimitError, Limits, Polarity, Pulses, Targets
 from eapu_hil.hal.recipe import Recipe
@@ -24,11 +33,15 @@ _WAIT_MAX_s = 1e9
 
 @dataclass(frozen=True)
 class LimitCheck:
-    """The limits of one array of `shape` (rows, columns); `name` is how messages call it."""
+    """The limits of one array of `shape` (rows, columns); `name` is how messages call it.
+
+    several: where the cells of the request are on several arrays of this shape and with these limits.
+    """
 
     name: str
     shape: tuple[int, int]
     limits: Limits
+    several: Numbered | None = None
 
     def wait(self, duration_s: float) -> float:
         """A time of 0 s or more, and at most some 30 years: the clock of a chip never goes back."""
@@ -97,13 +110,13 @@ class LimitCheck:
 
     def product(
         self,
-        v_in_v: NDArray[np.floating],
+        own: OwnVolts,
         direction: Direction,
         lines_in: IntArray | None,
         lines_out: IntArray | None,
     ) -> Product:
         """Voltages (batch, lines in) inside the read limit, lines of the array."""
-        asked = own_product(v_in_v, direction, lines_in, lines_out)
+        asked = own_product(own, direction, lines_in, lines_out)
         v_in_v, lines_in, lines_out = asked.v_in_v, asked.lines_in, asked.lines_out
         rows, columns = self.shape
         driven, measured = (rows, columns) if asked.direction is Direction.FORWARD else (columns, rows)
@@ -116,13 +129,12 @@ class LimitCheck:
             raise LimitError(f"{what} of shape {v_in_v.shape} asked; allowed is (batch, {width})")
         if lines_in is not None:
             self._check_lines(lines_in, driven, f"{what} driving")
-            if np.unique(lines_in).size != lines_in.size:
+            if _has_repeated(lines_in):
                 raise LimitError(f"{what} driving a line twice asked; allowed is once")
         if lines_out is not None:
             self._check_lines(lines_out, measured, f"{what} measuring")
         most_v = self.limits.v_read_max_v
-        # Two passes without a temporary array; NaN fails both comparisons.
-        if v_in_v.size and not (v_in_v.max() <= most_v and v_in_v.min() >= -most_v):
+        if not (own.most_v <= most_v and own.least_v >= -most_v):  # NaN fails both comparisons
             vector, place = np.argwhere(~(np.abs(v_in_v) <= most_v))[0]
             line = place if lines_in is None else lines_in[place]
             raise LimitError(
@@ -144,7 +156,12 @@ class LimitCheck:
         )
 
     def _check_once(self, cells: Cells) -> None:
-        _, first = np.unique(cells.row * self.shape[1] + cells.col, return_index=True)
+        flat = cells.row * self.shape[1] + cells.col
+        if self.several is not None:
+            flat += self.several.array * (self.shape[0] * self.shape[1])
+        if not _has_repeated(flat):
+            return
+        _, first = np.unique(flat, return_index=True)
         repeated = np.ones(len(cells), dtype=bool)
         repeated[first] = False
         self._refuse(repeated, cells, lambda _: "asked twice in one request; allowed is once")
@@ -202,4 +219,11 @@ class LimitCheck:
         first = int(np.argmax(wrong))
         others = int(np.count_nonzero(wrong)) - 1
         more = f" (and {others} more cells)" if others else ""
-        raise LimitError(f"{self.name}, cell ({cells.row[first]}, {cells.col[first]}): {why(first)}{more}")
+        name = self.name if self.several is None else self.several.names[self.several.array[first]]
+        raise LimitError(f"{name}, cell ({cells.row[first]}, {cells.col[first]}): {why(first)}{more}")
+
+
+def _has_repeated(numbers: IntArray) -> bool:
+    """Faster than `np.unique`."""
+    ordered = np.sort(numbers)
+    return bool((ordered[1:] == ordered[:-1]).any())

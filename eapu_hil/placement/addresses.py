@@ -55,21 +55,21 @@ class PairAddresses:
         return found
 
     def cells(self, weights: IntArray, side: IntArray) -> Cells:
-        """One cell of each of `weights`, which are on one array."""
+        """One cell of each of `weights`, on the array that `array_of` says."""
         flat = self._cell[weights, side]
         return Cells(flat // self._columns, flat % self._columns)
 
-    def by_array(self, weights: IntArray) -> list[tuple[int, IntArray]]:
-        """Positions in `weights` of the weights on each array that holds any of them."""
-        array = self._array[weights]
-        return [(int(number), np.flatnonzero(array == number)) for number in np.unique(array)]
+    def array_of(self, weights: IntArray) -> IntArray:
+        """The number of the array of each of `weights`."""
+        found: IntArray = self._array[weights]
+        return found
 
     def in_weights(
-        self, array: int | IntArray, cells: Cells, change_S: FloatArray
+        self, array: IntArray, cells: Cells, change_S: FloatArray
     ) -> tuple[IntArray, FloatArray]:
         """Changes `change_S` (S) of cells as changes of weights: their indices and differential change.
 
-        array: where the cells are, one number for all or one each. Cells that hold no weight are left out.
+        array: where each of the cells is. Cells that hold no weight are left out.
         """
         size = int(self._chip[1] * self._columns)
         owner = np.full(self._chip[0] * size, -1)

@@ -54,7 +54,7 @@ class ArrayModel:
         self._r_wg = weights_per_siemens(shapes, config, bench.recipe)
         sigma_of = bench.chip.write_error().sigma_S
         self._pairs = ConductancePairs(
-            [array.without_record() for array in bench.arrays],  # the run's record of its writes is kept here
+            bench.arrays.without_record(),  # the run's record of its writes is kept here
             layout.tiles,
             shapes,
             self._r_wg,

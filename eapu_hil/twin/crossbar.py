@@ -9,7 +9,6 @@ from eapu_hil.hal import (
     Cells,
     CellStatus,
     Direction,
-    FloatArray,
     Identity,
     IntArray,
     Limits,
@@ -91,11 +90,11 @@ class TwinCrossbar:
         direction: Direction,
         lines_in: IntArray | None = None,
         lines_out: IntArray | None = None,
-    ) -> FloatArray:
+    ) -> NDArray[np.floating]:
         """Products of all vectors of the batch with the array as it is now, wires and noise included."""
         v_v = self._array.dac.convert(v_in_v)
         selection = self._array.select(direction is Direction.FORWARD, _chosen(lines_in), _chosen(lines_out))
-        return np.asarray(self._array.products(selection, v_v), dtype=np.float64)
+        return self._array.products(selection, v_v)
 
     def pulse(self, pulses: Pulses) -> PulseOutcome:
         """Applies the pulses, cell after cell; each advances the clock."""

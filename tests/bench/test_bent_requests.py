@@ -18,6 +18,7 @@ from eapu_hil.bench.corrections import Corrections
 from eapu_hil.bench.interlock import Interlock
 from eapu_hil.bench.ledger import ArrayLedger
 from eapu_hil.bench.limits import LimitCheck
+from eapu_hil.bench.requests import own_volts
 from eapu_hil.hal import Cells, Direction, LimitError, Limits, Polarity, Pulses, Targets
 from eapu_hil.hal.recipe import Recipe
 
@@ -139,7 +140,7 @@ def test_float16_that_rounds_to_the_limit_is_still_beyond_it() -> None:
     beyond_v = np.full((1, 6), 0.3, np.float16)
     assert float(beyond_v[0, 0]) > 0.3
     with pytest.raises(LimitError, match=r"at most 0\.3 V"):
-        check.product(beyond_v, Direction.FORWARD, None, None)
+        check.product(own_volts(beyond_v), Direction.FORWARD, None, None)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +149,7 @@ def test_float16_that_rounds_to_the_limit_is_still_beyond_it() -> None:
 def test_whole_numbers_of_every_type_mean_the_same(kind: type) -> None:
     cells = Cells(np.array([5, 0], kind), np.array([3, 1], kind))
     assert (cells.row.dtype, cells.row.tolist(), cells.col.tolist()) == (np.int64, [5, 0], [3, 1])
-    asked = CHECK.product(np.zeros((1, 2)), Direction.FORWARD, np.array([5, 0], kind), np.array([3], kind))
+    asked = CHECK.product(own_volts(np.zeros((1, 2))), Direction.FORWARD, np.array([5, 0], kind), np.array([3], kind))
     assert asked.lines_in is not None
     assert (asked.lines_in.dtype, asked.lines_in.tolist()) == (np.int64, [5, 0])
     assert len(Cells([], [])) == 0
@@ -171,10 +172,10 @@ def test_cells_are_what_was_given_or_refused(rows: list[Any]) -> None:
 def test_a_product_is_sent_inside_the_limit_or_not_at_all(values: list[float], kind: type) -> None:
     v_in_v = np.array([values], kind)
     if np.abs(v_in_v).max() <= 0.5:
-        assert np.array_equal(CHECK.product(v_in_v, Direction.FORWARD, None, None).v_in_v, v_in_v)
+        assert np.array_equal(CHECK.product(own_volts(v_in_v), Direction.FORWARD, None, None).v_in_v, v_in_v)
     else:
         with pytest.raises(LimitError):
-            CHECK.product(v_in_v, Direction.FORWARD, None, None)
+            CHECK.product(own_volts(v_in_v), Direction.FORWARD, None, None)
 
 
 class Shifty(np.ndarray[Any, Any]):
