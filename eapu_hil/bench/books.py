@@ -68,9 +68,7 @@ class Part:
         return WriteOutcome(*(values[self.here] for values in vars(whole).values()))
 
 
-def read(
-    parts: Sequence[Part], count: int, v_read_v: float, send: Callable[[], Reading]
-) -> Reading:
+def read(parts: Sequence[Part], count: int, v_read_v: float, send: Callable[[], Reading]) -> Reading:
     """Sends a read of `count` cells; see `Crossbar.read`."""
     with sending([part.books.interlock for part in parts]):
         found = send()
@@ -96,7 +94,9 @@ def products(
             lines_out = current_a.shape[1]
             one.ledger.record_products(product.v_in_v, product.direction, product.lines_in, lines_out)
     return [
-        gain.currents(current_a, one.v_in_v, one.direction, one.lines_in, one.lines_out) if gain else current_a
+        gain.currents(current_a, one.v_in_v, one.direction, one.lines_in, one.lines_out)
+        if gain
+        else current_a
         for one, gain, current_a in zip(asked, gains, found, strict=True)
     ]
 

@@ -101,7 +101,9 @@ class BenchArrays(Sequence[BenchArray]):
         arrays = [self._arrays[number] for number in numbers]
         for array in arrays:
             array.interlock.refuse_when_closed()
-        given: dict[int, tuple[NDArray[np.floating], OwnVolts]] = {}  # by identity; the first keeps it from reuse
+        given: dict[
+            int, tuple[NDArray[np.floating], OwnVolts]
+        ] = {}  # by identity; the first keeps it from reuse
         asked = []
         for array, one in zip(arrays, requests, strict=True):
             v_in_v = one.v_in_v

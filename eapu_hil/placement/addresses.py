@@ -64,9 +64,7 @@ class PairAddresses:
         found: IntArray = self._array[weights]
         return found
 
-    def in_weights(
-        self, array: IntArray, cells: Cells, change_S: FloatArray
-    ) -> tuple[IntArray, FloatArray]:
+    def in_weights(self, array: IntArray, cells: Cells, change_S: FloatArray) -> tuple[IntArray, FloatArray]:
         """Changes `change_S` (S) of cells as changes of weights: their indices and differential change.
 
         array: where each of the cells is. Cells that hold no weight are left out.

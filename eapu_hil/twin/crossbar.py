@@ -94,7 +94,8 @@ class TwinCrossbar:
         """Products of all vectors of the batch with the array as it is now, wires and noise included."""
         v_v = self._array.dac.convert(v_in_v)
         selection = self._array.select(direction is Direction.FORWARD, _chosen(lines_in), _chosen(lines_out))
-        return self._array.products(selection, v_v)
+        current_a = self._array.products(selection, v_v)
+        return current_a if v_in_v.dtype == np.float32 else current_a.astype(np.float64, copy=False)
 
     def pulse(self, pulses: Pulses) -> PulseOutcome:
         """Applies the pulses, cell after cell; each advances the clock."""

@@ -26,7 +26,7 @@ class ProductContract:
         v_v = np.random.default_rng(3).uniform(-v_read_v, v_read_v, (20, g_S.shape[0]))
         currents_a = array.vmm(v_v, direction)
         assert currents_a.shape == (20, g_S.shape[1])
-        assert currents_a.dtype.kind == "f"
+        assert currents_a.dtype == np.float64
         expected_a = v_v @ g_S
         assert np.abs(currents_a - expected_a).max() < 0.1 * np.abs(expected_a).max()
         assert np.corrcoef(currents_a.ravel(), expected_a.ravel())[0, 1] > 0.998
