@@ -20,6 +20,10 @@ VECTORS_PER_ZERO = 128
 _BLOCK = 32768  # numbers of a product that a processor keeps at hand, with the currents that they come from
 
 
+# For which lines of a product currents are, with those at 0 V behind them, and their sign.
+_Signed = tuple[slice, NDArray[np.floating], int]
+
+
 class ArrayWeights:
     """One layer's matrix as conductances: products run on the arrays, in the units of the network.
 
@@ -60,7 +64,8 @@ class ArrayWeights:
 
     def forward(self, x: Float32Array) -> Float32Array:
         """`x @ W` on the arrays: rows are driven, the currents of each column pair subtracted."""
-        volt, driven_v = self._volt(x), {}
+        volt = self._volt(x)
+        driven_v: dict[int, Float32Array] = {}
         for tile in self._tiles:
             if tile.first_in not in driven_v:
                 driven_v[tile.first_in] = driven = _at_rest(len(x), tile.rows.size)
@@ -71,15 +76,16 @@ class ArrayWeights:
                 for tile, columns in zip(self._tiles, self._columns, strict=True)
             ]
         )
-        signed = []
+        signed: list[_Signed] = []
         for tile, current_a in zip(self._tiles, currents, strict=True):
             pairs = tile.plus.size
             signed += [(tile.outputs, current_a[:, :pairs], 1), (tile.outputs, current_a[:, pairs:], -1)]
-        return _summed((len(x), self._shape[1]), signed, self._r_wg / volt)
+        return _summed((len(x), self._shape[1]), signed, float(self._r_wg / volt))
 
     def backward(self, d: Float32Array) -> Float32Array:
         """`d @ W.T` on the arrays: column pairs are driven with opposite signs, rows measured."""
-        volt, driven_v = self._volt(d), {}
+        volt = self._volt(d)
+        driven_v: dict[int, Float32Array] = {}
         for tile in self._tiles:
             if tile.first_out not in driven_v:
                 pairs = tile.plus.size
@@ -92,8 +98,10 @@ class ArrayWeights:
                 for tile, columns in zip(self._tiles, self._columns, strict=True)
             ]
         )
-        signed = [(tile.inputs, current_a, 1) for tile, current_a in zip(self._tiles, currents, strict=True)]
-        return _summed((len(d), self._shape[0]), signed, self._r_wg / volt)
+        signed: list[_Signed] = [
+            (tile.inputs, current_a, 1) for tile, current_a in zip(self._tiles, currents, strict=True)
+        ]
+        return _summed((len(d), self._shape[0]), signed, float(self._r_wg / volt))
 
     def _volt(self, values: Float32Array) -> np.float32:
         """The voltage that stands for 1, so that the largest of `values` gets the full scale.
@@ -107,31 +115,30 @@ class ArrayWeights:
 
 
 def _at_rest(vectors: int, lines: int) -> Float32Array:
-    """Room for `vectors` of voltages, with the vectors of 0 V behind them."""
+    """Room for so many `vectors` of voltages, with the vectors of 0 V behind them."""
     zeros = ZERO_VECTORS + vectors // VECTORS_PER_ZERO
     driven_v = np.empty((vectors + zeros, lines), np.float32)
     driven_v[vectors:] = 0.0
     return driven_v
 
 
-def _summed(
-    shape: tuple[int, int], signed: Sequence[tuple[slice, NDArray[np.floating], int]], weight_per_a: float
-) -> Float32Array:
-    """The products of `shape` of the currents of all tiles.
+def _summed(shape: tuple[int, int], signed: Sequence[_Signed], weight_per_a: float) -> Float32Array:
+    """The products of `shape` of the currents of all tiles, less their offsets.
 
-    signed: for which lines, the currents with those at 0 V behind them, and their sign. All is done to a block of
-    vectors while it is in the cache.
+    A block of vectors at a time, so that all that is done to one finds it in the cache.
     """
     vectors, lines = shape
-    total = np.zeros(shape, np.float32)
     offset_a = np.zeros(lines, np.float32)
     for place, current_a, sign in signed:
         offset_a[place] += sign * current_a[vectors:].mean(axis=0)
+    total, left = np.zeros(shape, np.float32), signed
+    if len(signed) == 1 and signed[0][1].dtype == np.float32:  # these are the product, but for what follows
+        total, left = signed[0][1][:vectors], []
     block = max(1, _BLOCK // lines)
     for start in range(0, vectors, block):
         rows = slice(start, min(start + block, vectors))
         part = total[rows]
-        for place, current_a, sign in signed:
+        for place, current_a, sign in left:
             add = np.add if sign > 0 else np.subtract
             add(part[:, place], current_a[rows], out=part[:, place], casting="same_kind")
         part -= offset_a
