@@ -132,8 +132,10 @@ def _summed(shape: tuple[int, int], signed: Sequence[_Signed], weight_per_a: flo
     for place, current_a, sign in signed:
         offset_a[place] += sign * current_a[vectors:].mean(axis=0)
     total, left = np.zeros(shape, np.float32), signed
-    if len(signed) == 1 and signed[0][1].dtype == np.float32:  # these are the product, but for what follows
-        total, left = signed[0][1][:vectors], []
+    if len(signed) == 1:
+        alone_a = signed[0][1]
+        if alone_a.dtype == np.float32 and alone_a.flags.c_contiguous:  # the product, but for what follows
+            total, left = alone_a[:vectors], []
     block = max(1, _BLOCK // lines)
     for start in range(0, vectors, block):
         rows = slice(start, min(start + block, vectors))
