@@ -176,12 +176,12 @@ def test_one_bad_cell_refuses_the_whole_request_before_any_of_it_is_sent(make: M
     array = np.array([0, 1, 2])
     with pytest.raises(LimitError, match=r"array 2, cell \(6, 0\): outside the array"):
         bench.arrays.read_cells(array, outside, 0.2)
-    with pytest.raises(LimitError, match=r"array 1, cell \(2, 0\): a target of 0.5 S asked"):
-        bench.arrays.program_cells(array, Targets(Cells([1, 2, 3], [0, 0, 0]), [1e-5, 0.5, 1e-5]), recipe)  # type: ignore[arg-type]
-    with pytest.raises(LimitError, match=r"array 2: a forward product with 0.7 V on line 0"):
+    with pytest.raises(LimitError, match=r"array 1, cell \(2, 0\): a target of -0.5 S asked"):
+        bench.arrays.program_cells(array, Targets(Cells([1, 2, 3], [0, 0, 0]), [1e-5, -0.5, 1e-5]), recipe)  # type: ignore[arg-type]
+    with pytest.raises(LimitError, match=r"array 2: a forward product with 0.75 V on line 0"):
         bench.arrays.products(
             [
-                ProductRequest(number, np.full((1, 6), 0.1 + 0.3 * number), Direction.FORWARD)
+                ProductRequest(number, np.full((1, 6), 0.25 + 0.25 * number), Direction.FORWARD)
                 for number in array
             ]
         )
