@@ -30,7 +30,7 @@ from eapu_hil.cli.bars import TrainingBar
 from eapu_hil.cli.terminal import Terminal
 from eapu_hil.hal import Cells, CellStatus
 from eapu_hil.network.network import Network, named_weight_specs
-from eapu_hil.placement.mapping import ArrayWeights
+from eapu_hil.placement.array_weights import ArrayWeights
 from eapu_hil.placement.pairs import ConductancePairs
 from eapu_hil.study.compare import compare
 from eapu_hil.training.config import ExperimentConfig
@@ -92,7 +92,7 @@ def mapped_db(case: str, config: ExperimentConfig, host_run: Path) -> float:
         numbers = range(len(bench.arrays))
         bad = [bench.chip.bad_cells(number) != CellStatus.OK for number in numbers]
         sigma_of = bench.chip.write_error().sigma_S
-        arrays = [array.without_record() for array in bench.arrays]
+        arrays = bench.arrays.without_record()
         pairs = ConductancePairs(arrays, tiles, shapes, r_wg, recipe, sigma_of, bad, lambda _: None)
         for name in shapes:
             pairs.program_matrix(name, checkpoint.arrays[f"model.{name}"])

@@ -22,7 +22,7 @@ from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.trainer import train
 
 PARTS = {
-    "array products": [("mapping.py", "forward"), ("mapping.py", "backward")],
+    "array products": [("array_weights.py", "forward"), ("array_weights.py", "backward")],
     "writes (read, pulse, verify, log)": [("pairs.py", "write")],
     "rules": [("eapu.py", "propose"), ("eapu_residual.py", "propose"), ("bp.py", "propose")],
     "optimizer": [("optimizer.py", "step")],

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.base.storage import StorageError
+from eapu_hil.bench import books
+from eapu_hil.bench.books import ArrayBooks, Part
 from eapu_hil.bench.corrections import Corrections
 from eapu_hil.bench.forming_record import FormingRecord
 from eapu_hil.bench.interlock import Interlock, close_all
 from eapu_hil.bench.ledger import ArrayLedger
-from eapu_hil.bench.programmed import NotRecordedError, Recorder
-from eapu_hil.bench.recipe_limits import most_pulses, strongest_v2
+from eapu_hil.bench.programmed import Recorder, recording
+from eapu_hil.bench.requests import own_volts
 from eapu_hil.hal import (
     AccountsForWear,
     Cells,
@@ -25,10 +24,8 @@ from eapu_hil.hal import (
     Crossbar,
     DeviceProof,
     Direction,
-    FloatArray,
     Identity,
     IntArray,
-    LimitError,
     Limits,
     LineFault,
     ProvesLimits,
@@ -39,6 +36,8 @@ from eapu_hil.hal import (
     WriteOutcome,
 )
 from eapu_hil.hal.recipe import Recipe
+
+_ALL = slice(None)
 
 
 class BenchArray:
@@ -64,17 +63,25 @@ class BenchArray:
         forming: which cells were formed (`eapu_hil.bench.forming` asks it, and tells it).
         """
         self.forming = forming
-        self.interlock = interlock
-        self.corrections = corrections
         self._device = device
         self._shape = device.shape
         self._identity = device.identity
         self._recipe = recipe
-        self._ledger = ledger
         self._recorder = recorder
-        self._device_accounts = isinstance(device, AccountsForWear)
+        accounts = isinstance(device, AccountsForWear)
         if isinstance(device, AccountsForWear):
             device.account_to(ledger)
+        self.books = ArrayBooks(interlock, ledger, corrections, accounts)
+
+    @property
+    def interlock(self) -> Interlock:
+        """What refuses its requests, and grounds."""
+        return self.books.interlock
+
+    @property
+    def corrections(self) -> Corrections:
+        """Those of its readings, targets and products."""
+        return self.books.corrections
 
     @property
     def name(self) -> str:
@@ -104,7 +111,7 @@ class BenchArray:
 
     def pulses(self, cells: Cells) -> IntArray:
         """Pulses of each of `cells` so far, by the ledger."""
-        return self._ledger.pulses(cells)
+        return self.books.ledger.pulses(cells)
 
     def clock_s(self) -> float:
         self.interlock.refuse_when_closed()
@@ -119,10 +126,8 @@ class BenchArray:
     def read(self, cells: Cells, v_read_v: float) -> Reading:
         self.interlock.refuse_when_closed()
         cells, v_read_v = self.interlock.check.read(cells, v_read_v)
-        with self.interlock.sending():
-            reading = self.corrections.reading(self._device.read(cells, v_read_v), cells, v_read_v)
-            self._ledger.record_reading(cells, reading, v_read_v)
-        return reading
+        part = Part(self.books, cells, _ALL)
+        return books.read([part], len(cells), v_read_v, lambda: self._device.read(cells, v_read_v))
 
     def vmm(
         self,
@@ -130,55 +135,36 @@ class BenchArray:
         direction: Direction,
         lines_in: IntArray | None = None,
         lines_out: IntArray | None = None,
-    ) -> FloatArray:
+    ) -> NDArray[np.floating]:
         self.interlock.refuse_when_closed()
-        asked = self.interlock.check.product(v_in_v, direction, lines_in, lines_out)
-        v_in_v, lines_in, lines_out = asked.v_in_v, asked.lines_in, asked.lines_out
-        gains = self.corrections.gains
-        with self.interlock.sending():
-            applied_v = v_in_v if gains is None else gains.volts(v_in_v, direction, lines_in)
-            currents_a = self._device.vmm(applied_v, direction, lines_in, lines_out)
-            self._ledger.record_products(applied_v, direction, lines_in, currents_a.shape[1])
-        if gains is None:
-            return currents_a
-        return gains.currents(currents_a, v_in_v, direction, lines_in, lines_out)
+        asked = self.interlock.check.product(own_volts(v_in_v), direction, lines_in, lines_out)
+        [current_a] = books.products(
+            [self.books],
+            [asked],
+            lambda applied: [
+                self._device.vmm(one.v_in_v, one.direction, one.lines_in, one.lines_out) for one in applied
+            ],
+        )
+        return current_a
 
     def pulse(self, pulses: Pulses) -> PulseOutcome:
         self.interlock.refuse_when_closed()
-        pulses = self.interlock.check.pulses(pulses, self._ledger.g_last_S)
-        cells, ledger = pulses.cells, self._ledger
-        before = ledger.pulses(cells)
-        try:
-            with self._pulsing(cells, pulses.count):
-                outcome = self._device.pulse(pulses)
-        except BaseException:
-            ledger.record_pulses(pulses, ledger.pulses(cells) - before)
-            ledger.forget(cells)
-            raise
-        ledger.record_pulses(pulses, ledger.pulses(cells) - before)
-        return outcome
+        pulses = self.interlock.check.pulses(pulses, self.books.ledger.g_last_S)
+        return books.pulse(Part(self.books, pulses.cells, _ALL), pulses, lambda: self._device.pulse(pulses))
 
     def program(self, targets: Targets, recipe: Recipe | None = None) -> WriteOutcome:
         self.interlock.refuse_when_closed()
         targets, used = self.interlock.check.program(targets, recipe or self._recipe)
-        cells, ledger = targets.cells, self._ledger
-        before, at_most = ledger.pulses(cells), most_pulses(used)
-        try:
-            with self._pulsing(cells, at_most):
-                found = self._device.program(self.corrections.targets(targets, used.v_read_v), used)
-                outcome = self.corrections.outcome(found, cells, used.v_read_v)
-                counted = ledger.pulses(cells) - before
-                ledger.record_writes(cells, outcome, used.v_read_v, strongest_v2(used), counted)
-        except BaseException:
-            ledger.record_cut_short(cells, ledger.pulses(cells) - before)
-            ledger.forget(cells)
-            raise
-        if self._recorder is not None:
-            try:
-                self._recorder(targets, outcome, ledger.pulses(cells), self.clock_s())
-            except StorageError as error:
-                raise NotRecordedError(str(error), outcome) from error
+        part = Part(self.books, targets.cells, _ALL)
+        outcome = books.program([part], targets, used, lambda adjusted: self._device.program(adjusted, used))
+        with recording(outcome):
+            self.record(targets, outcome)
         return outcome
+
+    def record(self, targets: Targets, outcome: WriteOutcome) -> None:
+        """Tells the recorder, if there is one, what was written. Raises StorageError."""
+        if self._recorder is not None:
+            self._recorder(targets, outcome, self.pulses(targets.cells), self.clock_s())
 
     def test_contacts(self) -> list[LineFault] | None:
         """See `ContactTest`; None where the array cannot tell."""
@@ -210,17 +196,3 @@ class BenchArray:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         close_all([self.interlock], error)
-
-    @contextmanager
-    def _pulsing(self, cells: Cells, at_most: IntArray | int) -> Iterator[None]:
-        """Around a request that gives each of `cells` up to `at_most` pulses: they are counted before it is sent."""
-        with self.interlock.sending():
-            if self._device_accounts:
-                yield
-                return
-            self._ledger.expect(cells, at_most)
-            try:
-                yield
-            except LimitError:  # refused whole, before anything was sent
-                self._ledger.settle(cells, at_most, 0)
-                raise

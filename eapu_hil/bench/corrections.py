@@ -11,7 +11,7 @@ Two things are corrected, both on the way between the device and whoever asks:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from eapu_hil.bench.entries import Measurement
 from eapu_hil.bench.passport import Chip
-from eapu_hil.hal import Cells, Direction, FloatArray, HilError, IntArray, Reading, Targets, WriteOutcome
+from eapu_hil.hal import Cells, Direction, FloatArray, HilError, IntArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,24 +47,25 @@ class LineGains:
 
     def currents(
         self,
-        measured_a: FloatArray,
+        measured_a: NDArray[np.floating],
         v_in_v: NDArray[np.floating],
         direction: Direction,
         lines_in: IntArray | None,
         lines_out: IntArray | None,
-    ) -> FloatArray:
-        """The currents (batch, lines out) that `v_in_v` asks for, from those that `volts` brought."""
+    ) -> NDArray[np.floating]:
+        """The currents (batch, lines out) that `v_in_v` asks for, from those that `volts` brought, in their place."""
         gain = self.columns if direction is Direction.FORWARD else self.rows
         gain = gain if lines_out is None else gain[lines_out]
-        current_a: FloatArray = measured_a / (gain * self._driven(direction).min())
-        offset_S = self.read_offset_S
+        kind = measured_a.dtype  # single precision stays that
+        measured_a /= (gain * self._driven(direction).min()).astype(kind)
+        offset_S = self.read_offset_S.astype(kind)
         if direction is Direction.FORWARD:
             offset_S = offset_S if lines_out is None else offset_S[lines_out]
-            current_a += np.outer(v_in_v.sum(axis=1), offset_S)
+            measured_a += np.outer(v_in_v.sum(axis=1), offset_S)
         else:
             offset_S = offset_S if lines_in is None else offset_S[lines_in]
-            current_a += (v_in_v @ offset_S)[:, None]
-        return current_a
+            measured_a += (v_in_v @ offset_S)[:, None]
+        return measured_a
 
     def _driven(self, direction: Direction) -> FloatArray:
         return self.rows_driven if direction is Direction.FORWARD else self.columns_driven
@@ -91,20 +92,11 @@ class Corrections:
         """The corrections of array `number` in the passport. Raises HilError when an entry is damaged."""
         return cls(read_offset_a(chip, number), line_gains(chip, number))
 
-    def reading(self, found: Reading, cells: Cells, v_read_v: float) -> Reading:
-        """The reading of the cells from that of the device."""
-        return Reading(found.g_S - self._offset_S(cells, v_read_v), found.status)
+    def offset_S(self, cells: Cells, v_read_v: float) -> FloatArray:
+        """What the device's readings of `cells` at `v_read_v` are above their conductances, S.
 
-    def targets(self, targets: Targets, v_read_v: float) -> Targets:
-        """The targets for the device's own readings that bring the cells to `targets`."""
-        return Targets(targets.cells, targets.g_target_S + self._offset_S(targets.cells, v_read_v))
-
-    def outcome(self, found: WriteOutcome, cells: Cells, v_read_v: float) -> WriteOutcome:
-        """The outcome for the cells from that of the device."""
-        offset_S = self._offset_S(cells, v_read_v)
-        return replace(found, g_before_S=found.g_before_S - offset_S, g_after_S=found.g_after_S - offset_S)
-
-    def _offset_S(self, cells: Cells, v_read_v: float) -> FloatArray:
+        It is taken off readings, and added to targets.
+        """
         offset_S: FloatArray = self.read_offset_a[cells.col] / v_read_v
         return offset_S
 

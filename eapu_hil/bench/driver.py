@@ -11,7 +11,7 @@ DRIVER = Driver(LabBench, open_arrays)
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,11 +32,11 @@ class Driver(Generic[Keys]):
     keys: the model of its bench files, a class derived from `BenchConfig` (`eapu_hil.bench.config`).
     open: from a bench file and the directory of the chip's passport to the arrays, as many and as large as the file
         says; a context manager, whose end closes the devices. The arrays are grounded before. A driver may keep files
-        of its own in that directory.
+        of its own in that directory. The sequence may be `BenchWide` (`eapu_hil.hal`) too.
     """
 
     keys: type[Keys]
-    open: Callable[[Keys, Path], AbstractContextManager[list[Crossbar]]]
+    open: Callable[[Keys, Path], AbstractContextManager[Sequence[Crossbar]]]
 
 
 def find_driver(backend: str) -> Driver[Any]:

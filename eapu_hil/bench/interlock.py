@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from eapu_hil.base.stopping import held, raise_if_stopped
 from eapu_hil.bench.limits import LimitCheck
@@ -65,41 +65,33 @@ class Interlock:
         if self._closed:
             raise LimitError(f"{self.name}: closed; only grounding is allowed")
 
-    @contextmanager
-    def sending(self) -> Iterator[None]:
-        """Around a request that puts voltages on lines. An exception in it grounds before it is passed on.
+    def sending(self) -> AbstractContextManager[None]:
+        """See `sending`, which is for requests to several arrays."""
+        return sending([self])
 
-        Raises HilError where somebody grounded the array meanwhile: the lines are put to 0 V again.
-        """
-        raise_if_stopped()
+    def grounding_on_error(self) -> AbstractContextManager[None]:
+        """Around a request that puts no voltage on a line."""
+        return _grounding_on_error([self])
+
+    def begin(self) -> _Request:
+        """Notes that a request is being sent, until `end`."""
         request = _Request(self._ground)
         self._under_way.add(request)
         self._last_change = request
-        with self.grounding_on_error():
-            try:
-                self.refuse_when_closed()  # by another thread, just now
-                yield
-            finally:
-                self._last_change = object()
-                self._under_way.discard(request)
-            if self._ground is not request.ground:
-                raise HilError(
-                    f"{self.name}: put to 0 V in the middle of a request, so what became of its cells is not known: "
-                    "read them before they are written again"
-                )
+        return request
 
-    @contextmanager
-    def grounding_on_error(self) -> Iterator[None]:
-        """Around a request that puts no voltage on a line."""
-        try:
-            yield
-        except BaseException as error:
-            try:
-                self.ground()
-            except BaseException as failure:  # noqa: BLE001 - the first error is the one to pass on
-                if not self.is_grounded:
-                    _report(f"{self.name}: could not be grounded: {_text(failure)}", error)
-            raise
+    def end(self, request: _Request) -> None:
+        """The request is not being sent any more."""
+        self._last_change = object()
+        self._under_way.discard(request)
+
+    def require_undisturbed(self, request: _Request) -> None:
+        """Raises HilError where somebody grounded the array since `request` began."""
+        if self._ground is not request.ground:
+            raise HilError(
+                f"{self.name}: put to 0 V in the middle of a request, so what became of its cells is not known: "
+                "read them before they are written again"
+            )
 
     def ground(self) -> None:
         """Every line to 0 V, now; allowed at any time, in any thread. A request that runs ends with an error."""
@@ -154,6 +146,46 @@ class Interlock:
                 )
                 return
             time.sleep(_POLL_s)
+
+
+@contextmanager
+def sending(interlocks: Sequence[Interlock]) -> Iterator[None]:
+    """Around a request that puts voltages on lines of these arrays.
+
+    An exception in it grounds all of them before it is passed on. Raises HilError where somebody grounded one of them
+    meanwhile: the lines are put to 0 V again.
+    """
+    raise_if_stopped()
+    requests = [interlock.begin() for interlock in interlocks]
+    with _grounding_on_error(interlocks):
+        try:
+            for interlock in interlocks:
+                interlock.refuse_when_closed()  # by another thread, just now
+            yield
+        finally:
+            for interlock, request in zip(interlocks, requests, strict=True):
+                interlock.end(request)
+        for interlock, request in zip(interlocks, requests, strict=True):
+            interlock.require_undisturbed(request)
+
+
+@contextmanager
+def _grounding_on_error(interlocks: Sequence[Interlock]) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        _ground_each(interlocks, error)
+        raise
+
+
+def _ground_each(interlocks: Sequence[Interlock], error: BaseException) -> None:
+    """Puts all lines to 0 V because of `error`, which is the one to pass on; says where that failed."""
+    for interlock in interlocks:
+        try:
+            interlock.ground()
+        except BaseException as failure:  # noqa: BLE001 - the first error is the one to pass on
+            if not interlock.is_grounded:
+                _report(f"{interlock.name}: could not be grounded: {_text(failure)}", error)
 
 
 def close_all(interlocks: Sequence[Interlock], error: BaseException | None = None) -> None:

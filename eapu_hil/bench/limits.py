@@ -7,28 +7,46 @@ request first and returns the copy: only that may be sent.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eapu_hil.bench.recipe_limits import beyond, strongest_v
-from eapu_hil.bench.requests import Product, own_cells, own_product, own_pulses, own_recipe, own_targets
+from eapu_hil.bench.requests import (
+    Numbered,
+    OwnVolts,
+    Product,
+    own_cells,
+    own_pulses,
+    own_recipe,
+    own_targets,
+)
 from eapu_hil.bench.window import outside_window, unit_hint, window_text
 from eapu_hil.hal import Cells, Direction, FloatArray, IntArray, LimitError, Limits, Polarity, Pulses, Targets
 from eapu_hil.hal.recipe import Recipe
-from eapu_hil.hal.vectors import real_number
+from eapu_hil.hal.vectors import real_number, whole_numbers
 
 _WAIT_MAX_s = 1e9
+_LINES_KNOWN = 1000  # lists of lines that are remembered
 
 
 @dataclass(frozen=True)
 class LimitCheck:
-    """The limits of one array of `shape` (rows, columns); `name` is how messages call it."""
+    """The limits of one array of `shape` (rows, columns); `name` is how messages call it.
+
+    several: where the cells of the request are on several arrays of this shape and with these limits.
+
+    A network asks for products on the same lines again and again: those that were found right are known by content.
+    """
 
     name: str
     shape: tuple[int, int]
     limits: Limits
+    several: Numbered | None = None
+    _known_lines: dict[tuple[bytes, Direction, str], IntArray] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def wait(self, duration_s: float) -> float:
         """A time of 0 s or more, and at most some 30 years: the clock of a chip never goes back."""
@@ -97,44 +115,60 @@ class LimitCheck:
 
     def product(
         self,
-        v_in_v: NDArray[np.floating],
+        own: OwnVolts,
         direction: Direction,
         lines_in: IntArray | None,
         lines_out: IntArray | None,
     ) -> Product:
         """Voltages (batch, lines in) inside the read limit, lines of the array."""
-        asked = own_product(v_in_v, direction, lines_in, lines_out)
-        v_in_v, lines_in, lines_out = asked.v_in_v, asked.lines_in, asked.lines_out
-        rows, columns = self.shape
-        driven, measured = (rows, columns) if asked.direction is Direction.FORWARD else (columns, rows)
-        what = f"{self.name}: a {direction.value} product"
-        for name, lines in (("lines_in", lines_in), ("lines_out", lines_out)):
-            if lines is not None and lines.ndim != 1:
-                raise LimitError(f"{what} with {name} of shape {lines.shape} asked; allowed is (lines,)")
-        width = driven if lines_in is None else lines_in.size
+        if not isinstance(direction, Direction):
+            allowed = ", ".join(map(str, Direction))
+            raise LimitError(f"a product in direction {direction!r} asked; allowed are {allowed}")
+        lines_in = self._lines(lines_in, direction, "lines_in")
+        lines_out = self._lines(lines_out, direction, "lines_out")
+        v_in_v, what = own.v_in_v, f"{self.name}: a {direction.value} product"
+        width = self._line_count(direction, "lines_in") if lines_in is None else lines_in.size
         if v_in_v.ndim != 2 or v_in_v.shape[1] != width:
             raise LimitError(f"{what} of shape {v_in_v.shape} asked; allowed is (batch, {width})")
-        if lines_in is not None:
-            self._check_lines(lines_in, driven, f"{what} driving")
-            if np.unique(lines_in).size != lines_in.size:
-                raise LimitError(f"{what} driving a line twice asked; allowed is once")
-        if lines_out is not None:
-            self._check_lines(lines_out, measured, f"{what} measuring")
         most_v = self.limits.v_read_max_v
-        # Two passes without a temporary array; NaN fails both comparisons.
-        if v_in_v.size and not (v_in_v.max() <= most_v and v_in_v.min() >= -most_v):
+        # NaN fails both comparisons, which are made in the precision of the voltages.
+        if not (own.most_v <= most_v and own.least_v >= -most_v):
             vector, place = np.argwhere(~(np.abs(v_in_v) <= most_v))[0]
             line = place if lines_in is None else lines_in[place]
             raise LimitError(
                 f"{what} with {v_in_v[vector, place]} V on line {line} (vector {vector}) asked; "
                 f"allowed is at most {most_v} V (limits.v_read_max_v)"
             )
-        return asked
+        return Product(v_in_v, direction, lines_in, lines_out)
 
-    def _check_lines(self, lines: IntArray, count: int, what: str) -> None:
-        wrong = (lines < 0) | (lines >= count)
+    def _lines(self, lines: IntArray | None, direction: Direction, name: str) -> IntArray | None:
+        """Lines of the array, those that are driven once each. name: "lines_in" or "lines_out"."""
+        if lines is None:
+            return None
+        if type(lines) is np.ndarray and lines.dtype == np.int64 and lines.ndim == 1:
+            known = self._known_lines.get((lines.tobytes(), direction, name))
+            if known is not None:
+                return known
+        own, count = whole_numbers(lines, name), self._line_count(direction, name)
+        what = f"{self.name}: a {direction.value} product"
+        if own.ndim != 1:
+            raise LimitError(f"{what} with {name} of shape {own.shape} asked; allowed is (lines,)")
+        doing = "driving" if name == "lines_in" else "measuring"
+        wrong = (own < 0) | (own >= count)
         if wrong.any():
-            raise LimitError(f"{what} line {lines[wrong][0]} asked; allowed are 0 to {count - 1}")
+            raise LimitError(f"{what} {doing} line {own[wrong][0]} asked; allowed are 0 to {count - 1}")
+        if name == "lines_in" and _has_repeated(own):
+            raise LimitError(f"{what} driving a line twice asked; allowed is once")
+        if len(self._known_lines) >= _LINES_KNOWN:
+            self._known_lines.clear()
+        content = own.tobytes()
+        # Of immutable bytes: nobody can change what later requests get.
+        self._known_lines[content, direction, name] = np.frombuffer(content, np.int64)
+        return own
+
+    def _line_count(self, direction: Direction, name: str) -> int:
+        forward_in = (direction is Direction.FORWARD) == (name == "lines_in")
+        return self.shape[0] if forward_in else self.shape[1]
 
     def _check_cells(self, cells: Cells) -> None:
         rows, columns = self.shape
@@ -144,7 +178,12 @@ class LimitCheck:
         )
 
     def _check_once(self, cells: Cells) -> None:
-        _, first = np.unique(cells.row * self.shape[1] + cells.col, return_index=True)
+        flat = cells.row * self.shape[1] + cells.col
+        if self.several is not None:
+            flat += self.several.array * (self.shape[0] * self.shape[1])
+        if not _has_repeated(flat):
+            return
+        _, first = np.unique(flat, return_index=True)
         repeated = np.ones(len(cells), dtype=bool)
         repeated[first] = False
         self._refuse(repeated, cells, lambda _: "asked twice in one request; allowed is once")
@@ -202,4 +241,11 @@ class LimitCheck:
         first = int(np.argmax(wrong))
         others = int(np.count_nonzero(wrong)) - 1
         more = f" (and {others} more cells)" if others else ""
-        raise LimitError(f"{self.name}, cell ({cells.row[first]}, {cells.col[first]}): {why(first)}{more}")
+        name = self.name if self.several is None else self.several.names[self.several.array[first]]
+        raise LimitError(f"{name}, cell ({cells.row[first]}, {cells.col[first]}): {why(first)}{more}")
+
+
+def _has_repeated(numbers: IntArray) -> bool:
+    """Faster than `np.unique`."""
+    ordered = np.sort(numbers)
+    return bool((ordered[1:] == ordered[:-1]).any())

@@ -32,7 +32,8 @@ from eapu_hil.bench.passport import LOCK, Chip, own_chip
 from eapu_hil.bench.plausible import require_plausible
 from eapu_hil.bench.programmed import record_programmed
 from eapu_hil.bench.usage import holds_something
-from eapu_hil.hal import ConfigError, Crossbar, Identity
+from eapu_hil.bench.wide import BenchArrays
+from eapu_hil.hal import BenchWide, ConfigError, Crossbar, Identity
 from eapu_hil.hal.recipe import Recipe
 
 COMMISSIONING = "eapu_hil.commissioning"
@@ -50,10 +51,13 @@ class Commission(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Bench:
-    """An open bench. recipe: what a program request uses when it names none."""
+    """An open bench. recipe: what a program request uses when it names none.
+
+    arrays: by number; they also take requests over several of them at once.
+    """
 
     config: BenchConfig
-    arrays: list[BenchArray]
+    arrays: BenchArrays
     chip: Chip
     ledger: Ledger
     recipe: Recipe
@@ -145,7 +149,7 @@ def _new_chip(directory: Path, config: BenchConfig, identities: Sequence[Identit
 
 def _interlocked(
     devices: Sequence[Crossbar], config: BenchConfig, ledger: Ledger, chip: Chip, interlocks: list[Interlock]
-) -> list[BenchArray]:
+) -> BenchArrays:
     """The arrays as a bench hands them out. interlocks: takes each interlock as soon as it is made, to be closed."""
     limits = config.limits.as_limits()
     arrays = []
@@ -163,7 +167,7 @@ def _interlocked(
                 FormingRecord(chip, number),
             )
         )
-    return arrays
+    return BenchArrays(arrays, devices if isinstance(devices, BenchWide) else None)
 
 
 @contextmanager

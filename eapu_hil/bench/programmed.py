@@ -7,7 +7,8 @@ target. Both of these write thousands of times and leave no entries (`BenchArray
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from numpy.typing import NDArray
@@ -30,6 +31,15 @@ class NotRecordedError(StorageError):
 
 # Is told what was written, how it ended, how often each of these cells was pulsed so far, and the bench time.
 Recorder = Callable[[Targets, WriteOutcome, IntArray, float], Measurement]
+
+
+@contextmanager
+def recording(outcome: WriteOutcome) -> Iterator[None]:
+    """Around recording it. Raises NotRecordedError where the passport cannot be written."""
+    try:
+        yield
+    except StorageError as error:
+        raise NotRecordedError(str(error), outcome) from error
 
 
 def record_programmed(

@@ -6,6 +6,7 @@ whatever a class derived from the contract's does when it is asked twice.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,19 +51,43 @@ def own_targets(targets: Targets) -> Targets:
     return Targets(own_cells(targets.cells), targets.g_target_S)
 
 
-def own_product(
-    v_in_v: ArrayLike, direction: Direction, lines_in: ArrayLike | None, lines_out: ArrayLike | None
-) -> Product:
-    """See `own_cells`."""
-    if not isinstance(direction, Direction):
-        allowed = ", ".join(map(str, Direction))
-        raise LimitError(f"a product in direction {direction!r} asked; allowed are {allowed}")
-    return Product(
-        volts(v_in_v, "v_in_v"),
-        direction,
-        None if lines_in is None else whole_numbers(lines_in, "lines_in"),
-        None if lines_out is None else whole_numbers(lines_out, "lines_out"),
-    )
+@dataclass(frozen=True, eq=False)
+class OwnVolts:
+    """The voltages of a product request, and the largest and the smallest of them, in their own precision.
+
+    0 V where there are none, NaN where one is NaN.
+    """
+
+    v_in_v: NDArray[np.floating]
+    most_v: np.floating
+    least_v: np.floating
+
+
+def own_volts(v_in_v: ArrayLike) -> OwnVolts:
+    """See `own_cells`; float32 stays float32."""
+    own_v = volts(v_in_v, "v_in_v")
+    return OwnVolts(own_v, own_v.max(initial=0.0), own_v.min(initial=0.0))
+
+
+@dataclass(frozen=True, eq=False)
+class Numbered:
+    """The arrays that cells are on: the number of the array of each cell, shape (n,); `names` of all arrays."""
+
+    array: IntArray
+    names: Sequence[str]
+
+
+def own_numbers(array: ArrayLike, names: Sequence[str], cells: int) -> Numbered:
+    """See `own_cells`. names: of the arrays of a bench, by number. cells: how many there are."""
+    own = whole_numbers(array, "array")
+    if own.shape != (cells,):
+        raise LimitError(
+            f"array: numbers of shape {own.shape} asked; allowed is one for each of {cells} cells"
+        )
+    wrong = (own < 0) | (own >= len(names))
+    if wrong.any():
+        raise LimitError(f"array {own[wrong][0]} asked; the bench has arrays 0 to {len(names) - 1}")
+    return Numbered(own, names)
 
 
 def own_recipe(recipe: Recipe) -> Recipe:

@@ -9,7 +9,14 @@ from eapu_hil.base.errors import (
     TransportError,
     UnsupportedError,
 )
-from eapu_hil.hal.abilities import ContactTest, DeviceProof, LineFault, ProvesLimits
+from eapu_hil.hal.abilities import (
+    BenchWide,
+    ContactTest,
+    DeviceProof,
+    LineFault,
+    ProductRequest,
+    ProvesLimits,
+)
 from eapu_hil.hal.crossbar import (
     Cells,
     CellStatus,
@@ -30,6 +37,7 @@ from eapu_hil.hal.wear import AccountsForWear, WearAccount
 
 __all__ = [
     "AccountsForWear",
+    "BenchWide",
     "CellStatus",
     "Cells",
     "ConfigError",
@@ -46,6 +54,7 @@ __all__ = [
     "Limits",
     "LineFault",
     "Polarity",
+    "ProductRequest",
     "ProtocolError",
     "ProvesLimits",
     "PulseOutcome",

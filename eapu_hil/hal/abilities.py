@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eapu_hil.hal.crossbar import Cells, Direction, Reading, Targets, WriteOutcome
+from eapu_hil.hal.recipe import Recipe
+from eapu_hil.hal.vectors import IntArray
 
 
 @dataclass(frozen=True)
@@ -43,4 +51,37 @@ class ProvesLimits(Protocol):
         they are sent none, their compliance and protection are read back. Raises HilError where a limit is not
         held.
         """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class ProductRequest:
+    """One product request of several: `Crossbar.vmm` of the array with this number."""
+
+    array: int
+    v_in_v: NDArray[np.floating]
+    direction: Direction
+    lines_in: IntArray | None = None
+    lines_out: IntArray | None = None
+
+
+@runtime_checkable
+class BenchWide(Protocol):
+    """The arrays of a bench that take requests over several of them at once.
+
+    What a driver's `open_arrays` yields may have this ability: it is then a sequence of `Crossbar`s with these methods.
+    A bench without it is asked array by array. Bench time runs as if the arrays were asked in turn, and there is one
+    clock for all. array: the number of the array of each cell, shape (n,).
+    """
+
+    def read_cells(self, array: IntArray, cells: Cells, v_read_v: float) -> Reading:
+        """See `Crossbar.read`."""
+        ...
+
+    def program_cells(self, array: IntArray, targets: Targets, recipe: Recipe) -> WriteOutcome:
+        """See `Crossbar.program`. No cell is named twice."""
+        ...
+
+    def products(self, requests: Sequence[ProductRequest]) -> list[NDArray[np.floating]]:
+        """See `Crossbar.vmm`: the currents of each request. Requests that share voltages hold the same array."""
         ...

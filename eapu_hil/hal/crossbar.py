@@ -125,7 +125,14 @@ class Cells:
 
     def __getitem__(self, index: NDArray[np.generic] | slice) -> Cells:
         """The chosen cells; `index` is a slice, a boolean mask or an index array."""
-        return Cells(self.row[index], self.col[index])
+        row, col = self.row[index], self.col[index]
+        for values in (row, col):
+            values.setflags(write=False)
+        # They are whole numbers already: nothing is to be proven or copied again.
+        chosen = object.__new__(Cells)
+        object.__setattr__(chosen, "row", row)
+        object.__setattr__(chosen, "col", col)
+        return chosen
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,13 +255,14 @@ class Crossbar(Protocol):
         direction: Direction,
         lines_in: IntArray | None = None,
         lines_out: IntArray | None = None,
-    ) -> FloatArray:
+    ) -> NDArray[np.floating]:
         """Products: applies each vector of `v_in_v` to the driven lines, measures the current of the others.
 
         v_in_v: shape (batch, lines in), V.
         lines_in: the driven line of each column of `v_in_v` (all by default); the rest are held at 0 V.
         lines_out: which of the measured lines are wanted (all by default); only those are converted.
-        Returns the currents in A, shape (batch, lines out).
+        Returns the currents in A, shape (batch, lines out), which are the caller's to change. They may be float32
+        where the voltages are.
         """
         ...
 

@@ -146,7 +146,18 @@ def true_gradient(x: Float32Array, d: Float32Array) -> Float32Array:
     return x.T @ d
 
 
-class _WeightLayer:
+_ROWS = 32
+
+
+def _column_sums(d: Float32Array) -> Float32Array:
+    """`d.sum(axis=0)`, a few rows side by side: numpy is slow where rows are short."""
+    many = len(d) // _ROWS * _ROWS
+    side_by_side = d[:many].reshape(-1, _ROWS * d.shape[1]).sum(axis=0)
+    sums: Float32Array = side_by_side.reshape(_ROWS, -1).sum(axis=0) + d[many:].sum(axis=0)
+    return sums
+
+
+class WeightLayer:
     """The base of layers with weights: name, matrix, bias and the gradients of the last backward pass.
 
     gradient_of: dW from the inputs (n, n_in) and errors (n, n_out) of a batch; rules may have their own.
@@ -182,11 +193,11 @@ class _WeightLayer:
     def _differentiate(self, d: Float32Array, want_input: bool) -> Float32Array:
         if self._x is None:
             raise RuntimeError(f"{self.name}: backward without a kept forward pass")
-        self._gradients = (self.gradient_of(self._x, d), d.sum(axis=0))
+        self._gradients = (self.gradient_of(self._x, d), _column_sums(d))
         return self.weights.backward(d) if want_input else d
 
 
-class DenseLayer(_WeightLayer):
+class DenseLayer(WeightLayer):
     """y = x W + b."""
 
     def forward(self, x: Float32Array, keep: bool) -> Float32Array:
@@ -194,61 +205,6 @@ class DenseLayer(_WeightLayer):
 
     def backward(self, d: Float32Array, want_input: bool) -> Float32Array:
         return self._differentiate(d, want_input)
-
-
-class ConvLayer(_WeightLayer):
-    """A convolution as one product of all image patches with the matrix."""
-
-    def __init__(self, name: str, weights: Weights, kernel: int) -> None:
-        super().__init__(name, weights)
-        self._kernel = kernel
-        # reused from step to step: fresh megabytes cost more in page faults than the copying itself
-        self._padded = np.empty((0, 0, 0, 0), dtype=np.float32)
-        self._patches = np.empty((0, 0), dtype=np.float32)
-
-    def forward(self, x: Float32Array, keep: bool) -> Float32Array:
-        y = self._product(self._unfold(x, keep), keep)
-        return y.reshape(*x.shape[:3], y.shape[1])
-
-    def backward(self, d: Float32Array, want_input: bool) -> Float32Array:
-        size = d.shape[:3]
-        patches = self._differentiate(d.reshape(-1, d.shape[3]), want_input)
-        return self._fold(patches, size) if want_input else d
-
-    def _unfold(self, x: Float32Array, keep: bool) -> Float32Array:
-        """The patch around every pixel: (batch, h, w, c) -> (batch * h * w, kernel * kernel * c)."""
-        batch, height, width, channels = x.shape
-        k, r = self._kernel, self._kernel // 2
-        padded_shape = (batch, height + 2 * r, width + 2 * r, channels)
-        padded, patches = self._padded, self._patches
-        if not keep or padded.shape != padded_shape:
-            padded = np.zeros(padded_shape, dtype=np.float32)
-            patches = np.empty((batch * height * width, k * k * channels), dtype=np.float32)
-        if keep:
-            self._padded, self._patches = padded, patches
-        padded[:, r : r + height, r : r + width] = x
-        windows = np.lib.stride_tricks.sliding_window_view(padded, (k, k), axis=(1, 2))
-        patches.reshape(batch, height, width, k, k, channels)[...] = windows.transpose(0, 1, 2, 4, 5, 3)
-        return patches
-
-    def _fold(self, patches: Float32Array, size: tuple[int, ...]) -> Float32Array:
-        """The adjoint of `_unfold`: adds up what every patch says about a pixel."""
-        height, width = size[1:]
-        k, r = self._kernel, self._kernel // 2
-        taps = patches.reshape(*size, k, k, -1)
-        image = taps[:, :, :, r, r].copy()
-        for i in range(k):
-            for j in range(k):
-                if (i, j) == (r, r):
-                    continue
-                (to_rows, from_rows), (to_cols, from_cols) = _shifted(i - r, height), _shifted(j - r, width)
-                image[:, to_rows, to_cols] += taps[:, from_rows, from_cols, i, j]
-        return image
-
-
-def _shifted(offset: int, length: int) -> tuple[slice, slice]:
-    """Where pixels at +offset of a patch centre lie in the image, and the centres they belong to."""
-    return slice(max(offset, 0), length + min(offset, 0)), slice(max(-offset, 0), length - max(offset, 0))
 
 
 class ReluLayer:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from eapu_hil.network.convolution import ConvLayer
 from eapu_hil.network.layers import (
     Conv2d,
-    ConvLayer,
     Dense,
     DenseLayer,
     Flatten,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_hil.hal import Cells, IntArray
+from eapu_hil.hal.several import by_array
 from eapu_hil.placement.mapping import WeightTile, cell_indices
 
 Maps = Sequence[NDArray[Any]] | NDArray[Any]
@@ -38,7 +39,7 @@ class PairAddresses:
         self._slices = {
             name: slice(int(a), int(b)) for name, a, b in zip(shapes, edges, edges[1:], strict=False)
         }
-        self._on_array = {name: self._by_array(self._array[here]) for name, here in self._slices.items()}
+        self._on_array = {name: by_array(self._array[here]) for name, here in self._slices.items()}
 
     @property
     def count(self) -> int:
@@ -61,18 +62,19 @@ class PairAddresses:
         return found
 
     def cells(self, weights: IntArray, side: IntArray) -> Cells:
-        """One cell of each of `weights`, which are on one array."""
+        """One cell of each of `weights`, on the array that `array_of` says."""
         flat = self._cell[weights, side]
         return Cells(flat // self._columns, flat % self._columns)
 
-    def by_array(self, weights: IntArray) -> list[tuple[int, IntArray]]:
-        """Positions in `weights` of the weights on each array that holds any of them."""
-        return self._by_array(self._array[weights])
+    def array_of(self, weights: IntArray) -> IntArray:
+        """The number of the array of each of `weights`."""
+        found: IntArray = self._array[weights]
+        return found
 
-    def find(self, array: int | IntArray, cells: Cells) -> tuple[IntArray, IntArray, NDArray[np.bool_]]:
+    def find(self, array: IntArray, cells: Cells) -> tuple[IntArray, IntArray, NDArray[np.bool_]]:
         """Weight and side of each of `cells`, and whether it holds a weight: without it, the others say nothing.
 
-        array: where the cells are, one number for all or one each.
+        array: where each of the cells is.
         """
         flat = array * self._size + cells.row * self._columns + cells.col
         place = np.minimum(np.searchsorted(self._sorted, flat), self._sorted.size - 1)
@@ -95,10 +97,6 @@ class PairAddresses:
         flat = (self._array[:, None] * self._size + self._cell).ravel()
         self._order = np.argsort(flat)
         self._sorted = flat[self._order]
-
-    @staticmethod
-    def _by_array(array: IntArray) -> list[tuple[int, IntArray]]:
-        return [(int(number), np.flatnonzero(array == number)) for number in np.unique(array)]
 
     def _cells_in(self, matrix: str, tiles: Sequence[WeightTile]) -> IntArray:
         _, plus, minus = cell_indices(self.shapes[matrix], tiles, self._columns)

@@ -7,7 +7,6 @@ taken first, and what is left over is spare.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,18 +20,11 @@ from eapu_hil.hal import (
     CellStatus,
     ConfigError,
     Crossbar,
-    Direction,
     FloatArray,
     IntArray,
     StatusArray,
 )
 from eapu_hil.hal.recipe import Recipe
-from eapu_hil.network.finite import NotFiniteError
-from eapu_hil.network.layers import Float32Array
-
-# Vectors of 0 V in a batch of products: at least some, and one more for so many others.
-ZERO_VECTORS = 8
-VECTORS_PER_ZERO = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,105 +143,6 @@ def _new_strip(free_columns: list[IntArray], costs: Sequence[FloatArray], width:
             free_columns[array] = np.setdiff1d(free, columns)
             return _Strip(array, columns, np.arange(costs[array].shape[0]))
     return None
-
-
-class ArrayWeights:
-    """One layer's matrix as conductances: products run on the arrays, in the units of the network.
-
-    r_wg: weight per siemens of differential conductance. v_in_max_v: the voltage that the largest input gets;
-    inputs are scaled to it for each batch, so that the input converters use their range.
-
-    Each batch ends with a few vectors of 0 V, which measure the offset of every line in the range in use; it is
-    subtracted. Small as it is, an offset is the same for every pixel of a gradient and adds up over all of them.
-    """
-
-    def __init__(
-        self,
-        shape: tuple[int, int],
-        arrays: Sequence[Crossbar],
-        tiles: Sequence[WeightTile],
-        r_wg: float,
-        v_in_max_v: float,
-    ) -> None:
-        self._shape = shape
-        self._arrays = arrays
-        self.tiles = tiles
-        self._r_wg = r_wg
-        self._v_in_max_v = v_in_max_v
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self._shape
-
-    @property
-    def r_wg(self) -> float:
-        return self._r_wg
-
-    def forward(self, x: Float32Array) -> Float32Array:
-        """`x @ W` on the arrays: rows are driven, the currents of each column pair subtracted."""
-        v_v, weight_per_a = self._volts(x)
-        y = np.zeros((x.shape[0], self._shape[1]), np.float32)
-        for tile in self.tiles:
-            columns = np.concatenate([tile.plus, tile.minus])
-            array, half = self._arrays[tile.array], tile.plus.size
-            driven_v = np.ascontiguousarray(v_v[:, tile.inputs])
-            current_a = array.vmm(driven_v, Direction.FORWARD, tile.rows, columns)
-            y[:, tile.outputs] += _without_offset(current_a[:, :half] - current_a[:, half:], len(x))
-        y *= weight_per_a
-        return y
-
-    def backward(self, d: Float32Array) -> Float32Array:
-        """`d @ W.T` on the arrays: column pairs are driven with opposite signs, rows measured."""
-        v_v, weight_per_a = self._volts(d)
-        x = np.zeros((d.shape[0], self._shape[0]), np.float32)
-        for tile in self.tiles:
-            columns = np.concatenate([tile.plus, tile.minus])
-            driven_v = np.concatenate([v_v[:, tile.outputs], -v_v[:, tile.outputs]], axis=1)
-            current_a = self._arrays[tile.array].vmm(driven_v, Direction.TRANSPOSED, columns, tile.rows)
-            x[:, tile.inputs] += _without_offset(current_a, len(d))
-        x *= weight_per_a
-        return x
-
-    def _volts(self, values: Float32Array) -> tuple[Float32Array, np.float32]:
-        """Inputs as voltages with the vectors of 0 V behind them, and what a measured ampere stands for.
-
-        Raises NotFiniteError for inputs that are not finite.
-        """
-        largest = float(max(values.max(initial=0.0), -values.min(initial=0.0)))
-        if not math.isfinite(largest):
-            raise NotFiniteError("a product was asked of numbers that are not finite")
-        volt = self._v_in_max_v / largest if largest > 0 else 1.0
-        zeros = ZERO_VECTORS + len(values) // VECTORS_PER_ZERO
-        v_v = np.zeros((len(values) + zeros, values.shape[1]), np.float32)
-        np.multiply(values, np.float32(volt), out=v_v[: len(values)])
-        return v_v, np.float32(self._r_wg / volt)
-
-
-def _without_offset(current_a: FloatArray, vectors: int) -> FloatArray:
-    """The currents of the first `vectors` products, less the mean of those at 0 V behind them."""
-    wanted = current_a[:vectors]
-    wanted -= current_a[vectors:].mean(axis=0)
-    return wanted
-
-
-class HostBackward:
-    """An `ArrayWeights` whose backward product uses the weights read back from the array (`backward: host`)."""
-
-    def __init__(self, weights: ArrayWeights, matrix: Float32Array) -> None:
-        self._weights = weights
-        self.matrix = matrix
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self._weights.shape
-
-    def forward(self, x: Float32Array) -> Float32Array:
-        """`x @ W` on the arrays."""
-        return self._weights.forward(x)
-
-    def backward(self, d: Float32Array) -> Float32Array:
-        """`d @ W.T` on the host."""
-        return d @ self.matrix.T
 
 
 def cell_indices(

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, IntArray, Pulses, Targets, WriteOutcome
+from eapu_hil.bench.wide import BenchArrays
+from eapu_hil.hal import Cells, CellStatus, FloatArray, IntArray, Pulses, Targets, WriteOutcome
 from eapu_hil.hal.recipe import Recipe
+from eapu_hil.hal.several import by_array
 from eapu_hil.network.layers import Float32Array
 from eapu_hil.placement.addresses import Maps, PairAddresses
 from eapu_hil.placement.mapping import WeightTile
@@ -27,9 +29,12 @@ SigmaOf = Callable[[FloatArray], FloatArray]
 
 @dataclass(frozen=True, eq=False)
 class WriteBatch:
-    """One request that writes cells, and its outcome. weights: index of the weight of each cell, shape (n,)."""
+    """One request that writes cells, and its outcome.
 
-    array: int
+    array, weights: number of the array and index of the weight of each cell, shape (n,).
+    """
+
+    array: IntArray
     weights: IntArray
     targets: Targets
     outcome: WriteOutcome
@@ -40,13 +45,14 @@ class ConductancePairs:
 
     tiles, shapes, r_wg: per layer, where it lies, its (n_in, n_out), and weight per siemens.
     sigma_of: the measured write error (S) of a cell as a function of its conductance, from the chip's passport.
+    arrays: of a bench, without their own record of writes.
     bad: one map (rows, columns) an array, True where a cell must not be written.
     on_written: called with each outcome before it is believed, so that it can be put on disk first.
     """
 
     def __init__(
         self,
-        arrays: Sequence[Crossbar],
+        arrays: BenchArrays,
         tiles: Mapping[str, Sequence[WeightTile]],
         shapes: Mapping[str, tuple[int, int]],
         r_wg: Mapping[str, float],
@@ -109,8 +115,7 @@ class ConductancePairs:
     def refresh(self) -> None:
         """Reads every mapped cell."""
         everything = np.arange(self.weight_count)
-        for side in (PLUS, MINUS):
-            self._read(everything, np.full(everything.size, side))
+        self._read_pairs(everything)
         self._update_errors(everything)
 
     def program_matrix(
@@ -164,12 +169,9 @@ class ConductancePairs:
         target_S = np.clip(believed_S + train.change_S[chosen], self._recipe.g_min_S, self._recipe.g_max_S)
         gate_v = np.where(np.isnan(train.gate_v[chosen]), self._gate_of(target_S), train.gate_v[chosen])
         written = []
-        for number, here in self._addresses.by_array(weights):
-            n, cells, count = (
-                here.size,
-                self._addresses.cells(weights[here], side[here]),
-                train.count[chosen[here]],
-            )
+        for number, here in by_array(self._addresses.array_of(weights)):
+            its = chosen[here]
+            n, count, cells = here.size, train.count[its], self._addresses.cells(weights[here], side[here])
             unseen = WriteOutcome(
                 g_before_S=believed_S[here],
                 g_after_S=np.full(n, np.nan),
@@ -178,9 +180,8 @@ class ConductancePairs:
                 energy_j=np.zeros(n),
                 status=np.zeros(n, np.uint8),
             )
-            batch = WriteBatch(number, weights[here], Targets(cells, target_S[here]), unseen)
+            batch = WriteBatch(np.full(n, number), weights[here], Targets(cells, target_S[here]), unseen)
             self._on_written(batch)
-            its = chosen[here]
             pulses = Pulses(
                 cells, train.polarity[its], train.amplitude_v[its], gate_v[here], train.width_s[its], count
             )
@@ -191,8 +192,7 @@ class ConductancePairs:
 
     def readings(self, weights: IntArray) -> FloatArray:
         """Differential conductance of `weights`, read now, S."""
-        for side in (PLUS, MINUS):
-            self._read(weights, np.full(weights.size, side))
+        self._read_pairs(weights)
         found: FloatArray = self._g_S[weights, PLUS] - self._g_S[weights, MINUS]
         return found
 
@@ -222,10 +222,10 @@ class ConductancePairs:
         weights, side = np.nonzero(self._usable & (off_S > errors * self._sigma_of(wanted_S)))
         return self._program(weights, side, wanted_S[weights, side], self._recipe)
 
-    def asked(self, array: int | IntArray, cells: Cells, change_S: FloatArray) -> tuple[IntArray, FloatArray]:
+    def asked(self, array: IntArray, cells: Cells, change_S: FloatArray) -> tuple[IntArray, FloatArray]:
         """Changes `change_S` (S) of cells as changes of weights: their indices and differential change.
 
-        array: where the cells are, one number for all or one each. Cells that hold no weight are left out.
+        array: where each of the cells is. Cells that hold no weight are left out.
         """
         weights, side, known = self._addresses.find(array, cells)
         return weights[known], np.where(side == PLUS, change_S, -change_S)[known]
@@ -250,23 +250,25 @@ class ConductancePairs:
         # A write that can make less than a tenth of the change would only wear and disturb the cell.
         return np.where(room_S < 0.1 * size_S, NEITHER, np.where(down, falling, rising))
 
+    def _read_pairs(self, weights: IntArray) -> None:
+        """Both cells of each of `weights`."""
+        self._read(np.repeat(weights, 2), np.tile([PLUS, MINUS], weights.size))
+
     def _read(self, weights: IntArray, side: IntArray) -> None:
-        for number, here in self._addresses.by_array(weights):
-            chosen, chosen_side = weights[here], side[here]
-            reading = self._arrays[number].read(
-                self._addresses.cells(chosen, chosen_side), self._recipe.v_read_v
-            )
-            self._g_S[chosen, chosen_side] = reading.g_S
+        if weights.size:
+            array, cells = self._addresses.array_of(weights), self._addresses.cells(weights, side)
+            self._g_S[weights, side] = self._arrays.read_cells(array, cells, self._recipe.v_read_v).g_S
 
     def _program(
         self, weights: IntArray, side: IntArray, target_S: FloatArray, recipe: Recipe
     ) -> list[WriteBatch]:
         written = []
-        for number, here in self._addresses.by_array(weights):
+        array, cells = self._addresses.array_of(weights), self._addresses.cells(weights, side)
+        for here in self._arrays.at_once(array):
             chosen, chosen_side = weights[here], side[here]
-            targets = Targets(self._addresses.cells(chosen, chosen_side), target_S[here])
-            outcome = self._arrays[number].program(targets, recipe)
-            batch = WriteBatch(number, chosen, targets, outcome)
+            targets = Targets(cells[here], target_S[here])
+            outcome = self._arrays.program_cells(array[here], targets, recipe)
+            batch = WriteBatch(array[here], chosen, targets, outcome)
             self._on_written(batch)
             self._g_S[chosen, chosen_side] = outcome.g_after_S
             stuck = (outcome.status & CellStatus.STUCK) != 0

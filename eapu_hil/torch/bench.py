@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from eapu_hil.bench import Bench
 from eapu_hil.hal import CellStatus, ConfigError, FloatArray, HilError
-from eapu_hil.placement.mapping import ArrayWeights, cell_cost, cell_indices, place
+from eapu_hil.placement.array_weights import ArrayWeights
+from eapu_hil.placement.mapping import cell_cost, cell_indices, place
 from eapu_hil.placement.pairs import ConductancePairs, WriteBatch
 from eapu_hil.torch.layers import CrossbarLayer
 
@@ -106,7 +107,7 @@ class BenchCells:
         if not layers:
             raise ConfigError("the model has no CrossbarLinear or CrossbarConv2d to put on the bench")
         recipe, chip = bench.recipe, bench.chip
-        arrays = [array.without_record() for array in bench.arrays]  # it trains: thousands of writes
+        arrays = bench.arrays.without_record()  # it trains: thousands of writes
         shapes = {name: layer.matrix_shape for name, layer in layers.items()}
         status = [chip.bad_cells(number) for number in range(len(arrays))]
         tiles = place(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from eapu_hil.bench import Bench
 from eapu_hil.hal import Cells, CellStatus, FloatArray, IntArray, StatusArray
+from eapu_hil.hal.several import by_array
 from eapu_hil.network.layers import Float32Array
 from eapu_hil.network.network import Network
 from eapu_hil.placement.layout import Layout
@@ -55,7 +56,7 @@ class ArrayModel:
         sigma_of = bench.chip.write_error().sigma_S
         self._bad = [status != CellStatus.OK for status in bench.chip.bad_cells_of_all()]
         self._pairs = ConductancePairs(
-            [array.without_record() for array in bench.arrays],  # the run's record of its writes is kept here
+            bench.arrays.without_record(),  # the run's record of its writes is kept here
             layout.tiles,
             shapes,
             self._r_wg,
@@ -166,8 +167,10 @@ class ArrayModel:
 
     def _record(self, batch: WriteBatch) -> None:
         self._log.record(batch)
-        stuck = batch.targets.cells[(batch.outcome.status & CellStatus.STUCK) != 0]
-        self._bad[batch.array][stuck.row, stuck.col] = True
+        stuck = (batch.outcome.status & CellStatus.STUCK) != 0
+        cells = batch.targets.cells[stuck]
+        for number, here in by_array(batch.array[stuck]):
+            self._bad[number][cells.row[here], cells.col[here]] = True
 
     def _asked(self, records: NDArray[np.void]) -> tuple[IntArray, FloatArray]:
         """Index and wanted differential change (S) of the weight of each record."""

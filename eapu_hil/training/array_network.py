@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from eapu_hil.bench import Bench
 from eapu_hil.network.layers import Weights, WeightSpec
 from eapu_hil.network.network import Network
-from eapu_hil.placement.mapping import ArrayWeights, HostBackward
+from eapu_hil.placement.array_weights import ArrayWeights, HostBackward
 from eapu_hil.placement.pairs import ConductancePairs
 from eapu_hil.placement.row_moves import Tiles
 from eapu_hil.tasks import Task
@@ -54,4 +54,4 @@ class ArrayNetwork:
     def move(self, tiles: Tiles) -> None:
         """From now on the weights lie on `tiles`."""
         for name, weights in self._on_array.items():
-            weights.tiles = tiles[name]
+            weights.move(tiles[name])

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_hil.base.npz import DamagedError
-from eapu_hil.hal import ConfigError, Targets, WriteOutcome
+from eapu_hil.hal import ConfigError, IntArray, Targets, WriteOutcome
 
 
 class WriteCause(IntEnum):
@@ -61,13 +61,13 @@ _RENAMED = {"refresh": "cause"}  # names of fields in older runs, and what they 
 def write_records(
     step: int,
     time_s: float,
-    array: int,
+    array: IntArray,
     targets: Targets,
     outcome: WriteOutcome,
     *,
     cause: WriteCause = WriteCause.UPDATE,
 ) -> NDArray[np.void]:
-    """The `WRITE_DTYPE` records of one `program` request, in its order."""
+    """The `WRITE_DTYPE` records of one request that writes cells, in its order. array: of each cell."""
     records = np.zeros(len(targets), dtype=WRITE_DTYPE)
     records["step"], records["time_s"], records["array"] = step, time_s, array
     records["row"], records["col"] = targets.cells.row, targets.cells.col

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from eapu_hil.bench import Bench
 from eapu_hil.hal import Cells, CellStatus, FloatArray, IntArray
+from eapu_hil.hal.several import by_array
 from eapu_hil.placement.pairs import BoolArray, WriteBatch
 from eapu_hil.training.records import WRITE_DTYPE, WriteCause, write_records
 from eapu_hil.training.run_store import RunStore
@@ -52,16 +53,18 @@ class WriteLog:
         """Returns when `batch` is on the disk."""
         if self._store is None:
             return
-        clock_s = self._bench.arrays[batch.array].clock_s()
+        # One clock: only arrays that have it in common are written by one request (`BenchWide`).
+        clock_s = self._bench.arrays[int(batch.array[0])].clock_s()
         records = write_records(
             self._step, clock_s, batch.array, batch.targets, batch.outcome, cause=self._cause
         )
         self._store.append_writes(records)
-        stuck = (batch.outcome.status & CellStatus.STUCK) != 0
-        if stuck.any():
-            cells = batch.targets.cells[stuck]
-            found = {"row": cells.row, "col": cells.col, "status": batch.outcome.status[stuck]}
-            values = {"array": batch.array, "cells": len(cells), "found_by": "training"}
+        stuck = np.flatnonzero((batch.outcome.status & CellStatus.STUCK) != 0)
+        for number, its in by_array(batch.array[stuck]):
+            here = stuck[its]
+            cells = batch.targets.cells[here]
+            found = {"row": cells.row, "col": cells.col, "status": batch.outcome.status[here]}
+            values = {"array": number, "cells": len(cells), "found_by": "training"}
             self._bench.chip.record("bad_cells", values, found, clock_s)
 
     def written(self) -> BoolArray:

@@ -9,7 +9,6 @@ from eapu_hil.hal import (
     Cells,
     CellStatus,
     Direction,
-    FloatArray,
     Identity,
     IntArray,
     Limits,
@@ -85,11 +84,12 @@ class TwinCrossbar:
         direction: Direction,
         lines_in: IntArray | None = None,
         lines_out: IntArray | None = None,
-    ) -> FloatArray:
+    ) -> NDArray[np.floating]:
         """Products of all vectors of the batch with the array as it is now, wires and noise included."""
         v_v = self._array.dac.convert(v_in_v)
         selection = self._array.select(direction is Direction.FORWARD, lines_in, lines_out)
-        return np.asarray(self._array.products(selection, v_v), dtype=np.float64)
+        current_a = self._array.products(selection, v_v)
+        return current_a if v_in_v.dtype == np.float32 else current_a.astype(np.float64, copy=False)
 
     def pulse(self, pulses: Pulses) -> PulseOutcome:
         """Applies the pulses, cell after cell; each advances the clock."""

@@ -10,16 +10,17 @@ from eapu_hil.base.loading import load_model
 from eapu_hil.base.provenance import git_commit
 from eapu_hil.bench.config import DEFAULT_PRESET, TwinBenchConfig
 from eapu_hil.bench.driver import Driver
-from eapu_hil.hal import ConfigError, Crossbar, Identity
+from eapu_hil.hal import ConfigError, Identity
 from eapu_hil.twin.array import TwinArray
 from eapu_hil.twin.chip import TwinChip
 from eapu_hil.twin.crossbar import TwinCrossbar
 from eapu_hil.twin.preset import TwinPreset
 from eapu_hil.twin.state import BenchClock, TwinState
+from eapu_hil.twin.wide import TwinArrays
 
 
 @contextmanager
-def open_arrays(config: TwinBenchConfig, chip_dir: Path) -> Iterator[list[Crossbar]]:
+def open_arrays(config: TwinBenchConfig, chip_dir: Path) -> Iterator[TwinArrays]:
     """The arrays of a twin bench; their state lives in `chip_dir`/twin and one clock serves all.
 
     Raises ConfigError for an unknown preset or a wrong override.
@@ -27,13 +28,13 @@ def open_arrays(config: TwinBenchConfig, chip_dir: Path) -> Iterator[list[Crossb
     state, chip = _opened(config, chip_dir)
     limits = config.limits.as_limits()
     git_hash = str(git_commit().get("commit") or "")
-    opened: list[Crossbar] = []
+    opened: list[TwinCrossbar] = []
     for number in range(config.arrays):
         serial = f"seed{config.seed}-array{number}"
         identity = Identity("eapu_hil twin", serial, chip.preset.name, git_hash)
         opened.append(TwinCrossbar(chip, number, limits, config.recipe, identity))
     try:
-        yield opened
+        yield TwinArrays(opened)
     finally:
         state.close()
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from eapu_hil.bench import Bench, open_bench
 from eapu_hil.hal import Cells, ConfigError, FloatArray, Limits, Targets
 from eapu_hil.network.layers import Float32Array
-from eapu_hil.placement.mapping import ArrayWeights, HostBackward, WeightTile, cell_indices, place
+from eapu_hil.placement.array_weights import ArrayWeights, HostBackward
+from eapu_hil.placement.mapping import WeightTile, cell_indices, place
 
 Layers = Mapping[str, tuple[int, int]]
 OpenIdeal = Callable[..., Bench]

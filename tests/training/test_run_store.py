@@ -46,7 +46,7 @@ def _records(step: int, count: int = 4) -> np.ndarray:
         energy_j=np.zeros(count),
         status=np.full(count, CellStatus.NOT_CONVERGED, dtype=np.uint8),
     )
-    return write_records(step, 1.5 * step, 2, Targets(cells, np.full(count, 20e-6)), outcome)
+    return write_records(step, 1.5 * step, np.full(count, 2), Targets(cells, np.full(count, 20e-6)), outcome)
 
 
 def test_a_new_run_says_what_was_run(tmp_path: Path) -> None:

@@ -1,0 +1,168 @@
+"""Requests on the way between an open bench and its devices: sent, corrected, counted.
+
+Each function does that for a request to one array or to several at once. What is passed on to a device was checked
+before (`eapu_hil.bench.limits`). An exception grounds all arrays of the request before it goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eapu_hil.bench.corrections import Corrections
+from eapu_hil.bench.interlock import Interlock, sending
+from eapu_hil.bench.ledger import ArrayLedger
+from eapu_hil.bench.recipe_limits import most_pulses, strongest_v2
+from eapu_hil.bench.requests import Product
+from eapu_hil.hal import (
+    Cells,
+    FloatArray,
+    IntArray,
+    LimitError,
+    PulseOutcome,
+    Pulses,
+    Reading,
+    Targets,
+    WriteOutcome,
+)
+from eapu_hil.hal.recipe import Recipe
+
+Currents = NDArray[np.floating]
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayBooks:
+    """What stands between the requests to one array and its device.
+
+    device_accounts: whether the device counts its pulses in the ledger itself (`AccountsForWear`).
+    """
+
+    interlock: Interlock
+    ledger: ArrayLedger
+    corrections: Corrections
+    device_accounts: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """The cells of a request that are on one array. here: where they are among all cells of the request."""
+
+    books: ArrayBooks
+    cells: Cells
+    here: slice | IntArray
+
+    def offset_S(self, v_read_v: float) -> FloatArray:
+        """What the reads of the array add to the conductance of each of its cells, S."""
+        return self.books.corrections.offset_S(self.cells, v_read_v)
+
+    def targets(self, whole: Targets) -> Targets:
+        """The part of the targets that is of these cells."""
+        return Targets(self.cells, whole.g_target_S[self.here])
+
+    def outcome(self, whole: WriteOutcome) -> WriteOutcome:
+        """The part of an outcome that is of these cells."""
+        return WriteOutcome(*(values[self.here] for values in vars(whole).values()))
+
+
+def read(parts: Sequence[Part], count: int, v_read_v: float, send: Callable[[], Reading]) -> Reading:
+    """Sends a read of `count` cells; see `Crossbar.read`."""
+    with sending([part.books.interlock for part in parts]):
+        found = send()
+        g_S = found.g_S - _offset_S(parts, count, v_read_v)
+        for part in parts:
+            its = Reading(g_S[part.here], found.status[part.here])
+            part.books.ledger.record_reading(part.cells, its, v_read_v)
+    return Reading(g_S, found.status)
+
+
+def products(
+    books: Sequence[ArrayBooks], asked: Sequence[Product], send: Callable[[Sequence[Product]], list[Currents]]
+) -> list[Currents]:
+    """Sends product requests, each to the array of its `books`; see `Crossbar.vmm`."""
+    gains = [one.corrections.gains for one in books]
+    with sending(list(dict.fromkeys(one.interlock for one in books))):
+        applied = [
+            replace(one, v_in_v=gain.volts(one.v_in_v, one.direction, one.lines_in)) if gain else one
+            for one, gain in zip(asked, gains, strict=True)
+        ]
+        found = send(applied)
+        for one, product, current_a in zip(books, applied, found, strict=True):
+            lines_out = current_a.shape[1]
+            one.ledger.record_products(product.v_in_v, product.direction, product.lines_in, lines_out)
+    return [
+        gain.currents(current_a, one.v_in_v, one.direction, one.lines_in, one.lines_out)
+        if gain
+        else current_a
+        for one, gain, current_a in zip(asked, gains, found, strict=True)
+    ]
+
+
+def pulse(part: Part, pulses: Pulses, send: Callable[[], PulseOutcome]) -> PulseOutcome:
+    """Sends pulses to one array; see `Crossbar.pulse`."""
+    ledger = part.books.ledger
+    before = ledger.pulses(part.cells)
+    try:
+        with _pulsing([part], pulses.count):
+            outcome = send()
+    except BaseException:
+        ledger.record_pulses(pulses, ledger.pulses(part.cells) - before)
+        ledger.forget(part.cells)
+        raise
+    ledger.record_pulses(pulses, ledger.pulses(part.cells) - before)
+    return outcome
+
+
+def program(
+    parts: Sequence[Part], targets: Targets, recipe: Recipe, send: Callable[[Targets], WriteOutcome]
+) -> WriteOutcome:
+    """Sends a write-verify request; see `Crossbar.program`."""
+    not_booked = [(part, part.books.ledger.pulses(part.cells)) for part in parts]
+    try:
+        with _pulsing(parts, most_pulses(recipe)):
+            offset_S = _offset_S(parts, len(targets), recipe.v_read_v)
+            found = send(Targets(targets.cells, targets.g_target_S + offset_S))
+            outcome = replace(
+                found, g_before_S=found.g_before_S - offset_S, g_after_S=found.g_after_S - offset_S
+            )
+            while not_booked:
+                part, before = not_booked[-1]
+                ledger = part.books.ledger
+                counted = ledger.pulses(part.cells) - before
+                ledger.record_writes(
+                    part.cells, part.outcome(outcome), recipe.v_read_v, strongest_v2(recipe), counted
+                )
+                not_booked.pop()
+    except BaseException:
+        for part, before in not_booked:
+            ledger = part.books.ledger
+            ledger.record_cut_short(part.cells, ledger.pulses(part.cells) - before)
+        for part in parts:
+            part.books.ledger.forget(part.cells)
+        raise
+    return outcome
+
+
+@contextmanager
+def _pulsing(parts: Sequence[Part], at_most: IntArray | int) -> Iterator[None]:
+    """Around a request that gives each cell up to `at_most` pulses: they are counted before it is sent."""
+    counted_here = [part for part in parts if not part.books.device_accounts]
+    with sending([part.books.interlock for part in parts]):
+        for part in counted_here:
+            part.books.ledger.expect(part.cells, at_most)
+        try:
+            yield
+        except LimitError:  # refused whole, before anything was sent
+            for part in counted_here:
+                part.books.ledger.settle(part.cells, at_most, 0)
+            raise
+
+
+def _offset_S(parts: Sequence[Part], count: int, v_read_v: float) -> FloatArray:
+    offset_S = np.empty(count)
+    for part in parts:
+        offset_S[part.here] = part.offset_S(v_read_v)
+    return offset_S

@@ -1,0 +1,44 @@
+"""Requests over several arrays, split by array, and the answers put together again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from eapu_hil.hal.crossbar import Reading, WriteOutcome
+from eapu_hil.hal.vectors import IntArray
+
+Answer = TypeVar("Answer", Reading, WriteOutcome)
+
+
+def by_array(array: IntArray) -> list[tuple[int, IntArray]]:
+    """Each array that any cell is on, in their order, and where its cells are. array: of each cell, shape (n,)."""
+    if array.size == 0:
+        return []
+    order = np.argsort(array.astype(np.int16), kind="stable")  # numpy sorts these in linear time
+    edges = np.flatnonzero(np.diff(array[order])) + 1
+    return [(int(array[here[0]]), here) for here in np.split(order, edges)]
+
+
+def joined(answers: Sequence[Answer], places: Sequence[IntArray], like: Answer) -> Answer:
+    """One answer for all cells. places: where the cells of each of `answers` are. like: one for no cells."""
+    count = sum(here.size for here in places)
+    whole = {}
+    for name, empty in vars(like).items():
+        whole[name] = np.empty(count, empty.dtype)
+        for answer, here in zip(answers, places, strict=True):
+            whole[name][here] = getattr(answer, name)
+    return type(like)(**whole)
+
+
+def no_reading() -> Reading:
+    """The reading of no cells."""
+    return Reading(np.zeros(0), np.zeros(0, np.uint8))
+
+
+def no_writes() -> WriteOutcome:
+    """The outcome for no cells."""
+    real, whole = np.zeros(0), np.zeros(0, np.int64)
+    return WriteOutcome(real, real, whole, whole, real, np.zeros(0, np.uint8))
