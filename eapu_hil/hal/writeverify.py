@@ -217,13 +217,18 @@ def _next_reset(recipe: Recipe, history: History) -> tuple[FloatArray, BoolArray
 
 def write_verify(array: Crossbar, targets: Targets, recipe: Recipe) -> WriteOutcome:
     """Programs all cells of `targets` side by side until each has converged or met a cap, epoch after epoch."""
-    return repeat_epochs(array, targets, recipe, partial(_one_epoch, array))
+    return repeat_epochs(array.wait, targets, recipe, partial(_one_epoch, array))
 
 
 def repeat_epochs(
-    array: Crossbar, targets: Targets, recipe: Recipe, one_epoch: Callable[[Targets, Recipe], WriteOutcome]
+    wait: Callable[[float], None],
+    targets: Targets,
+    recipe: Recipe,
+    one_epoch: Callable[[Targets, Recipe], WriteOutcome],
 ) -> WriteOutcome:
-    """Runs `one_epoch` on `array` as often as the recipe says; a backend may bring its own, nearer to the cells.
+    """Runs `one_epoch` as often as the recipe says; a backend may bring its own, nearer to the cells.
+
+    wait: `Crossbar.wait`.
 
     Further epochs (`recipe.epochs`) repeat it after `epoch_wait_s`, for the cells that relaxed out of their
     band or did not converge; those that cannot be written are left alone. Returns totals over all epochs; the
@@ -231,7 +236,7 @@ def repeat_epochs(
     """
     total = one_epoch(targets, recipe)
     for _ in range(recipe.epochs - 1):
-        array.wait(recipe.epoch_wait_s)
+        wait(recipe.epoch_wait_s)
         again = np.flatnonzero((total.status & ~np.uint8(CellStatus.NOT_CONVERGED)) == 0)
         chosen = Targets(targets.cells[again], targets.g_target_S[again])
         last = one_epoch(chosen, _without_rewrite(recipe))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_hil.base.stopping import raise_if_stopped
-from eapu_hil.hal import FloatArray, IntArray, WriteOutcome
+from eapu_hil.hal import Cells, FloatArray, IntArray, WriteOutcome
 from eapu_hil.hal.recipe import Recipe
 from eapu_hil.twin.cells import CellArray
 from eapu_hil.twin.converters import InputConverter, OutputConverters
@@ -85,11 +85,9 @@ class TwinChip:
         slot = np.full(self.arrays * self.shape[0], -1, np.int64)
         return Senses(*self.shape, record(law), gain, offset, slot)
 
-    def waited(self, duration_s: float) -> None:
-        """Lets all cells relax after `duration_s` in which the clock went on and nothing else happened."""
-        long = duration_s >= self.preset.relaxation.update_interval_s
-        for number in range(self.arrays):
-            self.update(number, waited=True, exactly=long)
+    def index(self, array: IntArray, cells: Cells) -> IntArray:
+        """Cells as they are counted over all arrays. array: number of the array of each."""
+        return np.asarray(array * self.count + cells.row * self.shape[1] + cells.col)
 
     def update(self, number: int, *, waited: bool = False, exactly: bool = False) -> None:
         """Lets the cells of an array relax and fluctuate up to now: once per update interval, and after a wait.
@@ -164,10 +162,10 @@ class TwinChip:
 
         expect: told of the cells of each round before they are pulsed.
         """
-        end_s = self.clock.now_s() + recipe.time_max_s
+        numbers = np.unique(index // self.count)
+        end_s = self.clock.now_s() + recipe.time_max_s * numbers.size  # as if they were asked in turn
         g_before_S, _ = self.read(index, v_row_v)
         state, senses, law, noise = self.cells.state, self._senses, recipe_law(recipe), self.noise
-        numbers = np.unique(index // self.count)
         w = writing(index, np.ascontiguousarray(g_target_S), g_before_S)
         active, pulsed = index.size, np.empty(index.size, np.int64)
         pulse_overhead_s = self.preset.timing.pulse_overhead_s

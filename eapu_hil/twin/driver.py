@@ -15,6 +15,7 @@ from eapu_hil.twin.array import TwinArray
 from eapu_hil.twin.chip import TwinChip
 from eapu_hil.twin.crossbar import TwinCrossbar
 from eapu_hil.twin.preset import TwinPreset
+from eapu_hil.twin.requests import ChipRequests
 from eapu_hil.twin.state import BenchClock, TwinState
 from eapu_hil.twin.wide import TwinArrays
 
@@ -28,13 +29,14 @@ def open_arrays(config: TwinBenchConfig, chip_dir: Path) -> Iterator[TwinArrays]
     state, chip = _opened(config, chip_dir)
     limits = config.limits.as_limits()
     git_hash = str(git_commit().get("commit") or "")
+    requests = ChipRequests(chip, limits.i_max_a)
     opened: list[TwinCrossbar] = []
     for number in range(config.arrays):
         serial = f"seed{config.seed}-array{number}"
         identity = Identity("eapu_hil twin", serial, chip.preset.name, git_hash)
-        opened.append(TwinCrossbar(chip, number, limits, config.recipe, identity))
+        opened.append(TwinCrossbar(requests, number, limits, config.recipe, identity))
     try:
-        yield TwinArrays(opened)
+        yield TwinArrays(requests, opened)
     finally:
         state.close()
 

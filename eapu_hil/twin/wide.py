@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 
 from eapu_hil.hal import Cells, IntArray, ProductRequest, Reading, Targets, WriteOutcome
 from eapu_hil.hal.recipe import Recipe
-from eapu_hil.hal.several import by_array, joined, no_reading, no_writes
 from eapu_hil.twin.crossbar import TwinCrossbar
+from eapu_hil.twin.requests import ChipRequests
 
 
 class TwinArrays(Sequence[TwinCrossbar]):
-    """The arrays by number, as `BenchWide`: one after the other, each as a `TwinCrossbar` does it."""
+    """The arrays by number, as `BenchWide`: the cells of a request are read and written side by side."""
 
-    def __init__(self, arrays: Sequence[TwinCrossbar]) -> None:
+    def __init__(self, requests: ChipRequests, arrays: Sequence[TwinCrossbar]) -> None:
+        self._requests = requests
         self._arrays = arrays
 
     def __len__(self) -> int:
@@ -34,22 +35,13 @@ class TwinArrays(Sequence[TwinCrossbar]):
 
     def read_cells(self, array: IntArray, cells: Cells, v_read_v: float) -> Reading:
         """See `BenchWide`."""
-        parts = by_array(array)
-        answers = [self._arrays[number].read(cells[here], v_read_v) for number, here in parts]
-        return joined(answers, [here for _, here in parts], no_reading())
+        return self._requests.read(self._requests.chip.index(array, cells), v_read_v)
 
     def program_cells(self, array: IntArray, targets: Targets, recipe: Recipe) -> WriteOutcome:
         """See `BenchWide`."""
-        parts = by_array(array)
-        answers = [
-            self._arrays[number].program(Targets(targets.cells[here], targets.g_target_S[here]), recipe)
-            for number, here in parts
-        ]
-        return joined(answers, [here for _, here in parts], no_writes())
+        index = self._requests.chip.index(array, targets.cells)
+        return self._requests.program(index, targets.g_target_S, recipe)
 
     def products(self, requests: Sequence[ProductRequest]) -> list[NDArray[np.floating]]:
         """See `BenchWide`."""
-        return [
-            self._arrays[one.array].vmm(one.v_in_v, one.direction, one.lines_in, one.lines_out)
-            for one in requests
-        ]
+        return self._requests.products(requests)

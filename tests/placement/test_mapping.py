@@ -268,7 +268,7 @@ def test_calibrated_line_gains_correct_the_products(limits: Limits) -> None:
         tile = WeightTile(0, np.arange(32), np.arange(0, 24, 2), np.arange(1, 24, 2), 0, 0)
         matrix = 1e5 * (g_S[:, tile.plus] - g_S[:, tile.minus])
         x, d = (rng.uniform(-1, 1, (200, n)).astype(np.float32) for n in (32, 12))
-        weights = ArrayWeights((32, 12), [array], [tile], 1e5, 0.2)
+        weights = ArrayWeights((32, 12), bench.arrays, [tile], 1e5, 0.2)
         calibrated = array.corrections.gains
         for product, given, exact, left in (
             ("forward", x, x @ matrix, 0.2),

@@ -211,7 +211,7 @@ class ControllerCrossbar:
 
     def program(self, targets: Targets, recipe: Recipe | None = None) -> WriteOutcome:
         """Write-verify on the board, twelve cells side by side; epochs and their waits are the host's."""
-        return repeat_epochs(self, targets, recipe or self._recipe, self._one_epoch)
+        return repeat_epochs(self.wait, targets, recipe or self._recipe, self._one_epoch)
 
     def _one_epoch(self, targets: Targets, recipe: Recipe) -> WriteOutcome:
         self._board.prepare()

@@ -220,7 +220,7 @@ class SmuArray:
         wrong = unsuitable_width(used, self._sources.cell)
         if wrong is not None:
             raise UnsupportedError(wrong)
-        return repeat_epochs(self, targets, used, self._one_epoch)
+        return repeat_epochs(self.wait, targets, used, self._one_epoch)
 
     def _one_epoch(self, targets: Targets, recipe: Recipe) -> WriteOutcome:
         n = len(targets)
