@@ -211,7 +211,7 @@ class Record:
 
 
 def _sum(counts: IntArray | int, cells: int) -> int:
-    return int(np.broadcast_to(counts, cells).sum())
+    return int(counts.sum()) if isinstance(counts, np.ndarray) and counts.ndim else int(counts) * cells
 
 
 def _used(path: Path, layout: Layout) -> bool:

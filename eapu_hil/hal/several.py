@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -18,8 +19,9 @@ def by_array(array: IntArray) -> list[tuple[int, IntArray]]:
     if array.size == 0:
         return []
     order = np.argsort(array.astype(np.int16), kind="stable")  # numpy sorts these in linear time
-    edges = np.flatnonzero(np.diff(array[order])) + 1
-    return [(int(array[here[0]]), here) for here in np.split(order, edges)]
+    ordered = array[order]
+    edges = [0, *(np.flatnonzero(ordered[1:] != ordered[:-1]) + 1).tolist(), array.size]
+    return [(int(ordered[a]), order[a:b]) for a, b in pairwise(edges)]
 
 
 def joined(answers: Sequence[Answer], places: Sequence[IntArray], like: Answer) -> Answer:

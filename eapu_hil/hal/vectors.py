@@ -57,6 +57,8 @@ def volts(value: ArrayLike, what: str) -> NDArray[np.floating]:
 
 def _plain(value: ArrayLike, what: str) -> NDArray[Any]:
     """A copy of real numbers, of numpy's own class, whatever was given."""
+    if type(value) is np.ndarray and value.dtype.kind in "iuf":
+        return value.copy()
     several = value if isinstance(value, (list, tuple)) else (value,)
     if any(isinstance(one, np.ma.MaskedArray) for one in several):
         raise LimitError(f"{what}: a masked array asked; allowed are plain numbers, nothing of them masked")

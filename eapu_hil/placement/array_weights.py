@@ -128,9 +128,9 @@ def _summed(shape: tuple[int, int], signed: Sequence[_Signed], weight_per_a: flo
     A block of vectors at a time, so that all that is done to one finds it in the cache.
     """
     vectors, lines = shape
-    offset_a = np.zeros(lines, np.float32)
-    for place, current_a, sign in signed:
-        offset_a[place] += sign * current_a[vectors:].mean(axis=0)
+    at_rest_a = np.zeros((len(signed[0][1]) - vectors, lines), np.float32)
+    _add_up(at_rest_a, signed, slice(vectors, None))
+    offset_a = at_rest_a.mean(axis=0)
     total, left = np.zeros(shape, np.float32), signed
     if len(signed) == 1:
         alone_a = signed[0][1]
@@ -140,12 +140,17 @@ def _summed(shape: tuple[int, int], signed: Sequence[_Signed], weight_per_a: flo
     for start in range(0, vectors, block):
         rows = slice(start, min(start + block, vectors))
         part = total[rows]
-        for place, current_a, sign in left:
-            add = np.add if sign > 0 else np.subtract
-            add(part[:, place], current_a[rows], out=part[:, place], casting="same_kind")
+        _add_up(part, left, rows)
         part -= offset_a
         part *= np.float32(weight_per_a)
     return total
+
+
+def _add_up(total_a: Float32Array, signed: Sequence[_Signed], rows: slice) -> None:
+    """Adds the currents of some vectors to `total_a`."""
+    for place, current_a, sign in signed:
+        add, part = np.add if sign > 0 else np.subtract, total_a[:, place]
+        add(part, current_a[rows], out=part, casting="same_kind")
 
 
 class HostBackward:

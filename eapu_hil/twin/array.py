@@ -13,7 +13,7 @@ from eapu_hil.twin.chip import TwinChip
 from eapu_hil.twin.circuit import LineNetwork
 from eapu_hil.twin.converters import FullScale, OutputConverters
 from eapu_hil.twin.kernels.cells import CellState
-from eapu_hil.twin.kernels.products import chosen_matrices
+from eapu_hil.twin.kernels.products import choose_lines, current_matrices
 
 FloatND = NDArray[np.floating]
 CodeArray = NDArray[np.int16]
@@ -37,7 +37,7 @@ class TwinArray:
         segment_ohm = self.preset.circuit.line_resistance_ohm
         self._network = LineNetwork(self.shape, segment_ohm, segment_ohm)
         self._attenuation = _LaggingAttenuation(self.shape, segment_ohm)
-        self._matrices: tuple[int, FloatArray, FloatArray] | None = None
+        self._matrices: tuple[int, FloatArray, NDArray[np.float32]] | None = None
 
     def waited(self, duration_s: float) -> None:
         """Lets the cells relax after `duration_s` in which the clock went on and nothing else happened."""
@@ -150,33 +150,46 @@ class TwinArray:
         return v_v @ selection.product_S, variance_a2
 
     def _fill(self, selection: Selection, version: int) -> None:
-        transfer_S, attenuation = self._wires(version)
-        law = self.preset.read_noise
+        product_S, variance_S2 = self._matrices_of(version)
+        if not selection.forward:
+            product_S, variance_S2 = product_S.T, variance_S2.T
         shape = selection.driven.size, selection.measured.size
         selection.product_S = np.empty(shape, np.float64 if self.dac.exact else np.float32)
         selection.variance_S2 = np.empty(shape, np.float32)
-        chosen_matrices(
-            transfer_S,
-            attenuation,
-            self._cells.g_S,
-            self._cells.slow,
-            law.white_absolute_S**2 * law.enabled,
-            law.white_relative**2 * law.enabled,
+        choose_lines(
+            product_S,
+            variance_S2,
             selection.adc.gain[selection.measured],
             selection.driven,
             selection.measured,
-            selection.forward,
             selection.product_S,
             selection.variance_S2,
         )
         selection.version = version
 
-    def _wires(self, version: int) -> tuple[FloatArray, FloatArray]:
-        """Transfer matrix and attenuation of the conductances as they are now."""
+    def _matrices_of(self, version: int) -> tuple[FloatArray, NDArray[np.float32]]:
+        """See `current_matrices`; (rows, columns)."""
         if self._matrices is None or self._matrices[0] != version:
-            g_S = self._cells.g_S.reshape(self.shape)
-            self._matrices = version, self._network.transfer(g_S), self._attenuation.of(g_S)
+            transfer_S, attenuation = self._wires()
+            law = self.preset.read_noise
+            product_S, variance_S2 = np.empty(self._cells.g_S.size), np.empty(self._cells.g_S.size, np.float32)
+            current_matrices(
+                transfer_S.reshape(-1),
+                attenuation.reshape(-1),
+                self._cells.g_S,
+                self._cells.slow,
+                law.white_absolute_S**2 * law.enabled,
+                law.white_relative**2 * law.enabled,
+                product_S,
+                variance_S2,
+            )
+            self._matrices = version, product_S.reshape(self.shape), variance_S2.reshape(self.shape)
         return self._matrices[1:]
+
+    def _wires(self) -> tuple[FloatArray, FloatArray]:
+        """Transfer matrix and attenuation of the conductances as they are now."""
+        g_S = self._cells.g_S.reshape(self.shape)
+        return self._network.transfer(g_S), self._attenuation.of(g_S)
 
 
 class _LaggingAttenuation:
@@ -213,7 +226,7 @@ class _LaggingAttenuation:
 class Selection:
     """The driven and the measured lines of products, with their matrices as they were in the array's `version`.
 
-    product_S, variance_S2: see `chosen_matrices`.
+    product_S, variance_S2: see `choose_lines`.
     """
 
     def __init__(self, adc: OutputConverters, forward: bool, driven: IntArray, measured: IntArray) -> None:

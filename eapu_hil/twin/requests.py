@@ -76,11 +76,12 @@ class ChipRequests:
 
     def expect(self, index: IntArray) -> None:
         """Counts one pulse more of each of these cells."""
-        for number, here in by_array(index // self.chip.count):
+        array, within = np.divmod(index, self.chip.count)
+        cells = Cells(*np.divmod(within, self.chip.shape[1]))
+        for number, here in by_array(array):
             account = self.accounts.get(number)
             if account is not None:
-                within = index[here] - number * self.chip.count
-                account.expect(Cells(*np.divmod(within, self.chip.shape[1])), 1)
+                account.expect(cells[here], 1)
 
     def _one_epoch(self, targets: Targets, recipe: Recipe) -> WriteOutcome:
         index = targets.cells.row * self.chip.shape[1] + targets.cells.col

@@ -128,8 +128,9 @@ class TestProgramming:
         bed = make()
         program_all(bed)
         before = bed.pairs.matrix("first")
-        cells = bed.log[0].targets.cells[:4]
-        bed.bench.arrays[bed.log[0].array].program(Targets(cells, np.full(4, 33e-6)))
+        written = bed.log[0]
+        cells = Targets(written.targets.cells[:4], np.full(4, 33e-6))
+        bed.bench.arrays.program_cells(written.array[:4], cells, bed.recipe)
         np.testing.assert_array_equal(bed.pairs.matrix("first"), before)
         bed.pairs.refresh()
         assert (bed.pairs.matrix("first") != before).any()

@@ -13,34 +13,47 @@ Real = NDArray[np.floating]
 _CHUNK = 256  # numbers of each half, while their noise is in the cache
 
 
-@compiled
-def chosen_matrices(
+@vectorised
+def current_matrices(
     transfer_S: FloatArray,
     attenuation: FloatArray,
     g_S: FloatArray,
     slow: NDArray[np.float32],
     white_S2: float,
     white2: float,
+    product_S: FloatArray,
+    variance_S2: NDArray[np.float32],
+) -> None:
+    """Current per volt of each cell at the moment, S, and its variance from the white noise of the cell, S^2.
+
+    Of a whole array; all flat, row after row, the last two filled. white_S2, white2: squares of the absolute and the
+    relative noise.
+    """
+    for k in range(product_S.size):
+        g, share = g_S[k], attenuation[k]
+        product_S[k] = transfer_S[k] + slow[k] * g * share
+        variance_S2[k] = (white_S2 + white2 * g * g) * share * share
+
+
+@compiled
+def choose_lines(
+    product_S: FloatArray,
+    variance_S2: NDArray[np.float32],
     gain: FloatArray,
     driven: IntArray,
     measured: IntArray,
-    forward: bool,
-    product_S: Real,
-    variance_S2: NDArray[np.float32],
+    chosen_S: Real,
+    chosen_S2: NDArray[np.float32],
 ) -> None:
-    """What products of some lines need: current per volt, S, and its variance from the white noise of the cells, S^2.
+    """What products of some lines need of `current_matrices`, (lines in, lines out), with the gain of the converters.
 
-    transfer_S, attenuation: (rows, columns) of the whole array. g_S, slow: (rows * columns,). white_S2, white2: squares
-    of the absolute and the relative noise. gain: of the measured lines' converters. forward: whether rows are driven.
-    product_S, variance_S2: (driven, measured), filled.
+    gain: of the measured lines' converters. chosen_S, chosen_S2: (driven, measured), filled.
     """
-    columns = transfer_S.shape[1]
-    for a in range(driven.size):
-        for b in range(measured.size):
-            i, j = (driven[a], measured[b]) if forward else (measured[b], driven[a])
-            g, share = g_S[i * columns + j], attenuation[i, j]
-            product_S[a, b] = (transfer_S[i, j] + slow[i * columns + j] * g * share) * gain[b]
-            variance_S2[a, b] = (white_S2 + white2 * g * g) * (share * gain[b]) ** 2
+    for b in range(measured.size):
+        line, by, by2 = measured[b], gain[b], np.float32(gain[b] ** 2)
+        for a in range(driven.size):
+            chosen_S[a, b] = product_S[driven[a], line] * by
+            chosen_S2[a, b] = variance_S2[driven[a], line] * by2
 
 
 @vectorised
