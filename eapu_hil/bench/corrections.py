@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -40,8 +41,7 @@ class LineGains:
         self, v_in_v: NDArray[np.floating], direction: Direction, lines_in: IntArray | None
     ) -> NDArray[np.floating]:
         """Voltages to apply for `v_in_v`. The line that needs most gets its full voltage, the others less."""
-        driven = self._driven(direction)
-        share = (driven.min() / driven).astype(v_in_v.dtype)
+        share = self._shares[direction].astype(v_in_v.dtype)
         applied_v: NDArray[np.floating] = v_in_v * (share if lines_in is None else share[lines_in])
         return applied_v
 
@@ -57,7 +57,7 @@ class LineGains:
         gain = self.columns if direction is Direction.FORWARD else self.rows
         gain = gain if lines_out is None else gain[lines_out]
         kind = measured_a.dtype  # single precision stays that
-        measured_a /= (gain * self._driven(direction).min()).astype(kind)
+        measured_a /= (gain * self._weakest[direction]).astype(kind)
         offset_S = self.read_offset_S.astype(kind)
         if direction is Direction.FORWARD:
             offset_S = offset_S if lines_out is None else offset_S[lines_out]
@@ -67,8 +67,19 @@ class LineGains:
             measured_a += (v_in_v @ offset_S)[:, None]
         return measured_a
 
-    def _driven(self, direction: Direction) -> FloatArray:
-        return self.rows_driven if direction is Direction.FORWARD else self.columns_driven
+    @cached_property
+    def _weakest(self) -> dict[Direction, float]:
+        """The least gain of the lines that are driven."""
+        driven = {Direction.FORWARD: self.rows_driven, Direction.TRANSPOSED: self.columns_driven}
+        return {direction: float(gain.min()) for direction, gain in driven.items()}
+
+    @cached_property
+    def _shares(self) -> dict[Direction, FloatArray]:
+        """What each driven line gets of its full voltage."""
+        return {
+            Direction.FORWARD: self._weakest[Direction.FORWARD] / self.rows_driven,
+            Direction.TRANSPOSED: self._weakest[Direction.TRANSPOSED] / self.columns_driven,
+        }
 
 
 @dataclass(eq=False)

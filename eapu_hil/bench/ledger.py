@@ -70,7 +70,9 @@ class ArrayLedger:
         self._pulses, self._writes = self.files["pulses"], self.files["writes"]
         self._verify_reads = self.files["verify_reads"]
         self._energy_j, self._g_S = self.files["pulse_energy_j"].flat, self.files["g_last_S"].flat
-        self._totals, self._vmm_cells = self.files["totals"].values, self.files[_LATER].values
+        totals = self.files["totals"].values
+        self._totals = {name: totals[name] for name in _TOTALS.names or ()}
+        self._vmm_cells = self.files[_LATER].values
         # Conductance of each line of cells that were read, S: kept up to date, because each product asks for it.
         self._row_g_S, self._column_g_S = (np.nansum(self._g_S.reshape(shape), axis=axis) for axis in (1, 0))
         self._changed = False  # since the last flush
@@ -186,7 +188,7 @@ class ArrayLedger:
     def counters(self) -> dict[str, NDArray[Any]]:
         """All counters, by name, as they change; scalars, which do not, have shape ()."""
         cells = {name: self.files[name].values for name in _PER_CELL}
-        totals = {name: self._totals[name][0] for name in _TOTALS.names or ()}
+        totals = {name: values[0] for name, values in self._totals.items()}
         return {**cells, **totals, _LATER: self._vmm_cells[0]}
 
     def flush(self) -> None:
@@ -214,7 +216,8 @@ class ArrayLedger:
     def _known_S(self, at: IntArray) -> FloatArray:
         """Last known conductances, S; 0 for cells that were never read."""
         g_S = self._g_S[at]
-        return np.where(np.isnan(g_S), 0.0, g_S)
+        g_S[np.isnan(g_S)] = 0.0
+        return g_S
 
     def _remember(self, cells: Cells, at: IntArray, g_S: FloatArray, times: IntArray | int = 1) -> None:
         """times: how often each of `cells` stands there; its last known conductance counts, once."""
@@ -283,4 +286,4 @@ class Ledger:
 
 
 def _power_w(g_S: FloatArray, v_read_v: float) -> float:
-    return float(np.nansum(np.maximum(g_S, 0.0))) * v_read_v**2
+    return float(np.fmax(g_S, 0.0).sum()) * v_read_v**2  # of NaN and 0 it takes 0

@@ -116,8 +116,8 @@ class TwinArray:
         return Selection(
             adc,
             forward,
-            np.arange(inputs) if driven is None else driven,
-            np.arange(outputs) if measured is None else measured,
+            np.arange(inputs) if driven is None else driven.copy(),  # the kernels are compiled for arrays to write to
+            np.arange(outputs) if measured is None else measured.copy(),
         )
 
     def products(self, selection: Selection, v_v: FloatND) -> FloatND:
@@ -151,8 +151,7 @@ class TwinArray:
 
     def _fill(self, selection: Selection, version: int) -> None:
         product_S, variance_S2 = self._matrices_of(version)
-        if not selection.forward:
-            product_S, variance_S2 = product_S.T, variance_S2.T
+        columns = self.shape[1]
         shape = selection.driven.size, selection.measured.size
         selection.product_S = np.empty(shape, np.float64 if self.dac.exact else np.float32)
         selection.variance_S2 = np.empty(shape, np.float32)
@@ -162,13 +161,14 @@ class TwinArray:
             selection.adc.gain[selection.measured],
             selection.driven,
             selection.measured,
+            (columns, 1) if selection.forward else (1, columns),
             selection.product_S,
             selection.variance_S2,
         )
         selection.version = version
 
     def _matrices_of(self, version: int) -> tuple[FloatArray, NDArray[np.float32]]:
-        """See `current_matrices`; (rows, columns)."""
+        """See `current_matrices`."""
         if self._matrices is None or self._matrices[0] != version:
             transfer_S, attenuation = self._wires()
             law = self.preset.read_noise
@@ -183,7 +183,7 @@ class TwinArray:
                 product_S,
                 variance_S2,
             )
-            self._matrices = version, product_S.reshape(self.shape), variance_S2.reshape(self.shape)
+            self._matrices = version, product_S, variance_S2
         return self._matrices[1:]
 
     def _wires(self) -> tuple[FloatArray, FloatArray]:

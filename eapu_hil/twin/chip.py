@@ -18,14 +18,9 @@ from eapu_hil.twin.cells import CellArray
 from eapu_hil.twin.converters import InputConverter, OutputConverters
 from eapu_hil.twin.kernels import noise as random
 from eapu_hil.twin.kernels.compiling import record
+from eapu_hil.twin.kernels.rounds import write_round
 from eapu_hil.twin.kernels.rows import Senses, read_cells, sense
-from eapu_hil.twin.kernels.verify import (
-    decide_cells,
-    pulse_round,
-    read_round,
-    recipe_law,
-    writing,
-)
+from eapu_hil.twin.kernels.verify import decide_cells, recipe_law, writing
 from eapu_hil.twin.noise import SlowNoise
 from eapu_hil.twin.preset import TwinPreset
 from eapu_hil.twin.state import BenchClock, StateFiles
@@ -69,6 +64,7 @@ class TwinChip:
         self.row_adc = [OutputConverters(adc, adc.product_ranges_a, shape[0], device) for device in devices]
         self._senses = self._make_senses()
         self._updated_s = np.full(arrays, -np.inf)
+        self._interval_s = preset.relaxation.update_interval_s
         self.changes = np.zeros(arrays, np.int64)  # of each array's conductances, so far
 
     def _make_senses(self) -> Senses:
@@ -96,7 +92,7 @@ class TwinChip:
         """
         now_s = self.clock.now_s()
         elapsed_s = now_s - self._updated_s[number]
-        if elapsed_s < self.preset.relaxation.update_interval_s and not waited:
+        if elapsed_s < self._interval_s and not waited:
             return
         part = slice(number * self.count, (number + 1) * self.count)
         if self.preset.relaxation.enabled:
@@ -108,7 +104,7 @@ class TwinChip:
         self._updated_s[number] = now_s
 
     def _update(self, numbers: IntArray) -> None:
-        due = self.clock.now_s() - self._updated_s[numbers] >= self.preset.relaxation.update_interval_s
+        due = self.clock.now_s() - self._updated_s[numbers] >= self._interval_s
         for number in numbers[due].tolist():
             self.update(number)
 
@@ -167,36 +163,30 @@ class TwinChip:
         g_before_S, _ = self.read(index, v_row_v)
         state, senses, law, noise = self.cells.state, self._senses, recipe_law(recipe), self.noise
         w = writing(index, np.ascontiguousarray(g_target_S), g_before_S)
-        active, pulsed = index.size, np.empty(index.size, np.int64)
-        pulse_overhead_s = self.preset.timing.pulse_overhead_s
-        while True:
+        pulsed = np.empty(index.size, np.int64)
+        active, pulses = decide_cells(law, w, index.size, pulsed)
+        while active:
             raise_if_stopped()
-            active, pulses = decide_cells(law, w, active, pulsed)
-            if not active:
-                break
+            self._update(numbers)
             if pulses:
                 expect(pulsed[:pulses])
-                self._update(numbers)
                 self._strike(pulsed[:pulses])
-                took_s = pulse_round(
-                    state,
-                    self.cells.law,
-                    law,
-                    w,
-                    active,
-                    self.clock.now_s(),
-                    pulse_overhead_s,
-                    i_max_a,
-                    noise,
-                )
-                self.clock.advance(took_s)
-            self._update(numbers)
-            active, took_s = read_round(state, senses, law, w, active, v_row_v, noise)
-            self.clock.advance(took_s)
-            if not active or self.clock.now_s() >= end_s:
-                break
+            active, pulses, now_s = write_round(
+                state,
+                self.cells.law,
+                senses,
+                law,
+                w,
+                active,
+                pulsed,
+                (self.clock.now_s(), end_s, self.preset.timing.pulse_overhead_s),
+                v_row_v,
+                i_max_a,
+                noise,
+            )
+            self.clock.advance(now_s - self.clock.now_s())
         return WriteOutcome(g_before_S, w.g_after_S, w.pulses, w.reads, w.energy_j, w.status)
 
     def _strike(self, index: IntArray) -> None:
         """These cells are pulsed now: whatever is known of their arrays' products is of the past."""
-        self.changes[np.unique(index // self.count)] += 1
+        self.changes[index // self.count] += 1  # once each: numpy adds up no repetitions here

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from eapu_hil.hal import FloatArray, IntArray, UnsupportedError
 from eapu_hil.twin.kernels.noise import Noise
-from eapu_hil.twin.kernels.products import disturb, largest, rounded
+from eapu_hil.twin.kernels.products import disturb, measured, quantised, rounded
 from eapu_hil.twin.preset import Adc, Dac
 
 _NONE = np.zeros((0, 0), np.float32)
@@ -35,9 +35,8 @@ class InputConverter:
         """
         if self.exact:
             return v_v
-        codes = np.asarray(v_v, dtype=np.float32) * np.float32(1.0 / self._step_v)
-        np.rint(codes, out=codes)
-        if max(codes.max(initial=0.0), -codes.min(initial=0.0)) > self._top_code:
+        codes = np.empty(v_v.shape, np.float32)
+        if quantised(np.ascontiguousarray(v_v).reshape(-1), self._step_v, codes.reshape(-1)) > self._top_code:
             raise UnsupportedError(
                 f"twin: {float(np.abs(v_v).max())} V asked of the input converter; "
                 f"allowed is at most {self._full_scale_v} V (dac.v_full_scale_v)"
@@ -62,7 +61,7 @@ class OutputConverters:
 
     def __init__(self, law: Adc, ranges_a: Sequence[float], lines: int, device: np.random.Generator) -> None:
         self._law = law
-        self._ranges_a = ranges_a
+        self._ranges_a = np.array(ranges_a, np.float64)
         self.gain: FloatArray = 1.0 + law.gain_error_sd * device.standard_normal(lines)
         self._offset: FloatArray = law.offset_error_sd * device.standard_normal(lines)
         self._top_code = 1.0 if law.bits is None else 2.0 ** (law.bits - 1) - 1
@@ -75,7 +74,7 @@ class OutputConverters:
     @property
     def sensing(self) -> dict[str, float]:
         """The numbers of a reading in the largest range, for `kernels.rows`."""
-        full_scale_a = self._ranges_a[-1]
+        full_scale_a = float(self._ranges_a[-1])
         top_code = 0.0 if self._law.bits is None else self._top_code
         return {
             "full_scale_a": full_scale_a,
@@ -95,10 +94,10 @@ class OutputConverters:
         variance_a2: variance of the noise that each current carries already, or None. It and the converter's own are
         independent and normal, so one draw stands for both.
         """
-        full_scale_a = self._range_a(current_a)
-        self._disturb(current_a, variance_a2, lines, full_scale_a, noise)
-        if self._law.bits is not None:
-            rounded(current_a.reshape(-1), full_scale_a / self._top_code, self._top_code)
+        carried = _NONE if variance_a2 is None else variance_a2
+        top_code = 0.0 if self._law.bits is None else self._top_code
+        own_sd = self._law.noise_relative
+        measured(current_a, carried, self._offset[lines], self._ranges_a, own_sd, top_code, noise)
         return current_a
 
     def codes(
@@ -110,29 +109,9 @@ class OutputConverters:
         noise: Noise,
     ) -> NDArray[np.int16]:
         """The same, measured in one range and given as the converter gives it: a code for each current."""
-        self._disturb(current_a, variance_a2, lines, full_scale.amperes_a, noise)
+        offset_a = (full_scale.amperes_a * self._offset[lines]).astype(current_a.dtype)
+        own_sd_a = self._law.noise_relative * full_scale.amperes_a
+        disturb(current_a, _NONE if variance_a2 is None else variance_a2, offset_a, own_sd_a**2, noise)
         current_a *= full_scale.top_code / full_scale.amperes_a
         rounded(current_a.reshape(-1), 1.0, full_scale.top_code)
         return current_a.astype(np.int16)
-
-    def _disturb(
-        self,
-        current_a: NDArray[np.floating],
-        variance_a2: NDArray[np.float32] | None,
-        lines: IntArray | slice,
-        full_scale_a: float,
-        noise: Noise,
-    ) -> None:
-        """Adds what the converter adds before it rounds: offset and noise."""
-        offset_a = (full_scale_a * self._offset[lines]).astype(current_a.dtype)
-        own_sd_a = self._law.noise_relative * full_scale_a
-        if variance_a2 is not None or own_sd_a:
-            carried = _NONE if variance_a2 is None else variance_a2
-            disturb(current_a, carried, offset_a, own_sd_a**2, noise)
-        elif self._law.offset_error_sd:
-            current_a += offset_a
-
-    def _range_a(self, current_a: NDArray[np.floating]) -> float:
-        largest_a = largest(current_a.reshape(-1))
-        fitting = [range_a for range_a in self._ranges_a if range_a >= largest_a]
-        return fitting[0] if fitting else self._ranges_a[-1]

@@ -42,18 +42,22 @@ def choose_lines(
     gain: FloatArray,
     driven: IntArray,
     measured: IntArray,
+    steps: tuple[int, int],
     chosen_S: Real,
     chosen_S2: NDArray[np.float32],
 ) -> None:
     """What products of some lines need of `current_matrices`, (lines in, lines out), with the gain of the converters.
 
-    gain: of the measured lines' converters. chosen_S, chosen_S2: (driven, measured), filled.
+    product_S, variance_S2: flat. gain: of the measured lines' converters. steps: from one driven line to the next, and
+    from one measured line to the next. chosen_S, chosen_S2: (driven, measured), filled.
     """
-    for b in range(measured.size):
-        line, by, by2 = measured[b], gain[b], np.float32(gain[b] ** 2)
-        for a in range(driven.size):
-            chosen_S[a, b] = product_S[driven[a], line] * by
-            chosen_S2[a, b] = variance_S2[driven[a], line] * by2
+    gain2 = (gain**2).astype(np.float32)
+    for a in range(driven.size):
+        begin = driven[a] * steps[0]
+        for b in range(measured.size):
+            k = begin + measured[b] * steps[1]
+            chosen_S[a, b] = product_S[k] * gain[b]
+            chosen_S2[a, b] = variance_S2[k] * gain2[b]
 
 
 @vectorised
@@ -83,6 +87,8 @@ def disturb(
         row = current_a[vector]
         for j in range(lines):
             row[j] += offset_a[j]
+    if not carried.size and own == 0:
+        return
     for begin in range(0, flat.size, 2 * _CHUNK):
         draw_normals(noise.state, words[:_CHUNK], words[_CHUNK:], z[:_CHUNK], z[_CHUNK:])
         part = flat[begin : begin + 2 * _CHUNK]
@@ -104,3 +110,37 @@ def rounded(values: Real, per_code: float, top_code: float) -> None:
     for i in range(values.size):
         code = np.rint(values[i] * inverse)
         values[i] = min(max(code, -top), top) * step
+
+
+@compiled
+def measured(
+    current_a: Real,
+    variance_a2: NDArray[np.float32],
+    offset: FloatArray,
+    ranges_a: FloatArray,
+    own_sd: float,
+    top_code: float,
+    noise: Noise,
+) -> None:
+    """What converters make of currents (batch, lines), in place, in the smallest of `ranges_a` that holds the largest.
+
+    variance_a2: see `disturb`. offset: of each line; own_sd: of the converter's own noise; both in shares of the range.
+    top_code: 0 for a converter that does not round.
+    """
+    largest_a, range_a = largest(current_a.reshape(-1)), ranges_a[-1]
+    for k in range(ranges_a.size - 1, -1, -1):
+        if ranges_a[k] >= largest_a:
+            range_a = ranges_a[k]
+    disturb(current_a, variance_a2, (range_a * offset).astype(current_a.dtype), (own_sd * range_a) ** 2, noise)
+    if top_code > 0:
+        rounded(current_a.reshape(-1), range_a / top_code, top_code)
+
+
+@vectorised
+def quantised(values: Real, per_step: float, codes: NDArray[np.float32]) -> float:
+    """Fills `codes` with flat values in whole steps. Returns the largest magnitude."""
+    inverse, found = np.float32(1.0 / per_step), np.float32(0)
+    for i in range(values.size):
+        codes[i] = np.rint(np.float32(values[i]) * inverse)
+        found = max(found, abs(codes[i]))
+    return float(found)

@@ -1,7 +1,6 @@
-"""Write-verify in compiled form: `eapu_hil.hal.writeverify.decide` cell by cell, and its rounds on the twin's cells.
+"""Write-verify in compiled form: `eapu_hil.hal.writeverify.decide` cell by cell.
 
-A test compares the two forms of the decision over random states. A round comes back to Python before its pulses, which
-are counted first, and whenever cells are due to relax or fluctuate.
+A test compares the two forms over random states. Its rounds on the twin's cells are in `rounds.py`.
 """
 
 from __future__ import annotations
@@ -13,13 +12,10 @@ from numpy.typing import NDArray
 
 from eapu_hil.hal import FloatArray, IntArray
 from eapu_hil.hal.recipe import Recipe
-from eapu_hil.twin.kernels.cells import CellState, pulse_cell
 from eapu_hil.twin.kernels.compiling import compiled, record
-from eapu_hil.twin.kernels.noise import Noise
-from eapu_hil.twin.kernels.rows import Senses, read_cells
 
 STOP, CONFIRM = 2, 0  # of `Action`; a pulse has the value of its polarity
-_OK, _NOT_CONVERGED, _COMPLIANCE, _LIMIT, _STUCK = 0, 1, 2, 4, 16
+_OK, _NOT_CONVERGED, _LIMIT, _STUCK = 0, 1, 4, 16
 
 
 class Writing(NamedTuple):
@@ -209,75 +205,3 @@ def decide_cells(law: NDArray[np.void], w: Writing, active: int, pulsed: IntArra
             pulsed[pulses] = w.cell[k]
             pulses += 1
     return going, pulses
-
-
-@compiled
-def pulse_round(
-    cells: CellState,
-    cell_law: NDArray[np.void],
-    law: NDArray[np.void],
-    w: Writing,
-    active: int,
-    now_s: float,
-    pulse_overhead_s: float,
-    i_max_a: float,
-    noise: Noise,
-) -> float:
-    """The pulses that were decided. Returns the bench time that they take, s."""
-    its, took_s = law[0], 0.0
-    for at in range(active):
-        k = w.active[at]
-        if w.action[k] == CONFIRM:
-            continue
-        width_s = its["set_width_s"] if w.action[k] == 1 else its["reset_width_s"]
-        peak_a = pulse_cell(
-            cells,
-            cell_law,
-            w.cell[k],
-            w.action[k],
-            w.amplitude_v[k],
-            w.gate_v[k],
-            width_s,
-            now_s,
-            np.inf,
-            noise,
-        )
-        took_s += width_s + pulse_overhead_s
-        if peak_a >= i_max_a:
-            w.status[k] = _COMPLIANCE
-    return took_s
-
-
-@compiled
-def read_round(
-    cells: CellState,
-    senses: Senses,
-    law: NDArray[np.void],
-    w: Writing,
-    active: int,
-    v_row_v: float,
-    noise: Noise,
-) -> tuple[int, float]:
-    """Reads the cells that were pulsed or wait for a second reading, those at the current limit too.
-
-    Returns how many go on, and the bench time that it takes, s.
-    """
-    its = law[0]
-    index, g_S = np.empty(active, np.int64), np.empty(active)
-    for at in range(active):
-        index[at] = w.cell[w.active[at]]
-    took_s = read_cells(cells, senses, index, active, v_row_v, noise, g_S, np.empty(active, np.bool_))
-    going = 0
-    for at in range(active):
-        k = w.active[at]
-        w.reads[k] += 1
-        w.g_after_S[k] = g_S[at]
-        if w.action[k] != CONFIRM:
-            mean_S = 0.5 * (max(w.g_now_S[k], 0.0) + max(g_S[at], 0.0))
-            width_s = its["set_width_s"] if w.action[k] == 1 else its["reset_width_s"]
-            w.energy_j[k] += w.amplitude_v[k] ** 2 * mean_S * width_s
-        w.g_now_S[k] = g_S[at]
-        if w.status[k] != _COMPLIANCE:
-            w.active[going] = k
-            going += 1
-    return going, took_s
