@@ -72,7 +72,7 @@ class BenchArrays(Sequence[BenchArray]):
             return books.read(list(parts.values()), len(cells), v_read_v, ask)
         with sending([part.books.interlock for part in parts.values()]):
             answers = [self._arrays[number].read(part.cells, v_read_v) for number, part in parts.items()]
-        return joined(answers, [part.here for part in parts.values()], no_reading())
+        return joined(answers, [here for _, here in by_array(numbered.array)], no_reading())
 
     def program_cells(self, array: IntArray, targets: Targets, recipe: Recipe) -> WriteOutcome:
         """See `BenchWide`; as with `BenchArray.program`, writes are recorded in the passport."""
@@ -93,7 +93,7 @@ class BenchArrays(Sequence[BenchArray]):
             answers = [
                 self._arrays[number].program(part.targets(targets), recipe) for number, part in parts.items()
             ]
-        return joined(answers, [part.here for part in parts.values()], no_writes())
+        return joined(answers, [here for _, here in by_array(numbered.array)], no_writes())
 
     def products(self, requests: Sequence[ProductRequest]) -> list[NDArray[np.floating]]:
         """See `BenchWide`. Voltages that several requests share are copied and checked once."""

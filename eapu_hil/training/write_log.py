@@ -63,7 +63,11 @@ class WriteLog:
         for number, its in by_array(batch.array[stuck]):
             here = stuck[its]
             cells = batch.targets.cells[here]
-            found = {"row": cells.row, "col": cells.col, "status": batch.outcome.status[here]}
+            found: dict[str, NDArray[Any]] = {
+                "row": cells.row,
+                "col": cells.col,
+                "status": batch.outcome.status[here],
+            }
             values = {"array": number, "cells": len(cells), "found_by": "training"}
             self._bench.chip.record("bad_cells", values, found, clock_s)
 

@@ -116,7 +116,9 @@ class TwinArray:
         return Selection(
             adc,
             forward,
-            np.arange(inputs) if driven is None else driven.copy(),  # the kernels are compiled for arrays to write to
+            np.arange(inputs)
+            if driven is None
+            else driven.copy(),  # the kernels are compiled for arrays to write to
             np.arange(outputs) if measured is None else measured.copy(),
         )
 
@@ -172,7 +174,10 @@ class TwinArray:
         if self._matrices is None or self._matrices[0] != version:
             transfer_S, attenuation = self._wires()
             law = self.preset.read_noise
-            product_S, variance_S2 = np.empty(self._cells.g_S.size), np.empty(self._cells.g_S.size, np.float32)
+            product_S, variance_S2 = (
+                np.empty(self._cells.g_S.size),
+                np.empty(self._cells.g_S.size, np.float32),
+            )
             current_matrices(
                 transfer_S.reshape(-1),
                 attenuation.reshape(-1),

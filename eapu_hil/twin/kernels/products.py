@@ -131,7 +131,9 @@ def measured(
     for k in range(ranges_a.size - 1, -1, -1):
         if ranges_a[k] >= largest_a:
             range_a = ranges_a[k]
-    disturb(current_a, variance_a2, (range_a * offset).astype(current_a.dtype), (own_sd * range_a) ** 2, noise)
+    disturb(
+        current_a, variance_a2, (range_a * offset).astype(current_a.dtype), (own_sd * range_a) ** 2, noise
+    )
     if top_code > 0:
         rounded(current_a.reshape(-1), range_a / top_code, top_code)
 
