@@ -79,7 +79,7 @@ def measure_linearity(
     return Result(values, arrays)
 
 
-def _at_rest(zero_a: FloatArray) -> dict[str, Any]:
+def _at_rest(zero_a: NDArray[np.floating]) -> dict[str, Any]:
     """Mean and sd of each line over vectors of 0 V, with intervals by Student and by chi-squared."""
     count = len(zero_a)
     mean, sd = zero_a.mean(axis=0), zero_a.std(axis=0, ddof=1)

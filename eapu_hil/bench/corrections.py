@@ -61,7 +61,8 @@ class LineGains:
         offset_S = self.read_offset_S.astype(kind)
         if direction is Direction.FORWARD:
             offset_S = offset_S if lines_out is None else offset_S[lines_out]
-            measured_a += np.outer(v_in_v.sum(axis=1), offset_S)
+            total_v = v_in_v @ np.ones(v_in_v.shape[1], kind)  # numpy adds up short rows slowly
+            measured_a += np.outer(total_v, offset_S)
         else:
             offset_S = offset_S if lines_in is None else offset_S[lines_in]
             measured_a += (v_in_v @ offset_S)[:, None]

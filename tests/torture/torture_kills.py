@@ -25,12 +25,12 @@ from torture_files import EXPERIMENT, LIMITS
 from eapu_hil.base.loading import load_model
 from eapu_hil.base.stopping import grounding_signals
 from eapu_hil.bench import open_bench
-from eapu_hil.hal import Cells, HilError, Pulses, Targets
+from eapu_hil.hal import Cells, HilError, IntArray, Targets
 from eapu_hil.training import resume, train
 from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.records import WriteCause
 from eapu_hil.training.runs import read_metrics, read_summary, read_writes
-from eapu_hil.twin.crossbar import TwinCrossbar
+from eapu_hil.twin.chip import TwinChip
 
 # Imports once what every child needs; a child is then a fork of that process.
 FORKS = multiprocessing.get_context("forkserver")
@@ -57,13 +57,13 @@ class _Silent:
 def _counted(tally: Path) -> None:
     """From now on each pulse of the twin is counted in `tally`, before its cell feels it."""
     count = np.memmap(tally, np.int64, mode="r+", shape=(1,))
-    pulse = TwinCrossbar.pulse
+    strike = TwinChip._strike
 
-    def pulse_counted(array: TwinCrossbar, pulses: Pulses) -> Any:
-        count[0] += int(np.sum(pulses.count))
-        return pulse(array, pulses)
+    def strike_counted(chip: TwinChip, index: IntArray) -> None:
+        count[0] += index.size
+        strike(chip, index)
 
-    TwinCrossbar.pulse = pulse_counted  # type: ignore[assignment, method-assign]
+    TwinChip._strike = strike_counted  # type: ignore[method-assign]
 
 
 def _train(run: Path, tally: Path, log: Path) -> None:

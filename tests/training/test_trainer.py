@@ -35,6 +35,7 @@ from eapu_hil.training.run_store import RunStore
 from eapu_hil.training.runs import load_checkpoint, read_metrics, read_start, read_summary, read_writes
 from eapu_hil.training.trainer import resume, train, trained_network
 from eapu_hil.twin.crossbar import TwinCrossbar
+from eapu_hil.twin.wide import TwinArrays
 from eapu_hil.twin.driver import open_arrays
 
 Make = Callable[..., ExperimentConfig]
@@ -305,7 +306,7 @@ class TestEndings:
         def lost(*_: object) -> None:
             error = TransportError("the link is lost")
             mocker.patch.object(TwinCrossbar, "clock_s", side_effect=error)
-            mocker.patch.object(TwinCrossbar, "vmm", side_effect=error)
+            mocker.patch.object(TwinArrays, "products", side_effect=error)
 
         ground = mocker.spy(TwinCrossbar, "ground")
         with pytest.raises(TransportError, match="the link is lost") as info:
