@@ -35,8 +35,8 @@ from eapu_hil.training.run_store import RunStore
 from eapu_hil.training.runs import load_checkpoint, read_metrics, read_start, read_summary, read_writes
 from eapu_hil.training.trainer import resume, train, trained_network
 from eapu_hil.twin.crossbar import TwinCrossbar
-from eapu_hil.twin.wide import TwinArrays
 from eapu_hil.twin.driver import open_arrays
+from eapu_hil.twin.wide import TwinArrays
 
 Make = Callable[..., ExperimentConfig]
 Silent = Callable[..., Any]
