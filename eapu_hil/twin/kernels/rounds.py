@@ -111,10 +111,10 @@ def write_round(
     times_s: now, when no round begins any more, and of a pulse besides its width. Returns how many cells go on, how
     many of them are pulsed next, and the time at the end, s.
     """
-    now_s, end_s, overhead_s = times_s
+    now_s, end_s, pulse_overhead_s = times_s
     pulses = 0
     while active and not pulses:
-        now_s += pulse_round(cells, cell_law, law, w, active, now_s, overhead_s, i_max_a, noise)
+        now_s += pulse_round(cells, cell_law, law, w, active, now_s, pulse_overhead_s, i_max_a, noise)
         active, took_s = read_round(cells, senses, law, w, active, v_row_v, noise)
         now_s += took_s
         if now_s >= end_s:
