@@ -56,7 +56,6 @@ class TwinArray:
         self.read_adc = OutputConverters(adc, [adc.read_full_scale_a], shape[1], device)
         self._column_adc = OutputConverters(adc, adc.product_ranges_a, shape[1], device)
         self._row_adc = OutputConverters(adc, adc.product_ranges_a, shape[0], device)
-        self._attenuation = _LaggingAttenuation(shape, preset.circuit.line_resistance_ohm)
         self._updated_s = -np.inf
         self._products: _ProductMatrices | None = None
 
@@ -195,44 +194,13 @@ class TwinArray:
     def _matrices(self) -> _ProductMatrices:
         g_S = self._cells.g_S.reshape(self.shape)
         transfer = self._network.transfer(g_S)
-        share = self._attenuation.of(g_S)
+        share = self._network.attenuation(g_S)
         slow: FloatArray | float = 0.0
         if self._slow_noise.enabled:
             slow = self._slow_noise.relative.reshape(self.shape) * g_S * share
         white = white_sd_S(self.preset.read_noise, g_S) * share
         dtype = np.float64 if self.dac.exact else np.float32
         return _ProductMatrices((transfer + slow).astype(dtype), white.astype(np.float32))
-
-
-class _LaggingAttenuation:
-    """How much of each cell's noise arrives at its line, computed anew only when it has changed by a percent.
-
-    It costs as much as a factorisation of the wires. To first order it falls by what the cells draw along their
-    two lines: a change of the conductances moves it by at most the segment resistance times the number of
-    segments times the largest sum of changes up to any point of a line.
-    """
-
-    TOLERANCE = 0.01
-
-    def __init__(self, shape: tuple[int, int], segment_ohm: float) -> None:
-        self._shape = shape
-        self._segment_ohm = segment_ohm
-        self._known: tuple[FloatArray, FloatArray] | None = None  # conductances and their attenuation
-
-    def of(self, g_S: FloatArray) -> FloatArray:
-        """Attenuation (rows, columns) for the conductances `g_S`, S, off by less than `TOLERANCE`."""
-        if self._known is not None:
-            change_S = g_S - self._known[0]
-            drawn_S = sum(
-                length * float(np.abs(change_S.cumsum(axis=axis)).max())
-                for axis, length in enumerate(self._shape)
-            )
-            if drawn_S * self._segment_ohm < self.TOLERANCE:
-                return self._known[1]
-        # Its own circuit: the one that makes the products factorises at other times, and lags in its own way.
-        fresh = LineNetwork(self._shape, self._segment_ohm, self._segment_ohm)
-        self._known = g_S.copy(), fresh.attenuation(g_S)
-        return self._known[1]
 
 
 class _ProductMatrices:
