@@ -128,9 +128,9 @@ class LineNetwork:
             self.version += 1
             return self._read_only[0]
         self._tracked.move(index, g_S)
+        self._follow()
         if self._tracked.drift <= self._limit:
             self._go_on(self._tracked.drift)
-        self._follow()
         if not self._tracked.drift <= self._limit:
             expected_S, drift = self._transfer_S.copy(), self._tracked.drift
             self._start(self._g_S)
@@ -139,8 +139,7 @@ class LineNetwork:
 
     def _start(self, g_S: FloatArray) -> None:
         """Finds T of `g_S` as a whole."""
-        self._next = None
-        self._g_S = g_S
+        self._next = self._g_S = None  # nothing is known should it fail
         if max(self._segments_ohm) == 0.0:
             self._transfer_S[...] = g_S
         else:
@@ -151,6 +150,7 @@ class LineNetwork:
             self._tracked.anchor(elimination.transfer_S)
             self._transfer_S[...] = elimination.transfer_S
             self._attenuation[...] = self._tracked.share
+        self._g_S = g_S
         self.version += 1
 
     def _follow(self) -> None:
@@ -161,30 +161,31 @@ class LineNetwork:
 
     def _go_on(self, drift: float) -> None:
         """Makes the next elimination advance as the drift does, so that it is done before the limit is reached."""
-        assert self._tracked is not None and self._g_S is not None
-        if self._next is None:
-            if drift < 0.5 * self._limit:
-                return
-            self._follow()
-            self._next = _UnderWay(
-                TrackedTransfer(self._g_S, *self._segments_ohm),
-                Elimination(self._g_S, *self._segments_ohm),
-                self._transfer_S.copy(),
-                drift,
-            )
+        assert self._g_S is not None
+        coming, self._next = self._next, None
+        if coming is None:
+            if drift >= 0.5 * self._limit:
+                self._next = _UnderWay(
+                    TrackedTransfer(self._g_S, *self._segments_ohm),
+                    Elimination(self._g_S, *self._segments_ohm),
+                    self._transfer_S.copy(),
+                    drift,
+                )
             return
-        coming = self._next
         share = (drift - coming.begun) / max(self._limit - coming.begun, 1e-9)
         least = coming.elimination.done + PIECE_OPERATIONS / coming.elimination.operations
         coming.elimination.advance(max(share, least))
-        if coming.elimination.done == 1.0:
-            self.eliminations += 1
-            transfer_S = coming.elimination.transfer_S
-            self._judge(coming.expected_S, transfer_S, coming.begun)
-            coming.tracked.anchor(transfer_S)
-            index = np.flatnonzero(coming.tracked.g_S != self._g_S)
-            coming.tracked.move(index, self._g_S.ravel()[index])
-            self._tracked, self._next = coming.tracked, None
+        if coming.elimination.done < 1.0:
+            self._next = coming
+            return
+        self.eliminations += 1
+        transfer_S = coming.elimination.transfer_S
+        self._judge(coming.expected_S, transfer_S, coming.begun)
+        coming.tracked.anchor(transfer_S)
+        index = np.flatnonzero(coming.tracked.g_S != self._g_S)
+        coming.tracked.move(index, self._g_S.ravel()[index])
+        self._tracked = coming.tracked
+        self._follow()
 
     def _judge(self, expected_S: FloatArray, exact_S: FloatArray, drift: float) -> None:
         """Adapts the limit to what the closed form missed after `drift`; no bound of it is known but by experience."""

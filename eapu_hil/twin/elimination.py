@@ -37,6 +37,7 @@ class Elimination:
     """
 
     def __init__(self, g_S: FloatArray, row_ohm: float, col_ohm: float) -> None:
+        """`g_S` is copied: the caller's may change while the elimination is under way."""
         # Blocks are as large as the number of columns. Turning the array by reciprocity (columns become rows, driven
         # where they are sensed) makes that the smaller of the two numbers.
         self._turned = g_S.shape[0] < g_S.shape[1]
@@ -45,7 +46,7 @@ class Elimination:
         m, n = g_S.shape
         self._operations, self._made = m * _cost(n) + m * (m + 1) * n**2, 0.0
         self._carried_S = np.empty((m, n))
-        self._pieces = self._eliminate(np.ascontiguousarray(g_S), row_ohm, col_ohm)
+        self._pieces = self._eliminate(np.array(g_S, order="C"), row_ohm, col_ohm)
         self.done = 0.0
 
     @property

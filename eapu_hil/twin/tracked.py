@@ -14,10 +14,9 @@ column and over the array, each weighted by the resistance to the cell.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from eapu_hil.hal import FloatArray, IntArray
-from eapu_hil.twin.wires import divider
+from eapu_hil.twin.wires import compiled, divider
 
 
 class TrackedTransfer:
@@ -80,7 +79,7 @@ def _by_column(value: FloatArray) -> FloatArray:
     return np.ascontiguousarray(value[::-1])
 
 
-@njit(cache=True)
+@compiled
 def _move(
     g_S: FloatArray, index: IntArray, new_S: FloatArray, row_ohm: float, col_ohm: float,
     seen_row_ohm: FloatArray, seen_col_ohm: FloatArray, row_v: FloatArray, col_v: FloatArray,
@@ -118,7 +117,8 @@ def _move(
             one = g_S[i, cols[at]]
             load[m - 1 - i, at] = col_ohm * one / (1.0 + one * seen_row_ohm[i, cols[at]])
     voltage, _ = divider(load)
-    drifts[m + cols] = 0.0
+    for j in cols:
+        drifts[m + j] = 0.0
     for i in range(m):
         for at in range(len(cols)):
             j = cols[at]
@@ -138,7 +138,7 @@ def _move(
             sums[m + j] += change * (m - i)
 
 
-@njit(cache=True)
+@compiled
 def _write(
     carried_S: FloatArray, leak_S: FloatArray, sums: FloatArray, sums0: FloatArray, transfer_S: FloatArray
 ) -> None:

@@ -5,13 +5,23 @@ All of them compile for contiguous arrays, once for a machine.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar, cast
+
 import numpy as np
 from numba import njit
 
 from eapu_hil.hal import FloatArray
 
+_Function = TypeVar("_Function", bound=Callable[..., object])
 
-@njit(cache=True)
+
+def compiled(function: _Function) -> _Function:
+    """`function` as machine code, made at its first call and kept beside its module. numba has no types of its own."""
+    return cast(_Function, njit(cache=True)(function))
+
+
+@compiled
 def divider(load: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Lines driven by 1 V one segment before their first node and open after the last, each node without its load.
 
@@ -39,7 +49,7 @@ def divider(load: FloatArray) -> tuple[FloatArray, FloatArray]:
     return voltage, ohm
 
 
-@njit(cache=True)
+@compiled
 def inner_block(
     block: FloatArray, up: FloatArray, source: FloatArray, root: FloatArray, scaled: FloatArray
 ) -> None:
@@ -54,7 +64,7 @@ def inner_block(
             scaled[j, k] = -(up[j] * source[k] + block[j, k]) * root[j] * root[k]
 
 
-@njit(cache=True)
+@compiled
 def split_inverse(
     scaled: FloatArray, inverse: FloatArray, root: FloatArray, block: FloatArray, diagonal: FloatArray
 ) -> None:
@@ -78,7 +88,7 @@ def split_inverse(
     mirror(block, block)
 
 
-@njit(cache=True)
+@compiled
 def mirror(upper: FloatArray, whole: FloatArray) -> None:
     """Writes the symmetric matrix of which the upper triangle is given, (n, n), both."""
     n = len(upper)

@@ -153,7 +153,7 @@ def test_writes_are_followed_and_many_are_a_new_elimination(shape: tuple[int, in
         g_S.flat[written] = rng.uniform(2e-6, 4e-5, 5)
         transfer_S = network.update(written, g_S.flat[written])
         assert column_error(transfer_S, LineNetwork(shape, 2.0, 2.0).transfer(g_S)) < TOLERANCE
-    assert 10 <= steps <= 400
+    assert 3 <= steps <= 400
     g_S *= 1.5
     assert_same(network.transfer(g_S), nodal_transfer(g_S, 2.0, 2.0))
     assert network.eliminations == 3
@@ -337,5 +337,7 @@ def test_wrong_shapes_and_impossible_wires_are_refused() -> None:
 
 
 def test_a_wire_that_lets_nothing_through_is_an_error_and_not_a_wrong_number() -> None:
-    with pytest.raises(ValueError, match="line resistance too large"):
-        LineNetwork((64, 64), 1e12, 1.0).transfer(np.full((64, 64), 1e-4))
+    network = LineNetwork((64, 64), 1e12, 1.0)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="line resistance too large"):
+            network.transfer(np.full((64, 64), 1e-4))
