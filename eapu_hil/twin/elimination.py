@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.linalg.lapack import get_lapack_funcs
+from scipy.linalg import lapack
 
 from eapu_hil.hal import FloatArray
 from eapu_hil.twin.wires import divider, inner_block, mirror, split_inverse
@@ -109,7 +109,8 @@ def _inverted(matrix: FloatArray) -> Iterator[float]:
     """Replaces a positive definite matrix, symmetric and given by its upper triangle, by its whole inverse."""
     side = len(matrix)
     if side <= _SMALL:
-        potrf, potri = get_lapack_funcs(("potrf", "potri"), (matrix,))
+        double = matrix.dtype == np.float64
+        potrf, potri = (lapack.dpotrf, lapack.dpotri) if double else (lapack.spotrf, lapack.spotri)
         lower, info = potrf(matrix.T, lower=1, clean=0)
         if info != 0:
             raise ValueError("the conductances and the line resistance are too far apart for this circuit")
