@@ -4,8 +4,8 @@
 
 Processor time of one thread. A cold start is an elimination; a sparse LU of the same circuit stands beside it where
 that ends soon. The series is 600 steps of 8 to 40 cells written at random: its worst step says how long a product may
-wait. Its errors are those of every 60th step (the last of a large array), of entries, and of a product of random voltages in units of its white
-noise. --large adds 512 x 512.
+wait. Its errors are those of every 60th step (the last of a large array): of entries, and of a product of random
+voltages in units of its white noise. --large adds 512 x 512.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from eapu_hil.twin.elimination import Elimination
 
 G_RANGE_S = (1e-6, 4e-5)
 STEPS = 600
+
+
 def wire(nodes: int, open_end: int) -> csr_array:
     """Laplacian of one wire in units of a segment, held at its far end and open at `open_end`."""
     diagonal = np.full(nodes, 2.0)

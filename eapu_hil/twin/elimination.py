@@ -88,7 +88,9 @@ class Elimination:
             up = row_ohm * col_ohm * g_S[i] * rise[i]
             kept = col_ohm * g_S[i] + (2.0 if i else 1.0) - up * source_S[i] - diagonal  # open above row 0
             if not kept.min() > 0.0:
-                raise ValueError("the conductances and the line resistance are too far apart for this circuit")
+                raise ValueError(
+                    "the conductances and the line resistance are too far apart for this circuit"
+                )
             root = 1.0 / np.sqrt(kept)
             inner_block(block, up, source_S[i], root, scaled)
             yield 0.0

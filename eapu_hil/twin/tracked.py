@@ -80,6 +80,50 @@ def _by_column(value: FloatArray) -> FloatArray:
 
 
 @compiled
+def _move_rows(
+    g_S: FloatArray, rows: IntArray, row_ohm: float, seen_col_ohm: FloatArray,
+    row_v: FloatArray, row_v0: FloatArray, drifts: FloatArray,
+) -> None:  # fmt: skip
+    """Voltages of the rows `rows`, and their drifts."""
+    n = g_S.shape[1]
+    load = np.empty((n, len(rows)))
+    for at in range(len(rows)):
+        i = rows[at]
+        for j in range(n):
+            load[j, at] = row_ohm * g_S[i, j] / (1.0 + g_S[i, j] * seen_col_ohm[i, j])
+    voltage, _ = divider(load)
+    for at in range(len(rows)):
+        i = rows[at]
+        drift = 0.0
+        for j in range(n):
+            row_v[i, j] = voltage[j, at]
+            drift = max(drift, abs(voltage[j, at] / row_v0[i, j] - 1.0))
+        drifts[i] = drift
+
+
+@compiled
+def _move_columns(
+    g_S: FloatArray, cols: IntArray, col_ohm: float, seen_row_ohm: FloatArray,
+    col_v: FloatArray, col_v0: FloatArray, drifts: FloatArray,
+) -> None:  # fmt: skip
+    """Voltages of the columns `cols`, and their drifts."""
+    m = g_S.shape[0]
+    load = np.empty((m, len(cols)))
+    for i in range(m):
+        for at in range(len(cols)):
+            one = g_S[i, cols[at]]
+            load[m - 1 - i, at] = col_ohm * one / (1.0 + one * seen_row_ohm[i, cols[at]])
+    voltage, _ = divider(load)
+    for j in cols:
+        drifts[m + j] = 0.0
+    for i in range(m):
+        for at in range(len(cols)):
+            j = cols[at]
+            col_v[i, j] = voltage[m - 1 - i, at]
+            drifts[m + j] = max(drifts[m + j], abs(col_v[i, j] / col_v0[i, j] - 1.0))
+
+
+@compiled
 def _move(
     g_S: FloatArray, index: IntArray, new_S: FloatArray, row_ohm: float, col_ohm: float,
     seen_row_ohm: FloatArray, seen_col_ohm: FloatArray, row_v: FloatArray, col_v: FloatArray,
@@ -96,35 +140,8 @@ def _move(
         in_row[i] = True
         in_col[j] = True
     rows, cols = np.flatnonzero(in_row), np.flatnonzero(in_col)
-
-    load = np.empty((n, len(rows)))
-    for at in range(len(rows)):
-        i = rows[at]
-        for j in range(n):
-            load[j, at] = row_ohm * g_S[i, j] / (1.0 + g_S[i, j] * seen_col_ohm[i, j])
-    voltage, _ = divider(load)
-    for at in range(len(rows)):
-        i = rows[at]
-        drift = 0.0
-        for j in range(n):
-            row_v[i, j] = voltage[j, at]
-            drift = max(drift, abs(voltage[j, at] / row_v0[i, j] - 1.0))
-        drifts[i] = drift
-
-    load = np.empty((m, len(cols)))
-    for i in range(m):
-        for at in range(len(cols)):
-            one = g_S[i, cols[at]]
-            load[m - 1 - i, at] = col_ohm * one / (1.0 + one * seen_row_ohm[i, cols[at]])
-    voltage, _ = divider(load)
-    for j in cols:
-        drifts[m + j] = 0.0
-    for i in range(m):
-        for at in range(len(cols)):
-            j = cols[at]
-            col_v[i, j] = voltage[m - 1 - i, at]
-            drifts[m + j] = max(drifts[m + j], abs(col_v[i, j] / col_v0[i, j] - 1.0))
-
+    _move_rows(g_S, rows, row_ohm, seen_col_ohm, row_v, row_v0, drifts)
+    _move_columns(g_S, cols, col_ohm, seen_row_ohm, col_v, col_v0, drifts)
     every = np.arange(n)
     for i in range(m):
         for j in every if in_row[i] else cols:

@@ -287,7 +287,9 @@ def test_attenuation_is_the_derivative(shape: tuple[int, int], segments_ohm: tup
         expected[cell] = (values[0] - values[1]) / (2 * step_S)
     attenuation = LineNetwork(shape, *segments_ohm).attenuation(g_S)
     # the lines of other rows and columns count as held at 0 V, which matters where wires rule
-    np.testing.assert_allclose(attenuation, expected, rtol=1e-5, atol=0.02 if max(segments_ohm) > 100 else 1e-6)
+    np.testing.assert_allclose(
+        attenuation, expected, rtol=1e-5, atol=0.02 if max(segments_ohm) > 100 else 1e-6
+    )
     assert (attenuation > 0).all()
     assert (attenuation < 1 + 1e-12).all()
 
