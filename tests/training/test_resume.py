@@ -23,7 +23,7 @@ from eapu_hil.base.storage import GrowingFile
 from eapu_hil.bench import open_bench
 from eapu_hil.bench.counts import LedgerCounts
 from eapu_hil.bench.ledger import Ledger
-from eapu_hil.hal import ConfigError, HilError, Pulses
+from eapu_hil.hal import ConfigError, HilError, IntArray
 from eapu_hil.placement.mapping import WeightTile, cell_indices
 from eapu_hil.placement.pairs import ConductancePairs
 from eapu_hil.training.config import ExperimentConfig
@@ -31,7 +31,7 @@ from eapu_hil.training.records import WRITE_DTYPE, WriteCause
 from eapu_hil.training.run_store import RunStore
 from eapu_hil.training.runs import load_checkpoint, read_metrics, read_summary, read_writes
 from eapu_hil.training.trainer import resume, train, trained_network
-from eapu_hil.twin.crossbar import TwinCrossbar
+from eapu_hil.twin.chip import TwinChip
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there")
 
@@ -63,13 +63,13 @@ def _die(*_: object, **__: object) -> None:
 
 
 def _between_pulses() -> None:
-    pulse = TwinCrossbar.pulse
+    strike = TwinChip._strike
 
-    def pulse_and_die(array: TwinCrossbar, pulses: Pulses) -> None:
-        pulse(array, pulses)
-        _die()
+    def strike_and_die(chip: TwinChip, index: IntArray) -> None:
+        strike(chip, index)
+        chip.clock.advance = _die  # type: ignore[method-assign]  # comes after the pulses
 
-    TwinCrossbar.pulse = pulse_and_die  # type: ignore[assignment, method-assign]
+    TwinChip._strike = strike_and_die  # type: ignore[method-assign]
 
 
 def _torn() -> None:
