@@ -23,10 +23,12 @@ from eapu_hil.twin.elimination import Elimination
 from eapu_hil.twin.tracked import TrackedTransfer
 
 TOLERANCE = 5.0e-5  # of the closed form: rms of a column's error over rms of the column
-# The closed form is left at a drift that grows and shrinks with the errors it was found to have, up to this.
+# The closed form is left at a drift that grows and shrinks with the errors it was found to have, up to this, and up to
+# twice the first guess: few cells may have small errors by chance.
 LARGEST_DRIFT = 0.03
 BEGUN_AT = 0.25  # of that drift: the next elimination
-PIECE_OPERATIONS = 1.5e7  # of it, for each change of the cells while the drift is within its limit
+PIECE = 0.01  # of it, for each change of the cells while the drift is within its limit; of large arrays less:
+PIECE_OPERATIONS = 1.5e7
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class LineNetwork:
         self._g_S: FloatArray | None = None
         self._tracked: TrackedTransfer | None = None
         self._next: _UnderWay | None = None
-        self._limit = 0.0  # until the first elimination tells
+        self._limit = self._largest = 0.0  # until the first elimination tells
 
     def transfer(self, g_S: FloatArray) -> FloatArray:
         """T (m, n) in S for conductances `g_S` (m, n) in S: column currents = row voltages @ T.
@@ -130,6 +132,7 @@ class LineNetwork:
             self._tracked.anchor(elimination.transfer_S)
             if self._limit == 0.0:
                 self._limit = min(TOLERANCE / max(self._tracked.error_of_drift(), TOLERANCE), LARGEST_DRIFT)
+                self._largest = min(2.0 * self._limit, LARGEST_DRIFT)
             self._tracked.write(self._transfer_S, self._attenuation)
             self._transfer_S[...] = elimination.transfer_S
         self._g_S = g_S
@@ -153,8 +156,8 @@ class LineNetwork:
                     drift,
                 )
             return
-        share = coming.elimination.done + PIECE_OPERATIONS / coming.elimination.operations
-        coming.elimination.advance(share if drift <= 1.5 * self._limit else 1.0)
+        share = coming.elimination.done + min(PIECE, PIECE_OPERATIONS / coming.elimination.operations)
+        coming.elimination.advance(share if drift <= self._limit else 1.0)
         if coming.elimination.done < 1.0:
             self._next = coming
             return
@@ -173,9 +176,9 @@ class LineNetwork:
         error = np.sqrt((missed / np.maximum(whole, np.finfo(np.float64).tiny)).max())
         supported = 0.8 * drift * TOLERANCE / max(float(error), 1e-3 * TOLERANCE)
         if drift <= 2.0 * self._limit:  # what happens far beyond the limit does not speak against it
-            self._limit = min(max(supported, 0.25 * self._limit), 2.0 * self._limit, LARGEST_DRIFT)
+            self._limit = min(max(supported, 0.25 * self._limit), 2.0 * self._limit, self._largest)
         else:
-            self._limit = min(max(supported, self._limit), LARGEST_DRIFT)
+            self._limit = min(max(supported, self._limit), self._largest)
 
 
 def _check(g_S: FloatArray) -> None:
