@@ -1,9 +1,11 @@
-"""Times of the exact crossbar circuit (eapu_hil.twin.circuit) beside a sparse LU of the same circuit.
+"""Times of the crossbar circuit (eapu_hil.twin.circuit), and how far its closed form is from the exact matrix.
 
-    OMP_NUM_THREADS=1 python benchmarks/circuit.py
+    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/circuit.py [--large]
 
-All ways are timed in turn in one process, so that the ratios hold on a busy or a slow machine too. The mean
-of a step with writes includes the factorisations that become due on the way, the median hardly ever does.
+Processor time of one thread. A cold start is an elimination; a sparse LU of the same circuit stands beside it where
+that ends soon. The series is 600 steps of 8 to 40 cells written at random: its worst step says how long a product may
+wait. Its errors are those of every 60th step (the last of a large array): of entries, and of a product of random
+voltages in units of its white noise. --large adds 512 x 512.
 """
 
 from __future__ import annotations
@@ -11,7 +13,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 from scipy.sparse import block_array, csr_array, diags_array, eye_array, kron
@@ -19,9 +20,10 @@ from scipy.sparse.linalg import splu
 
 from eapu_hil.hal import FloatArray
 from eapu_hil.twin.circuit import LineNetwork
+from eapu_hil.twin.elimination import Elimination
 
-SEGMENT_OHM = 1.0
-ROUNDS = 21
+G_RANGE_S = (1e-6, 4e-5)
+STEPS = 600
 
 
 def wire(nodes: int, open_end: int) -> csr_array:
@@ -32,79 +34,110 @@ def wire(nodes: int, open_end: int) -> csr_array:
     return csr_array(diags_array([beside, diagonal, beside], offsets=(-1, 0, 1)))
 
 
-def sparse_lu(g_S: FloatArray) -> FloatArray:
+def sparse_lu(g_S: FloatArray, segment_ohm: float) -> FloatArray:
     """The transfer matrix from one sparse factorisation, one solve a column."""
     m, n = g_S.shape
     cells = diags_array(g_S.ravel())
-    rows = kron(eye_array(m), wire(n, -1)) / SEGMENT_OHM
-    columns = kron(wire(m, 0), eye_array(n)) / SEGMENT_OHM
+    rows = kron(eye_array(m), wire(n, -1)) / segment_ohm
+    columns = kron(wire(m, 0), eye_array(n)) / segment_ohm
     system = block_array([[rows + cells, -cells], [-cells, columns + cells]]).tocsc()
     ends = np.zeros((2 * m * n, n))
-    ends[2 * m * n - n + np.arange(n), np.arange(n)] = 1 / SEGMENT_OHM
+    ends[2 * m * n - n + np.arange(n), np.arange(n)] = 1 / segment_ohm
     factor = splu(system, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
-    transfer_S: FloatArray = factor.solve(ends)[np.arange(m) * n] / SEGMENT_OHM
+    transfer_S: FloatArray = factor.solve(ends)[np.arange(m) * n] / segment_ohm
     return transfer_S
 
 
-class Writes:
-    """A network kept up to date while a number of cells change a step, as in training."""
-
-    def __init__(self, g_S: FloatArray, cells: int, rng: np.random.Generator) -> None:
-        self.g_S, self.cells, self.rng = g_S.copy(), cells, rng
-        self.network = LineNetwork(g_S.shape, SEGMENT_OHM, SEGMENT_OHM)
-        self.network.attenuation(self.g_S)
-
-    def write(self) -> None:
-        written = self.rng.choice(self.g_S.size, self.cells, replace=False)
-        self.g_S.flat[written] = self.rng.uniform(2e-6, 4e-5, self.cells)
-
-    def step(self) -> None:
-        self.write()
-        self.network.transfer(self.g_S)
+def seconds(action: Callable[[], object], rounds: int) -> float:
+    """Median processor time."""
+    taken = []
+    for _ in range(rounds):
+        start = time.thread_time()
+        action()
+        taken.append(time.thread_time() - start)
+    return float(np.median(taken))
 
 
-def seconds(action: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    action()
-    return time.perf_counter() - start
+def exact(g_S: FloatArray, segment_ohm: float) -> FloatArray:
+    elimination = Elimination(g_S, segment_ohm, segment_ohm)
+    elimination.advance()
+    return elimination.transfer_S
 
 
-def measure(shape: tuple[int, int]) -> None:
-    rng = np.random.default_rng(0)
-    g_S = rng.uniform(2e-6, 4e-5, shape)
-    steps = {cells: Writes(g_S, cells, rng) for cells in (1, 8, 32, 96)}
+def cold(shape: tuple[int, int], segment_ohm: float, rounds: int) -> float:
+    g_S = np.random.default_rng(0).uniform(*G_RANGE_S, shape)
 
-    def factorised() -> LineNetwork:
-        network = LineNetwork(shape, SEGMENT_OHM, SEGMENT_OHM)
-        network.transfer(g_S)
-        return network
+    def start() -> None:
+        LineNetwork(shape, segment_ohm, segment_ohm).transfer(g_S)
 
-    ways: dict[str, Callable[[], object]] = {
-        "sparse LU": lambda: sparse_lu(g_S),
-        "factorisation": factorised,
-        **{f"step with {cells} cells written": writes.step for cells, writes in steps.items()},
-    }
-    taken: dict[str, list[float]] = {name: [] for name in (*ways, "attenuation")}
-    for _ in range(ROUNDS):
-        for name, way in ways.items():
-            taken[name].append(seconds(way))
-        taken["attenuation"].append(seconds(partial(factorised().attenuation, g_S)))
-    lu_s = float(np.median(taken["sparse LU"]))
-    expected = sparse_lu(g_S)
-    off = np.abs(factorised().transfer(g_S) - expected).max() / expected.max()
-    lines = [
-        f"{shape[0]} x {shape[1]}, largest difference from the sparse LU {off:.1e} of the largest element",
-        f"  {'':28s}{'median':>10s}{'mean':>10s}",
-    ]
-    for name, times in taken.items():
-        median_s, mean_s = float(np.median(times)), float(np.mean(times))
-        ratio = lu_s / median_s
-        lines.append(
-            f"  {name:28s}{1e3 * median_s:7.3f} ms{1e3 * mean_s:7.3f} ms   sparse LU / this: {ratio:.1f}"
-        )
-    sys.stdout.write("\n".join(lines) + "\n")
+    cold_s = seconds(start, rounds)
+    line = f"  cold start               {1e3 * cold_s:10.2f} ms"
+    if max(shape) <= 128:
+        lu_s = seconds(lambda: sparse_lu(g_S, segment_ohm), 3)
+        expected = sparse_lu(g_S, segment_ohm)
+        off = np.abs(exact(g_S, segment_ohm) - expected).max() / expected.max()
+        line += f"   sparse LU {lu_s / cold_s:.1f} times as long; largest difference {off:.0e} of the largest entry"
+    say(line)
+    return cold_s
+
+
+def after_writes(shape: tuple[int, int], segment_ohm: float, cold_s: float) -> None:
+    """Eight cells a step, none of which makes an elimination due."""
+    rng = np.random.default_rng(1)
+    g_S = rng.uniform(*G_RANGE_S, shape)
+    network = LineNetwork(shape, segment_ohm, segment_ohm)
+    network.transfer(g_S)
+
+    def step() -> None:
+        network.update(rng.choice(g_S.size, 8, replace=False), rng.uniform(*G_RANGE_S, 8))
+
+    step_s = seconds(step, 25)
+    say(f"  after 8 written cells    {1e3 * step_s:10.3f} ms   {100 * step_s / cold_s:.2f} % of a cold start")
+
+
+def series(shape: tuple[int, int], segment_ohm: float) -> None:
+    rng = np.random.default_rng(2)
+    g_S = rng.uniform(*G_RANGE_S, shape)
+    network = LineNetwork(shape, segment_ohm, segment_ohm)
+    network.transfer(g_S)
+    v_v, taken, entries_S, columns = rng.uniform(-0.2, 0.2, (64, shape[0])), [], [], []
+    for step in range(STEPS):
+        written = rng.choice(g_S.size, int(rng.integers(8, 41)), replace=False)
+        g_S.flat[written] = rng.uniform(*G_RANGE_S, written.size)
+        start = time.thread_time()
+        transfer_S = network.update(written, g_S.flat[written])
+        taken.append(time.thread_time() - start)
+        if step % 60 == 59 and (max(shape) <= 128 or step == STEPS - 1):
+            error_S = transfer_S - exact(g_S, segment_ohm)
+            entries_S.append(np.abs(error_S).max())
+            noise_S = np.hypot(0.03e-6, 0.004 * g_S) * network.attenuation(g_S)
+            noise_a = np.sqrt(np.square(v_v) @ np.square(noise_S))
+            columns.append(np.sqrt(np.mean(np.square((v_v @ error_S) / noise_a), axis=0)).max())
+    median_s, worst_s = float(np.median(taken)), max(taken)
+    say(
+        f"  {STEPS} steps of 8 to 40      {1e3 * median_s:10.3f} ms   mean {1e3 * np.mean(taken):.3f} ms, worst"
+        f" {1e3 * worst_s:.2f} ms ({worst_s / median_s:.1f} medians); {network.eliminations - 1} eliminations;"
+        f" errors: entries {1e6 * max(entries_S):.4f} uS, columns {100 * max(columns):.2f} % of the white noise"
+    )
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def measure(shape: tuple[int, int], segment_ohm: float) -> None:
+    say(f"{shape[0]} x {shape[1]}, {segment_ohm} ohm a segment")
+    cold_s = cold(shape, segment_ohm, 7 if max(shape) <= 128 else 1)
+    if max(shape) <= 256:
+        after_writes(shape, segment_ohm, cold_s)
+        series(shape, segment_ohm)
 
 
 if __name__ == "__main__":
-    for array_shape in ((64, 64), (128, 64)):
-        measure(array_shape)
+    LineNetwork((8, 8), 1.0, 1.0).transfer(np.ones((8, 8)))  # compiles
+    for array_shape in ((128, 64), (128, 128), (256, 256)):
+        for ohm in (0.35, 1.0) if array_shape == (128, 64) else (0.35,):
+            measure(array_shape, ohm)
+    if "--large" in sys.argv[1:]:
+        measure((512, 512), 0.35)

@@ -36,7 +36,6 @@ class TwinArray:
         self._cells = CellState(**{k: v if k in _BY_STATE else v[own] for k, v in state.items()})
         segment_ohm = self.preset.circuit.line_resistance_ohm
         self._network = LineNetwork(self.shape, segment_ohm, segment_ohm)
-        self._attenuation = _LaggingAttenuation(self.shape, segment_ohm)
         self._matrices: tuple[int, FloatArray, NDArray[np.float32]] | None = None
 
     def waited(self, duration_s: float) -> None:
@@ -172,7 +171,7 @@ class TwinArray:
     def _matrices_of(self, version: int) -> tuple[FloatArray, NDArray[np.float32]]:
         """See `current_matrices`."""
         if self._matrices is None or self._matrices[0] != version:
-            transfer_S, attenuation = self._wires()
+            transfer_S, attenuation = self._network.matrices(self._cells.g_S.reshape(self.shape))
             law = self.preset.read_noise
             product_S, variance_S2 = (
                 np.empty(self._cells.g_S.size),
@@ -190,42 +189,6 @@ class TwinArray:
             )
             self._matrices = version, product_S, variance_S2
         return self._matrices[1:]
-
-    def _wires(self) -> tuple[FloatArray, FloatArray]:
-        """Transfer matrix and attenuation of the conductances as they are now."""
-        g_S = self._cells.g_S.reshape(self.shape)
-        return self._network.transfer(g_S), self._attenuation.of(g_S)
-
-
-class _LaggingAttenuation:
-    """How much of each cell's noise arrives at its line, computed anew only when it has changed by a percent.
-
-    It costs as much as a factorisation of the wires. To first order it falls by what the cells draw along their
-    two lines: a change of the conductances moves it by at most the segment resistance times the number of
-    segments times the largest sum of changes up to any point of a line.
-    """
-
-    TOLERANCE = 0.01
-
-    def __init__(self, shape: tuple[int, int], segment_ohm: float) -> None:
-        self._shape = shape
-        self._segment_ohm = segment_ohm
-        self._known: tuple[FloatArray, FloatArray] | None = None  # conductances and their attenuation
-
-    def of(self, g_S: FloatArray) -> FloatArray:
-        """Attenuation (rows, columns) for the conductances `g_S`, S, off by less than `TOLERANCE`."""
-        if self._known is not None:
-            change_S = g_S - self._known[0]
-            drawn_S = sum(
-                length * float(np.abs(change_S.cumsum(axis=axis)).max())
-                for axis, length in enumerate(self._shape)
-            )
-            if drawn_S * self._segment_ohm < self.TOLERANCE:
-                return self._known[1]
-        # Its own circuit: the one that makes the products factorises at other times, and lags in its own way.
-        fresh = LineNetwork(self._shape, self._segment_ohm, self._segment_ohm)
-        self._known = g_S.copy(), fresh.attenuation(g_S)
-        return self._known[1]
 
 
 class Selection:

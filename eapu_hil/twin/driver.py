@@ -15,6 +15,7 @@ from eapu_hil.twin.array import TwinArray
 from eapu_hil.twin.chip import TwinChip
 from eapu_hil.twin.crossbar import TwinCrossbar
 from eapu_hil.twin.preset import TwinPreset
+from eapu_hil.twin.rehearsal import rehearse
 from eapu_hil.twin.requests import ChipRequests
 from eapu_hil.twin.state import BenchClock, TwinState
 from eapu_hil.twin.wide import TwinArrays
@@ -46,6 +47,7 @@ def simulated_arrays(config: TwinBenchConfig, chip_dir: Path) -> tuple[BenchCloc
 
     Raises ConfigError for an unknown preset or a wrong override, and where the state is not that of these cells.
     """
+    rehearse(preset_of(config))
     _, chip = _opened(config, chip_dir)
     return chip.clock, [TwinArray(chip, number) for number in range(config.arrays)]
 

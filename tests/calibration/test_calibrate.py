@@ -144,7 +144,8 @@ def test_endurance_takes_the_cells_it_is_given_and_retires_those_that_fail(open_
     assert entry.values["cycles"][0] == 1
     assert entry.values["cycles"][-1] == 1000
     lost = entry.values["cycles_to_failure"]
-    assert all(cycles is not None and 5 <= cycles < 500 for cycles in lost)
+    assert all(cycles is not None and cycles < 500 for cycles in lost)
+    assert np.median(lost) > 5  # a write may miss a new cell, too
     shares = [row["value"] for row in entry.values["failed"]]
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0.0, 1.0)

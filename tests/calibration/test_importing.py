@@ -20,7 +20,7 @@ from eapu_hil.bench.passport import Chip
 from eapu_hil.cli.parser import main
 from eapu_hil.hal import Cells, ConfigError
 from eapu_hil.twin.preset import TwinPreset
-from eapu_hil.twin.relaxing import RelaxingCells
+from eapu_hil.twin.relaxing import RelaxingCells, log_start
 from eapu_hil.twin.state import StateFiles
 
 OpenTwin = Callable[..., Bench]
@@ -53,7 +53,9 @@ def relaxing_file(cells: int, **changed: float) -> None:
     rng = np.random.default_rng(4)
     g_S = rng.uniform(10e-6, 30e-6, cells)
     twin = RelaxingCells(law, g_S, StateFiles(Path("state")))
-    twin.restart(np.arange(cells), g_S, 0.0)
+    twin.written_s[:] = 0.0
+    twin.g_written_S[:] = g_S
+    twin.log_age[:] = np.interp(g_S, law.g_S, log_start(law))
     lines = ["cell,uS,s"]
 
     def read(age_s: float) -> None:

@@ -16,7 +16,7 @@ from eapu_hil.base.loading import load_model
 from eapu_hil.bench.passport import Chip
 from eapu_hil.hal import FloatArray
 from eapu_hil.twin.preset import TwinPreset
-from eapu_hil.twin.relaxing import RelaxingCells
+from eapu_hil.twin.relaxing import RelaxingCells, log_start
 from eapu_hil.twin.state import StateFiles
 
 TIMES_s = (0.01, 0.1, 1.0, 1e5)
@@ -82,7 +82,9 @@ def judged(tmp_path_factory: pytest.TempPathFactory, measured_file: Callable[[st
     began_S = np.repeat(1e-6 * first_uS[0], COPIES)
     g_S = began_S.copy()
     twin = RelaxingCells(law, g_S, StateFiles(folder / "state"))
-    twin.restart(np.arange(g_S.size), g_S, 0.0)
+    twin.written_s[:] = 0.0
+    twin.g_written_S[:] = g_S
+    twin.log_age[:] = np.interp(g_S, law.g_S, log_start(law))
     noise_sd_S = 1e-6 * NOISE_uS * (began_S / 10e-6) ** NOISE_POWER
     first_noise_S = noise_sd_S * rng.standard_normal(g_S.size)
     twin_uS = []

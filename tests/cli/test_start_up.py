@@ -55,6 +55,6 @@ def test_neither_does_a_mistake_in_the_arguments(tmp_path: Path, words: str) -> 
 
 
 def test_reading_a_twin_waits_for_what_reads_and_for_nothing_else(tmp_path: Path) -> None:
-    compiled = {"numba", "scipy"}  # the compiler of its physics asks for the version of scipy
-    heavy = FOR_SOME_WORK - compiled | {"scipy.linalg", "scipy.sparse", "scipy.stats"}
+    compiled = {"numba", "scipy"}  # the compiler of its physics imports scipy.linalg
+    heavy = FOR_SOME_WORK - compiled | {"scipy.sparse", "scipy.stats"}
     assert imported(["read twin --block 0:2,0:2"], heavy, tmp_path) == ""

@@ -1,4 +1,4 @@
-"""A run of version 0.1, stopped before its end: it is read, goes on as it would have gone on then, and is reported."""
+"""A run of version 0.1, stopped before its end: it is read, goes on, and is reported."""
 
 from __future__ import annotations
 
@@ -50,17 +50,24 @@ def test_its_writes_and_snapshots_are_read(run: Path) -> None:
     assert not [name for name in found if "_s_" in name]
 
 
-def test_it_goes_on_as_then(run: Path, silent: Callable[..., Any]) -> None:
+def test_it_goes_on_where_it_stopped(run: Path, silent: Callable[..., Any]) -> None:
+    """What was done stays; the rest draws other random numbers than it would have drawn then."""
+    before = read_writes(run)
     resume(run, silent())
     writes = read_writes(run)
-    then = np.fromfile(run.parent / "writes_after_resume.bin", WRITE_DTYPE)
-    for name in WRITE_DTYPE.names or ():  # last digits are the processor's
-        np.testing.assert_allclose(writes[name], then[name], rtol=1e-5)
+    np.testing.assert_array_equal(writes[: before.size], before)
     lines = (run.parent / "metrics_after_resume.jsonl").read_text().splitlines()
-    last = {line["step"]: line for line in map(json.loads, lines) if line["kind"] == "step"}
-    for line in read_metrics(run, "step"):
-        for key in ("loss", "writes", "pulses", "clock_s"):
-            assert line[key] == pytest.approx(last[line["step"]][key], rel=1e-5)
+    then = {line["step"]: line for line in map(json.loads, lines) if line["kind"] == "step"}
+    now = {line["step"]: line for line in read_metrics(run, "step")}
+    assert now.keys() == then.keys()
+    stopped = int(before["step"].max())
+    rest = [step for step in now if step > stopped]
+    for key, share in (("loss", 0.3), ("writes", 0.3), ("pulses", 0.3), ("clock_s", 0.05)):
+        for step in now.keys() - set(rest):
+            assert now[step][key] == pytest.approx(then[step][key], rel=1e-5)
+        assert np.mean([now[step][key] for step in rest]) == pytest.approx(
+            np.mean([then[step][key] for step in rest]), rel=share
+        )
 
 
 def test_a_resumed_run_has_one_map_of_each_kind(run: Path, silent: Callable[..., Any]) -> None:

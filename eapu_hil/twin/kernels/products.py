@@ -16,7 +16,7 @@ _CHUNK = 256  # numbers of each half, while their noise is in the cache
 @vectorised
 def current_matrices(
     transfer_S: FloatArray,
-    attenuation: FloatArray,
+    attenuation: NDArray[np.float32],
     g_S: FloatArray,
     slow: NDArray[np.float32],
     white_S2: float,

@@ -162,7 +162,7 @@ def bench(tmp_path: Path) -> Any:
     station = SmallStation(
         tmp_path, "rram_180nm", **{"faults.stuck_fraction": 0.0, "relaxation.enabled": False}
     )
-    station.array._cells._formed[:] = True
+    station.array._cells.formed[:] = True
     device = SimulatedKeithley2600B(station.probe, ["source", "gate"])
     with station.serving(device) as server, VisaTransport(server.resource) as line:
         source, gate = Keithley2600B(line, "a"), Keithley2600B(line, "b")
