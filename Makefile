@@ -39,16 +39,14 @@ others: .venv-others/.installed
 		'pymeasure>=0.16' 'qcodes>=0.58'
 	touch $@
 
-# aihwkit and badcrossbar, which do the same work as the twin, beside ours; several GB. aihwkit's wheel spares a build of
-# many minutes, and fits only the PyTorch that it was built with; badcrossbar without its drawing, which needs cairo.
-PEERS_TORCH ?= torch==2.9.1
-
+# aihwkit and badcrossbar, which do the same work as the twin, beside ours. aihwkit's wheel spares a build of many
+# minutes; badcrossbar without its drawing, which needs cairo.
 peers: .venv-peers/.installed
 
 .venv-peers/.installed: pyproject.toml
 	$(PYTHON) -P -m venv .venv-peers
 	.venv-peers/bin/python -P -m pip install --quiet --disable-pip-version-check --only-binary aihwkit \
-		--editable '.[train,torch]' 'aihwkit==1.1.0' '$(PEERS_TORCH)'
+		--editable '.[train,torch]' 'aihwkit==1.1.0' '$(TORCH)'
 	.venv-peers/bin/python -P -m pip install --quiet --disable-pip-version-check --no-deps \
 		'badcrossbar>=1.1' 'pathvalidate>=3' 'sigfig>=1.3'
 	touch $@

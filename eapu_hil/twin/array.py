@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,9 +16,10 @@ from eapu_hil.twin.chip import TwinChip
 from eapu_hil.twin.circuit import LineNetwork
 from eapu_hil.twin.converters import FullScale, OutputConverters
 from eapu_hil.twin.kernels.cells import CellState
-from eapu_hil.twin.kernels.products import choose_lines, current_matrices
+from eapu_hil.twin.kernels.products import current_matrices
 
 FloatND = NDArray[np.floating]
+Real = TypeVar("Real", bound=np.floating)
 CodeArray = NDArray[np.int16]
 _BY_STATE = ("walk_g_S", "walk_start")  # what of `CellState` does not belong to single cells
 
@@ -36,7 +40,7 @@ class TwinArray:
         self._cells = CellState(**{k: v if k in _BY_STATE else v[own] for k, v in state.items()})
         segment_ohm = self.preset.circuit.line_resistance_ohm
         self._network = LineNetwork(self.shape, segment_ohm, segment_ohm)
-        self._matrices: tuple[int, FloatArray, NDArray[np.float32]] | None = None
+        self._matrices: tuple[int, FloatND, NDArray[np.float32]] | None = None
 
     def waited(self, duration_s: float) -> None:
         """Lets the cells relax after `duration_s` in which the clock went on and nothing else happened."""
@@ -111,15 +115,7 @@ class TwinArray:
     ) -> Selection:
         """The lines of the products that follow; all by default. forward: drives rows, measures columns."""
         adc = self._column_adc if forward else self._row_adc
-        inputs, outputs = self.shape if forward else self.shape[::-1]
-        return Selection(
-            adc,
-            forward,
-            np.arange(inputs)
-            if driven is None
-            else driven.copy(),  # the kernels are compiled for arrays to write to
-            np.arange(outputs) if measured is None else measured.copy(),
-        )
+        return Selection(adc, forward, _neighbours(driven), _neighbours(measured))
 
     def products(self, selection: Selection, v_v: FloatND) -> FloatND:
         """Measured currents (batch, measured lines) in A for line voltages `v_v` (batch, driven lines).
@@ -141,42 +137,21 @@ class TwinArray:
         self, selection: Selection, v_v: FloatND
     ) -> tuple[FloatND, NDArray[np.float32] | None]:
         self._chip.update(self._number)
-        version = int(self._chip.changes[self._number])
-        if selection.version != version:
-            self._fill(selection, version)
+        product_S, variance_S2 = self._current_matrices()
         variance_a2 = None
         if self.preset.read_noise.enabled:
-            variance_a2 = np.square(v_v, dtype=np.float32) @ selection.variance_S2
+            variance_a2 = np.square(v_v, dtype=np.float32) @ selection.of(variance_S2)
         self._chip.clock.advance(v_v.shape[0] * self.preset.timing.product_s)
-        return v_v @ selection.product_S, variance_a2
+        return v_v @ selection.of(product_S), variance_a2
 
-    def _fill(self, selection: Selection, version: int) -> None:
-        product_S, variance_S2 = self._matrices_of(version)
-        columns = self.shape[1]
-        shape = selection.driven.size, selection.measured.size
-        selection.product_S = np.empty(shape, np.float64 if self.dac.exact else np.float32)
-        selection.variance_S2 = np.empty(shape, np.float32)
-        choose_lines(
-            product_S,
-            variance_S2,
-            selection.adc.gain[selection.measured],
-            selection.driven,
-            selection.measured,
-            (columns, 1) if selection.forward else (1, columns),
-            selection.product_S,
-            selection.variance_S2,
-        )
-        selection.version = version
-
-    def _matrices_of(self, version: int) -> tuple[FloatArray, NDArray[np.float32]]:
-        """See `current_matrices`."""
+    def _current_matrices(self) -> tuple[FloatND, NDArray[np.float32]]:
+        """See `current_matrices`; (rows, columns)."""
+        version = int(self._chip.changes[self._number])
         if self._matrices is None or self._matrices[0] != version:
             transfer_S, attenuation = self._network.matrices(self._cells.g_S.reshape(self.shape))
             law = self.preset.read_noise
-            product_S, variance_S2 = (
-                np.empty(self._cells.g_S.size),
-                np.empty(self._cells.g_S.size, np.float32),
-            )
+            product_S: FloatND = np.empty(self.shape, np.float64 if self.dac.exact else np.float32)
+            variance_S2 = np.empty(self.shape, np.float32)
             current_matrices(
                 transfer_S.reshape(-1),
                 attenuation.reshape(-1),
@@ -184,24 +159,31 @@ class TwinArray:
                 self._cells.slow,
                 law.white_absolute_S**2 * law.enabled,
                 law.white_relative**2 * law.enabled,
-                product_S,
-                variance_S2,
+                product_S.reshape(-1),
+                variance_S2.reshape(-1),
             )
             self._matrices = version, product_S, variance_S2
         return self._matrices[1:]
 
 
+@dataclass(frozen=True, eq=False)
 class Selection:
-    """The driven and the measured lines of products, with their matrices as they were in the array's `version`.
+    """The driven and the measured lines of products. adc: of the measured lines."""
 
-    product_S, variance_S2: see `choose_lines`.
-    """
+    adc: OutputConverters
+    forward: bool
+    driven: IntArray | slice
+    measured: IntArray | slice
 
-    def __init__(self, adc: OutputConverters, forward: bool, driven: IntArray, measured: IntArray) -> None:
-        self.adc = adc
-        self.forward = forward
-        self.driven = driven
-        self.measured = measured
-        self.version = -1
-        self.product_S: FloatND = np.empty((0, 0))
-        self.variance_S2: NDArray[np.float32] = np.empty((0, 0), np.float32)
+    def of(self, matrix: NDArray[Real]) -> NDArray[Real]:
+        """What these products need of a matrix (rows, columns): (driven, measured), where it can be without a copy."""
+        return (matrix if self.forward else matrix.T)[self.driven][:, self.measured]
+
+
+def _neighbours(lines: IntArray | None) -> IntArray | slice:
+    """Lines as a slice where each is the next of the one before."""
+    if lines is None:
+        return slice(None)
+    if lines.size and (np.diff(lines) == 1).all():
+        return slice(int(lines[0]), int(lines[-1]) + 1)
+    return lines

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from eapu_hil.hal import FloatArray, IntArray, UnsupportedError
 from eapu_hil.twin.kernels.noise import Noise
-from eapu_hil.twin.kernels.products import disturb, measured, quantised, rounded
+from eapu_hil.twin.kernels.products import amplify, disturb, measured, quantised, rounded
 from eapu_hil.twin.preset import Adc, Dac
 
 _NONE = np.zeros((0, 0), np.float32)
@@ -89,7 +89,7 @@ class OutputConverters:
         lines: IntArray | slice,
         noise: Noise,
     ) -> NDArray[np.floating]:
-        """Measured currents in A; `current_a` (batch, lines), with `gain` in it, is overwritten.
+        """Measured currents in A; `current_a` (batch, lines) is overwritten, and so is `variance_a2`.
 
         variance_a2: variance of the noise that each current carries already, or None. It and the converter's own are
         independent and normal, so one draw stands for both.
@@ -97,7 +97,8 @@ class OutputConverters:
         carried = _NONE if variance_a2 is None else variance_a2
         top_code = 0.0 if self._law.bits is None else self._top_code
         own_sd = self._law.noise_relative
-        measured(current_a, carried, self._offset[lines], self._ranges_a, own_sd, top_code, noise)
+        gain = self.gain[lines].astype(current_a.dtype)
+        measured(current_a, carried, gain, self._offset[lines], self._ranges_a, own_sd, top_code, noise)
         return current_a
 
     def codes(
@@ -109,9 +110,11 @@ class OutputConverters:
         noise: Noise,
     ) -> NDArray[np.int16]:
         """The same, measured in one range and given as the converter gives it: a code for each current."""
+        carried = _NONE if variance_a2 is None else variance_a2
         offset_a = (full_scale.amperes_a * self._offset[lines]).astype(current_a.dtype)
         own_sd_a = self._law.noise_relative * full_scale.amperes_a
-        disturb(current_a, _NONE if variance_a2 is None else variance_a2, offset_a, own_sd_a**2, noise)
+        amplify(current_a, carried, self.gain[lines].astype(current_a.dtype))
+        disturb(current_a, carried, offset_a, own_sd_a**2, noise)
         current_a *= full_scale.top_code / full_scale.amperes_a
         rounded(current_a.reshape(-1), 1.0, full_scale.top_code)
         return current_a.astype(np.int16)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.hal import FloatArray, IntArray
+from eapu_hil.hal import FloatArray
 from eapu_hil.twin.kernels.compiling import compiled, vectorised
 from eapu_hil.twin.kernels.noise import Noise, draw_normals
 
@@ -21,7 +21,7 @@ def current_matrices(
     slow: NDArray[np.float32],
     white_S2: float,
     white2: float,
-    product_S: FloatArray,
+    product_S: Real,
     variance_S2: NDArray[np.float32],
 ) -> None:
     """Current per volt of each cell at the moment, S, and its variance from the white noise of the cell, S^2.
@@ -35,29 +35,21 @@ def current_matrices(
         variance_S2[k] = (white_S2 + white2 * g * g) * share * share
 
 
-@compiled
-def choose_lines(
-    product_S: FloatArray,
-    variance_S2: NDArray[np.float32],
-    gain: FloatArray,
-    driven: IntArray,
-    measured: IntArray,
-    steps: tuple[int, int],
-    chosen_S: Real,
-    chosen_S2: NDArray[np.float32],
-) -> None:
-    """What products of some lines need of `current_matrices`, (lines in, lines out), with the gain of the converters.
+@vectorised
+def amplify(current_a: Real, variance_a2: NDArray[np.float32], gain: Real) -> None:
+    """Applies the gain of each line's converter to currents (batch, lines) and to their variance, in place.
 
-    product_S, variance_S2: flat. gain: of the measured lines' converters. steps: from one driven line to the next, and
-    from one measured line to the next. chosen_S, chosen_S2: (driven, measured), filled.
+    variance_a2: (batch, lines), or (0, 0) for none.
     """
     gain2 = (gain**2).astype(np.float32)
-    for a in range(driven.size):
-        begin = driven[a] * steps[0]
-        for b in range(measured.size):
-            k = begin + measured[b] * steps[1]
-            chosen_S[a, b] = product_S[k] * gain[b]
-            chosen_S2[a, b] = variance_S2[k] * gain2[b]
+    for vector in range(current_a.shape[0]):
+        row = current_a[vector]
+        for j in range(gain.size):
+            row[j] *= gain[j]
+    for vector in range(variance_a2.shape[0]):
+        spread = variance_a2[vector]
+        for j in range(gain.size):
+            spread[j] *= gain2[j]
 
 
 @vectorised
@@ -116,6 +108,7 @@ def rounded(values: Real, per_code: float, top_code: float) -> None:
 def measured(
     current_a: Real,
     variance_a2: NDArray[np.float32],
+    gain: Real,
     offset: FloatArray,
     ranges_a: FloatArray,
     own_sd: float,
@@ -124,9 +117,11 @@ def measured(
 ) -> None:
     """What converters make of currents (batch, lines), in place, in the smallest of `ranges_a` that holds the largest.
 
-    variance_a2: see `disturb`. offset: of each line; own_sd: of the converter's own noise; both in shares of the range.
+    variance_a2: see `disturb`. gain, offset: of each line; own_sd: of the converter's own noise; the last two are
+    shares of the range.
     top_code: 0 for a converter that does not round.
     """
+    amplify(current_a, variance_a2, gain)
     largest_a, range_a = largest(current_a.reshape(-1)), ranges_a[-1]
     for k in range(ranges_a.size - 1, -1, -1):
         if ranges_a[k] >= largest_a:
