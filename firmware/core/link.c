@@ -180,7 +180,7 @@ static void keep(link_t *link, uint8_t ahead)
 static void accept_early(link_t *link, uint8_t ahead, uint64_t now_us)
 {
     const bool fits = ahead <= HELD_MAX && link->queue_count + ahead < LINK_QUEUE;
-    const uint16_t bit = fits ? (uint16_t)(1u << (ahead - 1)) : 0;
+    const uint16_t bit = (uint16_t)(fits ? 1u << (ahead - 1) : 0u);
 
     link->counters.rx_gaps++;
     if (!fits || (link->held & bit) != 0) {

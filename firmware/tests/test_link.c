@@ -36,6 +36,26 @@ static bool give(uint8_t type, uint8_t seq, uint8_t ack)
     return urgent;
 }
 
+static void give_nak(uint8_t ack, uint8_t missing, uint16_t held)
+{
+    const nak_msg_t m = {missing, held};
+    uint8_t payload[NAK_SIZE], bytes[FRAME_ENCODED(NAK_SIZE)];
+    const size_t count = frame_encode(bytes, sizeof bytes, MSG_NAK, 0, ack, payload, nak_pack(&m, payload));
+    for (size_t i = 0; i < count; i++) {
+        assert_false(link_feed(&link_, bytes[i], port.now_us));
+    }
+}
+
+/* The last NAK sent names these. */
+static void assert_asked(uint8_t missing, uint16_t held)
+{
+    const sent_t *sent = port_last(MSG_NAK);
+    nak_msg_t m;
+    assert_true(nak_unpack(&m, sent->payload, NAK_SIZE));
+    assert_int_equal(m.missing, missing);
+    assert_int_equal(m.held, held);
+}
+
 static void give_damage(void)
 {
     static const uint8_t noise[] = {9, 1, 2, 0};
@@ -124,11 +144,56 @@ static void test_one_nak_until_progress(void **state)
     give(MSG_READ, 2, 0);
     assert_int_equal(port_sent(MSG_NAK), 2);
     give(MSG_READ, 0, 0); /* progress */
-    give(MSG_READ, 2, 0);
+    assert_int_equal(link_.queue_count, 3);
+    give(MSG_READ, 4, 0);
     assert_int_equal(port_sent(MSG_NAK), 3);
-    assert_int_equal(port_last(MSG_NAK)->ack, 1);
-    assert_int_equal(link_.queue_count, 1);
+    assert_int_equal(port_last(MSG_NAK)->ack, 3);
+    assert_int_equal(link_.queue_count, 3);
     assert_int_equal(link_.counters.rx_gaps, 5);
+}
+
+static void test_early_frames_are_named_and_taken_in_their_turn(void **state)
+{
+    (void)state;
+    give(MSG_READ, 0, 0);
+    give(MSG_READ, 2, 0);
+    assert_asked(1, 1);
+    give(MSG_READ, 3, 0);
+    assert_int_equal(port_sent(MSG_NAK), 1);
+    give(MSG_READ, 5, 0); /* that 4 is missing too is news */
+    give(MSG_READ, 5, 0);
+    assert_int_equal(port_sent(MSG_NAK), 2);
+    assert_asked(1, 0xB);
+    assert_int_equal(link_.queue_count, 1);
+    give(MSG_READ, 1, 0);
+    assert_int_equal(link_.queue_count, 4);
+    pass(RESEND_US); /* nobody sends 4 */
+    assert_asked(4, 1);
+    give(MSG_READ, 4, 0);
+    assert_int_equal(link_.queue_count, 6);
+    for (uint8_t i = 0; i < 6; i++) {
+        assert_int_equal(link_head(&link_)->payload[0], i);
+        link_pop(&link_);
+    }
+    port_forget();
+    pass(10 * RESEND_US);
+    assert_int_equal(port_sent(MSG_NAK), 0);
+    give(MSG_READ, 23, 0); /* further ahead than a NAK can tell */
+    for (uint8_t i = 6; i < 23; i++) {
+        give(MSG_READ, i, 0);
+    }
+    assert_int_equal(link_.queue_count, 17);
+}
+
+static void test_a_nak_says_what_is_missing_also_behind_a_full_window(void **state)
+{
+    (void)state;
+    for (uint8_t i = 0; i < LINK_WINDOW + 2; i++) {
+        give(MSG_READ, i, 0);
+    }
+    give(MSG_READ, LINK_WINDOW + 3, 0);
+    assert_int_equal(port_last(MSG_NAK)->ack, LINK_WINDOW);
+    assert_asked(LINK_WINDOW + 2, 1);
 }
 
 static void test_acknowledged_when_due(void **state)
@@ -217,17 +282,26 @@ static void test_queue_takes_a_window_more_than_it_acknowledges(void **state)
     assert_int_equal(port_last(MSG_ACK)->ack, LINK_WINDOW + 1);
 }
 
-static void test_nak_brings_all_from_ack_on(void **state)
+static void test_nak_brings_what_is_missing_and_nothing_else(void **state)
 {
     (void)state;
-    send_frames(4);
+    send_frames(8);
     port_forget();
-    give(MSG_NAK, 0, 2);
-    assert_int_equal(port.count, 2);
-    assert_int_equal(port.sent[0].seq, 2);
-    assert_int_equal(port.sent[0].payload[0], 2);
-    assert_int_equal(port.sent[1].seq, 3);
-    assert_int_equal(link_.counters.tx_resent, 2);
+    give_nak(2, 2, 0x15); /* 3, 5 and 7 came */
+    assert_int_equal(port.count, 3);
+    for (uint8_t i = 0; i < 3; i++) {
+        assert_int_equal(port.sent[i].seq, 2 + 2 * i);
+        assert_int_equal(port.sent[i].payload[0], 2 + 2 * i);
+    }
+    assert_int_equal(link_.counters.tx_resent, 3);
+    port_forget();
+    give_nak(2, 1, 0x1); /* of a loss that is mended */
+    give_nak(2, 8, 0x1); /* of what was never sent */
+    give(MSG_NAK, 0, 2); /* of a wrong length */
+    assert_int_equal(port.count, 0);
+    give_nak(2, 7, 0xFFFF);
+    assert_int_equal(port.count, 1);
+    assert_int_equal(port.sent[0].seq, 7);
 }
 
 static void test_resend_time_doubles_and_recovers(void **state)
@@ -415,12 +489,14 @@ int main(void)
         cmocka_unit_test_setup(test_in_order_and_once, open_link),
         cmocka_unit_test_setup(test_unsequenced_frames_overtake, open_link),
         cmocka_unit_test_setup(test_one_nak_until_progress, open_link),
+        cmocka_unit_test_setup(test_early_frames_are_named_and_taken_in_their_turn, open_link),
+        cmocka_unit_test_setup(test_a_nak_says_what_is_missing_also_behind_a_full_window, open_link),
         cmocka_unit_test_setup(test_acknowledged_when_due, open_link),
         cmocka_unit_test_setup(test_a_duplicate_is_acknowledged_again, open_link),
         cmocka_unit_test_setup(test_window_is_never_exceeded, open_link),
         cmocka_unit_test_setup(test_a_payload_too_long_is_not_sent, open_link),
         cmocka_unit_test_setup(test_queue_takes_a_window_more_than_it_acknowledges, open_link),
-        cmocka_unit_test_setup(test_nak_brings_all_from_ack_on, open_link),
+        cmocka_unit_test_setup(test_nak_brings_what_is_missing_and_nothing_else, open_link),
         cmocka_unit_test_setup(test_resend_time_doubles_and_recovers, open_link),
         cmocka_unit_test_setup(test_opening_again_starts_at_zero, open_link),
         cmocka_unit_test_setup(test_a_bad_line_loses_nothing, open_link),
