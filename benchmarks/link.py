@@ -121,9 +121,9 @@ def bad_line(table: Table, count: int) -> None:
     loss_row(table, "1 Mbit/s", [(good, bad)], True)
     pairs, moving = [], []
     for seed in range(REPEATS):
-        good, (bad, stopped) = proxied_rate(count, 0.0, seed, 0), proxied_rate(count, SHARE, seed, 0)
-        pairs.append((good[0], bad))
-        moving.append(1.0 - bad / (1.0 - stopped) / good[0])
+        good, (bad, stopped) = proxied_rate(count, 0.0, seed, 0)[0], proxied_rate(count, SHARE, seed, 0)
+        pairs.append((good, bad))
+        moving.append(1.0 - bad / (1.0 - stopped) / good)
     loss_row(table, "no line rate", pairs, False)
     beyond = statistics.median(moving)
     table.row(
