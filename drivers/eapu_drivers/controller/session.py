@@ -41,8 +41,8 @@ class LinkTiming:
     resend_floor_s: no message is sent again earlier, unless the controller says that it lacks it. silence_s: without a
     sign for so long that anything of what we send arrives there, the line counts as lost. reconnect_s: how long to try
     then. hello_s: how long to wait for the first answer. dead_man_s: without any good frame for so long, the controller
-    grounds its lines. answer_s: how long an answer may take on top of the work that was asked. open_s: how long the port
-    may take to open.
+    grounds its lines. answer_s: how long an answer may take on top of the work that was asked. open_s: how long the
+    port may take to open.
     """
 
     resend_floor_s: float = 0.025

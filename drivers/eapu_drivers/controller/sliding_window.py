@@ -2,8 +2,8 @@
 
 Frames are numbered modulo 256 and sent again until the other side has acknowledged them; what arrives is delivered
 once and in order. A frame that comes before its turn is kept, and the other side is told which ones are missing, so
-that a loss costs one frame and not all that followed it. Whoever drives a `SlidingWindow` hands it the time, the frames that arrive and the messages to send,
-and writes what `output` returns.
+that a loss costs one frame and not all that followed it. Whoever drives a `SlidingWindow` hands it the time, the frames
+that arrive and the messages to send, and writes what `output` returns.
 """
 
 from __future__ import annotations
