@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo firmware others test torture lint clean
+.PHONY: install demo firmware others peers bench test torture lint clean
 
 # The PyTorch of the tests: one minor version, of which pip takes a build without CUDA where it knows of one
 # (PIP_FIND_LINKS, PIP_EXTRA_INDEX_URL), several GB less to install.
@@ -39,6 +39,26 @@ others: .venv-others/.installed
 		'pymeasure>=0.16' 'qcodes>=0.58'
 	touch $@
 
+# aihwkit and badcrossbar, which do the same work as the twin, beside ours; several GB. aihwkit's wheel spares a build of
+# many minutes, and fits only the PyTorch that it was built with; badcrossbar without its drawing, which needs cairo.
+PEERS_TORCH ?= torch==2.9.1
+
+peers: .venv-peers/.installed
+
+.venv-peers/.installed: pyproject.toml
+	$(PYTHON) -P -m venv .venv-peers
+	.venv-peers/bin/python -P -m pip install --quiet --disable-pip-version-check --only-binary aihwkit \
+		--editable '.[train,torch]' 'aihwkit==1.1.0' '$(PEERS_TORCH)'
+	.venv-peers/bin/python -P -m pip install --quiet --disable-pip-version-check --no-deps \
+		'badcrossbar>=1.1' 'pathvalidate>=3' 'sigfig>=1.3'
+	touch $@
+
+# Every figure of speed with its goal; beside the peers where `make peers` was. ROWS: some rows alone. EARLIER: another
+# checkout, whose time of the demo is taken in turn.
+bench: $(STAMP)
+	PYTHONPATH=benchmarks EARLIER=$(EARLIER) \
+		$(if $(wildcard .venv-peers/.installed),.venv-peers/bin,$(BIN))/python -P -m speed $(ROWS)
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -55,4 +75,4 @@ torture: $(STAMP)
 	OMP_NUM_THREADS=1 PYTHONPATH=tests/torture $(BIN)/python -P tests/torture/torture.py --seed $(SEED)
 
 clean:
-	rm -rf $(VENV) .venv-others build firmware/build *.egg-info
+	rm -rf $(VENV) .venv-others .venv-peers build firmware/build *.egg-info

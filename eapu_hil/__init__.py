@@ -7,7 +7,6 @@ The doors of a script, imported when they are first used: `open_bench`, `train`,
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,6 +27,8 @@ _DOORS = {
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
+        from importlib.metadata import version
+
         return version("eapu-hil")
     if name in _DOORS:
         return getattr(import_module(_DOORS[name]), name)

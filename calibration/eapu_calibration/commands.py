@@ -9,25 +9,23 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from eapu_calibration.passport_commands import as_json, chip_argument, say_entries
-from eapu_hil.base.loading import load_model
+from eapu_hil.base.errors import ConfigError
 from eapu_hil.base.quantities import duration
 from eapu_hil.base.storage import ReservedFile, StorageError, require_space, storage_errors, write_new
-from eapu_hil.bench.array import BenchArray
-from eapu_hil.bench.cellcsv import write_targets
-from eapu_hil.bench.entries import Measurement
-from eapu_hil.bench.passport import Chip
 from eapu_hil.cli import options
 from eapu_hil.cli.arrays import chosen_array, open_as_it_is
-from eapu_hil.cli.bars import measurement_bars
-from eapu_hil.cli.results import require_free
 from eapu_hil.cli.terminal import Terminal
-from eapu_hil.hal import Cells, ConfigError
 
+if TYPE_CHECKING:
+    from eapu_hil.bench.array import BenchArray
+    from eapu_hil.bench.entries import Measurement
+    from eapu_hil.bench.passport import Chip
+    from eapu_hil.hal import Cells
+
+# What runs a command is imported in there; see `eapu_hil.cli.arrays`.
 _TARGETS_BYTES = 2**20  # of a table of targets: room for some 20,000 cells
 
 
@@ -129,11 +127,13 @@ def _calibrate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_calibration.calibrate import calibrate as measure
     from eapu_calibration.calibrate import with_forming
     from eapu_calibration.plan import chosen_names, load_plan
+    from eapu_hil.cli.bars import measurement_bars
 
     figures = _Figures(terminal)
     plan = load_plan(args.plan)
     names = chosen_names(plan, args.names)
-    began, left = time.monotonic(), list[Cells]()
+    left: list[Cells] = []
+    began = time.monotonic()
     changes = options.changes(args)
     with open_as_it_is(args.bench, terminal, changes, exchanged=args.exchanged) as bench:
         array = chosen_array(bench, args.array)
@@ -170,6 +170,8 @@ def _calibrate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
 def _drift(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_calibration.drift import look
+    from eapu_hil.bench.cellcsv import write_targets
+    from eapu_hil.cli.results import require_free
 
     require_free(args.out)
     figures = _Figures(terminal)
@@ -216,8 +218,11 @@ def _drift(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
 
 def _import(args: Namespace, terminal: Terminal) -> dict[str, Any]:
+    import numpy as np
+
     from eapu_calibration.importing import import_file as read_file
     from eapu_calibration.importing import load_import
+    from eapu_hil.bench.passport import Chip
 
     figures = _Figures(terminal)
     entry = read_file(load_import(args.mapping), args.chip, np.random.default_rng(args.seed))
@@ -228,8 +233,13 @@ def _import(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
 
 def _fit_twin(args: Namespace, terminal: Terminal) -> dict[str, Any]:
+    import numpy as np
+
     from eapu_calibration.fit_twin import estimate_words
     from eapu_calibration.fit_twin import fit_twin as fit
+    from eapu_hil.base.loading import load_model
+    from eapu_hil.bench.passport import Chip
+    from eapu_hil.cli.results import require_free
     from eapu_hil.twin.preset import TwinPreset
 
     require_free(args.out)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from eapu_hil.base.errors import ConfigError
 from eapu_hil.base.quantities import MISSING, duration
 from eapu_hil.base.storage import plain
-from eapu_hil.bench.entries import Measurement
-from eapu_hil.bench.passport import Chip
 from eapu_hil.cli.terminal import Terminal
-from eapu_hil.hal import ConfigError
+
+if TYPE_CHECKING:
+    from eapu_hil.bench.entries import Measurement
+    from eapu_hil.bench.passport import Chip
+
+# What runs a command is imported in there; see `eapu_hil.cli.arrays`.
 
 
 def passport(parser: ArgumentParser) -> None:
@@ -33,6 +35,10 @@ def passport(parser: ArgumentParser) -> None:
 
 
 def _show(args: Namespace, terminal: Terminal) -> dict[str, Any]:
+    import yaml
+
+    from eapu_hil.bench.passport import Chip
+
     chip = Chip.open(args.chip)
     if args.entry is not None:
         entry = _entry(chip, args.entry)
@@ -50,6 +56,7 @@ def _show(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
 def _diff(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_calibration.summary import changes
+    from eapu_hil.bench.passport import Chip
 
     chip = Chip.open(args.chip)
     first, second = _entry(chip, args.first), _entry(chip, args.second)

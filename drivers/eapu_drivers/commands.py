@@ -11,17 +11,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eapu_drivers.simulated.board import simulator
-from eapu_drivers.visa.families import SOURCE_METER_GROUP, simulated_models
-from eapu_hil.base.loading import load_model
-from eapu_hil.bench.config import TwinBenchConfig
-from eapu_hil.bench.passport import own_chip
+from eapu_hil.base.errors import ConfigError
 from eapu_hil.cli.terminal import Terminal
-from eapu_hil.hal import ConfigError
 
 if TYPE_CHECKING:
     from eapu_drivers.visa.discover import FoundInstrument
+    from eapu_hil.bench.config import TwinBenchConfig
 
+# What runs a command is imported in there; see `eapu_hil.cli.arrays`.
 _VISA = "::"  # in the names of VISA resources
 
 
@@ -44,6 +41,8 @@ def discover(parser: ArgumentParser) -> None:
 
 def sim(parser: ArgumentParser) -> None:
     """Serve a simulated device, for any client, until Ctrl-C."""
+    from eapu_drivers.visa.families import SOURCE_METER_GROUP, simulated_models
+
     devices = parser.add_subparsers(title="devices", required=True, metavar="DEVICE")
     text = "Serve a controller: its real firmware, with the twin in place of the arrays"
     controller = devices.add_parser("controller", help=text, description=f"{text}.")
@@ -119,7 +118,7 @@ def _show_instruments(
 
 
 def _sim_controller(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    from eapu_drivers.simulated.board import rig
+    from eapu_drivers.simulated.board import rig, simulator
 
     config = _simulated_bench(args.bench)
     if args.listen != simulator.PTY:
@@ -142,6 +141,7 @@ def _sim_controller(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
 
 def _sim_source_meter(args: Namespace, terminal: Terminal) -> dict[str, Any]:
+    from eapu_drivers.simulated.board import simulator
     from eapu_drivers.simulated.instruments.station import open_source_meter
 
     config = _simulated_bench(args.bench)
@@ -157,6 +157,8 @@ def _sim_source_meter(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
 def _require_open(host: str, args: Namespace, terminal: Terminal) -> None:
     """Raises ConfigError for an address beyond this machine without --open-to-network; warns with it."""
+    from eapu_drivers.simulated.board import simulator
+
     try:
         simulator.require_loopback(host, args.listen)
     except ConfigError:
@@ -167,6 +169,9 @@ def _require_open(host: str, args: Namespace, terminal: Terminal) -> None:
 
 def _simulated_bench(source: str) -> TwinBenchConfig:
     """The bench whose arrays a simulated device has. Raises ConfigError for one that is not simulated."""
+    from eapu_hil.base.loading import load_model
+    from eapu_hil.bench.config import TwinBenchConfig
+
     config = load_model(TwinBenchConfig, source, (), "benches")
     if not config.simulated:
         raise ConfigError(f"--bench {source}: its arrays are not simulated; give a bench of the twin")
@@ -176,6 +181,8 @@ def _simulated_bench(source: str) -> TwinBenchConfig:
 @contextmanager
 def _chip(config: TwinBenchConfig) -> Iterator[Path]:
     """The bench's chip, or one that lives as long as the simulation."""
+    from eapu_hil.bench.passport import own_chip
+
     if config.chip is not None:
         with own_chip(config.chip):
             yield config.chip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 
@@ -48,5 +47,7 @@ class InstrumentError(HilError):
 
 def did_you_mean(given: str, allowed: Sequence[str]) -> str:
     """`, did you mean 'steps'?` where one of `allowed` is near to what was given, "" where none is."""
+    import difflib  # only a mistake needs it
+
     close = difflib.get_close_matches(given, allowed, n=1)
     return f", did you mean {close[0]!r}?" if close else ""

@@ -6,15 +6,13 @@ import contextlib
 import errno
 import json
 import logging
+import math
 import os
-import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, TextIO
-
-import numpy as np
 
 from eapu_hil.base.errors import ConfigError, HilError
 
@@ -179,14 +177,12 @@ def plain(value: Any) -> Any:
     """`value` in the types that YAML and JSON know; numbers that are not finite become None."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
+    if hasattr(value, "tolist"):  # an array or a number of numpy, which this module does without
         return plain(value.tolist())
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return plain(value.item())
     if isinstance(value, float):
-        return value if np.isfinite(value) else None
+        return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, (bool, int, str)) else str(value)
 
 
@@ -207,7 +203,7 @@ def require_space(directory: Path, needed: int) -> None:
 
     Asked before something is done that has to be recorded.
     """
-    probe = directory / f"space-{secrets.token_hex(4)}.part"
+    probe = directory / f"space-{os.urandom(4).hex()}.part"
     try:
         try:
             with probe.open("xb") as file:

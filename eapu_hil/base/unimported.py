@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import sys
+from functools import lru_cache
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
@@ -21,17 +23,21 @@ def first_line_of(reference: str) -> str:
     "" where there is none.
     """
     module, _, function = reference.partition(":")
+    return _first_lines(module, tuple(sys.path)).get(function, "")
+
+
+@lru_cache  # a module is read once for all commands in it
+def _first_lines(module: str, _path: tuple[str, ...]) -> dict[str, str]:
+    """The first lines of the docstrings of a module, "", and of its functions. _path: where Python looks for it now."""
     spec = _spec(module)
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
-        return ""
+        return {}
     try:
         tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
     except (OSError, SyntaxError, ValueError):
-        return ""
-    found: list[ast.Module | ast.FunctionDef] = [tree]
-    if function:
-        found = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function]
-    return (ast.get_docstring(found[0]) or "").partition("\n")[0].strip() if found else ""
+        return {}
+    nodes = {"": tree} | {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    return {name: (ast.get_docstring(node) or "").partition("\n")[0].strip() for name, node in nodes.items()}
 
 
 def _spec(module: str) -> ModuleSpec | None:

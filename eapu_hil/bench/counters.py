@@ -21,9 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_hil.base.mapped import FROM_A_COPY, MappedFile, damaged
+from eapu_hil.base.npz import DAMAGE, read_header
 from eapu_hil.base.seals import read_sealed_json, write_sealed_json
 from eapu_hil.base.storage import StorageError, storage_errors
-from eapu_hil.hal import ConfigError
+from eapu_hil.hal import ConfigError, IntArray
 
 _LOG = logging.getLogger(__name__)
 _KIND = "ledger"
@@ -41,13 +42,18 @@ class Layout:
     first: float = 0
     later: bool = False
 
+    @property
+    def per_cell(self) -> bool:
+        """Whether it holds a value for each cell."""
+        return len(self.shape) > 1
+
     def fresh(self) -> NDArray[Any]:
         """Its values before anything was counted."""
         return np.full(self.shape, self.first, self.dtype)
 
 
 class CounterFile(MappedFile):
-    """One counter, memory-mapped."""
+    """One counter, memory-mapped. flat: its values as a vector, row by row."""
 
     def __init__(self, path: Path, layout: Layout, owner: Mapping[str, str | int], *, whole: bool) -> None:
         """Opens the counter, or makes it. owner: chip and array; empty: whoever it belongs to.
@@ -57,10 +63,31 @@ class CounterFile(MappedFile):
         """
         says = {**owner, "counter": layout.name} if owner else {}
         super().__init__(path, layout.fresh(), says, holds=_HOLDS, known=whole, takes_old=not whole)
+        self.flat = self.values.reshape(-1)
+        self._per_cell = layout.per_cell
+        self._total = self._sum()
+
+    def count(self, at: IntArray, more: IntArray | int) -> None:
+        """Adds to the counts at some places of `flat`, also to one that is named more than once."""
+        np.add.at(self.flat, at, more)
+        # After the counts: an interrupt leaves them higher than this sum, never lower.
+        self._total += _sum(more, at.size)
+
+    def take_back(self, at: IntArray, counted: IntArray | int) -> None:
+        """The inverse of `count`."""
+        self._total -= _sum(counted, at.size)
+        np.subtract.at(self.flat, at, counted)
 
     def total(self) -> int:
-        """The sum of all that is counted in whole numbers: it never gets less."""
-        return sum(int(part.sum()) for part in self._whole_numbers())
+        """The sum of all that is counted in whole numbers: it never gets less.
+
+        That of all cells is kept by `count` and `take_back`: to add them up takes as long as there are cells.
+        """
+        return self._total if self._per_cell else self._sum()
+
+    def close(self) -> None:
+        self.flat = np.zeros(0)
+        super().close()
 
     def require(self, total: int, checksum: int | None) -> None:
         """Raises ConfigError where the counter cannot be the one of which this was written down."""
@@ -73,6 +100,9 @@ class CounterFile(MappedFile):
                 f"{self.path}: counts {self.total()} in all, less than the {total} that {_RECORD} remembers; "
                 f"{FROM_A_COPY}"
             )
+
+    def _sum(self) -> int:
+        return sum(int(part.sum()) for part in self._whole_numbers())
 
     def _whole_numbers(self) -> list[NDArray[Any]]:
         names = self.values.dtype.names
@@ -127,7 +157,10 @@ class Record:
             if not (path.exists() or layout.later or _old_name(path).exists())
         ]
         if there:
-            _LOG.info("%s: of an older version; its files say from now on whose they are", self._path.parent)
+            _LOG.info(
+                "%s: of an older version, or cut short in the making; its files say from now on whose they are",
+                self._path.parent,
+            )
         if there and gone and any(_used(path, layout) for path, layout in there):
             raise ConfigError(f"{gone[0]}: missing: {_HOLDS} was kept in it; {FROM_A_COPY}")
 
@@ -177,10 +210,19 @@ class Record:
         return self._found is not None and self._content["chip"] != self._found["chip"]
 
 
+def _sum(counts: IntArray | int, cells: int) -> int:
+    return int(np.broadcast_to(counts, cells).sum())
+
+
 def _used(path: Path, layout: Layout) -> bool:
-    """Whether something was counted in a counter of an older version."""
-    content = path.read_bytes()
-    return not content.endswith(layout.fresh().tobytes())
+    """Whether something was counted in a counter, of this version or an older one."""
+    fresh = layout.fresh().tobytes()
+    try:
+        with path.open("rb") as file:
+            read_header(file)
+            return file.read(len(fresh)) != fresh
+    except DAMAGE:  # opening it says what is wrong
+        return True
 
 
 def _old_name(path: Path) -> Path:

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.bench.ledger import LedgerCounts
+from eapu_hil.bench.counts import LedgerCounts
 
 Corner = Literal["low", "typical", "high"]
 CORNERS: tuple[Corner, ...] = ("low", "typical", "high")

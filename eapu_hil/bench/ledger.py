@@ -9,7 +9,6 @@ assumption about the converters or the read time are not stored here: the ledger
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ from numpy.typing import NDArray
 
 from eapu_hil.base.storage import storage_errors
 from eapu_hil.bench.counters import CounterFile, Layout, Record
-from eapu_hil.hal import Cells, Direction, FloatArray, HilError, IntArray, Pulses, Reading, WriteOutcome
+from eapu_hil.bench.counts import LedgerCounts
+from eapu_hil.hal import Cells, Direction, FloatArray, IntArray, Pulses, Reading, WriteOutcome
 
 _TOTALS = np.dtype(
     [
@@ -32,71 +32,17 @@ _TOTALS = np.dtype(
 )
 _COUNT, _REAL = np.dtype(np.int64), np.dtype(np.float64)
 _LATER = "vmm_cells"
+_PER_CELL = ("pulses", "writes", "verify_reads", "pulse_energy_j", "g_last_S")
 
 
 def _layouts(shape: tuple[int, int]) -> list[Layout]:
     return [
-        Layout("pulses", _COUNT, shape),
-        Layout("writes", _COUNT, shape),
-        Layout("verify_reads", _COUNT, shape),
+        *(Layout(name, _COUNT, shape) for name in _PER_CELL[:3]),
         Layout("pulse_energy_j", _REAL, shape),
         Layout("g_last_S", _REAL, shape, np.nan),
         Layout("totals", _TOTALS, (1,)),
         Layout(_LATER, _COUNT, (1,), later=True),
     ]
-
-
-@dataclass(frozen=True, eq=False)
-class LedgerCounts:
-    """The counters of all arrays of a chip at one moment, or the difference of two moments.
-
-    pulses, writes, verify_reads, pulse_energy_j: per cell, shape (arrays, rows, columns). A write is a
-        request that gave the cell at least one pulse. The energy, J, is that spent in the cell.
-    vmm_vectors: products. vmm_dac_conversions, vmm_adc_conversions: conversions that they took.
-    vmm_cells: cells that took part in the products, each as often as it did.
-    vmm_power_w, verify_power_w: sum over the products (verify reads) of the power in the cells; times the
-        time of one product (read) this is an energy.
-    pulse_line_v2: sum over the pulses of amplitude^2 + gate^2, V^2; times a line's capacitance this is the
-        energy of charging the lines. Pulses of a write-verify request count with the strongest one of its
-        recipe, so this is an upper bound.
-    """
-
-    pulses: IntArray
-    writes: IntArray
-    verify_reads: IntArray
-    pulse_energy_j: FloatArray
-    vmm_vectors: int
-    vmm_dac_conversions: int
-    vmm_adc_conversions: int
-    vmm_power_w: float
-    verify_power_w: float
-    pulse_line_v2: float
-    vmm_cells: int = 0
-
-    def __sub__(self, before: LedgerCounts) -> LedgerCounts:
-        """The counts since `before`. Raises HilError where this ledger does not go on from there."""
-        mine, theirs = self.as_arrays(), before.as_arrays()
-        if mine["pulses"].shape != theirs["pulses"].shape or (mine["pulses"] < theirs["pulses"]).any():
-            raise HilError(
-                f"the chip's ledger counts {mine['pulses'].sum()} pulses in all, where {theirs['pulses'].sum()} were "
-                "counted before, and fewer of some cells: it is not the ledger that was kept then"
-            )
-        return LedgerCounts.from_arrays({name: mine[name] - theirs[name] for name in mine})
-
-    def as_arrays(self) -> dict[str, NDArray[Any]]:
-        """For a checkpoint; `from_arrays` takes it back."""
-        return {field.name: np.asarray(getattr(self, field.name)) for field in fields(self)}
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> LedgerCounts:
-        """The inverse of `as_arrays`; other keys are left alone."""
-        # What was saved before `vmm_cells` was counted lacks it.
-        known = {"vmm_cells": np.zeros((), np.int64), **arrays}
-        values = {field.name: known[field.name] for field in fields(cls)}
-        plain: dict[str, Any] = {
-            name: value if value.ndim else value.item() for name, value in values.items()
-        }
-        return cls(**plain)
 
 
 class ArrayLedger:
@@ -120,18 +66,24 @@ class ArrayLedger:
             layout.name: CounterFile(directory / f"{layout.name}.npy", layout, dict(owner or {}), whole=whole)
             for layout in _layouts(shape)
         }
-        self._cells = {
-            name: file.values for name, file in self.files.items() if name not in ("totals", _LATER)
-        }
+        self._columns = shape[1]
+        self._pulses, self._writes = self.files["pulses"], self.files["writes"]
+        self._verify_reads = self.files["verify_reads"]
+        self._energy_j, self._g_S = self.files["pulse_energy_j"].flat, self.files["g_last_S"].flat
         self._totals, self._vmm_cells = self.files["totals"].values, self.files[_LATER].values
+        # Conductance of each line of cells that were read, S: kept up to date, because each product asks for it.
+        self._row_g_S, self._column_g_S = (np.nansum(self._g_S.reshape(shape), axis=axis) for axis in (1, 0))
+        self._changed = False  # since the last flush
 
     def expect(self, cells: Cells, at_most: IntArray | int) -> None:
         """See `WearAccount`."""
-        self._cells["pulses"][cells.row, cells.col] += at_most
+        self._changed = True
+        self._pulses.count(self._at(cells), at_most)
 
     def settle(self, cells: Cells, at_most: IntArray | int, pulses: IntArray | int) -> None:
         """See `WearAccount`."""
-        self._cells["pulses"][cells.row, cells.col] -= np.subtract(at_most, pulses)
+        self._changed = True
+        self._pulses.take_back(self._at(cells), np.subtract(at_most, pulses))
 
     def record_pulses(self, pulses: Pulses, applied: IntArray | None = None) -> None:
         """Counts pulses. applied: how many of them each cell got, where those are counted already (`expect`).
@@ -141,19 +93,21 @@ class ArrayLedger:
         if applied is None:
             applied = pulses.count
             self.expect(pulses.cells, applied)
-        at = pulses.cells.row, pulses.cells.col
-        g_S = np.nan_to_num(self._cells["g_last_S"][at], nan=0.0)
-        self._cells["writes"][at] += applied > 0
-        self._cells["pulse_energy_j"][at] += (
-            pulses.amplitude_v**2 * np.maximum(g_S, 0.0) * pulses.width_s * applied
+        self._changed = True
+        at = self._at(pulses.cells)
+        self._writes.count(at, (applied > 0).astype(np.int64))
+        self._energy_j[at] += (
+            pulses.amplitude_v**2 * np.maximum(self._known_S(at), 0.0) * pulses.width_s * applied
         )
         self._totals["pulse_line_v2"] += float(applied @ (pulses.amplitude_v**2 + pulses.gate_v**2))
 
     def record_reading(self, cells: Cells, reading: Reading, v_read_v: float) -> None:
         """Counts one verify read of each of `cells`; a cell may stand there more than once."""
-        at = cells.row, cells.col
-        np.add.at(self._cells["verify_reads"], at, 1)
-        self._remember(cells, reading.g_S)
+        self._changed = True
+        at, reads = self._at(cells), self._verify_reads
+        before = reads.flat[at]
+        reads.count(at, 1)
+        self._remember(cells, at, reading.g_S, reads.flat[at] - before)
         self._totals["verify_power_w"] += _power_w(reading.g_S, v_read_v)
 
     def record_writes(
@@ -168,12 +122,12 @@ class ArrayLedger:
 
         line_v2: amplitude^2 + gate^2 of its strongest pulse, V^2.
         """
-        at = cells.row, cells.col
         self.settle(cells, counted, outcome.pulses)
-        self._cells["writes"][at] += outcome.pulses > 0
-        self._cells["verify_reads"][at] += outcome.reads
-        self._cells["pulse_energy_j"][at] += outcome.energy_j
-        self._remember(cells, outcome.g_after_S)
+        at = self._at(cells)
+        self._writes.count(at, (outcome.pulses > 0).astype(np.int64))
+        self._verify_reads.count(at, outcome.reads)
+        self._energy_j[at] += outcome.energy_j
+        self._remember(cells, at, outcome.g_after_S)
         between_S = (outcome.g_before_S + outcome.g_after_S) / 2
         self._totals["verify_power_w"] += _power_w(between_S * outcome.reads, v_read_v)
         self._totals["pulse_line_v2"] += float(outcome.pulses.sum()) * line_v2
@@ -186,8 +140,9 @@ class ArrayLedger:
         A driven line that stays at 0 V in the whole batch is grounded and takes no conversion. Cells that were
         never read count with no power.
         """
+        self._changed = True
         v2 = np.einsum("bi,bi->i", v_in_v, v_in_v)
-        line_g_S = np.nansum(self._cells["g_last_S"], axis=1 if direction is Direction.FORWARD else 0)
+        line_g_S = self._row_g_S if direction is Direction.FORWARD else self._column_g_S
         vectors = v_in_v.shape[0]
         self._totals["vmm_vectors"] += vectors
         self._vmm_cells[0] += vectors * v_in_v.shape[1] * lines_out
@@ -197,44 +152,79 @@ class ArrayLedger:
 
     def record_cut_short(self, cells: Cells, applied: IntArray) -> None:
         """A write-verify request ended early: `applied` pulses a cell are counted; what they cost is not known."""
-        self._cells["writes"][cells.row, cells.col] += applied > 0
+        self._changed = True
+        self._writes.count(self._at(cells), (applied > 0).astype(np.int64))
 
     def forget(self, cells: Cells) -> None:
         """The conductances of `cells` are not known any more: a request that changes them was cut short."""
-        self._cells["g_last_S"][cells.row, cells.col] = np.nan
+        self._changed = True
+        at = self._at(cells)
+        gone_S = self._known_S(at)
+        self._g_S[at] = np.nan
+        self._add_to_lines(cells, -gone_S)
 
     def g_last_S(self, cells: Cells) -> FloatArray:
         """Last known conductance of each cell, S; NaN for one that was never read."""
-        found: FloatArray = self._cells["g_last_S"][cells.row, cells.col]
+        found: FloatArray = self._g_S[self._at(cells)]
         return found
 
     def pulses(self, cells: Cells) -> IntArray:
         """Pulses of each of `cells` so far."""
-        found: IntArray = self._cells["pulses"][cells.row, cells.col]
+        found: IntArray = self._pulses.flat[self._at(cells)]
+        return found
+
+    def pulse_map(self) -> IntArray:
+        """Pulses of all cells, (rows, columns): a read-only view, which goes on counting until `close`."""
+        found: IntArray = self._pulses.values.view()
+        found.setflags(write=False)
         return found
 
     def snapshot(self) -> dict[str, NDArray[Any]]:
         """A copy of all counters, by name; scalars have shape ()."""
+        return {name: np.array(values) for name, values in self.counters().items()}
+
+    def counters(self) -> dict[str, NDArray[Any]]:
+        """All counters, by name, as they change; scalars, which do not, have shape ()."""
+        cells = {name: self.files[name].values for name in _PER_CELL}
         totals = {name: self._totals[name][0] for name in _TOTALS.names or ()}
-        cells = {name: np.array(counter) for name, counter in self._cells.items()}
-        return {**cells, **totals, "vmm_cells": self._vmm_cells[0]}
+        return {**cells, **totals, _LATER: self._vmm_cells[0]}
 
     def flush(self) -> None:
-        """Returns when the counters are on the disk. Without it they survive the process, not a power cut."""
+        """Returns when the counters are on the disk. Without it they survive the process, not a power cut.
+
+        What did not change since the last time is there already.
+        """
+        if not self._changed:
+            return
         for file in self.files.values():
             file.flush()
+        self._changed = False
 
     def close(self) -> None:
         """Flushes and gives the files free; the ledger is of no use afterwards."""
         self.flush()
-        self._cells.clear()
-        del self._totals, self._vmm_cells
+        del self._energy_j, self._g_S, self._totals, self._vmm_cells
         for file in self.files.values():
             file.close()
 
-    def _remember(self, cells: Cells, g_S: FloatArray) -> None:
-        known = np.isfinite(g_S)
-        self._cells["g_last_S"][cells.row[known], cells.col[known]] = g_S[known]
+    def _at(self, cells: Cells) -> IntArray:
+        """Where `cells` are in the vectors of all cells."""
+        return cells.row * self._columns + cells.col
+
+    def _known_S(self, at: IntArray) -> FloatArray:
+        """Last known conductances, S; 0 for cells that were never read."""
+        g_S = self._g_S[at]
+        return np.where(np.isnan(g_S), 0.0, g_S)
+
+    def _remember(self, cells: Cells, at: IntArray, g_S: FloatArray, times: IntArray | int = 1) -> None:
+        """times: how often each of `cells` stands there; its last known conductance counts, once."""
+        known, before_S = np.isfinite(g_S), self._known_S(at)
+        self._g_S[at[known]] = g_S[known]
+        self._add_to_lines(cells, (self._known_S(at) - before_S) / times)
+
+    def _add_to_lines(self, cells: Cells, change_S: FloatArray) -> None:
+        np.add.at(self._row_g_S, cells.row, change_S)
+        np.add.at(self._column_g_S, cells.col, change_S)
 
 
 class Ledger:
@@ -268,10 +258,14 @@ class Ledger:
 
     def snapshot(self) -> LedgerCounts:
         """All counters now. The counts of a run: `after - before`."""
-        parts = [array.snapshot() for array in self.arrays]
+        parts = [array.counters() for array in self.arrays]
         stacked = {name: np.stack([part[name] for part in parts]) for name in parts[0]}
         totals = {name: stacked[name].sum(axis=0) for name in (*(_TOTALS.names or ()), _LATER)}
         return LedgerCounts.from_arrays({**stacked, **totals})
+
+    def pulses(self) -> list[IntArray]:
+        """Pulses of all cells so far, (rows, columns) of each array: read-only views, which go on counting."""
+        return [array.pulse_map() for array in self.arrays]
 
     def flush(self) -> None:
         """See `ArrayLedger.flush`. No request may be under way."""

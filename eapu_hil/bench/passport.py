@@ -219,9 +219,17 @@ class Chip:
         From the last `forming` entry of the array (`status`, shape (rows, columns)) and the `bad_cells`
         entries after it (`row`, `col`, `status`, shape (cells,)). Raises HilError when one is damaged.
         """
-        status = np.full(self.passport.shape, CellStatus.OK, dtype=np.uint8)
+        return self._bad_cells([array])[0]
+
+    def bad_cells_of_all(self) -> list[StatusArray]:
+        """The same of every array, for which each entry is read once."""
+        return self._bad_cells(range(self.passport.arrays))
+
+    def _bad_cells(self, arrays: Sequence[int]) -> list[StatusArray]:
+        found = {number: np.full(self.passport.shape, CellStatus.OK, np.uint8) for number in arrays}
         for entry in self.of_kinds("forming", "bad_cells"):
-            if entry.values.get("array") != array:
+            status = found.get(entry.values.get("array", -1))
+            if status is None:
                 continue
             try:
                 if entry.kind == "forming":
@@ -230,7 +238,7 @@ class Chip:
                     status[entry.arrays["row"], entry.arrays["col"]] = entry.arrays["status"]
             except (KeyError, IndexError, ValueError) as error:
                 raise HilError(f"{self.path_of(entry)}: damaged: {error}") from error
-        return status
+        return list(found.values())
 
     def write_error(self) -> WriteError:
         """From the last `write_error` entry. Raises HilError when there is none or it is damaged."""

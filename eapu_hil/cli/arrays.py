@@ -1,4 +1,8 @@
-"""The commands for single jobs on an array: check, read, program, form."""
+"""The commands for single jobs on an array: check, read, program, form.
+
+As in every module of commands, what runs one is imported in there: the arguments, their help and their completion wait
+for argparse alone, and so does a mistake in them.
+"""
 
 from __future__ import annotations
 
@@ -7,36 +11,23 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from eapu_hil.base.filenames import require_file_name
-from eapu_hil.base.loading import load_model
+from eapu_hil.base.errors import ConfigError
 from eapu_hil.base.storage import require_space
-from eapu_hil.bench import Bench, open_bench
-from eapu_hil.bench.array import BenchArray
-from eapu_hil.bench.cellcsv import read_targets
-from eapu_hil.bench.check import check as check_bench
-from eapu_hil.bench.config import BenchConfig
-from eapu_hil.bench.forming import FormedCells, note_formed
-from eapu_hil.bench.forming import form as form_cells
-from eapu_hil.bench.forming_record import FormingRecord
-from eapu_hil.bench.programmed import NotRecordedError
 from eapu_hil.cli import options
-from eapu_hil.cli.checked import checked_as_json, say_checked
-from eapu_hil.cli.results import CellResults, blocks, saving
 from eapu_hil.cli.terminal import Terminal
-from eapu_hil.hal import (
-    Cells,
-    CellStatus,
-    ConfigError,
-    Crossbar,
-    Targets,
-    WriteOutcome,
-)
-from eapu_hil.hal.recipe import Recipe
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from eapu_hil.bench import Bench
+    from eapu_hil.bench.array import BenchArray
+    from eapu_hil.bench.forming import FormedCells
+    from eapu_hil.cli.results import CellResults
+    from eapu_hil.hal import Cells, CellStatus, Crossbar, WriteOutcome
+    from eapu_hil.hal.recipe import Recipe
 
 # Of an entry in the passport, ledger and state of a twin included.
 _CHIP_BYTES, _CHIP_BYTES_A_CELL = 2**20, 256
@@ -114,6 +105,8 @@ def _block(parser: ArgumentParser) -> None:
 
 
 def _read(args: Namespace, terminal: Terminal) -> dict[str, Any]:
+    from eapu_hil.cli.results import blocks, saving
+
     with (
         saving(args.out, args.array, terminal) as results,
         open_as_it_is(args.bench, terminal, options.changes(args), exchanged=args.exchanged) as bench,
@@ -130,6 +123,11 @@ def _read(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
 
 def _program(args: Namespace, terminal: Terminal) -> dict[str, Any]:
+    from eapu_hil.bench.cellcsv import read_targets
+    from eapu_hil.bench.programmed import NotRecordedError
+    from eapu_hil.cli.results import blocks, saving
+    from eapu_hil.hal import Targets
+
     failed, pulses = 0, 0
     with (
         saving(args.out, args.array, terminal) as results,
@@ -147,7 +145,7 @@ def _program(args: Namespace, terminal: Terminal) -> dict[str, Any]:
                 _add_written(results, part.cells, error.outcome)
                 raise
             _add_written(results, part.cells, outcome)
-            failed += int(np.count_nonzero(outcome.status))
+            failed += int((outcome.status != 0).sum())
             pulses += int(outcome.pulses.sum())
     terminal.note(f"{len(targets) - failed} of {len(targets)} cells are in band, {pulses} pulses")
     if failed:
@@ -156,6 +154,14 @@ def _program(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
 
 def _form(args: Namespace, terminal: Terminal) -> dict[str, Any]:
+    import numpy as np
+
+    from eapu_hil.bench.forming import form as form_cells
+    from eapu_hil.bench.forming import note_formed
+    from eapu_hil.bench.forming_record import FormingRecord
+    from eapu_hil.cli.results import saving
+    from eapu_hil.hal import CellStatus
+
     if args.again and args.block is None:
         raise ConfigError("--again: name the cells to form again with --block R0:R1,C0:C1")
     begun: list[FormedCells] = []
@@ -209,6 +215,10 @@ def _add_formed(
     results: CellResults, cells: Cells, formed: FormedCells, done: NDArray[np.bool_], left: CellStatus
 ) -> None:
     """done: which cells are formed. left: the status of the others."""
+    import numpy as np
+
+    from eapu_hil.hal import CellStatus
+
     status = np.where(done, CellStatus.OK, left).astype(np.uint8)
     results.add(
         cells,
@@ -224,6 +234,9 @@ def _waits_s(recipe: Recipe) -> float:
 
 
 def _check(args: Namespace, terminal: Terminal) -> dict[str, Any]:
+    from eapu_hil.bench.check import check as check_bench
+    from eapu_hil.cli.checked import checked_as_json, say_checked
+
     found = check_bench(args.bench, options.changes(args), exchanged=args.exchanged)
     say_checked(found, terminal)
     return {"bench": str(args.bench), **checked_as_json(found)}
@@ -237,6 +250,11 @@ def open_as_it_is(
 
     A bench file without a chip gets one in chips/NAME, so that one command finds what another has written.
     """
+    from eapu_hil.base.filenames import require_file_name
+    from eapu_hil.base.loading import load_model
+    from eapu_hil.bench import open_bench
+    from eapu_hil.bench.config import BenchConfig
+
     config = load_model(BenchConfig, source, changes, "benches")
     chip_dir = (
         None if config.chip is not None else Path("chips") / require_file_name(Path(source).stem, source)
@@ -255,6 +273,8 @@ def chosen_array(bench: Bench, number: int) -> BenchArray:
 
 
 def _cells(array: Crossbar, chosen: options.Block | None) -> Cells:
+    from eapu_hil.hal import Cells
+
     rows, columns = array.shape
     if chosen is None:
         return Cells.all(array.shape)

@@ -7,19 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eapu_hil.base.errors import ConfigError
-from eapu_hil.base.loading import load_model
 from eapu_hil.base.quantities import MISSING, MetricStyle, count, metric_style, share, with_prefix
 from eapu_hil.cli import options
-from eapu_hil.cli.bars import BatchBar, TrainingBar
 from eapu_hil.cli.terminal import Terminal
 from eapu_hil.cli.training import load_experiment, new_place
-from eapu_hil.rules import COMPARED
+from eapu_hil.rules.spoken_of import COMPARED
 
 if TYPE_CHECKING:
     from eapu_hil.study.batch import Ended
     from eapu_hil.study.results import Results
 
-# What studies and draws is imported where it is needed; see `eapu_hil.cli.training`.
+# What runs a command is imported in there; see `eapu_hil.cli.arrays`.
 
 
 def compare(parser: ArgumentParser) -> None:
@@ -70,6 +68,7 @@ def _compare(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         return _table(args, terminal)
     if args.quick or args.jobs is not None:
         raise ConfigError("--quick and --jobs: only for `table`")
+    from eapu_hil.cli.bars import TrainingBar
     from eapu_hil.study import compare as comparing
 
     rules = [name.strip() for name in args.rules.split(",")] if args.rules is not None else list(COMPARED)
@@ -93,6 +92,8 @@ def _compare(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
 
 def _table(args: Namespace, terminal: Terminal) -> dict[str, Any]:
+    from eapu_hil.base.loading import load_model
+    from eapu_hil.cli.bars import BatchBar
     from eapu_hil.study.plan import TablePlan, planned_runs, require_runnable
     from eapu_hil.study.report import write_table_report
     from eapu_hil.study.results import Ablation, make_table, runs_at_a_time

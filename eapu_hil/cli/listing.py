@@ -10,18 +10,12 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-import shtab
-from pydantic import BaseModel
-
 from eapu_hil.base import plugins
 from eapu_hil.base.errors import ConfigError, did_you_mean
 from eapu_hil.base.packaged import packaged_files
 from eapu_hil.base.unimported import first_line_of
-from eapu_hil.bench.driver import check_driver
 from eapu_hil.cli.parser import check_command, full_parser
 from eapu_hil.cli.terminal import Terminal
-from eapu_hil.rules.registry import check_rule
-from eapu_hil.tasks.registry import check_task
 
 _SCHEMAS = "eapu_hil.schemas"
 _FILES = ("experiments", "benches", "presets", "recipes", "plans", "tables")
@@ -34,8 +28,6 @@ _PLUG_INS = {
     "switches": "switch matrix",
     "commands": "command",
 }
-# what is loaded is checked where there is a check of this room or one below; those of instruments are a driver's
-_CHECKS = {"rules": check_rule, "tasks": check_task, "drivers": check_driver, "commands": check_command}
 _SHELLS = ("bash", "zsh", "fish")
 
 
@@ -102,6 +94,12 @@ def _comment(path: Path) -> str:
 
 def _installed(kind: str, what: str) -> list[dict[str, str]]:
     """The entry points of a kind. about: a description, or the reason why it cannot be used, as in `fault`."""
+    from eapu_hil.bench.driver import check_driver
+    from eapu_hil.rules.registry import check_rule
+    from eapu_hil.tasks.registry import check_task
+
+    # what is loaded is checked where there is a check of this room or one below; those of instruments are a driver's
+    checks = {"rules": check_rule, "tasks": check_task, "drivers": check_driver, "commands": check_command}
     group = f"eapu_hil.{kind}"
     sources = {
         point.name: point.value if what == "command" else point.module for point in plugins.offers(group)
@@ -115,11 +113,13 @@ def _installed(kind: str, what: str) -> list[dict[str, str]]:
             else first_line_of(sources[one.name]).rstrip("."),
             "fault": one.fault,
         }
-        for one in plugins.listing(group, what, _CHECKS.get(kind))
+        for one in plugins.listing(group, what, checks.get(kind))
     ]
 
 
 def _schema(args: Namespace, terminal: Terminal) -> dict[str, Any]:
+    from pydantic import BaseModel
+
     model = plugins.load(_SCHEMAS, args.kind, "kind of file")
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
         raise ConfigError(f"{args.kind!r} is no kind of file: expected a pydantic model, found {model!r}")
@@ -129,6 +129,8 @@ def _schema(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
 
 def _completion(args: Namespace, terminal: Terminal) -> dict[str, Any]:
+    import shtab
+
     parser = full_parser()
     _complete_paths(parser)
     script: str = shtab.complete(parser, args.shell)
@@ -138,6 +140,8 @@ def _completion(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
 def _complete_paths(parser: ArgumentParser) -> None:
     """Lets the shell complete files and directories where an argument is a path or may be one."""
+    import shtab
+
     for action in parser._actions:  # argparse has no public way to them; shtab reads them there too
         if isinstance(action.choices, dict):
             for inner in action.choices.values():

@@ -9,26 +9,21 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import IO, Any, cast
-
-from rich.console import Console
-from rich.table import Table
+from functools import cached_property
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from eapu_hil.base.plugins import modules
 from eapu_hil.base.printable import printable
 from eapu_hil.base.storage import plain
 from eapu_hil.cli.streams import Errors, printing, write_anything
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# rich is imported for tables and bars only: most commands print lines, and the help waits for nothing else.
 _NARROW = 120  # columns when stdout is no terminal
 _INFORM = ("eapu_hil", "eapu_calibration")  # whose log a person sees without -v
 _BUS = ".bus"  # end of the names of the loggers where drivers log, at DEBUG, every message both ways
-
-
-class _Out(Console):
-    """rich would end the program by itself."""
-
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
 class Terminal:
@@ -43,23 +38,21 @@ class Terminal:
         self._kept: dict[str, Any] = {}
         for stream in (sys.stdout, sys.stderr):
             write_anything(stream)
-        errors = cast("IO[str]", Errors())
+        self._errors = cast("IO[str]", Errors())
+        self._out = self._errors if as_json else sys.stdout
+
+    @cached_property
+    def errors(self) -> Console:
+        """stderr for bars. A line that is noted while one runs stands above it."""
+        from rich.console import Console
+
         # No markup, no emoji: names hold words in brackets and between colons.
-        self.errors = Console(file=errors, highlight=False, emoji=False, markup=False)
-        out = errors if as_json else sys.stdout
-        self._out = _Out(
-            file=out,
-            highlight=False,
-            soft_wrap=True,
-            width=None if out.isatty() else _NARROW,
-            markup=False,
-            emoji=False,
-        )
+        return Console(file=self._errors, highlight=False, emoji=False, markup=False)
 
     def say(self, text: str) -> None:
         """One line for a person."""
         with printing():
-            self._out.print(printable(text))
+            self._out.write(f"{printable(text)}\n")
 
     def file(self, text: str) -> None:
         """The content of a file, as it is, unless stdout holds JSON."""
@@ -69,15 +62,25 @@ class Terminal:
 
     def note(self, text: str) -> None:
         """One line on stderr."""
-        self.errors.print(f"eapu-hil: {printable(text)}", markup=False, soft_wrap=True)
+        self._errors.write(f"eapu-hil: {printable(text)}\n")
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table for a person."""
+        from rich.console import Console
+        from rich.table import Table
+
+        class Out(Console):
+            """rich would end the program by itself."""
+
+            def on_broken_pipe(self) -> None:
+                raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
         table = Table(*map(printable, head), box=None, pad_edge=False, header_style="bold")
         for row in rows:
             table.add_row(*map(printable, row))
         with printing():
-            self._out.print(table, soft_wrap=False)
+            width = None if self._out.isatty() else _NARROW
+            Out(file=self._out, width=width, highlight=False, markup=False, emoji=False).print(table)
 
     def not_all(self) -> None:
         """The command has done what it was asked, but not with all cells: it ends with exit code 4."""
@@ -110,7 +113,7 @@ class Terminal:
             package that adds something to the project, each line with its origin; 2 (-vv) also each message to and
             from an instrument.
         """
-        handler = _ConsoleHandler(self.errors)
+        handler = _Lines(self._errors)
         origin = "%(name)s: " if verbosity else ""
         handler.setFormatter(logging.Formatter(f"eapu-hil: {origin}%(message)s"))
         if verbosity < 2:
@@ -120,10 +123,10 @@ class Terminal:
             logging.getLogger(name).setLevel(logging.DEBUG if verbosity else logging.INFO)
 
 
-class _ConsoleHandler(logging.Handler):
-    def __init__(self, console: Console) -> None:
+class _Lines(logging.Handler):
+    def __init__(self, stream: IO[str]) -> None:
         super().__init__()
-        self._console = console
+        self._stream = stream
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._console.print(printable(self.format(record)), markup=False, soft_wrap=True)
+        self._stream.write(f"{printable(self.format(record))}\n")

@@ -7,20 +7,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from eapu_hil.base.loading import load_model
-from eapu_hil.base.provenance import new_run_id
 from eapu_hil.base.quantities import count, duration, metric_style, share, with_prefix
 from eapu_hil.base.storage import StorageError
 from eapu_hil.cli import options
-from eapu_hil.cli.bars import TrainingBar
 from eapu_hil.cli.terminal import Terminal
-from eapu_hil.training.config import ExperimentConfig
-from eapu_hil.training.runs import read_start
 
-# The trainer, the tasks and the drawing are imported where a command needs them: they need the packages of the extra
-# `train`, and a mistake in a command's arguments is told without them.
+if TYPE_CHECKING:
+    from eapu_hil.training.config import ExperimentConfig
+
+# What runs a command is imported in there, see `eapu_hil.cli.arrays`; the trainer, the tasks and the drawing need the
+# packages of the extra `train`.
 
 
 def demo(parser: ArgumentParser) -> None:
@@ -92,7 +90,9 @@ def _train(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
 
 def _resume(args: Namespace, terminal: Terminal) -> dict[str, Any]:
+    from eapu_hil.cli.bars import TrainingBar
     from eapu_hil.training import trainer
+    from eapu_hil.training.runs import read_start
 
     name = str(read_start(args.run).get("name", args.run.name))
     with _resumable(args.run, terminal):
@@ -127,6 +127,9 @@ def _apply(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
 def load_experiment(source: str, args: Namespace) -> ExperimentConfig:
     """The experiment with --bench, --seed and --set, in this order."""
+    from eapu_hil.base.loading import load_model
+    from eapu_hil.training.config import ExperimentConfig
+
     overrides = [f"bench={args.bench}"] if args.bench is not None else []
     overrides += [f"seed={args.seed}"] if args.seed is not None else []
     return load_model(
@@ -136,12 +139,15 @@ def load_experiment(source: str, args: Namespace) -> ExperimentConfig:
 
 def new_place(args: Namespace, name: str) -> Path:
     """The directory that --out names, or a new one in `runs`."""
+    from eapu_hil.base.provenance import new_run_id
+
     return Path(args.out) if args.out is not None else Path("runs") / new_run_id(name)
 
 
 def _trained(
     experiment: ExperimentConfig, run_dir: Path, terminal: Terminal, *, exchanged: bool
 ) -> dict[str, Any]:
+    from eapu_hil.cli.bars import TrainingBar
     from eapu_hil.training import trainer
 
     with _resumable(run_dir, terminal):

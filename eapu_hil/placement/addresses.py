@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.hal import Cells, FloatArray, IntArray
+from eapu_hil.hal import Cells, IntArray
 from eapu_hil.placement.mapping import WeightTile, cell_indices
-from eapu_hil.rules.contract import MINUS, PLUS
+
+Maps = Sequence[NDArray[Any]] | NDArray[Any]
 
 
 class PairAddresses:
@@ -26,17 +27,18 @@ class PairAddresses:
         shapes: Mapping[str, tuple[int, int]],
     ) -> None:
         self.shapes = dict(shapes)
-        self._chip = chip
-        self._columns = chip[2]
+        self._columns, self._size = chip[2], chip[1] * chip[2]
         located = [cell_indices(shape, tiles[name], self._columns) for name, shape in shapes.items()]
         self._array = np.concatenate([array.ravel() for array, _, _ in located]).astype(np.int64)
         plus = np.concatenate([cells.ravel() for _, cells, _ in located])
         minus = np.concatenate([cells.ravel() for _, _, cells in located])
         self._cell = np.stack([plus, minus], axis=1)
+        self._sort()
         edges = np.cumsum([0] + [shape[0] * shape[1] for shape in shapes.values()])
         self._slices = {
             name: slice(int(a), int(b)) for name, a, b in zip(shapes, edges, edges[1:], strict=False)
         }
+        self._on_array = {name: self._by_array(self._array[here]) for name, here in self._slices.items()}
 
     @property
     def count(self) -> int:
@@ -47,11 +49,15 @@ class PairAddresses:
         """Which weights belong to a matrix."""
         return self._slices[matrix]
 
-    def pick(self, values: NDArray[Any], weights: slice | IntArray = np.s_[:]) -> NDArray[Any]:
-        """The values of a map of all cells, (arrays, rows, columns), at both cells of each weight, (n_weights, 2)."""
-        found: NDArray[Any] = values.reshape(self._chip[0], -1)[
-            self._array[weights, None], self._cell[weights]
-        ]
+    def pick(self, maps: Maps, matrix: str) -> NDArray[Any]:
+        """The values of all cells at both cells of each weight of a matrix, (n_weights, 2).
+
+        maps: of each array, (rows, columns).
+        """
+        cell = self._cell[self._slices[matrix]]
+        found = np.empty(cell.shape, maps[0].dtype)
+        for number, here in self._on_array[matrix]:
+            found[here] = maps[number].reshape(-1)[cell[here]]
         return found
 
     def cells(self, weights: IntArray, side: IntArray) -> Cells:
@@ -61,26 +67,17 @@ class PairAddresses:
 
     def by_array(self, weights: IntArray) -> list[tuple[int, IntArray]]:
         """Positions in `weights` of the weights on each array that holds any of them."""
-        array = self._array[weights]
-        return [(int(number), np.flatnonzero(array == number)) for number in np.unique(array)]
+        return self._by_array(self._array[weights])
 
-    def in_weights(
-        self, array: int | IntArray, cells: Cells, change_S: FloatArray
-    ) -> tuple[IntArray, FloatArray]:
-        """Changes `change_S` (S) of cells as changes of weights: their indices and differential change.
+    def find(self, array: int | IntArray, cells: Cells) -> tuple[IntArray, IntArray, NDArray[np.bool_]]:
+        """Weight and side of each of `cells`, and whether it holds a weight: without it, the others say nothing.
 
-        array: where the cells are, one number for all or one each. Cells that hold no weight are left out.
+        array: where the cells are, one number for all or one each.
         """
-        size = int(self._chip[1] * self._columns)
-        owner = np.full(self._chip[0] * size, -1)
-        sign = np.zeros(owner.size)
-        for side, direction in ((PLUS, 1.0), (MINUS, -1.0)):
-            at = self._array * size + self._cell[:, side]
-            owner[at] = np.arange(self.count)
-            sign[at] = direction
-        flat = array * size + cells.row * self._columns + cells.col
-        known = owner[flat] >= 0
-        return owner[flat][known], (sign[flat] * change_S)[known]
+        flat = array * self._size + cells.row * self._columns + cells.col
+        place = np.minimum(np.searchsorted(self._sorted, flat), self._sorted.size - 1)
+        weights, side = np.divmod(self._order[place], 2)
+        return weights, side, self._sorted[place] == flat
 
     def elsewhere(self, matrix: str, tiles: Sequence[WeightTile]) -> IntArray:
         """The weights of a matrix that `tiles` have in other cells."""
@@ -91,6 +88,17 @@ class PairAddresses:
     def move(self, matrix: str, tiles: Sequence[WeightTile]) -> None:
         """From now on the matrix lies on `tiles`, on the same arrays."""
         self._cell[self._slices[matrix]] = self._cells_in(matrix, tiles)
+        self._sort()
+
+    def _sort(self) -> None:
+        """So that the weight of a cell is found without a map of all cells."""
+        flat = (self._array[:, None] * self._size + self._cell).ravel()
+        self._order = np.argsort(flat)
+        self._sorted = flat[self._order]
+
+    @staticmethod
+    def _by_array(array: IntArray) -> list[tuple[int, IntArray]]:
+        return [(int(number), np.flatnonzero(array == number)) for number in np.unique(array)]
 
     def _cells_in(self, matrix: str, tiles: Sequence[WeightTile]) -> IntArray:
         _, plus, minus = cell_indices(self.shapes[matrix], tiles, self._columns)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, IntArray, Pulses, Targets, WriteOutcome
 from eapu_hil.hal.recipe import Recipe
 from eapu_hil.network.layers import Float32Array
-from eapu_hil.placement.addresses import PairAddresses
+from eapu_hil.placement.addresses import Maps, PairAddresses
 from eapu_hil.placement.mapping import WeightTile
 from eapu_hil.rules import WriteErrors
 from eapu_hil.rules.contract import MINUS, NEITHER, PLUS, PulseTrain
@@ -61,7 +61,7 @@ class ConductancePairs:
         self._recipe = recipe
         self._sigma_of = sigma_of
         self._on_written = on_written
-        self._usable = ~self._addresses.pick(np.stack(bad))
+        self._usable = ~np.concatenate([self._addresses.pick(bad, name) for name in shapes])
         count = self._addresses.count
         self._g_S = np.full((count, 2), recipe.g_min_S)
         self._preferred = np.full(count, NEITHER)
@@ -91,9 +91,9 @@ class ConductancePairs:
         floor_S = float(min(up_S.min(), down_S.min()))
         return WriteErrors(up_S, down_S, floor_S if np.isfinite(floor_S) else 0.0)
 
-    def of_cells(self, layer: str, values: NDArray[Any]) -> NDArray[Any]:
-        """The values of a map of all cells, (arrays, rows, columns), at both cells of each weight, (n_weights, 2)."""
-        return self._addresses.pick(values, self._addresses.weights_of(layer))
+    def of_cells(self, layer: str, maps: Maps) -> NDArray[Any]:
+        """The values of all cells at both cells of each weight, (n_weights, 2). maps: (rows, columns) of each array."""
+        return self._addresses.pick(maps, layer)
 
     def prefer(self, layer: str, side: IntArray) -> None:
         """Which cell of each pair of `layer` takes a change that it has room for: `PLUS`, `MINUS`, or `NEITHER`.
@@ -130,7 +130,7 @@ class ConductancePairs:
             alone = ~usable[:, partner]
             target_S[alone, side] = (g_S[:, partner] + sign * wanted_S)[alone]
         if done is not None:
-            usable = usable & ~self._addresses.pick(done, weights)
+            usable = usable & ~self._addresses.pick(done, layer)
         index, side_of = np.nonzero(usable)
         target_S = np.clip(target_S, low_S, high_S)[index, side_of]
         return self._program(weights[index], side_of, target_S, self._recipe)
@@ -206,13 +206,18 @@ class ConductancePairs:
         self._usable[weights] = True
         return self._program(weights, side, target_S, self._recipe)
 
-    def write_again(self, target_S: FloatArray, errors: float) -> list[WriteBatch]:
+    def write_again(
+        self, array: IntArray, cells: Cells, target_S: FloatArray, errors: float
+    ) -> list[WriteBatch]:
         """Reads every mapped cell, and writes those again that lie more than `errors` write errors off their target.
 
-        target_S: shape (arrays, rows, columns), S; NaN for cells to leave alone.
+        target_S: of each of `cells` on the arrays `array`, S; NaN for cells to leave alone, as all others are. Of a
+        cell that is named more than once the last one counts.
         """
         self.refresh()
-        wanted_S = self._addresses.pick(target_S)
+        weights, side, known = self._addresses.find(array, cells)
+        wanted_S = np.full(self._g_S.shape, np.nan)
+        wanted_S[weights[known], side[known]] = target_S[known]
         off_S = np.abs(self._g_S - wanted_S)
         weights, side = np.nonzero(self._usable & (off_S > errors * self._sigma_of(wanted_S)))
         return self._program(weights, side, wanted_S[weights, side], self._recipe)
@@ -222,7 +227,8 @@ class ConductancePairs:
 
         array: where the cells are, one number for all or one each. Cells that hold no weight are left out.
         """
-        return self._addresses.in_weights(array, cells, change_S)
+        weights, side, known = self._addresses.find(array, cells)
+        return weights[known], np.where(side == PLUS, change_S, -change_S)[known]
 
     def _gate_of(self, g_S: FloatArray) -> FloatArray:
         """The gate voltage of a SET that the recipe's line gives for conductances, V."""

@@ -8,7 +8,7 @@ moved to later, so that rows take turns, more and more rarely.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,27 +38,43 @@ class RowMove:
 
 
 def choose_moves(
-    step: int, tiles: Mapping[str, Sequence[WeightTile]], pulses: IntArray, bad: NDArray[np.bool_]
+    step: int,
+    tiles: Mapping[str, Sequence[WeightTile]],
+    pulses: Sequence[IntArray] | IntArray,
+    bad: Sequence[NDArray[np.bool_]] | NDArray[np.bool_],
 ) -> list[RowMove]:
     """Which rows are moved, the most worn of each tile first.
 
-    pulses, bad: of all cells, shape (arrays, rows, columns). A row with a bad cell at the tile's columns takes nothing.
+    pulses, bad: of all cells, (rows, columns) of each array. A row with a bad cell at the tile's columns takes nothing.
     """
-    taken = bad | occupied(tiles, bad.shape)
-    moves = []
+    moves: list[RowMove] = []
     for layer, its in tiles.items():
         for number, tile in enumerate(its):
             columns = np.concatenate([tile.plus, tile.minus])
             worn = pulses[tile.array][:, columns].max(axis=1)
-            free = np.flatnonzero(~taken[tile.array][:, columns].any(axis=1))
+            taken = np.asarray(bad[tile.array][:, columns].any(axis=1))
+            for other, rows in _held(tiles, moves):
+                if other.array == tile.array and np.isin([other.plus, other.minus], columns).any():
+                    taken[rows] = True
+            free = np.flatnonzero(~taken)
             free = free[np.argsort(worn[free], kind="stable")]
             hottest = tile.rows[np.argsort(-worn[tile.rows], kind="stable")]
             for old, new in zip(hottest, free, strict=False):
                 if worn[old] < WEAR_RATIO * worn[new] + WEAR_MARGIN:
                     break
                 moves.append(RowMove(step, layer, number, int(old), int(new)))
-                taken[tile.array, new, columns] = True
     return moves
+
+
+def _held(
+    tiles: Mapping[str, Sequence[WeightTile]], moves: Sequence[RowMove]
+) -> Iterator[tuple[WeightTile, IntArray | int]]:
+    """Each tile with its rows, and with the row that each of `moves` takes besides."""
+    for its in tiles.values():
+        for tile in its:
+            yield tile, tile.rows
+    for move in moves:
+        yield tiles[move.layer][move.tile], move.new
 
 
 def moved(tiles: Mapping[str, Sequence[WeightTile]], moves: Sequence[RowMove]) -> Tiles:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, NonNegativeFloat
 
 from eapu_hil.hal import FloatArray, IntArray
 from eapu_hil.rules import WriteErrors
-from eapu_hil.rules.contract import NEITHER
+from eapu_hil.rules.contract import MINUS, NEITHER, PLUS
 
 FACTOR_MAX = 10.0  # a weight that is hardly ever written does not learn
 PAIR_MARGIN = 10  # pulses between the cells of a pair, from which on the less worn one is written
@@ -46,7 +46,7 @@ class WearLevelling(BaseModel):
         pulses: shape (n_weights, 2), of both cells of each pair so far. Only rules whose threshold follows the
         write error are changed by it.
         """
-        worn: FloatArray = pulses.max(axis=1).astype(np.float64)
+        worn: FloatArray = np.maximum(pulses[:, 0], pulses[:, 1]).astype(np.float64)
         mean = float(worn.mean())
         if mean == 0:
             return errors
@@ -58,5 +58,5 @@ class WearLevelling(BaseModel):
 
         pulses: as above. Shape (n_weights,).
         """
-        apart = np.abs(pulses[:, 0] - pulses[:, 1]) >= PAIR_MARGIN
-        return np.where(apart, np.argmin(pulses, axis=1), NEITHER)
+        ahead = pulses[:, PLUS] - pulses[:, MINUS]
+        return np.where(np.abs(ahead) < PAIR_MARGIN, NEITHER, np.where(ahead > 0, MINUS, PLUS))

@@ -6,21 +6,13 @@ An entry point leads to the configuration of a rule, a `RuleModel`: `bp = "eapu_
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Annotated, Final, Literal
+from typing import Annotated
 
 from eapu_hil.base.errors import ConfigError
 from eapu_hil.base.named import ByName
 from eapu_hil.rules.contract import RuleModel
 
 GROUP = "eapu_hil.rules"
-# The rules that others speak of by name: the one that claims are made for, what it is measured against, the reference.
-EAPU: Final = "eapu"
-BP: Final = "bp"
-DIGITAL: Final = "digital"
-SpokenOf = Literal["eapu", "bp", "digital"]
-# What is compared where nobody asks for anything else.
-COMPARED = (DIGITAL, BP, EAPU, "eapu_residual")
-
 _BY_NAME = ByName(GROUP, "rule", RuleModel)
 check_rule = _BY_NAME.check
 

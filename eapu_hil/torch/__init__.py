@@ -11,9 +11,10 @@ except ImportError as error:
     raise ImportError(f"{error}; eapu_hil.torch needs: pip install 'eapu-hil[torch]'") from error
 
 from eapu_hil.torch.bench import BenchCells
-from eapu_hil.torch.device import PairCells, PairDevice, Pairs, Relaxation
+from eapu_hil.torch.device import PairDevice, Relaxation
 from eapu_hil.torch.layers import CrossbarConv2d, CrossbarLinear
 from eapu_hil.torch.optimizer import EaPU
+from eapu_hil.torch.pairs import PairCells, Pairs
 from eapu_hil.torch.report import CellWrites, LayerReport, Report
 from eapu_hil.torch.rule import RULES, RuleName, eapu_step
 

@@ -12,7 +12,9 @@ from torch.optim import Optimizer
 
 from eapu_hil.hal import ConfigError, HilError
 from eapu_hil.rules import DIGITAL, EAPU
-from eapu_hil.torch.device import PairCells, PairDevice, Pairs
+from eapu_hil.torch.device import PairDevice
+from eapu_hil.torch.pair_bank import PairBank
+from eapu_hil.torch.pairs import PairCells
 from eapu_hil.torch.report import CellWrites, LayerReport, Report
 from eapu_hil.torch.rule import RULES, RuleName, eapu_step
 from eapu_hil.training.errors import DivergedError
@@ -65,19 +67,35 @@ class EaPU(Optimizer):
         self._steps = 0
         super().__init__(inner.param_groups, inner.defaults)
         self.state = inner.state
+        self._brought: dict[Tensor, PairCells] = {}
         self._pairs: dict[Tensor, PairCells] = {}
+        self._banks: list[PairBank] = []
         if rule != DIGITAL:
-            for group in self.param_groups:
-                scale = _checked_r_wg(group.get("r_wg", r_wg))
-                for parameter, name in zip(group["params"], _names(group), strict=True):
-                    if cells is not None and parameter in cells:
-                        self._pairs[parameter] = cells[parameter]
-                    elif parameter.dim() > 1:
-                        self._pairs[parameter] = Pairs(device or PairDevice(), parameter, scale, name)
+            self._place(device or PairDevice(), cells or {}, r_wg)
         self._written = dict.fromkeys(self._pairs, 0)
         self._written_last = dict.fromkeys(self._pairs, 0)
-        self._versions: dict[Tensor, int] = {}
+        self._versions: list[int] = []
         self.read()
+
+    def _place(self, device: PairDevice, cells: Mapping[Tensor, PairCells], r_wg: float) -> None:
+        """Finds the cells of each parameter: those that were brought, or simulated ones; `_pairs` keeps the order."""
+        alike: dict[tuple[torch.device, float], dict[Tensor, str]] = {}
+        order: list[Tensor] = []
+        for group in self.param_groups:
+            scale = _checked_r_wg(group.get("r_wg", r_wg))
+            for parameter, name in zip(group["params"], _names(group), strict=True):
+                if parameter in cells:
+                    self._brought[parameter] = cells[parameter]
+                elif parameter.dim() > 1:
+                    alike.setdefault((parameter.device, scale), {})[parameter] = name
+                else:
+                    continue
+                order.append(parameter)
+        found = dict(self._brought)
+        for (_, scale), names in alike.items():
+            self._banks.append(PairBank(device, list(names), list(names.values()), scale))
+            found.update(zip(names, self._banks[-1].pairs, strict=True))
+        self._pairs = {parameter: found[parameter] for parameter in order}
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Only for groups that the inner optimizer has at construction; raises ConfigError for others."""
@@ -93,35 +111,52 @@ class EaPU(Optimizer):
 
         Raises HilError if a wanted change is not finite, or if a parameter was changed by others.
         """
-        for parameter, pairs in self._pairs.items():
-            if parameter._version != self._versions[parameter]:
+        for (parameter, pairs), version in zip(self._pairs.items(), self._versions, strict=True):
+            if parameter._version != version:
                 raise HilError(f"{pairs.name}: changed outside the optimizer; call program() to write that")
-        before = {parameter: parameter.detach().clone() for parameter in self._pairs}
+        before = {parameter: parameter.detach().clone() for parameter in self._brought}
+        for bank in self._banks:
+            bank.remember()
         loss = self.inner.step(closure)
         self._steps += 1
-        for parameter, pairs in self._pairs.items():
+        for bank in self._banks:
+            threshold_uS = self._threshold_uS if self._rule == EAPU else 0.0
+            counts = bank.write(threshold_uS, self._sigma_uS, self._steps, self._generator)
+            self._count(bank.parameters, counts)
+            bank.relax(self._steps, self._generator)
+        for parameter, pairs in self._brought.items():
             dg_uS = (parameter.detach().float() - before[parameter].float()) / pairs.r_wg
-            self._write(parameter, pairs, dg_uS)
+            self._count([parameter], [self._write(pairs, dg_uS)])
             pairs.relax(self._steps, self._generator)
-        self.read()
+        for bank in self._banks:
+            bank.show(self._generator)
+        self._read_brought()
         return loss
 
-    def _write(self, parameter: Tensor, pairs: PairCells, dg_uS: Tensor) -> None:
+    def _write(self, pairs: PairCells, dg_uS: Tensor) -> int:
         if not bool(torch.isfinite(dg_uS).all()):
             raise DivergedError(f"{pairs.name}: a wanted change is not finite")
         change_uS = dg_uS
         if self._rule == EAPU:
             change_uS = eapu_step(dg_uS, pairs.threshold_uS(dg_uS, self._threshold_uS), self._generator)
-        written = pairs.write(change_uS, self._sigma_uS, self._steps, self._generator)
-        self._written[parameter] += written
-        self._written_last[parameter] = written
+        return pairs.write(change_uS, self._sigma_uS, self._steps, self._generator)
+
+    def _count(self, parameters: Sequence[Tensor], counts: Sequence[int]) -> None:
+        for parameter, written in zip(parameters, counts, strict=True):
+            self._written[parameter] += written
+            self._written_last[parameter] = written
 
     @torch.no_grad()
     def read(self) -> None:
         """Sets the parameters to what a product sees now: the pairs, with a new draw of the read noise if any."""
-        for parameter, pairs in self._pairs.items():
+        for bank in self._banks:
+            bank.read(self._generator)
+        self._read_brought()
+
+    def _read_brought(self) -> None:
+        for parameter, pairs in self._brought.items():
             parameter.copy_(pairs.read(self._generator))
-            self._versions[parameter] = parameter._version
+        self._versions = [parameter._version for parameter in self._pairs]
 
     def program(self) -> None:
         """Sets the pairs to the parameters as they are, without noise and uncounted: after loading a model."""

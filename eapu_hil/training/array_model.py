@@ -13,7 +13,7 @@ from eapu_hil.hal import Cells, CellStatus, FloatArray, IntArray, StatusArray
 from eapu_hil.network.layers import Float32Array
 from eapu_hil.network.network import Network
 from eapu_hil.placement.layout import Layout
-from eapu_hil.placement.pairs import BoolArray, ConductancePairs, WriteBatch
+from eapu_hil.placement.pairs import ConductancePairs, WriteBatch
 from eapu_hil.placement.row_moves import choose_moves
 from eapu_hil.rules.contract import State
 from eapu_hil.tasks import Task
@@ -53,6 +53,7 @@ class ArrayModel:
         shapes = matrix_shapes(task, config.rule)
         self._r_wg = weights_per_siemens(shapes, config, bench.recipe)
         sigma_of = bench.chip.write_error().sigma_S
+        self._bad = [status != CellStatus.OK for status in bench.chip.bad_cells_of_all()]
         self._pairs = ConductancePairs(
             [array.without_record() for array in bench.arrays],  # the run's record of its writes is kept here
             layout.tiles,
@@ -60,8 +61,8 @@ class ArrayModel:
             self._r_wg,
             bench.recipe,
             sigma_of,
-            self._bad(),
-            self._log.record,
+            self._bad,
+            self._record,
         )
         self._layers = matrix_shapes(task)
         self._rules = LayerRules(config, bench, self._pairs, self._layers, self._r_wg)
@@ -115,7 +116,7 @@ class ArrayModel:
         one that was cut short goes on when it is asked for again.
         """
         self._log.begin(step, WriteCause.REFRESH)
-        return self._finish(self._pairs.write_again(self._log.verified_targets_S(), REFRESH_ERRORS))
+        return self._finish(self._pairs.write_again(*self._log.verified_targets_S(), REFRESH_ERRORS))
 
     def level_wear(self, step: int) -> WriteCounts:
         """After the checkpoint of `step`: moves worn rows if the experiment asks for it.
@@ -127,8 +128,7 @@ class ArrayModel:
         levelling, store = self._config.wear_levelling, self._log.store
         if levelling is None or not levelling.move_rows or store is None:
             return self._finish([])
-        pulses, bad = self._bench.ledger.snapshot().pulses, np.stack(self._bad())
-        moves = choose_moves(step, self._layout.tiles, pulses, bad)
+        moves = choose_moves(step, self._layout.tiles, self._bench.ledger.pulses(), self._bad)
         tiles = self._layout.after(moves)
         written = []
         for layer in dict.fromkeys(move.layer for move in moves):
@@ -164,10 +164,10 @@ class ArrayModel:
             unlogged[step] = self._counts(self._asked(its)[0], its["pulses"], its["status"])
         return max(logged, written), unlogged
 
-    def _bad(self) -> list[BoolArray]:
-        """Where each array has cells that must not be written."""
-        chip = self._bench.chip
-        return [chip.bad_cells(number) != CellStatus.OK for number in range(len(self._bench.arrays))]
+    def _record(self, batch: WriteBatch) -> None:
+        self._log.record(batch)
+        stuck = batch.targets.cells[(batch.outcome.status & CellStatus.STUCK) != 0]
+        self._bad[batch.array][stuck.row, stuck.col] = True
 
     def _asked(self, records: NDArray[np.void]) -> tuple[IntArray, FloatArray]:
         """Index and wanted differential change (S) of the weight of each record."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_hil.bench import Bench
-from eapu_hil.bench.ledger import LedgerCounts
+from eapu_hil.bench.counts import LedgerCounts
 from eapu_hil.hal import Cells
 from eapu_hil.placement.layout import Layout
 
@@ -35,11 +35,11 @@ class BenchAccount:
     def maps(self, moment: str) -> dict[str, NDArray[Any]]:
         """For the report: `g_<moment>_S_<array>`, read now, and `pulses_<array>`, of each cell so far."""
         maps: dict[str, NDArray[Any]] = {}
-        pulses = self._bench.ledger.snapshot().pulses
+        pulses = self._bench.ledger.pulses()
         for number, array in enumerate(self._bench.arrays):
             reading = array.read(Cells.all(array.shape), self._bench.recipe.v_read_v)
             maps[f"g_{moment}_S_{number}"] = reading.g_S.reshape(array.shape)
-            maps[f"pulses_{number}"] = pulses[number]
+            maps[f"pulses_{number}"] = pulses[number].copy()
         return maps
 
     def flush(self) -> None:

@@ -100,23 +100,25 @@ class LayerRules:
             own = (weights >= span.start) & (weights < span.stop)
             rule.forget(weights[own] - span.start, change_S[own])
 
-    def _worn(self) -> IntArray | None:
-        """The pulses of all cells so far, where wear levelling goes by them; each pair is told which cell to spare."""
+    def _worn(self) -> dict[str, IntArray]:
+        """The pulses of both cells of each weight so far, by layer, where wear levelling goes by them.
+
+        Each pair is told which cell to spare.
+        """
         levelling = self._config.wear_levelling
         if levelling is None or not levelling.goes_by_pulses:
-            return None
-        pulses = self._ledger.snapshot().pulses
+            return {}
+        maps = self._ledger.pulses()
+        pulses = {name: self._pairs.of_cells(name, maps) for name in self._rules}
         if levelling.share_pairs:
-            for name in self._rules:
-                self._pairs.prefer(name, levelling.sides(self._pairs.of_cells(name, pulses)))
+            for name, its in pulses.items():
+                self._pairs.prefer(name, levelling.sides(its))
         return pulses
 
-    def _errors(self, layer: str, pulses: IntArray | None) -> WriteErrors:
+    def _errors(self, layer: str, pulses: Mapping[str, IntArray]) -> WriteErrors:
         """The write errors that the rule is told. pulses: see `_worn`."""
         errors, levelling = self._pairs.errors(layer), self._config.wear_levelling
-        if levelling is None or pulses is None:
-            return errors
-        return levelling.raised(errors, self._pairs.of_cells(layer, pulses))
+        return levelling.raised(errors, pulses[layer]) if levelling is not None and pulses else errors
 
     def _pulse(self, layer: str, pulses: BlindPulses) -> list[WriteBatch]:
         first = self._pairs.weights_of(layer).start

@@ -61,5 +61,6 @@ def choose_layout(task: Task, bench: Bench, rule: RuleModel | None = None) -> La
 
     rule: one with a second matrix of cells gets places for that too.
     """
-    costs = [cell_cost(array, bench.chip.bad_cells(i), bench.recipe) for i, array in enumerate(bench.arrays)]
+    statuses = bench.chip.bad_cells_of_all()
+    costs = [cell_cost(*one, bench.recipe) for one in zip(bench.arrays, statuses, strict=True)]
     return Layout(place(matrix_shapes(task, rule), costs))

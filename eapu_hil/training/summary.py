@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eapu_hil.bench.counts import LedgerCounts
 from eapu_hil.bench.energy import CORNERS, EnergyModel, energy_j, pulses_per_cell, split_j, writes_per_cell
-from eapu_hil.bench.ledger import LedgerCounts
 from eapu_hil.network.network import Network
 from eapu_hil.tasks import Task
 from eapu_hil.training.bench_account import BenchAccount

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_hil.bench import Bench
-from eapu_hil.hal import CellStatus, FloatArray
+from eapu_hil.hal import Cells, CellStatus, FloatArray, IntArray
 from eapu_hil.placement.pairs import BoolArray, WriteBatch
 from eapu_hil.training.records import WRITE_DTYPE, WriteCause, write_records
 from eapu_hil.training.run_store import RunStore
@@ -71,19 +71,12 @@ class WriteLog:
         done[records["array"], records["row"], records["col"]] = True
         return done
 
-    def verified_targets_S(self) -> FloatArray:
-        """The last target of each cell, S, shape (arrays, rows, columns).
-
-        NaN for cells whose last write failed or was not verified, and for those that were never written.
-        """
-        target_S = np.full(self._shape, np.nan)
+    def verified_targets_S(self) -> tuple[IntArray, Cells, FloatArray]:
+        """Array, cell and target (S) of each write so far, NaN for one that failed or was not verified."""
         records = self._records()
-        # Of several records of a cell numpy keeps the last.
         verified = (records["status"] == CellStatus.OK) & np.isfinite(records["after_S"])
-        target_S[records["array"], records["row"], records["col"]] = np.where(
-            verified, records["target_S"], np.nan
-        )
-        return target_S
+        target_S = np.where(verified, records["target_S"], np.nan)
+        return records["array"].astype(np.int64), Cells(records["row"], records["col"]), target_S
 
     def updates_after(self, step: int) -> NDArray[np.void]:
         """The records of what rules asked for after `step`."""

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from eapu_hil.bench.counts import LedgerCounts
 from eapu_hil.bench.energy import (
     ASSUMPTIONS,
     CORNERS,
@@ -15,7 +16,6 @@ from eapu_hil.bench.energy import (
     split_j,
     writes_per_cell,
 )
-from eapu_hil.bench.ledger import LedgerCounts
 
 SHAPE = (2, 10, 50)
 

@@ -5,12 +5,16 @@ import signal
 import subprocess
 import sys
 import textwrap
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from eapu_hil.bench.ledger import ArrayLedger, Ledger, LedgerCounts
+from eapu_hil.base.storage import read_json
+from eapu_hil.bench.counts import LedgerCounts
+from eapu_hil.bench.ledger import ArrayLedger, Ledger
 from eapu_hil.hal import Cells, ConfigError, Direction, Polarity, Pulses, Reading, WriteOutcome
 
 SHAPE = (3, 4)
@@ -107,6 +111,95 @@ def test_products_count_their_conversions_and_the_power_of_the_known_cells(
     ledger.arrays[0].record_products(v_in_v[:, some], direction, some, 2)
     part_w = ((v_in_v[:, some].astype(float) ** 2) @ (g_S if forward else g_S.T)[some]).sum()
     assert (ledger.snapshot() - counts).vmm_power_w == pytest.approx(part_w, rel=1e-5)
+
+
+def random_requests(array: ArrayLedger, shape: tuple[int, int], rng: np.random.Generator) -> None:
+    """One of each kind; readings name cells more than once and fail here and there."""
+    some = Cells(rng.integers(shape[0], size=9), rng.integers(shape[1], size=9))
+    g_S = rng.uniform(1e-6, 40e-6, 9)
+    g_S[rng.random(9) < 0.3] = np.nan
+    array.record_reading(some, reading(*g_S), 0.2)
+    flat = rng.choice(shape[0] * shape[1], 2, replace=False)
+    cells = Cells(*np.unravel_index(flat, shape))
+    array.expect(cells, 20)
+    array.record_writes(cells, outcome(), 0.2, 10.0, 20)
+    array.expect(cells, np.array([4, 1]))
+    array.settle(cells, np.array([4, 1]), 1)
+    array.record_cut_short(cells, np.array([1, 0]))
+    array.record_pulses(Pulses.same(cells, Polarity.SET, 2.0, 1.0, 1e-6, 3))
+    array.forget(cells[:1])
+
+
+@pytest.mark.parametrize("direction", Direction)
+def test_the_power_of_products_follows_every_change(tmp_path: Path, direction: Direction) -> None:
+    rng = np.random.default_rng(2)
+    forward = direction is Direction.FORWARD
+    v_in_v = rng.uniform(-0.2, 0.2, (5, SHAPE[0] if forward else SHAPE[1]))
+    for _ in range(2):  # sessions
+        ledger = Ledger(tmp_path, 1, SHAPE)
+        for _ in range(30):
+            random_requests(ledger.arrays[0], SHAPE, rng)
+            before = ledger.snapshot()
+            ledger.arrays[0].record_products(v_in_v, direction, None, 2)
+            g_S = np.nan_to_num(ledger.arrays[0].g_last_S(Cells.all(SHAPE))).reshape(SHAPE)
+            expected_w = (v_in_v**2 @ (g_S if forward else g_S.T)).sum()
+            assert (ledger.snapshot() - before).vmm_power_w == pytest.approx(expected_w, rel=1e-6)
+        ledger.close()
+
+
+def test_the_record_says_at_each_flush_what_the_counters_hold(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    ledger = Ledger(tmp_path, 2, SHAPE, "c1")
+    for number in (0, 1, 1):
+        random_requests(ledger.arrays[number], SHAPE, rng)
+        ledger.arrays[number].record_products(np.full((2, 3), 0.1), Direction.FORWARD, None, 4)
+        ledger.flush()
+        content = read_json(tmp_path / "ledger.json")
+        assert content is not None
+        for array, written in zip(ledger.arrays, content["counters"], strict=True):
+            counts = array.snapshot()
+            for name in ("pulses", "writes", "verify_reads"):
+                assert written[name] == [counts[name].sum(), None]
+            assert written["totals"][0] == counts["vmm_vectors"] + sum(
+                counts[f"vmm_{kind}_conversions"] for kind in ("dac", "adc")
+            )
+            assert written["vmm_cells"][0] == counts["vmm_cells"]
+    # As after a kill: what the record says is compared with what is there.
+    assert Ledger(tmp_path, 2, SHAPE, "c1").snapshot().pulses.sum() == ledger.snapshot().pulses.sum()
+
+
+def test_maps_of_pulses_go_on_counting_and_cannot_be_written(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, 2, SHAPE)
+    maps = ledger.pulses()
+    ledger.arrays[1].expect(CELLS, 3)
+    assert [int(one.sum()) for one in maps] == [0, 6]
+    np.testing.assert_array_equal(np.stack(maps), ledger.snapshot().pulses)
+    with pytest.raises(ValueError, match="read-only"):
+        maps[0][0, 0] = 1
+
+
+def test_no_request_takes_memory_that_grows_with_the_array(tmp_path: Path) -> None:
+    shape = (1000, 1000)
+    ledger, rng = Ledger(tmp_path, 1, shape, "c1"), np.random.default_rng(4)
+    array, v_in_v = ledger.arrays[0], np.full((1, 2), 0.1)
+    two = np.array([3, 70])
+
+    def products() -> None:
+        array.record_products(v_in_v, Direction.FORWARD, two, 4)
+        array.record_products(v_in_v, Direction.TRANSPOSED, two, 4)
+
+    requests: list[Callable[[], object]] = [
+        lambda: random_requests(array, shape, rng),
+        products,
+        ledger.pulses,
+        ledger.flush,
+    ]
+    for request in requests * 2:
+        tracemalloc.start()
+        request()
+        taken = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert taken < 200_000  # one map of the cells alone takes a million bytes or more
 
 
 def test_a_difference_holds_what_happened_in_between_and_survives_a_checkpoint(tmp_path: Path) -> None:

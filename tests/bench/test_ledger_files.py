@@ -230,3 +230,25 @@ def test_who_looks_at_a_ledger_without_the_chips_id_changes_nothing(tmp_path: Pa
     ledger.close()
     assert (chip / "ledger" / "ledger.json").read_bytes() == before
     assert reopen(chip) == 32 * 7
+
+
+def test_a_chip_that_was_killed_in_the_making_is_made_to_the_end(tmp_path: Path) -> None:
+    """Nothing was counted yet, so that no counter can be lost."""
+    chip = tmp_path / "chip"
+    with open_bench(BENCH, chip_dir=chip, commission=False):
+        pass
+    the_id = yaml.safe_load((chip / "passport.yaml").read_text())["id"]
+    for path in (chip / "passport.yaml", chip / "entries.json", chip / "ledger/ledger.json"):
+        path.unlink()
+    for name in ("totals", "vmm_cells"):
+        counter(chip, name, array=1).unlink()
+    (chip / "chip.id").write_text(f"{the_id}\n", encoding="ascii")
+    assert reopen(chip) == 0
+
+
+def test_a_ledger_with_a_gap_and_without_a_record_is_refused_once_it_counted(tmp_path: Path) -> None:
+    chip = used_chip(tmp_path / "chip")
+    (chip / "ledger/ledger.json").unlink()
+    counter(chip, "totals", array=1).unlink()
+    with pytest.raises(HilError, match="missing"):
+        Ledger(chip / "ledger", 2, SHAPE, yaml.safe_load((chip / "passport.yaml").read_text())["id"])

@@ -229,6 +229,8 @@ def test_bad_cells_come_from_the_last_forming_and_what_was_found_later(chip: Chi
     chip.record("bad_cells", {"array": 0}, {**found, "status": np.array([1, 0], np.uint8)}, 2.0)
     assert chip.bad_cells(0)[2, 3] == CellStatus.NOT_CONVERGED
     assert chip.bad_cells(0)[0, 1] == CellStatus.OK  # it works again
+    for number, status in enumerate(chip.bad_cells_of_all()):
+        np.testing.assert_array_equal(status, chip.bad_cells(number))
     chip.record("forming", {"array": 0}, {"status": np.zeros((2, 2), np.uint8)}, 3.0)
     with pytest.raises(HilError, match=r"0006_forming\.yaml: damaged"):
         chip.bad_cells(0)

@@ -27,6 +27,8 @@ NOISE_uS, NOISE_POWER = (
 )  # sd of a reading at 10 uS, and how it goes with conductance, as the fit finds it
 COPIES = 8  # of each cell in the twin
 
+pytestmark = pytest.mark.timeout(1200)  # the fit to some 90,000 readings takes minutes
+
 
 @dataclass(frozen=True, eq=False)
 class Judged:

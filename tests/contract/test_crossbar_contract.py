@@ -20,7 +20,7 @@ class TestContract(CrossbarContract):
 
 def test_the_limits_are_those_of_the_bench_file(bench: Bench) -> None:
     [array] = bench.arrays
-    assert array.shape == (16, 8)
+    assert array.shape == tuple(bench.config.shape)
     assert array.limits == bench.config.limits.as_limits()
 
 
@@ -45,9 +45,9 @@ def test_after_closing_ground_is_all_that_is_allowed(own_bench: Bench) -> None:
     array.ground()
     acts: list[Callable[[], object]] = [
         lambda: array.read(cells, 0.2),
-        lambda: array.vmm(np.zeros((1, 16)), Direction.FORWARD),
+        lambda: array.vmm(np.zeros((1, array.shape[0])), Direction.FORWARD),
         lambda: array.pulse(Pulses.same(cells, Polarity.SET, 1.0, 1.0, own_bench.recipe.set.width_s)),
-        lambda: array.program(Targets(cells, np.full(128, 1e-5))),
+        lambda: array.program(Targets(cells, np.full(len(cells), 1e-5))),
         lambda: array.wait(0.1),
         array.clock_s,
     ]
@@ -63,9 +63,9 @@ def test_each_request_takes_time(bench: Bench) -> None:
     times_s = [array.clock_s()]
     acts: list[Callable[[], object]] = [
         lambda: array.read(cells, 0.2),
-        lambda: array.vmm(np.full((5, 16), 0.1), Direction.FORWARD),
+        lambda: array.vmm(np.full((5, array.shape[0]), 0.1), Direction.FORWARD),
         lambda: array.pulse(Pulses.same(cells, Polarity.SET, 1.0, 1.0, bench.recipe.set.width_s)),
-        lambda: array.program(Targets(cells, np.full(128, 1e-5))),
+        lambda: array.program(Targets(cells, np.full(len(cells), 1e-5))),
     ]
     for act in acts:
         act()

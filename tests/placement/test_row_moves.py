@@ -60,6 +60,15 @@ def test_rows_that_another_tile_has_are_not_free() -> None:
     assert choose_moves(1, tiles, pulses, np.zeros(SHAPE, bool)) == []
 
 
+def test_a_row_is_free_for_others_only_after_its_move() -> None:
+    tiles = {"a": [_tile([0])], "b": [_tile([1])]}
+    pulses = [np.zeros(SHAPE[1:], int)]
+    pulses[0][:, 0] = [300, 900, 0, 900, 900, 900]
+    # Row 0, which a leaves, would be better for b than row 1; row 2 is a's now.
+    bad = [np.zeros(SHAPE[1:], bool)]
+    assert choose_moves(1, tiles, pulses, bad) == [RowMove(1, "a", 0, 0, 2)]
+
+
 def test_a_move_must_gain_more_than_it_costs() -> None:
     pulses, bad = np.zeros(SHAPE, int), np.zeros(SHAPE, bool)
     pulses[0, 0] = WEAR_MARGIN - 1

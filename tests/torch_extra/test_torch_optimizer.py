@@ -249,3 +249,48 @@ def test_half_precision_parameters_are_kept_in_full_on_the_pairs() -> None:
     optimizer.step()
     assert weight.dtype == torch.bfloat16
     assert float(optimizer.pairs(weight).read(None).mean()) == pytest.approx(1.0 - 0.0078, abs=4e-4)
+
+
+def test_each_of_many_parameters_is_written_with_its_own_probability() -> None:
+    """Shapes, scales and precisions differ; the expectation and the share written are those of each one."""
+    shapes, rates = [(300, 100), (40, 7, 10), (5000, 2), (64, 64)], [0.002, 0.02, 0.2, 0.7]
+    kinds = [torch.float32, torch.float32, torch.float64, torch.bfloat16]
+    scales = [R_WG, R_WG, R_WG, 2 * R_WG]
+    weights = [torch.nn.Parameter(torch.zeros(s, dtype=k)) for s, k in zip(shapes, kinds, strict=True)]
+    groups = [{"params": [w], "r_wg": scale} for w, scale in zip(weights, scales, strict=True)]
+    optimizer = EaPU(torch.optim.SGD(groups, lr=1.0), sigma_uS=2.0, generator=generator())
+    for weight, rate, scale in zip(weights, rates, scales, strict=True):
+        weight.grad = torch.full_like(weight, -rate * 2.0 * scale)
+        optimizer.pairs(weight).g_uS.fill_(50.0)  # far from both ends of the window
+    optimizer.step()
+    for weight, rate, scale, layer in zip(weights, rates, scales, optimizer.report().layers, strict=True):
+        n = weight.numel()
+        assert abs(layer.update_ratio_last - rate) < 5 * math.sqrt(rate * (1 - rate) / n) + 2e-3 * rate
+        g_uS = optimizer.pairs(weight).read(None) / scale
+        variance = rate * (2.0**2 + 2.0**2) - (2.0 * rate) ** 2
+        assert abs(float(g_uS.mean()) - 2.0 * rate) < 5 * math.sqrt(variance / n) + 4e-3 * rate
+        assert layer.update_ratio_last * n == pytest.approx(int(optimizer.pairs(weight).writes.sum()))
+
+
+def test_a_diverged_step_names_the_tensor_and_writes_nothing() -> None:
+    model = make_model()
+    optimizer = EaPU(torch.optim.SGD(model.named_parameters(), lr=1.0), generator=generator())
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    model[3].weight.grad[1, 2] = math.inf
+    with pytest.raises(HilError, match=r"3\.weight: a wanted change is not finite"):
+        optimizer.step()
+    assert optimizer.report().writes_total == 0
+
+
+def test_a_step_shows_what_the_cells_hold_whoever_moved_them() -> None:
+    model = make_model()
+    optimizer = EaPU(adam(model), generator=generator())
+    train(model, optimizer, 2)
+    optimizer.pairs(model[0].weight).g_uS[0] += 1.0
+    train(model, optimizer, 1)
+    model[3].weight.data.clamp_(-1e-3, 1e-3)  # torch does not count this as a change
+    train(model, optimizer, 1)
+    for layer in (model[0], model[3]):
+        assert torch.equal(layer.weight.detach(), optimizer.pairs(layer.weight).read(None))
+    assert float(model[3].weight.detach().abs().max()) > 1e-2

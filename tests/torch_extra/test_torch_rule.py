@@ -111,3 +111,57 @@ def test_the_generator_decides() -> None:
     first, again, other = (eapu_step(dg_uS, 2.0, generator(seed)) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+ROW = 4096  # changes of very different sizes are drawn in different ways, row by row
+
+
+def mixed_uS() -> torch.Tensor:
+    """Rows of small changes, of large ones, of none, and the beginning of one more."""
+    draws = generator(5)
+    rows = [0.02, 1.5, 0.0, 0.3, 0.05]
+    sizes = [ROW, ROW, ROW, ROW, 700]
+    return torch.cat([s * torch.randn(n, generator=draws) for s, n in zip(rows, sizes, strict=True)])
+
+
+@pytest.mark.parametrize("spread", [False, True])
+def test_rows_of_all_sizes_are_written_with_their_probabilities_and_independently(spread: bool) -> None:
+    dg_uS, draws = mixed_uS(), 200
+    th_uS = torch.full_like(dg_uS, 2.0)
+    if spread:
+        th_uS = 1.0 + 2.0 * torch.rand(dg_uS.shape, generator=generator(6))
+    p = (dg_uS.double().abs() / th_uS).clamp(max=1.0)
+    variance = p * (1 - p)
+    counts, totals = torch.zeros_like(p), []
+    for seed in range(draws):
+        step_uS = eapu_step(dg_uS, th_uS if spread else 2.0, generator(seed))
+        written = step_uS != 0
+        expected_uS = torch.maximum(dg_uS.abs(), th_uS).copysign(dg_uS)
+        assert torch.equal(step_uS, torch.where(written, expected_uS, 0.0))
+        counts += written
+        totals.append(float(written.sum()))
+    for some in (th_uS > 2.0, th_uS <= 2.0):
+        for row in range(5):
+            part = torch.zeros_like(some)
+            part[row * ROW : (row + 1) * ROW] = some[row * ROW : (row + 1) * ROW]
+            sd = math.sqrt(draws * float(variance[part].sum()))
+            within(float(counts[part].sum()), draws * float(p[part].sum()), sd)
+    drawn = (draws * p > 2) & (draws * (1 - p) > 2)
+    chi2 = (counts - draws * p)[drawn] ** 2 / (draws * variance[drawn])
+    within(float(chi2.sum()), float(drawn.sum()), math.sqrt(2.6 * float(drawn.sum())))
+    total = float(variance.sum())
+    within(float(np.var(totals, ddof=1)), total, total * math.sqrt(2 / draws))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_other_precisions_keep_their_type_and_shape(dtype: torch.dtype) -> None:
+    dg_uS = torch.full((50, 200), 0.25, dtype=dtype)
+    step_uS = eapu_step(dg_uS, 2.0, generator())
+    assert (step_uS.dtype, step_uS.shape) == (dtype, dg_uS.shape)
+    within(float((step_uS == 2.0).sum()), 1250.0, math.sqrt(10_000 * 0.125 * 0.875))
+
+
+def test_nothing_wanted_is_nothing_written() -> None:
+    for shape in ((0,), (3, 0), (), (5000,)):
+        step_uS = eapu_step(torch.zeros(shape), 2.0, generator())
+        assert torch.equal(step_uS, torch.zeros(shape))

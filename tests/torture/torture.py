@@ -36,16 +36,18 @@ def main() -> int:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="torture-") as directory:
         folder = Path(directory)
-        parts: list[Callable[[np.random.Generator], list[Counts]]] = [
-            lambda random: [try_requests(args.requests, random)],
-            lambda random: [try_decoder(args.frames // 10, random)],
-            lambda _: [try_firmware(args.frames)],
-            lambda random: [try_files(make_scene(folder), folder, args.files, random)],
-            lambda random: [try_lines(folder, args.lines, random)],
-            lambda random: try_kills(folder, args.kills, random),
+        parts: list[tuple[int, Callable[[np.random.Generator], list[Counts]]]] = [
+            (args.requests, lambda random: [try_requests(args.requests, random)]),
+            (args.frames, lambda random: [try_decoder(args.frames // 10, random)]),
+            (args.frames, lambda _: [try_firmware(args.frames)]),
+            (args.files, lambda random: [try_files(make_scene(folder), folder, args.files, random)]),
+            (args.lines, lambda random: [try_lines(folder, args.lines, random)]),
+            (args.kills, lambda random: try_kills(folder, args.kills, random)),
         ]
         faults = 0
-        for number, part in enumerate(parts):
+        for number, (asked, part) in enumerate(parts):
+            if not asked:
+                continue
             start_s = time.monotonic()
             for counts in part(np.random.default_rng([args.seed, number])):
                 sys.stdout.write("\n".join(counts.lines()) + f" ({time.monotonic() - start_s:.0f} s)\n")

@@ -29,6 +29,7 @@ class Counts:
             sys.stderr.write(f"{self.lines()[0]}, going on\n")
         if outcome in FAULTS:
             self.examples.append(f"{outcome}: {example}")
+            sys.stderr.write(f"  {self.examples[-1]}\n")
 
     @property
     def tried(self) -> int:

@@ -101,6 +101,9 @@ def _logged(log: Path) -> Any:
 
 def try_kills(folder: Path, trials: int, random: np.random.Generator) -> list[Counts]:
     """Kills `trials` processes, half of each kind."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:  # as `nohup` leaves it, to all children too
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     first = trials - trials // 2
     training = Counts("killed trainings (twin)", first)
     while training.tried < first:
@@ -116,7 +119,7 @@ def _killed(
     target: Callable[..., None], args: tuple[Any, ...], random: np.random.Generator, longest_s: float
 ) -> str:
     """Starts a process and kills it after a random while; the name of the signal, "" when it ended before."""
-    child = FORKS.Process(target=target, args=args)
+    child = FORKS.Process(target=target, args=args, daemon=True)
     child.start()
     child.join(float(random.uniform(0.05, longest_s)))
     which = SIGNALS[int(random.integers(len(SIGNALS)))]

@@ -32,6 +32,9 @@ from eapu_hil.twin.crossbar import TwinCrossbar
 
 ROWS, COLUMNS = 8, 4
 BENCH = {"backend": "twin", "preset": "ideal", "arrays": 1, "shape": [ROWS, COLUMNS], "limits": LIMITS}
+_OF_A_CHIP = (
+    1000  # requests: the passport keeps what each of its thousands of `program` did, and reads its list
+)
 V_MAX_V, GATE_MAX_V, READ_MAX_V = LIMITS["v_max_v"], LIMITS["v_gate_max_v"], LIMITS["v_read_max_v"]
 
 
@@ -42,9 +45,16 @@ class BeyondError(Exception):
 def try_requests(trials: int, random: np.random.Generator) -> Counts:
     """Sends `trials` requests, most of them with something wrong in them."""
     counts = Counts("hostile requests", trials)
-    with _watched(), open_bench(BENCH, commission=False) as bench:
-        kinds = (_read, _product, _pulse, _program)
+    with _watched():
         while counts.tried < trials:
+            _try_some(min(trials, counts.tried + _OF_A_CHIP), counts, random)
+    return counts
+
+
+def _try_some(until: int, counts: Counts, random: np.random.Generator) -> None:
+    with open_bench(BENCH, commission=False) as bench:
+        kinds = (_read, _product, _pulse, _program)
+        while counts.tried < until:
             make = kinds[int(random.integers(len(kinds)))]
             with _changed_meanwhile(random) as share:
                 hostile, request = make(bench, random, share)
@@ -61,7 +71,6 @@ def try_requests(trials: int, random: np.random.Generator) -> Counts:
                     counts.add(
                         SILENT if wrong else "carried out", f"{make.__name__}: {hostile!r} was carried out"
                     )
-    return counts
 
 
 _SHARED = "an array that another thread changes"

@@ -278,6 +278,23 @@ def test_a_refresh_writes_again_what_drifted_and_only_that(
         np.testing.assert_array_equal(model.state()["dense1.acc"], kept["dense1.acc"])
 
 
+def test_a_step_asks_for_no_copy_of_the_ledger(
+    open_model: OpenModel, task: Task, store: RunStore, mocker: MockerFixture
+) -> None:
+    levelling = {"threshold_growth": 1.0, "share_pairs": True, "move_rows": True}
+    with open_model(store, wear_levelling=levelling) as (model, bench):
+        model.begin()
+        wanted = {
+            name: _rng().normal(0, 0.02, matrix.shape).astype(np.float32)
+            for name, matrix in initial_matrices(task, 0).items()
+        }
+        snapshot = mocker.spy(bench.ledger, "snapshot")
+        assert model.update(1, wanted, _rng()).writes > 0
+        model.refresh(1)
+        model.level_wear(1)
+        assert snapshot.call_count == 0
+
+
 def test_a_cell_whose_write_failed_is_not_refreshed(open_model: OpenModel, store: RunStore) -> None:
     with open_model(store) as (model, _):
         model.begin()

@@ -21,7 +21,8 @@ import eapu_hil.training.array_model
 from eapu_hil.base.loading import load_model
 from eapu_hil.base.storage import GrowingFile
 from eapu_hil.bench import open_bench
-from eapu_hil.bench.ledger import Ledger, LedgerCounts
+from eapu_hil.bench.counts import LedgerCounts
+from eapu_hil.bench.ledger import Ledger
 from eapu_hil.hal import ConfigError, HilError, Pulses
 from eapu_hil.placement.mapping import WeightTile, cell_indices
 from eapu_hil.placement.pairs import ConductancePairs
