@@ -4,6 +4,10 @@
 
 enum { RESEND_MAX_US = 1000000, HELD_MAX = 16 }; /* bits of a NAK */
 
+/* What is on the line lies at most a window before the frame that is expected, or a window after it. As both are
+ * less than half the numbers, an old frame is never taken for a new one. */
+_Static_assert(2 * LINK_WINDOW <= 256 && HELD_MAX < 128, "sequence numbers are too few for the window");
+
 void link_init(link_t *link)
 {
     memset(link, 0, sizeof *link);
@@ -269,6 +273,17 @@ void link_pop(link_t *link)
 {
     link->queue_head = (uint8_t)((link->queue_head + 1) % LINK_QUEUE);
     link->queue_count--;
+}
+
+uint8_t link_awaited(const link_t *link)
+{
+    uint8_t count = link->queue_count;
+    for (uint16_t held = link->held, ahead = 1; held != 0; held >>= 1, ahead++) {
+        if ((held & 1u) != 0) {
+            count = (uint8_t)(link->queue_count + ahead + 1);
+        }
+    }
+    return count;
 }
 
 void link_poll(link_t *link, bool idle, uint64_t now_us)

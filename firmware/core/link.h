@@ -61,6 +61,10 @@ bool link_feed(link_t *link, uint8_t byte, uint64_t now_us);
 const link_item_t *link_head(const link_t *link);
 void link_pop(link_t *link);
 
+/* Requests that the host has sent before now, as far as we know: those in the queue, those that came early, and those
+ * missing before them. */
+uint8_t link_awaited(const link_t *link);
+
 /* Sequenced frames that may be sent now. */
 static inline size_t link_room(const link_t *link)
 {

@@ -482,6 +482,75 @@ static void test_slow_work_overruns_nothing(void **state)
     run_pair(10, 1);
 }
 
+/* The frame `number`, counted from HELLO on. */
+static void give_number(uint32_t number)
+{
+    uint8_t payload[4], bytes[FRAME_ENCODED(4)];
+    put_u32(payload, number);
+    const size_t count = frame_encode(bytes, sizeof bytes, MSG_READ, (uint8_t)number, link_.base, payload, 4);
+    for (size_t i = 0; i < count; i++) {
+        (void)link_feed(&link_, bytes[i], port.now_us);
+    }
+}
+
+static uint32_t between(uint32_t low, uint32_t high)
+{
+    return low + (uint32_t)rand() % (high - low + 1);
+}
+
+/* Whatever the line repeats, up to half the numbers old, and whatever comes early: each frame counts once, in order. */
+static void test_old_numbers_never_count_again(void **state)
+{
+    (void)state;
+    uint32_t expected = 0, taken = 0, most = 0;
+    srand(5);
+    while (expected < 5 * 256) {
+        const uint32_t kind = between(0, 3);
+        if (kind == 0) {
+            give_number(expected);
+        } else if (kind == 1) {
+            give_number(expected + between(1, LINK_WINDOW));
+        } else if (kind == 2) {
+            give_number(expected + between(LINK_WINDOW + 1, 127));
+        } else if (expected > 128) {
+            give_number(expected - between(1, 128));
+        }
+        const uint32_t most_taken = between(0, 40) == 0 ? LINK_QUEUE : between(0, 1);
+        const link_item_t *item;
+        for (uint32_t i = 0; i < most_taken && (item = link_head(&link_)) != NULL; i++, taken++) {
+            assert_int_equal(get_u32(item->payload), taken);
+            link_pop(&link_);
+        }
+        most = link_.queue_count > most ? link_.queue_count : most;
+        expected = taken + link_.queue_count;
+        assert_int_equal((uint8_t)expected, link_.expected);
+        assert_true(link_awaited(&link_) <= LINK_QUEUE);
+    }
+    assert_true(most > LINK_WINDOW);
+}
+
+/* An acknowledgement frees what it names, and an old one nothing. */
+static void test_old_acknowledgements_free_nothing(void **state)
+{
+    (void)state;
+    uint32_t sent = 0, base = 0;
+    srand(6);
+    while (base < 5 * 256) {
+        for (size_t more = between(0, (uint32_t)link_room(&link_)); more > 0; more--, sent++) {
+            send_frames(1);
+        }
+        if (between(0, 1) == 0) {
+            base += between(0, sent - base);
+            give(MSG_ACK, 0, (uint8_t)base);
+        } else {
+            give(MSG_ACK, 0, (uint8_t)(base - between(1, 256 - LINK_WINDOW - 1)));
+        }
+        assert_int_equal(link_.base, (uint8_t)base);
+        assert_int_equal(link_.sent_count, sent - base);
+        port_forget();
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -499,6 +568,8 @@ int main(void)
         cmocka_unit_test_setup(test_nak_brings_what_is_missing_and_nothing_else, open_link),
         cmocka_unit_test_setup(test_resend_time_doubles_and_recovers, open_link),
         cmocka_unit_test_setup(test_opening_again_starts_at_zero, open_link),
+        cmocka_unit_test_setup(test_old_numbers_never_count_again, open_link),
+        cmocka_unit_test_setup(test_old_acknowledgements_free_nothing, open_link),
         cmocka_unit_test_setup(test_a_bad_line_loses_nothing, open_link),
         cmocka_unit_test_setup(test_slow_work_overruns_nothing, open_link),
     };

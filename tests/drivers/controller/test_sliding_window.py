@@ -106,6 +106,46 @@ def test_everything_is_delivered_once_and_in_order(seed: int, share: float, up: 
     assert [end.in_flight for end in line.ends] == [0, 0]
 
 
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32))
+def test_old_numbers_never_count_again(seed: int) -> None:
+    """Whatever the line repeats, up to half the numbers old, and whatever comes early: each counts once, in order."""
+    random, here, count, turn = Random(seed), window(), 0, 0
+    while count < 3 * 256:
+        turn += 1
+        ahead = random.choice((0, random.randint(1, 16), random.randint(17, 127), -random.randint(1, 128)))
+        number = max(count + ahead, 0)
+        frame = Frame(Done.NUMBER, number % 256, 0, number.to_bytes(12, "little"))
+        came = [int.from_bytes(one.payload, "little") for one in here.input(frame, True, 0.001 * turn)]
+        assert came == list(range(count, count + len(came)))
+        count += len(came)
+        assert here.expected == count % 256
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([1, 16, 64]))
+def test_old_acknowledgements_free_nothing(seed: int, frames: int) -> None:
+    random, here, sent, base = Random(seed), window(frames, 10_000), 0, 0
+    while base < 3 * 256:
+        for _ in range(random.randint(0, frames)):
+            if here.fits(4):
+                here.push(GetLimits.NUMBER, bytes(4))
+                sent += 1
+        here.output(0.0)
+        old = random.random() < 0.5
+        base += 0 if old else random.randint(0, sent - base)
+        ack = base - random.randint(1, 255 - frames) if old else base
+        here.input(Frame(Ack.NUMBER, 0, ack % 256, b""), False, 0.0)
+        assert (here.acknowledged, here.in_flight) == (base, sent - base)
+
+
+def test_the_widest_window_is_half_the_numbers_at_most() -> None:
+    wide = window(frames=255, room_bytes=10**6)
+    while wide.fits(4):
+        wide.push(GetLimits.NUMBER, bytes(4))
+    assert 2 * wide.in_flight <= 256
+
+
 def test_a_good_line_repeats_nothing_and_needs_few_frames_of_its_own() -> None:
     line = Line(1, 0.0, (1000, 1000))
     line.run(limit_s=60.0)
