@@ -69,6 +69,13 @@ static void test_another_schema_gets_welcome_and_nothing_else(void **state)
     assert_int_equal(port_sent(MSG_WELCOME), 3);
     host_give(MSG_HELLO, 0, 0, longer, 4);
     assert_int_equal(port_sent(MSG_WELCOME), 3);
+    hello = host_hello_of(9);
+    hello.version = PROTOCOL_VERSION - 1; /* of a version that was */
+    host_hello(&hello);
+    assert_int_equal(port_sent(MSG_WELCOME), 4);
+    host_read(5);
+    host_run();
+    assert_int_equal(port.count, 4);
 }
 
 static void test_a_hello_without_dead_man_time_is_not_answered(void **state)
