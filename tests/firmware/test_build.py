@@ -89,9 +89,10 @@ def _readers(firmware: Path, header: str) -> set[str]:
         for path in (firmware / folder).glob("*.[ch]")
     }
     readers = {header}
-    while more := {
-        name for name, text in texts.items() if any(f'#include "{one}"' in text for one in readers)
-    } - readers:
+    while (
+        more := {name for name, text in texts.items() if any(f'#include "{one}"' in text for one in readers)}
+        - readers
+    ):
         readers |= more
     return {name for name in readers if name.endswith(".c")}
 
