@@ -12,7 +12,7 @@ from pathlib import Path
 
 from speed.figures import Figure
 
-WRITES, TURNS, SHARE = 50_000, 3, 0.01
+WRITES, TURNS, SHARE = 50_000, 9, 0.01
 CONTROLLER = Path(__file__).parents[2] / "tests" / "drivers" / "controller"
 
 
@@ -23,30 +23,13 @@ def line() -> list[Figure]:
 
     if boards.MISSING is not None:
         return [Figure("link, 1 % of the frames hurt", "", boards.MISSING, None, 0.15)]
-    good, bad = [], []
-    for seed in range(1, TURNS + 1):
-        good.append(_write(0.0, seed))
-        bad.append(_write(SHARE, seed))
-    good_s, bad_s, stops_s = (
-        statistics.median(column)
-        for column in ([t for t, _ in good], [t for t, _ in bad], [s for _, s in bad])
+    from link import loss_beyond_stops, proxied
+
+    turns = [(proxied(WRITES, 0.0, seed, 0)[0], *proxied(WRITES, SHARE, seed, 0)) for seed in range(TURNS)]
+    good_s, bad_s, stops_s = (statistics.median(column) for column in zip(*turns, strict=True))
+    against = (
+        f"lost beyond the proxy's stops, {100 * stops_s / bad_s:.0f} % of the time; "
+        f"{100 * (1 - good_s / bad_s):.0f} % with them"
     )
-    lost, beyond = 1 - good_s / bad_s, 1 - good_s / (bad_s - stops_s)
-    against = f"lost beyond the proxy's stops, {100 * stops_s / bad_s:.0f} % of the time; {100 * lost:.0f} % with them"
     work = f"link without a line rate, {100 * SHARE:g} % of the frames hurt, of {WRITES:,} writes"
-    return [Figure(work, f"{WRITES / bad_s:,.0f} cells/s", against, beyond, 0.15)]
-
-
-def _write(share: float, seed: int) -> tuple[float, float]:
-    """Wall time of the writes, and how long delayed frames stopped the line; stops of both directions add up."""
-    import boards
-    import proxy
-    from eapu_drivers.controller.ports import SocketPort
-    from link import linked, write_all
-
-    with boards.free_board() as board:
-        between = proxy.Proxy(board.host, seed=seed, share=share)
-        with linked(SocketPort(between.near, "proxy")) as link:
-            took_s, _ = write_all(link, WRITES)
-        delays = between.up.hit["delay"] + between.down.hit["delay"]
-    return took_s, delays * proxy.DELAY_s
+    return [Figure(work, f"{WRITES / bad_s:,.0f} cells/s", against, loss_beyond_stops(turns), 0.15)]

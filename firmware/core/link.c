@@ -2,7 +2,11 @@
 
 #include "port.h"
 
-enum { RESEND_MAX_US = 1000000 };
+enum { RESEND_MAX_US = 1000000, HELD_MAX = 16 }; /* bits of a NAK */
+
+/* What is on the line lies at most a window before the frame that is expected, or a window after it. As both are
+ * less than half the numbers, an old frame is never taken for a new one. */
+_Static_assert(2 * LINK_WINDOW <= 256 && HELD_MAX < 128, "sequence numbers are too few for the window");
 
 void link_init(link_t *link)
 {
@@ -25,6 +29,7 @@ void link_close(link_t *link)
     link->queue_head = link->queue_count = 0;
     link->sent_head = link->sent_count = 0;
     link->expected = link->acked = link->base = 0;
+    link->held = 0;
     link->owed = link->urged = link->nak_sent = false;
 }
 
@@ -91,12 +96,37 @@ bool link_send(link_t *link, uint8_t type, const uint8_t *payload, size_t n, uin
     return true;
 }
 
-static void resend(link_t *link, uint64_t now_us)
+static void resend(link_t *link, uint8_t i)
+{
+    const link_item_t *item = &link->sent[(link->sent_head + i) % LINK_WINDOW];
+    transmit(link, item->type, (uint8_t)(link->base + i), item->payload, item->size);
+    link->counters.tx_resent++;
+}
+
+static void resend_all(link_t *link, uint64_t now_us)
 {
     for (uint8_t i = 0; i < link->sent_count; i++) {
-        const link_item_t *item = &link->sent[(link->sent_head + i) % LINK_WINDOW];
-        transmit(link, item->type, (uint8_t)(link->base + i), item->payload, item->size);
-        link->counters.tx_resent++;
+        resend(link, i);
+    }
+    link->sent_us = now_us;
+}
+
+/* Answers a NAK: what is missing goes out again, and nothing else. */
+static void repair(link_t *link, const uint8_t *payload, size_t n, uint64_t now_us)
+{
+    nak_msg_t m;
+    if (!nak_unpack(&m, payload, n)) {
+        return;
+    }
+    uint8_t i = (uint8_t)(m.missing - link->base);
+    if (i >= link->sent_count) {
+        return; /* it has come meanwhile, or was never sent */
+    }
+    resend(link, i++);
+    for (; m.held != 0 && i < link->sent_count; m.held >>= 1, i++) {
+        if ((m.held & 1u) == 0) {
+            resend(link, i);
+        }
     }
     link->sent_us = now_us;
 }
@@ -115,15 +145,21 @@ static void acknowledged(link_t *link, uint8_t ack, uint64_t now_us)
     link->sent_us = now_us;
 }
 
+static void send_nak(link_t *link, uint64_t now_us)
+{
+    const nak_msg_t m = {link->expected, link->held};
+    uint8_t payload[NAK_SIZE];
+    link->nak_sent = true;
+    link->nak_us = now_us;
+    link_send_unsequenced(link, MSG_NAK, payload, nak_pack(&m, payload));
+}
+
 /* A frame is damaged or missing. Says so once; again only when the answer to that seems lost too. */
 static void complain(link_t *link, uint64_t now_us)
 {
-    if (!link->open || (link->nak_sent && now_us - link->nak_us < link->resend_us)) {
-        return;
+    if (link->open && (!link->nak_sent || now_us - link->nak_us >= link->resend_us)) {
+        send_nak(link, now_us);
     }
-    link->nak_sent = true;
-    link->nak_us = now_us;
-    link_send_unsequenced(link, MSG_NAK, NULL, 0);
 }
 
 static void owe(link_t *link, uint64_t now_us)
@@ -134,29 +170,65 @@ static void owe(link_t *link, uint64_t now_us)
     link->owed = true;
 }
 
-static void accept(link_t *link, uint64_t now_us)
+/* Puts the frame behind the queue, with room for `ahead` that are missing before it. */
+static void keep(link_t *link, uint8_t ahead)
 {
     const frame_decoder_t *frame = &link->decoder;
-    const uint8_t ahead = (uint8_t)(frame->seq - link->expected);
-    link_item_t *item;
+    link_item_t *item = &link->queue[(link->queue_head + link->queue_count + ahead) % LINK_QUEUE];
+    item->type = frame->type;
+    item->size = (uint8_t)frame->size;
+    memcpy(item->payload, frame->payload, frame->size);
+}
+
+/* A frame before its turn: those before it that have not come were sent, and lost. */
+static void accept_early(link_t *link, uint8_t ahead, uint64_t now_us)
+{
+    const bool fits = ahead <= HELD_MAX && link->queue_count + ahead < LINK_QUEUE;
+    const uint16_t bit = (uint16_t)(fits ? 1u << (ahead - 1) : 0u);
+
+    link->counters.rx_gaps++;
+    if (!fits || (link->held & bit) != 0) {
+        complain(link, now_us);
+        return;
+    }
+    /* more is missing than was asked for: neither the frame before this one came, nor any after it */
+    const bool more = ahead > 1 && link->held >> (ahead - 2) == 0;
+    keep(link, ahead);
+    link->held |= bit;
+    if (more) {
+        send_nak(link, now_us);
+    } else {
+        complain(link, now_us);
+    }
+}
+
+static void accept(link_t *link, uint64_t now_us)
+{
+    const uint8_t ahead = (uint8_t)(link->decoder.seq - link->expected);
 
     if (ahead >= 128) { /* came before; its acknowledgement may be lost */
         owe(link, now_us);
         link->urged = true;
         return;
     }
-    if (ahead > 0 || link->queue_count == LINK_QUEUE) {
+    if (ahead > 0) {
+        accept_early(link, ahead, now_us);
+        return;
+    }
+    if (link->queue_count == LINK_QUEUE) {
         link->counters.rx_gaps++;
         complain(link, now_us);
         return;
     }
-    item = &link->queue[(link->queue_head + link->queue_count) % LINK_QUEUE];
-    item->type = frame->type;
-    item->size = (uint8_t)frame->size;
-    memcpy(item->payload, frame->payload, frame->size);
+    keep(link, 0);
     link->queue_count++;
     link->expected++;
-    link->nak_sent = false;
+    for (; (link->held & 1u) != 0; link->held >>= 1) { /* it closes the gap before these */
+        link->queue_count++;
+        link->expected++;
+    }
+    link->held >>= 1;
+    link->nak_sent = link->held != 0; /* what is still missing was asked for */
     owe(link, now_us);
 }
 
@@ -183,7 +255,7 @@ bool link_feed(link_t *link, uint8_t byte, uint64_t now_us)
     link->last_rx_us = now_us;
     acknowledged(link, frame->ack, now_us);
     if (frame->type == MSG_NAK) {
-        resend(link, now_us);
+        repair(link, frame->payload, frame->size, now_us);
     } else if (!unsequenced(frame->type)) {
         accept(link, now_us);
     } else {
@@ -203,6 +275,17 @@ void link_pop(link_t *link)
     link->queue_count--;
 }
 
+uint8_t link_awaited(const link_t *link)
+{
+    uint8_t count = link->queue_count;
+    for (uint16_t held = link->held, ahead = 1; held != 0; held >>= 1, ahead++) {
+        if ((held & 1u) != 0) {
+            count = (uint8_t)(link->queue_count + ahead + 1);
+        }
+    }
+    return count;
+}
+
 void link_poll(link_t *link, bool idle, uint64_t now_us)
 {
     const uint8_t news = (uint8_t)(ack_of(link) - link->acked);
@@ -212,8 +295,11 @@ void link_poll(link_t *link, bool idle, uint64_t now_us)
     }
     if (link->sent_count > 0 && now_us - link->sent_us >= link->wait_us) {
         link->wait_us = link->wait_us < RESEND_MAX_US / 2 ? 2 * link->wait_us : RESEND_MAX_US;
-        resend(link, now_us);
+        resend_all(link, now_us);
         return; /* that told the host what came in, too */
+    }
+    if (link->held != 0) {
+        complain(link, now_us);
     }
     if (news > 0 && !link->owed) { /* the queue went down to the window */
         link->owed = true;

@@ -1,8 +1,9 @@
-/* The link to the host: frames in order, once each, sent again until acknowledged.
+/* The link to the host: frames in order, once each, sent again until acknowledged (selective repeat).
  *
  * Every frame but HELLO, ACK, NAK, STATUS, GROUND, ABORT and CLEAR is sequenced. Those that come in wait in a queue
  * until the controller takes them. They are acknowledged at once, save that never more than LINK_WINDOW acknowledged
- * frames wait: a host that keeps to the window cannot overrun the queue, however slow the work is.
+ * frames wait: a host that keeps to the window cannot overrun the queue, however slow the work is. What comes before its
+ * turn waits in its place in the queue, and only what is missing is asked for.
  */
 #ifndef EAPU_LINK_H
 #define EAPU_LINK_H
@@ -32,6 +33,7 @@ typedef struct {
     link_item_t queue[LINK_QUEUE]; /* came in, not taken yet */
     uint8_t queue_head, queue_count;
     uint8_t expected; /* next sequence number to come in */
+    uint16_t held;    /* bit i: expected + 1 + i came early and lies in its place behind the queue */
     uint8_t acked;    /* what the last frame sent said of it */
     uint64_t owed_us; /* since when an acknowledgement is owed */
     bool owed;
@@ -58,6 +60,10 @@ bool link_feed(link_t *link, uint8_t byte, uint64_t now_us);
 /* The request at the head of the queue, or NULL. */
 const link_item_t *link_head(const link_t *link);
 void link_pop(link_t *link);
+
+/* Requests that the host has sent before now, as far as we know: those in the queue, those that came early, and those
+ * missing before them. */
+uint8_t link_awaited(const link_t *link);
 
 /* Sequenced frames that may be sent now. */
 static inline size_t link_room(const link_t *link)

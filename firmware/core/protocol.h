@@ -11,8 +11,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#define PROTOCOL_VERSION 1u
-#define PROTOCOL_SCHEMA 0xA1F42C0Fu
+#define PROTOCOL_VERSION 2u
+#define PROTOCOL_SCHEMA 0x4EEB1D98u
 #define PAYLOAD_MAX 240u
 #define AFE_PAYLOAD_MAX 1024u
 #define CELLS_MAX 12u
@@ -427,7 +427,25 @@ static inline bool welcome_unpack(welcome_msg_t *m, const uint8_t *p, size_t n)
 #define ACK_SIZE 0u
 
 /* NAK, to both */
-#define NAK_SIZE 0u
+#define NAK_SIZE 3u
+typedef struct {
+    uint8_t missing;
+    uint16_t held;
+} nak_msg_t;
+static inline size_t nak_pack(const nak_msg_t *m, uint8_t *p)
+{
+    put_u8(p + 0, m->missing);
+    put_u16(p + 1, m->held);
+    return NAK_SIZE;
+}
+static inline bool nak_unpack(nak_msg_t *m, const uint8_t *p, size_t n)
+{
+    if (n != NAK_SIZE)
+        return false;
+    m->missing = get_u8(p + 0);
+    m->held = get_u16(p + 1);
+    return true;
+}
 
 /* STATUS, to mcu */
 #define STATUS_SIZE 4u

@@ -1,8 +1,8 @@
 #include "pulse_job.h"
 
+#include "board_limits.h"
 #include "convert.h"
 #include "drive.h"
-#include "limits.h"
 
 /* Whether one record is inside the limits. */
 static verdict_t check_limits(const limits_t *limits, const pulse_record_t *r, size_t index)

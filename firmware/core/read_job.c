@@ -1,8 +1,8 @@
 #include "read_job.h"
 
+#include "board_limits.h"
 #include "convert.h"
 #include "drive.h"
-#include "limits.h"
 
 /* Whether the block can be; the cells inside it are not looked at yet. */
 static verdict_t check(const board_t *board, const read_msg_t *m)

@@ -1,7 +1,7 @@
 #include "requests.h"
 
+#include "board_limits.h"
 #include "job.h"
-#include "limits.h"
 #include "port.h"
 #include "product_job.h"
 #include "pulse_job.h"
@@ -219,7 +219,7 @@ void requests_end(requests_t *r, reason_t reason)
 
 void requests_doom(requests_t *r)
 {
-    r->doomed = r->link->queue_count;
+    r->doomed = link_awaited(r->link);
 }
 
 void requests_forget(requests_t *r)

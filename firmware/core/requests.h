@@ -21,7 +21,7 @@ typedef struct {
     uint64_t wait_until_ns;
     uint32_t product_id; /* of the last PRODUCT: what is left of its data, after a refusal, is dropped */
     bool product_known;
-    uint8_t doomed; /* requests at the head of the queue that ABORT, GROUND or CLEAR ended */
+    uint8_t doomed; /* of the next requests, how many were on their way when ABORT, GROUND or CLEAR ended them */
 } requests_t;
 
 void requests_init(requests_t *r, board_t *board, link_t *link);

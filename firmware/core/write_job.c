@@ -2,9 +2,9 @@
 
 #include <math.h>
 
+#include "board_limits.h"
 #include "convert.h"
 #include "drive.h"
-#include "limits.h"
 #include "recipe.h"
 
 /* Every voltage that the recipe can come to lies between these of a cell: both ends of every ramp. */

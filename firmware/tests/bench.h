@@ -9,9 +9,9 @@
 
 #include <cmocka.h>
 
+#include "board_limits.h"
 #include "fake_afe.h"
 #include "job.h"
-#include "limits.h"
 #include "product_job.h"
 #include "pulse_job.h"
 #include "read_job.h"

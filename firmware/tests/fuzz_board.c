@@ -6,8 +6,8 @@
 #include <stdlib.h>
 
 #include "afe_free.h"
+#include "board_limits.h"
 #include "job.h"
-#include "limits.h"
 #include "product_job.h"
 #include "pulse_job.h"
 #include "read_job.h"

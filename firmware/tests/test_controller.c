@@ -69,6 +69,13 @@ static void test_another_schema_gets_welcome_and_nothing_else(void **state)
     assert_int_equal(port_sent(MSG_WELCOME), 3);
     host_give(MSG_HELLO, 0, 0, longer, 4);
     assert_int_equal(port_sent(MSG_WELCOME), 3);
+    hello = host_hello_of(9);
+    hello.version = PROTOCOL_VERSION - 1; /* of a version that was */
+    host_hello(&hello);
+    assert_int_equal(port_sent(MSG_WELCOME), 4);
+    host_read(5);
+    host_run();
+    assert_int_equal(port.count, 4);
 }
 
 static void test_a_hello_without_dead_man_time_is_not_answered(void **state)
@@ -102,6 +109,56 @@ static void test_hello_again_is_answered_again_and_changes_nothing(void **state)
     assert_int_equal(port_sent(MSG_WELCOME), 1);
     host_run();
     assert_int_equal(port_sent(MSG_READ_IS), 1);
+}
+
+/* The pulse `id` at the frame `ahead` after the next, as if the ones between were lost. */
+static void give_early(uint8_t ahead, uint32_t id)
+{
+    host.next = (uint8_t)(host.next + ahead);
+    host_pulse(id, 2, 1);
+    host.next = (uint8_t)(host.next - ahead - 1);
+}
+
+static void test_what_ends_the_queue_ends_what_came_early_too(void **state)
+{
+    (void)state;
+    static const uint8_t ends[] = {MSG_ABORT, MSG_GROUND, MSG_CLEAR};
+    for (size_t i = 0; i < sizeof ends; i++) {
+        host_ready();
+        give_early(1, 11);
+        give_early(3, 13);
+        if (ends[i] == MSG_CLEAR) {
+            controller_fault(&controller, FAULT_ON_TIME);
+        }
+        (void)host_urgent(ends[i]);
+        for (uint32_t id = 10; id <= 13; id++) { /* those that were lost, once more, too */
+            host_pulse(id, 2, 1);
+        }
+        host_run();
+        assert_int_equal(port_sent(MSG_REFUSED), 4);
+        host_assert_refused(13, REASON_ABORTED);
+        assert_int_equal(fake_calls(CALL_PULSE), 0);
+        host_pulse(14, 2, 1);
+        host_run();
+        assert_int_equal(port_sent(MSG_PULSED), 1);
+    }
+}
+
+static void test_a_frame_of_another_link_never_counts(void **state)
+{
+    (void)state;
+    const hello_msg_t hello = host_hello_of(2);
+    host_ready();
+    give_early(1, 11); /* it would be the fourth frame of the next link */
+    host_hello(&hello);
+    host.next = host.came = 0;
+    for (uint32_t id = 20; id < 25; id++) {
+        host_request_id(MSG_GET_LIMITS, id);
+        host_run();
+        host_assert_refused(id, REASON_NOT_CONFIGURED);
+    }
+    assert_int_equal(fake_calls(CALL_PULSE), 0);
+    assert_int_equal(host_urgent(MSG_STATUS).refused, 5);
 }
 
 static void test_a_new_link_forgets_the_old_one(void **state)
@@ -489,6 +546,8 @@ int main(void)
         cmocka_unit_test(test_another_schema_gets_welcome_and_nothing_else),
         cmocka_unit_test(test_a_hello_without_dead_man_time_is_not_answered),
         cmocka_unit_test(test_hello_again_is_answered_again_and_changes_nothing),
+        cmocka_unit_test(test_what_ends_the_queue_ends_what_came_early_too),
+        cmocka_unit_test(test_a_frame_of_another_link_never_counts),
         cmocka_unit_test(test_a_new_link_forgets_the_old_one),
         cmocka_unit_test(test_status_counts),
         cmocka_unit_test(test_urgent_frames_of_a_wrong_length_are_nothing),

@@ -36,6 +36,26 @@ static bool give(uint8_t type, uint8_t seq, uint8_t ack)
     return urgent;
 }
 
+static void give_nak(uint8_t ack, uint8_t missing, uint16_t held)
+{
+    const nak_msg_t m = {missing, held};
+    uint8_t payload[NAK_SIZE], bytes[FRAME_ENCODED(NAK_SIZE)];
+    const size_t count = frame_encode(bytes, sizeof bytes, MSG_NAK, 0, ack, payload, nak_pack(&m, payload));
+    for (size_t i = 0; i < count; i++) {
+        assert_false(link_feed(&link_, bytes[i], port.now_us));
+    }
+}
+
+/* The last NAK sent names these. */
+static void assert_asked(uint8_t missing, uint16_t held)
+{
+    const sent_t *sent = port_last(MSG_NAK);
+    nak_msg_t m;
+    assert_true(nak_unpack(&m, sent->payload, NAK_SIZE));
+    assert_int_equal(m.missing, missing);
+    assert_int_equal(m.held, held);
+}
+
 static void give_damage(void)
 {
     static const uint8_t noise[] = {9, 1, 2, 0};
@@ -124,11 +144,56 @@ static void test_one_nak_until_progress(void **state)
     give(MSG_READ, 2, 0);
     assert_int_equal(port_sent(MSG_NAK), 2);
     give(MSG_READ, 0, 0); /* progress */
-    give(MSG_READ, 2, 0);
+    assert_int_equal(link_.queue_count, 3);
+    give(MSG_READ, 4, 0);
     assert_int_equal(port_sent(MSG_NAK), 3);
-    assert_int_equal(port_last(MSG_NAK)->ack, 1);
-    assert_int_equal(link_.queue_count, 1);
+    assert_int_equal(port_last(MSG_NAK)->ack, 3);
+    assert_int_equal(link_.queue_count, 3);
     assert_int_equal(link_.counters.rx_gaps, 5);
+}
+
+static void test_early_frames_are_named_and_taken_in_their_turn(void **state)
+{
+    (void)state;
+    give(MSG_READ, 0, 0);
+    give(MSG_READ, 2, 0);
+    assert_asked(1, 1);
+    give(MSG_READ, 3, 0);
+    assert_int_equal(port_sent(MSG_NAK), 1);
+    give(MSG_READ, 5, 0); /* that 4 is missing too is news */
+    give(MSG_READ, 5, 0);
+    assert_int_equal(port_sent(MSG_NAK), 2);
+    assert_asked(1, 0xB);
+    assert_int_equal(link_.queue_count, 1);
+    give(MSG_READ, 1, 0);
+    assert_int_equal(link_.queue_count, 4);
+    pass(RESEND_US); /* nobody sends 4 */
+    assert_asked(4, 1);
+    give(MSG_READ, 4, 0);
+    assert_int_equal(link_.queue_count, 6);
+    for (uint8_t i = 0; i < 6; i++) {
+        assert_int_equal(link_head(&link_)->payload[0], i);
+        link_pop(&link_);
+    }
+    port_forget();
+    pass(10 * RESEND_US);
+    assert_int_equal(port_sent(MSG_NAK), 0);
+    give(MSG_READ, 23, 0); /* further ahead than a NAK can tell */
+    for (uint8_t i = 6; i < 23; i++) {
+        give(MSG_READ, i, 0);
+    }
+    assert_int_equal(link_.queue_count, 17);
+}
+
+static void test_a_nak_says_what_is_missing_also_behind_a_full_window(void **state)
+{
+    (void)state;
+    for (uint8_t i = 0; i < LINK_WINDOW + 2; i++) {
+        give(MSG_READ, i, 0);
+    }
+    give(MSG_READ, LINK_WINDOW + 3, 0);
+    assert_int_equal(port_last(MSG_NAK)->ack, LINK_WINDOW);
+    assert_asked(LINK_WINDOW + 2, 1);
 }
 
 static void test_acknowledged_when_due(void **state)
@@ -217,17 +282,26 @@ static void test_queue_takes_a_window_more_than_it_acknowledges(void **state)
     assert_int_equal(port_last(MSG_ACK)->ack, LINK_WINDOW + 1);
 }
 
-static void test_nak_brings_all_from_ack_on(void **state)
+static void test_nak_brings_what_is_missing_and_nothing_else(void **state)
 {
     (void)state;
-    send_frames(4);
+    send_frames(8);
     port_forget();
-    give(MSG_NAK, 0, 2);
-    assert_int_equal(port.count, 2);
-    assert_int_equal(port.sent[0].seq, 2);
-    assert_int_equal(port.sent[0].payload[0], 2);
-    assert_int_equal(port.sent[1].seq, 3);
-    assert_int_equal(link_.counters.tx_resent, 2);
+    give_nak(2, 2, 0x15); /* 3, 5 and 7 came */
+    assert_int_equal(port.count, 3);
+    for (uint8_t i = 0; i < 3; i++) {
+        assert_int_equal(port.sent[i].seq, 2 + 2 * i);
+        assert_int_equal(port.sent[i].payload[0], 2 + 2 * i);
+    }
+    assert_int_equal(link_.counters.tx_resent, 3);
+    port_forget();
+    give_nak(2, 1, 0x1); /* of a loss that is mended */
+    give_nak(2, 8, 0x1); /* of what was never sent */
+    give(MSG_NAK, 0, 2); /* of a wrong length */
+    assert_int_equal(port.count, 0);
+    give_nak(2, 7, 0xFFFF);
+    assert_int_equal(port.count, 1);
+    assert_int_equal(port.sent[0].seq, 7);
 }
 
 static void test_resend_time_doubles_and_recovers(void **state)
@@ -408,6 +482,75 @@ static void test_slow_work_overruns_nothing(void **state)
     run_pair(10, 1);
 }
 
+/* The frame `number`, counted from HELLO on. */
+static void give_number(uint32_t number)
+{
+    uint8_t payload[4], bytes[FRAME_ENCODED(4)];
+    put_u32(payload, number);
+    const size_t count = frame_encode(bytes, sizeof bytes, MSG_READ, (uint8_t)number, link_.base, payload, 4);
+    for (size_t i = 0; i < count; i++) {
+        (void)link_feed(&link_, bytes[i], port.now_us);
+    }
+}
+
+static uint32_t between(uint32_t low, uint32_t high)
+{
+    return low + (uint32_t)rand() % (high - low + 1);
+}
+
+/* Whatever the line repeats, up to half the numbers old, and whatever comes early: each frame counts once, in order. */
+static void test_old_numbers_never_count_again(void **state)
+{
+    (void)state;
+    uint32_t expected = 0, taken = 0, most = 0;
+    srand(5);
+    while (expected < 5 * 256) {
+        const uint32_t kind = between(0, 3);
+        if (kind == 0) {
+            give_number(expected);
+        } else if (kind == 1) {
+            give_number(expected + between(1, LINK_WINDOW));
+        } else if (kind == 2) {
+            give_number(expected + between(LINK_WINDOW + 1, 127));
+        } else if (expected > 128) {
+            give_number(expected - between(1, 128));
+        }
+        const uint32_t most_taken = between(0, 40) == 0 ? LINK_QUEUE : between(0, 1);
+        const link_item_t *item;
+        for (uint32_t i = 0; i < most_taken && (item = link_head(&link_)) != NULL; i++, taken++) {
+            assert_int_equal(get_u32(item->payload), taken);
+            link_pop(&link_);
+        }
+        most = link_.queue_count > most ? link_.queue_count : most;
+        expected = taken + link_.queue_count;
+        assert_int_equal((uint8_t)expected, link_.expected);
+        assert_true(link_awaited(&link_) <= LINK_QUEUE);
+    }
+    assert_true(most > LINK_WINDOW);
+}
+
+/* An acknowledgement frees what it names, and an old one nothing. */
+static void test_old_acknowledgements_free_nothing(void **state)
+{
+    (void)state;
+    uint32_t sent = 0, base = 0;
+    srand(6);
+    while (base < 5 * 256) {
+        for (size_t more = between(0, (uint32_t)link_room(&link_)); more > 0; more--, sent++) {
+            send_frames(1);
+        }
+        if (between(0, 1) == 0) {
+            base += between(0, sent - base);
+            give(MSG_ACK, 0, (uint8_t)base);
+        } else {
+            give(MSG_ACK, 0, (uint8_t)(base - between(1, 256 - LINK_WINDOW - 1)));
+        }
+        assert_int_equal(link_.base, (uint8_t)base);
+        assert_int_equal(link_.sent_count, sent - base);
+        port_forget();
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -415,14 +558,18 @@ int main(void)
         cmocka_unit_test_setup(test_in_order_and_once, open_link),
         cmocka_unit_test_setup(test_unsequenced_frames_overtake, open_link),
         cmocka_unit_test_setup(test_one_nak_until_progress, open_link),
+        cmocka_unit_test_setup(test_early_frames_are_named_and_taken_in_their_turn, open_link),
+        cmocka_unit_test_setup(test_a_nak_says_what_is_missing_also_behind_a_full_window, open_link),
         cmocka_unit_test_setup(test_acknowledged_when_due, open_link),
         cmocka_unit_test_setup(test_a_duplicate_is_acknowledged_again, open_link),
         cmocka_unit_test_setup(test_window_is_never_exceeded, open_link),
         cmocka_unit_test_setup(test_a_payload_too_long_is_not_sent, open_link),
         cmocka_unit_test_setup(test_queue_takes_a_window_more_than_it_acknowledges, open_link),
-        cmocka_unit_test_setup(test_nak_brings_all_from_ack_on, open_link),
+        cmocka_unit_test_setup(test_nak_brings_what_is_missing_and_nothing_else, open_link),
         cmocka_unit_test_setup(test_resend_time_doubles_and_recovers, open_link),
         cmocka_unit_test_setup(test_opening_again_starts_at_zero, open_link),
+        cmocka_unit_test_setup(test_old_numbers_never_count_again, open_link),
+        cmocka_unit_test_setup(test_old_acknowledgements_free_nothing, open_link),
         cmocka_unit_test_setup(test_a_bad_line_loses_nothing, open_link),
         cmocka_unit_test_setup(test_slow_work_overruns_nothing, open_link),
     };

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -78,6 +79,36 @@ def test_a_commit_changes_the_image_that_tells_it(
     assert hash_file.read_text() == told
     assert told.split('"')[1].encode() in (tmp_path / "posix" / "eapu-firmware").read_bytes()
     assert (tmp_path / "posix" / "core" / "frame.o").stat().st_mtime_ns == before
+
+
+def _readers(firmware: Path, header: str) -> set[str]:
+    """The sources of the posix port that include `header`, themselves or through others."""
+    texts = {
+        path.name: path.read_text()
+        for folder in ("core", "ports/common", "ports/posix")
+        for path in (firmware / folder).glob("*.[ch]")
+    }
+    readers = {header}
+    while (
+        more := {name for name, text in texts.items() if any(f'#include "{one}"' in text for one in readers)}
+        - readers
+    ):
+        readers |= more
+    return {name for name in readers if name.endswith(".c")}
+
+
+@pytest.mark.parametrize("header", ["link.h", "protocol.h", "afe.h"])
+def test_a_header_that_changed_makes_anew_whatever_reads_it(
+    need: Callable[..., None], firmware: Path, tmp_path: Path, header: str
+) -> None:
+    need("host")
+    command: list[str | Path] = ["make", "-s", "-C", firmware, f"BUILD={tmp_path}"]
+    subprocess.run([*command, "posix"], check=True)
+    asked = [*command, "LOCKED=1", "--dry-run", "--what-if", f"core/{header}", "posix"]
+    steps = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    made = {Path(name).name for name in re.findall(r"-c -o \S+ (\S+\.c)$", steps, re.MULTILINE)}
+    assert {"controller.c", "main.c"} <= made
+    assert made == _readers(firmware, header)
 
 
 def test_static_check(need: Callable[..., None], make: Callable[..., str]) -> None:

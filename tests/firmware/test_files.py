@@ -52,6 +52,15 @@ def test_no_circle(firmware: Path, interface: set[str], folder: str) -> None:
     assert set(order) == modules.keys()
 
 
+def test_no_header_has_a_name_of_the_c_library(firmware: Path) -> None:
+    """gcc's <limits.h> found ours, and took what that includes for headers of the system."""
+    c11 = """assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg
+        stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype"""
+    headers = {path.stem for folder in (*FOLDERS, "tests") for path in (firmware / folder).glob("*.h")}
+    assert "link" in headers
+    assert headers & set(c11.split()) == set()
+
+
 def test_every_function_of_the_core_is_called(firmware: Path) -> None:
     functions = _functions(firmware / "core")
     assert {"decide", "controller_poll", "requests_start", "job_step", "frame_encode"} <= functions.keys()

@@ -37,8 +37,8 @@ READ_V, READ_TOP, PULSE_V, PULSE_TOP, GATE_V, GATE_TOP = 0.25, 511, 4.0, 4095, 3
 ADC_A, ADC_TOP = float(np.float32(20e-6)), 2047
 DRIVER = """
 #include <string.h>
+#include "board_limits.h"
 #include "fake_afe.h"
-#include "limits.h"
 #include "recipe.h"
 #include "write_job.h"
 static board_t board;

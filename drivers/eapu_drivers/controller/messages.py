@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from eapu_drivers.controller.message import Exchange, Message, records
 
-VERSION = 1
-SCHEMA = 0xA1F42C0F
+VERSION = 2
+SCHEMA = 0x4EEB1D98
 PAYLOAD_MAX = 240
 AFE_PAYLOAD_MAX = 1024
 CELLS_MAX = 12
@@ -131,8 +131,9 @@ class Ack(Message, number=0x02, form="<"):
 
 
 @dataclass(frozen=True)
-class Nak(Message, number=0x03, form="<"):
-    pass
+class Nak(Message, number=0x03, form="<BH"):
+    missing: int
+    held: int
 
 
 @dataclass(frozen=True)

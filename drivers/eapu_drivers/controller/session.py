@@ -38,10 +38,11 @@ KEEPALIVE_ID = 0
 class LinkTiming:
     """How patient the link is, in s.
 
-    resend_floor_s: no message is sent again earlier. silence_s: without a sign for so long that anything of what we
-    send arrives there, the line counts as lost. reconnect_s: how long to try then. hello_s: how long to wait for the
-    first answer. dead_man_s: without any good frame for so long, the controller grounds its lines. answer_s: how long
-    an answer may take on top of the work that was asked. open_s: how long the port may take to open.
+    resend_floor_s: no message is sent again earlier, unless the controller says that it lacks it. silence_s: without a
+    sign for so long that anything of what we send arrives there, the line counts as lost. reconnect_s: how long to try
+    then. hello_s: how long to wait for the first answer. dead_man_s: without any good frame for so long, the controller
+    grounds its lines. answer_s: how long an answer may take on top of the work that was asked. open_s: how long the
+    port may take to open.
     """
 
     resend_floor_s: float = 0.025
@@ -119,8 +120,8 @@ class Session:
         fresh = []
         for frame in frames:
             kind = BY_NUMBER.get(frame.number)
-            if kind is not None and self.window.input(frame, kind.SEQUENCED, now_s):
-                fresh.append(frame)
+            if kind is not None:
+                fresh += self.window.input(frame, kind.SEQUENCED, now_s)
             if kind is StatusIs:
                 self._asked_s = None
         if self.window.acknowledged > acknowledged:

@@ -1,8 +1,9 @@
-"""Both directions of the link at one end, without port, thread or clock: go-back-N with cumulative acknowledgement.
+"""Both directions of the link at one end, without port, thread or clock: selective repeat, as the firmware's link.c.
 
 Frames are numbered modulo 256 and sent again until the other side has acknowledged them; what arrives is delivered
-once and in order. Whoever drives a `SlidingWindow` hands it the time, the frames that arrive and the messages to send,
-and writes what `output` returns.
+once and in order. A frame that comes before its turn is kept, and the other side is told which ones are missing, so
+that a loss costs one frame and not all that followed it. Whoever drives a `SlidingWindow` hands it the time, the frames
+that arrive and the messages to send, and writes what `output` returns.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from eapu_drivers.controller.messages import Ack, Nak
 
 _NUMBERS = 256
 FRAMES_MAX = 64  # far below half the numbers, so that an old frame is never taken for a new one
+_HELD_MAX = 16  # frames before their turn: bits of a NAK
 _RESEND_MAX_s = 1.0
 
 
@@ -33,6 +35,16 @@ class RoundTrip:
         wanted_s = (self.smoothed_s + max(self._floor_s, 4.0 * self._spread_s)) * self._waits
         return min(wanted_s, max(_RESEND_MAX_s, self._floor_s))
 
+    @property
+    def mend_s(self) -> float:
+        """After which a loss that one side has told the other of is told, or mended, again.
+
+        Without the floor: the frame is known to be lost, and one of its repairs too many costs little.
+        """
+        if not self.smoothed_s:
+            return self.resend_s
+        return min(2.0 * self.smoothed_s + 4.0 * self._spread_s, self.resend_s)
+
     def measured(self, seconds: float) -> None:
         if self.smoothed_s:
             self._spread_s += 0.25 * (abs(self.smoothed_s - seconds) - self._spread_s)
@@ -48,15 +60,16 @@ class RoundTrip:
 
 
 class _Sent:
-    """One message in the window. `at_s`: when it first went out; None before that."""
+    """One message in the window. `at_s`: when it went out last; None before that. `due`: it has to, (again)."""
 
-    __slots__ = ("again", "at_s", "number", "payload", "seq", "size")
+    __slots__ = ("again", "at_s", "due", "number", "payload", "seq", "size")
 
     def __init__(self, number: int, seq: int, payload: bytes) -> None:
         self.number, self.seq, self.payload = number, seq, payload
         self.size = encoded_size(len(payload))
         self.at_s: float | None = None
         self.again = False
+        self.due = True
 
 
 class SlidingWindow:
@@ -72,16 +85,16 @@ class SlidingWindow:
         self._sent: list[_Sent] = []  # the unacknowledged, oldest first
         self._bytes = 0
         self._next = 0  # number of the next new message
-        self._cursor = 0  # self._sent[cursor:] has to go out (again)
         self._due_s: float | None = None  # when the oldest counts as lost
-        self._probe = False  # the oldest has to go out again, alone
-        self._probed = False
-        self._back_at = -1, 0.0  # the number we went back to last, and until when we do not do so again
+        self._probed = False  # the oldest went out again, alone, because of that
+        self._mended = False  # it went out again because the other side lacked it
         self._expected = 0  # number of the next message from the other side
+        self._held: dict[int, Frame] = {}  # came before their turn, by number
         self._owed = False  # an acknowledgement
         self._nak = False
         self._lacking = False  # later messages came than the one expected: it was sent, and lost
         self._nak_again_s = 0.0  # no second NAK for the same loss before
+        self._nak_wait_s = 0.0  # how long that is
 
     @property
     def in_flight(self) -> int:
@@ -111,34 +124,61 @@ class SlidingWindow:
         self._bytes += sent.size
         self._sent.append(sent)
 
-    def input(self, frame: Frame, sequenced: bool, now_s: float) -> bool:
-        """Whether the message of this frame is to be delivered now; false for repetitions and what came too early."""
+    def input(self, frame: Frame, sequenced: bool, now_s: float) -> list[Frame]:
+        """The frames whose messages are to be delivered now, in order.
+
+        None for repetitions and for what came before its turn; with the frame that was missing, those that followed it.
+        """
         known = self._acknowledge(frame.ack, now_s)
-        if frame.number == Nak.NUMBER:
-            self._go_back(now_s)
+        if frame.number == Nak.NUMBER and len(frame.payload) == Nak.STRUCT.size:
+            self._mend(Nak.unpack(frame.payload), now_s)
         elif frame.number == Ack.NUMBER and known:
             self._probed = False  # the other side has the probe already and is only slow to take it
         if not sequenced:
-            return True
+            return [frame]
         ahead = (frame.seq - self._expected) % _NUMBERS
         if ahead == 0:
-            self._expected = (self._expected + 1) % _NUMBERS
-            self._owed, self._nak_again_s, self._lacking = True, 0.0, False
-            return True
+            return self._take(frame)
         if ahead < _NUMBERS // 2:
-            self.gaps += 1
-            self._lacking = True
-            self.missing(now_s)
+            self._hold(frame, ahead, now_s)
         else:
             self.duplicates += 1
             self._owed = True  # the other side has not seen our acknowledgement
-        return False
+        return []
+
+    def _take(self, frame: Frame) -> list[Frame]:
+        ready: list[Frame] = []
+        following: Frame | None = frame
+        while following is not None:
+            ready.append(following)
+            self._expected = (self._expected + 1) % _NUMBERS
+            following = self._held.pop(self._expected, None)
+        self._owed = True
+        self._lacking = bool(self._held)
+        if not self._lacking:  # else what is still missing was asked for
+            self._nak_again_s, self._nak_wait_s = 0.0, 0.0
+        return ready
+
+    def _hold(self, frame: Frame, ahead: int, now_s: float) -> None:
+        """Keeps a frame that came before its turn: those before it were sent, and lost."""
+        self.gaps += 1
+        self._lacking = True
+        if ahead > 1 and not self._held_bits() >> (ahead - 2):  # more is missing than was asked for
+            self._nak_again_s, self._nak_wait_s = 0.0, 0.0
+        if ahead <= _HELD_MAX:
+            self._held[frame.seq] = frame
+        self.missing(now_s)
+
+    def _held_bits(self) -> int:
+        return sum(1 << (seq - self._expected - 1) % _NUMBERS for seq in self._held)
 
     def missing(self, now_s: float) -> None:
         """A frame was damaged or left out: asks for it, once a loss as long as the answer may be on its way."""
         if now_s >= self._nak_again_s:
+            trip = self.round_trip
             self._nak = True
-            self._nak_again_s = now_s + self.round_trip.resend_s
+            self._nak_wait_s = min(max(2.0 * self._nak_wait_s, trip.mend_s), trip.resend_s)
+            self._nak_again_s = now_s + self._nak_wait_s
 
     def output(self, now_s: float) -> list[bytes]:
         """The frames to write now."""
@@ -147,28 +187,27 @@ class SlidingWindow:
             self.missing(now_s)
         if self._nak:
             self.naks_sent += 1
-            frames.append(encode(Nak.NUMBER, 0, self._expected, b""))
+            nak = Nak(self._expected, self._held_bits())
+            frames.append(encode(Nak.NUMBER, 0, self._expected, nak.pack()))
             self._nak = False
         if self._due_s is not None and now_s >= self._due_s:
-            self.timeouts += 1
-            self.round_trip.timed_out()
+            if not self._mended:
+                self.timeouts += 1
+                self.round_trip.timed_out()
+                self._probed = True
+            self._mended = False
             # The oldest alone: if the other side was only slow, all of them again would overrun its memory.
-            self._probe, self._probed = self._cursor > 0, True
+            self._sent[0].due = True
             self._due_s = now_s + self.round_trip.resend_s
-        outgoing = self._sent[self._cursor :]
-        if self._probe:
-            outgoing.insert(0, self._sent[0])
-            self._probe = False
-        for sent in outgoing:
-            if sent.at_s is None:
-                sent.at_s = now_s
-            else:
-                sent.again = True
-                self.resent += 1
-            frames.append(encode(sent.number, sent.seq, self._expected, sent.payload))
-        if outgoing and self._due_s is None:
+        for sent in self._sent:
+            if sent.due:
+                if sent.at_s is not None:
+                    sent.again = True
+                    self.resent += 1
+                sent.due, sent.at_s = False, now_s
+                frames.append(encode(sent.number, sent.seq, self._expected, sent.payload))
+        if self._sent and self._due_s is None:
             self._due_s = now_s + self.round_trip.resend_s
-        self._cursor = len(self._sent)
         if self._owed and not frames:
             frames.append(encode(Ack.NUMBER, 0, self._expected, b""))
         self._owed = False
@@ -179,31 +218,35 @@ class SlidingWindow:
         count = (ack - self._base) % _NUMBERS
         if not 0 < count <= len(self._sent) or self._sent[count - 1].at_s is None:
             return count == 0  # else older than what we know
-        newest = self._sent[count - 1]
-        # Of a repeated one nobody knows which copy was answered.
-        if not newest.again and newest.at_s is not None:
-            self.round_trip.measured(now_s - newest.at_s)
+        done, self._sent = self._sent[:count], self._sent[count:]
+        # Of a repeated one nobody knows which copy was answered; the others have waited for it.
+        if not any(sent.again for sent in done) and done[-1].at_s is not None:
+            self.round_trip.measured(now_s - done[-1].at_s)
         self.round_trip.progressed()
         self.acknowledged += count
-        self._bytes -= sum(sent.size for sent in self._sent[:count])
-        del self._sent[:count]
-        self._cursor = max(0, self._cursor - count)
-        if self._probed and count == 1:
-            self._cursor = 0  # the probe was what was missing; what followed it was thrown away there
-        self._probed = self._probe = False
-        self._due_s = now_s + self.round_trip.resend_s if self._cursor else None
+        self._bytes -= sum(sent.size for sent in done)
+        if self._probed and count == 1:  # the probe was missing, and nothing that followed it has come either
+            for sent in self._sent:
+                sent.due = True
+        self._probed = self._mended = False
+        under_way = bool(self._sent) and self._sent[0].at_s is not None
+        self._due_s = now_s + self.round_trip.resend_s if under_way else None
         return False
 
     @property
     def _base(self) -> int:
         return (self._next - len(self._sent)) % _NUMBERS
 
-    def _go_back(self, now_s: float) -> None:
+    def _mend(self, nak: Nak, now_s: float) -> None:
+        """What the other side lacks goes out again, but not while it may be on its way."""
         self.naks_received += 1
-        if not self._sent:
-            return
-        oldest, (last, until_s) = self._sent[0].seq, self._back_at
-        if oldest != last or now_s >= until_s:
-            self._cursor, self._due_s = 0, None
-            self._probe = self._probed = False
-            self._back_at = oldest, now_s + (self.round_trip.smoothed_s or self.round_trip.resend_s)
+        first = (nak.missing - self._base) % _NUMBERS
+        here = nak.held << 1  # bit 0: the missing one
+        under_way_s = self.round_trip.smoothed_s or self.round_trip.resend_s
+        for number, sent in enumerate(self._sent[first : first + max(here.bit_length(), 1)]):
+            if here >> number & 1 or sent.at_s is None or (sent.again and now_s < sent.at_s + under_way_s):
+                continue
+            sent.due = True
+            if first + number == 0:
+                self._mended, self._probed = True, False
+                self._due_s = now_s + self.round_trip.mend_s

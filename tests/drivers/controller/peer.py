@@ -137,8 +137,9 @@ class _Connection:
             self._peer.heard[kind.__name__] += 1
             if kind is messages.Hello:
                 self._hello(messages.Hello.unpack(frame.payload))
-            elif self._link is not None and self._window.input(frame, kind.SEQUENCED, now_s):
-                self._take(kind, frame)
+            elif self._link is not None:
+                for fresh in self._window.input(frame, kind.SEQUENCED, now_s):
+                    self._take(BY_NUMBER[fresh.number], fresh)
         if self._decoder.damaged > before and self._link is not None:
             self._window.missing(now_s)
 

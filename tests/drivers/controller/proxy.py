@@ -32,13 +32,33 @@ class Traffic:
     by_type: Counter[int] = field(default_factory=Counter)
 
 
+@dataclass
+class Stops:
+    """How long delayed frames stopped the line, in either direction: times when both were count once."""
+
+    seconds: float = 0.0
+    _until_s: float = 0.0
+
+    def add(self, from_s: float, until_s: float) -> None:
+        """A stop between these times."""
+        self.seconds += max(until_s - max(from_s, self._until_s), 0.0)
+        self._until_s = max(until_s, self._until_s)
+
+
 class _Way:
     """One direction: bytes are read from `source` and, later, written to `sink`."""
 
     def __init__(
-        self, source: socket.socket, sink: socket.socket, random: Random, share: float, baud: float
+        self,
+        source: socket.socket,
+        sink: socket.socket,
+        random: Random,
+        share: float,
+        baud: float,
+        stops: Stops,
     ) -> None:
         self.source, self.sink = source, sink
+        self._stops = stops
         self.traffic = Traffic()
         self.waiting: list[tuple[float, int, bytes]] = []  # when it arrives, its turn, what
         self._random, self._share, self._baud = random, share, baud
@@ -91,6 +111,7 @@ class _Way:
             heapq.heappush(self.waiting, (at_s + DELAY_s / 4, self._next(), wire))
             return
         elif harm == "delay":  # those that follow wait too
+            self._stops.add(at_s, at_s + DELAY_s)
             at_s += DELAY_s
         self._arrive(max(at_s, self._last_s), wire)
 
@@ -112,9 +133,10 @@ class Proxy:
     def __init__(self, far: socket.socket, seed: int = 1, share: float = 0.0, baud: float = 0.0) -> None:
         self.near, mine = socket.socketpair()
         random = Random(seed)
+        self.stops = Stops()
         self._ways = [
-            _Way(mine, far, Random(random.random()), share, baud),
-            _Way(far, mine, Random(random.random()), share, baud),
+            _Way(mine, far, Random(random.random()), share, baud, self.stops),
+            _Way(far, mine, Random(random.random()), share, baud, self.stops),
         ]
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
         self._thread.start()

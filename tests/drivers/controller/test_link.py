@@ -206,6 +206,18 @@ def test_a_firmware_of_another_schema_is_refused_with_both_hashes(peer: Peer) ->
         assert part in text
 
 
+@pytest.mark.parametrize("version", [messages.VERSION - 1, messages.VERSION + 1])
+def test_a_firmware_of_another_version_is_refused_in_one_line(peer: Peer, version: int) -> None:
+    peer.behaviour.welcome = replace(WELCOME, version=version)
+    with pytest.raises(ProtocolError) as caught:
+        Link(peer.open_port, QUICK)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert f"speaks protocol {version}," in text
+    assert f"protocol {messages.VERSION}," in text
+    assert text.endswith("flash the firmware of this release")
+
+
 def test_a_pulled_plug_fails_what_was_under_way_and_nothing_is_sent_again(
     peer: Peer, connect: Callable[..., Link], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -70,8 +70,9 @@ class Line:
         before = self.decoders[end].damaged
         for frame in self.decoders[end].feed(wire):
             sequenced = BY_NUMBER[frame.number].SEQUENCED
-            if self.ends[end].input(frame, sequenced, self.now_s) and sequenced:
-                self.delivered[end].append(int.from_bytes(frame.payload, "little"))
+            for fresh in self.ends[end].input(frame, sequenced, self.now_s):
+                if sequenced:
+                    self.delivered[end].append(int.from_bytes(fresh.payload, "little"))
         if self.decoders[end].damaged > before:
             self.ends[end].missing(self.now_s)
 
@@ -103,6 +104,46 @@ def test_everything_is_delivered_once_and_in_order(seed: int, share: float, up: 
     line.run(limit_s=600.0)
     assert line.delivered == (list(range(down)), list(range(up)))
     assert [end.in_flight for end in line.ends] == [0, 0]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32))
+def test_old_numbers_never_count_again(seed: int) -> None:
+    """Whatever the line repeats, up to half the numbers old, and whatever comes early: each counts once, in order."""
+    random, here, count, turn = Random(seed), window(), 0, 0
+    while count < 3 * 256:
+        turn += 1
+        ahead = random.choice((0, random.randint(1, 16), random.randint(17, 127), -random.randint(1, 128)))
+        number = max(count + ahead, 0)
+        frame = Frame(Done.NUMBER, number % 256, 0, number.to_bytes(12, "little"))
+        came = [int.from_bytes(one.payload, "little") for one in here.input(frame, True, 0.001 * turn)]
+        assert came == list(range(count, count + len(came)))
+        count += len(came)
+        assert here.expected == count % 256
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([1, 16, 64]))
+def test_old_acknowledgements_free_nothing(seed: int, frames: int) -> None:
+    random, here, sent, base = Random(seed), window(frames, 10_000), 0, 0
+    while base < 3 * 256:
+        for _ in range(random.randint(0, frames)):
+            if here.fits(4):
+                here.push(GetLimits.NUMBER, bytes(4))
+                sent += 1
+        here.output(0.0)
+        old = random.random() < 0.5
+        base += 0 if old else random.randint(0, sent - base)
+        ack = base - random.randint(1, 255 - frames) if old else base
+        here.input(Frame(Ack.NUMBER, 0, ack % 256, b""), False, 0.0)
+        assert (here.acknowledged, here.in_flight) == (base, sent - base)
+
+
+def test_the_widest_window_is_half_the_numbers_at_most() -> None:
+    wide = window(frames=255, room_bytes=10**6)
+    while wide.fits(4):
+        wide.push(GetLimits.NUMBER, bytes(4))
+    assert 2 * wide.in_flight <= 256
 
 
 def test_a_good_line_repeats_nothing_and_needs_few_frames_of_its_own() -> None:
@@ -157,6 +198,10 @@ def test_a_repetition_is_acknowledged_but_not_delivered() -> None:
     assert here.duplicates == 1
 
 
+def done(seq: int) -> Frame:
+    return Frame(Done.NUMBER, seq, 0, bytes([seq, *bytes(11)]))
+
+
 def test_a_gap_is_complained_of_once_until_the_answer_is_overdue() -> None:
     here = window()
     early = Frame(Done.NUMBER, 3, 0, bytes(12))
@@ -169,11 +214,13 @@ def test_a_gap_is_complained_of_once_until_the_answer_is_overdue() -> None:
 
 def test_a_complaint_that_is_lost_is_repeated_without_another_frame() -> None:
     here = window()
-    here.input(Frame(Done.NUMBER, 3, 0, bytes(12)), True, 0.0)
+    early = [done(seq) for seq in (1, 2, 3)]
+    for frame in early:
+        assert here.input(frame, True, 0.0) == []
     here.output(0.0)
     assert here.due_s == FLOOR_s
     assert [frame.number for frame in decoded(here.output(FLOOR_s))] == [Nak.NUMBER]
-    assert here.input(Frame(Done.NUMBER, 0, 0, bytes(12)), True, 1.5 * FLOOR_s)
+    assert here.input(done(0), True, 1.5 * FLOOR_s) == [done(0), *early]
     assert here.due_s is None
 
 
@@ -183,13 +230,73 @@ def sent_through(here: SlidingWindow, count: int, now_s: float) -> list[Frame]:
     return decoded(here.output(now_s))
 
 
-def test_a_complaint_brings_everything_from_there_again() -> None:
+def nak(ack: int, missing: int, held: int = 0) -> Frame:
+    return Frame(Nak.NUMBER, 0, ack, Nak(missing, held).pack())
+
+
+def payloads(wire: list[bytes]) -> list[bytes]:
+    return [frame.payload for frame in decoded(wire)]
+
+
+@pytest.mark.parametrize(
+    ("missing", "held", "again"),
+    [(2, 0, [2]), (2, 0b1, [2]), (2, 0b101, [2, 4]), (3, 0b1, [3]), (5, 0b1101, [5, 7]), (1, 0b1, [])],
+)
+def test_a_complaint_brings_what_is_missing_again_and_nothing_else(
+    missing: int, held: int, again: list[int]
+) -> None:
     here = window()
-    sent = sent_through(here, 6, 0.0)
-    here.input(Frame(Nak.NUMBER, 0, 2, b""), False, 0.003)
-    assert [frame.payload for frame in decoded(here.output(0.003))] == [frame.payload for frame in sent[2:]]
-    here.input(Frame(Nak.NUMBER, 0, 2, b""), False, 0.004)  # the line has doubled it
+    sent = sent_through(here, 10, 0.0)
+    here.input(nak(2, missing, held), False, 0.003)
+    assert payloads(here.output(0.003)) == [sent[number].payload for number in again]
+    here.input(nak(2, missing, held), False, 0.004)  # the line has doubled it
     assert here.output(0.004) == []
+
+
+def test_a_complaint_of_a_length_that_none_has_brings_nothing_again() -> None:
+    here = window()
+    sent_through(here, 3, 0.0)
+    here.input(Frame(Nak.NUMBER, 0, 1, b"\0"), False, 0.001)
+    assert here.output(0.001) == []
+
+
+def test_a_repair_that_is_lost_goes_out_again_after_two_round_trips() -> None:
+    here = window()
+    for number in range(30):  # a steady line
+        sent_through(here, 1, number)
+        here.input(Frame(Ack.NUMBER, 0, 1 + number, b""), False, number + 0.002)
+    sent = sent_through(here, 4, 40.0)
+    here.input(nak(30, 30, 0b1), False, 40.002)
+    assert payloads(here.output(40.002)) == [sent[0].payload]
+    assert here.due_s == pytest.approx(40.006, abs=1e-3)
+    assert payloads(here.output(40.007)) == [sent[0].payload]
+    assert here.due_s is not None
+    assert here.due_s > 40.007 + FLOOR_s
+    assert here.timeouts == 0
+
+
+def test_frames_before_their_turn_are_named_and_delivered_once_their_turn_comes() -> None:
+    here = window()
+    asked = []
+    for seq, now_s in ((0, 0.0), (2, 0.001), (3, 0.002), (5, 0.003), (5, 0.004)):
+        delivered = here.input(done(seq), True, now_s)
+        assert delivered == ([done(0)] if seq == 0 else [])
+        asked += [Nak.unpack(frame.payload) for frame in decoded(here.output(now_s)) if frame.payload]
+    assert asked == [Nak(1, 0b1), Nak(1, 0b1011)]  # that 4 is missing too was news
+    assert here.input(done(1), True, 0.005) == [done(1), done(2), done(3)]
+    assert here.input(done(3), True, 0.006) == []
+    assert here.input(done(4), True, 0.007) == [done(4), done(5)]
+    (ack,) = decoded(here.output(0.008))
+    assert (ack.number, ack.ack) == (Ack.NUMBER, 6)
+
+
+def test_a_frame_far_before_its_turn_is_not_kept() -> None:
+    here = window()
+    assert here.input(done(17), True, 0.0) == []
+    for seq in range(16):
+        assert here.input(done(seq), True, 0.001) == [done(seq)]
+    assert here.input(done(16), True, 0.002) == [done(16)]
+    assert here.input(done(17), True, 0.003) == [done(17)]
 
 
 def test_a_timeout_sends_the_oldest_alone_and_waits_twice_as_long() -> None:

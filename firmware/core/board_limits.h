@@ -1,6 +1,6 @@
 /* Limits and calibration: what the host configures, and what the board refuses of it. */
-#ifndef EAPU_LIMITS_H
-#define EAPU_LIMITS_H
+#ifndef EAPU_BOARD_LIMITS_H
+#define EAPU_BOARD_LIMITS_H
 
 #include "board.h"
 #include "verdict.h"

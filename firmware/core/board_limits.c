@@ -1,4 +1,4 @@
-#include "limits.h"
+#include "board_limits.h"
 
 #include <math.h>
 
