@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from eapu_hil.bench.array import BenchArray
 from eapu_hil.bench.corrections import Corrections, LineGains
-from eapu_hil.bench.interlock import Interlock
+from eapu_hil.bench.interlock import Interlock, close_all
 from eapu_hil.bench.ledger import ArrayLedger
 from eapu_hil.bench.wide import BenchArrays
 from eapu_hil.hal import (
@@ -83,10 +83,13 @@ class Bench:
         ]
         self.ledgers = [ArrayLedger(folder / f"array{number}", SHAPE) for number in range(ARRAYS)]
         self.together = Together(self.devices)
+        self.interlocks = [
+            Interlock(device, limits, f"array {number}") for number, device in enumerate(self.devices)
+        ]
         arrays = [
             BenchArray(
                 device,
-                Interlock(device, limits, f"array {number}"),
+                self.interlocks[number],
                 recipe,
                 ledger,
                 Corrections(np.linspace(-1e-7, 1e-7, SHAPE[1]) * number),
@@ -95,6 +98,13 @@ class Bench:
             for number, (device, ledger) in enumerate(zip(self.devices, self.ledgers, strict=True))
         ]
         self.arrays = BenchArrays(arrays, self.together if together else None)
+
+    def close(self) -> None:
+        """Interlocks ground at the end of the process, and would keep all this until then."""
+        self.meanwhile = lambda _, __: None
+        close_all(self.interlocks)
+        for ledger in self.ledgers:
+            ledger.close()
 
     @property
     def sent(self) -> list[tuple[int, str]]:
@@ -108,14 +118,16 @@ Make = Callable[[], Bench]
 @pytest.fixture(params=[True, False], ids=["together", "in turn"])
 def make(
     request: pytest.FixtureRequest, make_crossbar: Any, limits: Limits, recipe: Recipe, tmp_path: Path
-) -> Make:
+) -> Iterator[Make]:
     made: list[Bench] = []
 
     def one_more() -> Bench:
         made.append(Bench(make_crossbar, limits, recipe, tmp_path / str(len(made)), request.param))
         return made[-1]
 
-    return one_more
+    yield one_more
+    for bench in made:
+        bench.close()
 
 
 def test_devices_that_take_them_are_known_by_their_methods(make: Make) -> None:
