@@ -39,14 +39,15 @@ others: .venv-others/.installed
 		'pymeasure>=0.16' 'qcodes>=0.58'
 	touch $@
 
-# aihwkit and badcrossbar, which do the same work as the twin, beside ours. aihwkit's wheel spares a build of many
-# minutes; badcrossbar without its drawing, which needs cairo.
+# aihwkit and badcrossbar, which do the same work as the twin, beside ours; several GB. aihwkit's wheel spares a build of
+# many minutes and was built with PyTorch 2.10: with another it takes tensors for something else. badcrossbar comes
+# without its drawing, which needs cairo.
 peers: .venv-peers/.installed
 
 .venv-peers/.installed: pyproject.toml
 	$(PYTHON) -P -m venv .venv-peers
 	.venv-peers/bin/python -P -m pip install --quiet --disable-pip-version-check --only-binary aihwkit \
-		--editable '.[train,torch]' 'aihwkit==1.1.0' '$(TORCH)'
+		--editable '.[train,torch]' 'aihwkit==1.1.0' 'torch==2.10.*'
 	.venv-peers/bin/python -P -m pip install --quiet --disable-pip-version-check --no-deps \
 		'badcrossbar>=1.1' 'pathvalidate>=3' 'sigfig>=1.3'
 	touch $@
