@@ -1,6 +1,7 @@
 """A training step of a 256 x 256 layer, batch 64, by aihwkit: forward, backward, and an update by pulses.
 
-What a step costs grows with the gradient: it is that of the mean square error, as in aihwkit's examples, times a factor.
+What a step costs grows with the gradient: it is that of the mean square error, as in examples of aihwkit, times a
+factor.
 Targets are random and change, so that updates never cease.
 """
 

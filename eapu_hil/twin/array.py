@@ -32,7 +32,7 @@ class TwinArray:
 
     def __init__(self, chip: TwinChip, number: int) -> None:
         self.preset, self.shape, self.dac = chip.preset, chip.shape, chip.dac
-        self._chip, self._number = chip, number
+        self._chip, self._number, self._own = chip, number, np.array([number])
         self._first = number * chip.count
         self._column_adc, self._row_adc = chip.column_adc[number], chip.row_adc[number]
         own = slice(self._first, self._first + chip.count)
@@ -45,7 +45,7 @@ class TwinArray:
     def waited(self, duration_s: float) -> None:
         """Lets the cells relax after `duration_s` in which the clock went on and nothing else happened."""
         long = duration_s >= self.preset.relaxation.update_interval_s
-        self._chip.update(self._number, waited=True, exactly=long)
+        self._chip.update(self._own, waited=True, exactly=long)
 
     def index(self, row: IntArray, col: IntArray) -> IntArray:
         """Cells as the chip counts them."""
@@ -96,7 +96,7 @@ class TwinArray:
         gate_v: of each row, shape (rows,). Cells whose gate does not open them conduct nothing. Shape (rows, columns);
         white noise is that of one sample, and the wires are those of a cell measured alone.
         """
-        self._chip.update(self._number)
+        self._chip.update(self._own)
         rows, columns = self.shape
         index = np.arange(rows * columns)
         is_open = self._chip.cells.gate_open(index + self._first, np.repeat(gate_v, columns))
@@ -136,7 +136,7 @@ class TwinArray:
     def _product_currents(
         self, selection: Selection, v_v: FloatND
     ) -> tuple[FloatND, NDArray[np.float32] | None]:
-        self._chip.update(self._number)
+        self._chip.update(self._own)
         product_S, variance_S2 = self._current_matrices()
         variance_a2 = None
         if self.preset.read_noise.enabled:
@@ -184,6 +184,9 @@ def _neighbours(lines: IntArray | None) -> IntArray | slice:
     """Lines as a slice where each is the next of the one before."""
     if lines is None:
         return slice(None)
-    if lines.size and (np.diff(lines) == 1).all():
-        return slice(int(lines[0]), int(lines[-1]) + 1)
+    if lines.size == 0:
+        return lines
+    begin, end = int(lines[0]), int(lines[-1]) + 1
+    if end - begin == lines.size and (lines == np.arange(begin, end)).all():
+        return slice(begin, end)
     return lines

@@ -68,10 +68,15 @@ class CellArray:
         return self._law
 
     def relax(
-        self, now_s: float, rng: np.random.Generator, *, exactly: bool, part: slice = slice(None)
+        self,
+        now_s: float,
+        rng: np.random.Generator,
+        *,
+        exactly: bool,
+        parts: Sequence[slice] = (slice(None),),
     ) -> None:
-        """Brings the cells of `part` up to date with the bench time: all of them if `exactly`, else those due."""
-        self._relaxing.advance(self.g_S, now_s, rng, exactly, part)
+        """Brings the cells of `parts` up to date with the bench time: all of them if `exactly`, else those due."""
+        self._relaxing.advance(self.g_S, now_s, rng, exactly, parts)
 
     def gate_open(self, index: IntArray, gate_v: FloatArray) -> BoolArray:
         """Whether the access transistor of each cell of `index` conducts."""

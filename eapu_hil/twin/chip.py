@@ -85,32 +85,31 @@ class TwinChip:
         """Cells as they are counted over all arrays. array: number of the array of each."""
         return np.asarray(array * self.count + cells.row * self.shape[1] + cells.col)
 
-    def update(self, number: int, *, waited: bool = False, exactly: bool = False) -> None:
-        """Lets the cells of an array relax and fluctuate up to now: once per update interval, and after a wait.
+    def update(self, numbers: IntArray, *, waited: bool = False, exactly: bool = False) -> None:
+        """Lets the cells of some arrays relax and fluctuate up to now: once per update interval, and after a wait.
 
         exactly: brings all cells up to date, not only those that are due.
         """
         now_s = self.clock.now_s()
-        elapsed_s = now_s - self._updated_s[number]
-        if elapsed_s < self._interval_s and not waited:
+        elapsed_s = now_s - self._updated_s[numbers]
+        if not waited:
+            due = elapsed_s >= self._interval_s
+            numbers, elapsed_s = numbers[due], elapsed_s[due]
+        if not numbers.size:
             return
-        part = slice(number * self.count, (number + 1) * self.count)
         if self.preset.relaxation.enabled:
-            self.cells.relax(now_s, self.rng, exactly=exactly, part=part)
-            self.changes[number] += 1
+            parts = [slice(number * self.count, (number + 1) * self.count) for number in numbers.tolist()]
+            self.cells.relax(now_s, self.rng, exactly=exactly, parts=parts)
+            self.changes[numbers] += 1
         if self.slow.enabled:
-            self.slow.advance(number, elapsed_s, self.rng, self.noise)
-            self.changes[number] += 1
-        self._updated_s[number] = now_s
-
-    def _update(self, numbers: IntArray) -> None:
-        due = self.clock.now_s() - self._updated_s[numbers] >= self._interval_s
-        for number in numbers[due].tolist():
-            self.update(number)
+            for number, its_s in zip(numbers.tolist(), elapsed_s.tolist(), strict=True):
+                self.slow.advance(number, its_s, self.rng, self.noise)
+            self.changes[numbers] += 1
+        self._updated_s[numbers] = now_s
 
     def read(self, index: IntArray, v_row_v: float) -> tuple[FloatArray, NDArray[np.bool_]]:
         """Cells read at `v_row_v`: conductances as measured, S, and where a converter was at its end."""
-        self._update(np.unique(index // self.count))
+        self.update(np.unique(index // self.count))
         g_S, saturated = np.empty(index.size), np.empty(index.size, np.bool_)
         took_s = read_cells(
             self.cells.state, self._senses, index, index.size, v_row_v, self.noise, g_S, saturated
@@ -120,7 +119,7 @@ class TwinChip:
 
     def sensed_S(self, index: IntArray) -> FloatArray:
         """Current per volt of cells in front of their columns' converters, S; each row is read once."""
-        self._update(np.unique(index // self.count))
+        self.update(np.unique(index // self.count))
         current_S = np.empty(index.size)
         rows = sense(self.cells.state, self._senses, index, index.size, self.noise, current_S)
         self.clock.advance(rows * self.preset.timing.read_row_s)
@@ -140,7 +139,7 @@ class TwinChip:
         i_limit_a: where the source of the voltages limits the current.
         """
         numbers = np.unique(index // self.count)
-        self._update(numbers)
+        self.update(numbers)
         self._strike(index)
         now_s = self.clock.now_s()
         return self.cells.pulse(index, polarity, amplitude_v, gate_v, width_s, now_s, self.noise, i_limit_a)
@@ -167,7 +166,7 @@ class TwinChip:
         active, pulses = decide_cells(law, w, index.size, pulsed)
         while active:
             raise_if_stopped()
-            self._update(numbers)
+            self.update(numbers)
             if pulses:
                 expect(pulsed[:pulses])
                 self._strike(pulsed[:pulses])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from eapu_hil.hal import FloatArray, IntArray
@@ -41,20 +43,17 @@ class RelaxingCells:
         now_s: float,
         rng: np.random.Generator,
         exactly: bool,
-        part: slice = slice(None),
+        parts: Sequence[slice] = (slice(None),),
     ) -> None:
-        """Moves the conductances `g_S` of `part`, in place, to `now_s`: of the cells that are due, or of all."""
+        """Moves the conductances `g_S` of `parts`, in place, to `now_s`: of the cells that are due, or of all."""
         law = self._law
         if not law.enabled:
             return
-        age = now_s - self.written_s[part]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            log_age = np.log10(age)
-        chosen = np.flatnonzero(log_age - self.log_age[part] > (0.0 if exactly else self.STEP_DECADES))
-        if chosen.size == 0:
+        found = [self._due(part, now_s, 0.0 if exactly else self.STEP_DECADES) for part in parts]
+        due, after = (np.concatenate(one) for one in zip(*found, strict=True))
+        if due.size == 0:
             return
-        due = chosen + (part.start or 0)
-        written_S, before, after = self.g_written_S[due], self.log_age[due], log_age[chosen]
+        written_S, before = self.g_written_S[due], self.log_age[due]
         moved_S = self.moved_S[due] + self._mean_S(written_S, after) - self._mean_S(written_S, before)
         moved_S += self._jumps_S(written_S, after - before, 1.0 - law.passing_share, rng)
         if law.passing_share > 0:
@@ -62,6 +61,13 @@ class RelaxingCells:
         self.moved_S[due] = moved_S
         g_S[due] = np.maximum(written_S + moved_S, law.g_S[0] / 4)
         self.log_age[due] = after
+
+    def _due(self, part: slice, now_s: float, decades: float) -> tuple[IntArray, FloatArray]:
+        """The cells of `part` whose age has grown by more than `decades`, and log10 of their ages (s)."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            log_age = np.log10(now_s - self.written_s[part])
+        chosen = np.flatnonzero(log_age - self.log_age[part] > decades)
+        return chosen + (part.start or 0), log_age[chosen]
 
     def _jumps_S(
         self, written_S: FloatArray, decades: FloatArray, share: float, rng: np.random.Generator

@@ -67,6 +67,7 @@ class ChipRequests:
 
         Raises UnsupportedError for a voltage that the input converters cannot give, before any product is made.
         """
+        self.chip.update(np.unique([one.array for one in requests]).astype(np.int64))
         dac = self.chip.dac
         driven_v: dict[int, NDArray[np.floating]] = {}  # by identity: requests share voltages
         for one in requests:
