@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-CELLS_MAX = 2**26  # of all arrays of a bench: a twin keeps some 100 bytes a cell
+CELLS_MAX = 2**26  # of all arrays of a bench: a twin keeps some 250 bytes a cell
 WEIGHTS_MAX = 2**27  # of a network
 LINES_MAX = 2**16
 

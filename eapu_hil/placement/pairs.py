@@ -138,7 +138,11 @@ class ConductancePairs:
             usable = usable & ~self._addresses.pick(done, layer)
         index, side_of = np.nonzero(usable)
         target_S = np.clip(target_S, low_S, high_S)[index, side_of]
-        return self._program(weights[index], side_of, target_S, self._recipe)
+        weights, written = weights[index], []
+        # An array at a time, because this takes long: a kill loses the record of no more than one array's writes.
+        for _, here in by_array(self._addresses.array_of(weights)):
+            written += self._program(weights[here], side_of[here], target_S[here], self._recipe)
+        return written
 
     def write(self, weights: IntArray, step_S: FloatArray, recipe: Recipe) -> list[WriteBatch]:
         """Writes changes `step_S` (S, differential) of `weights` (unique), each as far as the window lets it.

@@ -102,8 +102,8 @@ class TwinChip:
             self.cells.relax(now_s, self.rng, exactly=exactly, parts=parts)
             self.changes[numbers] += 1
         if self.slow.enabled:
-            for number, its_s in zip(numbers.tolist(), elapsed_s.tolist(), strict=True):
-                self.slow.advance(number, its_s, self.rng, self.noise)
+            for number, since_s in zip(numbers.tolist(), elapsed_s.tolist(), strict=True):
+                self.slow.advance(number, since_s, self.rng, self.noise)
             self.changes[numbers] += 1
         self._updated_s[numbers] = now_s
 
@@ -142,7 +142,12 @@ class TwinChip:
         self.update(numbers)
         self._strike(index)
         now_s = self.clock.now_s()
-        return self.cells.pulse(index, polarity, amplitude_v, gate_v, width_s, now_s, self.noise, i_limit_a)
+        try:
+            return self.cells.pulse(
+                index, polarity, amplitude_v, gate_v, width_s, now_s, self.noise, i_limit_a
+            )
+        finally:
+            self.changes[numbers] += 1  # again: a product of another thread may have come in between
 
     def write(
         self,
@@ -183,6 +188,7 @@ class TwinChip:
                 i_max_a,
                 noise,
             )
+            self.changes[numbers] += 1  # again: a product of another thread may have come in between
             self.clock.advance(now_s - self.clock.now_s())
         return WriteOutcome(g_before_S, w.g_after_S, w.pulses, w.reads, w.energy_j, w.status)
 

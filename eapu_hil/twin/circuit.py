@@ -107,18 +107,20 @@ class LineNetwork:
         if index.size == 0:
             return self._read_only[0]
         _check(g_S)
-        self._g_S.flat[index] = g_S
+        known_S, self._g_S = self._g_S, None  # nothing is known should an interrupt come in between
+        known_S.flat[index] = g_S
         if self._tracked is None:
             self._transfer_S.flat[index] = g_S
             self.version += 1
-            return self._read_only[0]
-        self._tracked.move(index, g_S)
-        self._follow()
-        self._go_on(self._tracked.drift)
-        if self._tracked.drift > self._limit and self._next is None:
-            expected_S, drift = self._transfer_S.copy(), self._tracked.drift
-            self._start(self._g_S)
-            self._judge(expected_S, self._transfer_S, drift)
+        else:
+            self._tracked.move(index, g_S)
+            self._follow()
+            self._go_on(known_S, self._tracked.drift)
+            if self._tracked.drift > self._limit and self._next is None:
+                expected_S, drift = self._transfer_S.copy(), self._tracked.drift
+                self._start(known_S)
+                self._judge(expected_S, self._transfer_S, drift)
+        self._g_S = known_S
         return self._read_only[0]
 
     def _start(self, g_S: FloatArray) -> None:
@@ -145,15 +147,14 @@ class LineNetwork:
         self._tracked.write(self._transfer_S, self._attenuation)
         self.version += 1
 
-    def _go_on(self, drift: float) -> None:
+    def _go_on(self, g_S: FloatArray, drift: float) -> None:
         """Makes the next elimination advance as the drift does, so that it is done before the limit is reached."""
-        assert self._g_S is not None
         coming, self._next = self._next, None
         if coming is None:
             if BEGUN_AT * self._limit <= drift <= self._limit:
                 self._next = _UnderWay(
-                    TrackedTransfer(self._g_S, *self._segments_ohm),
-                    Elimination(self._g_S, *self._segments_ohm),
+                    TrackedTransfer(g_S, *self._segments_ohm),
+                    Elimination(g_S, *self._segments_ohm),
                     self._transfer_S.copy(),
                     drift,
                 )
@@ -167,8 +168,8 @@ class LineNetwork:
         transfer_S = coming.elimination.transfer_S
         self._judge(coming.expected_S, transfer_S, coming.begun)
         coming.tracked.anchor(transfer_S)
-        index = np.flatnonzero(coming.tracked.g_S != self._g_S)
-        coming.tracked.move(index, self._g_S.ravel()[index])
+        index = np.flatnonzero(coming.tracked.g_S != g_S)
+        coming.tracked.move(index, g_S.ravel()[index])
         self._tracked = coming.tracked
         self._follow()
 

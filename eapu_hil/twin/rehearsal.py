@@ -22,7 +22,8 @@ _NO_LINES: dict[str, tuple[int, ...]] = dict.fromkeys(
 
 def rehearse(preset: TwinPreset) -> None:
     """Does everything once with a few cells of their own."""
-    with TemporaryDirectory(prefix="eapu_hil-") as scratch:
+    # Windows cannot remove files that are mapped: some then stay in the folder of temporary files.
+    with TemporaryDirectory(prefix="eapu_hil-", ignore_cleanup_errors=True) as scratch:
         files = StateFiles(Path(scratch) / "clock"), StateFiles(Path(scratch) / "cells")
         whole = preset.model_copy(update={"faults": preset.faults.model_copy(update=_NO_LINES)})
         chip = TwinChip(whole, _SHAPE, 1, files, 0)

@@ -63,7 +63,9 @@ class ChipRequests:
         return repeat_epochs(wait, targets, recipe, self._one_epoch)
 
     def products(self, requests: Sequence[ProductRequest]) -> list[NDArray[np.floating]]:
-        """Products with the arrays as they are now, wires and noise included; float32 for float32 voltages.
+        """Products with the arrays as they are now, wires and noise included.
+
+        float32 for float32 voltages, unless the converters are ideal.
 
         Raises UnsupportedError for a voltage that the input converters cannot give, before any product is made.
         """

@@ -28,7 +28,10 @@ FLAGS = [
     f"-I{FIRMWARE}/tests",
 ]
 SOURCES = (
-    *(f"core/{name}.c" for name in ("board", "convert", "decide", "drive", "limits", "recipe", "write_job")),
+    *(
+        f"core/{name}.c"
+        for name in ("board", "convert", "decide", "drive", "board_limits", "recipe", "write_job")
+    ),
     "tests/fake_afe.c",
 )
 # What the fake front end is: see fake_reset.

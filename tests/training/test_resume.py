@@ -152,11 +152,11 @@ def _step_lines(run: Path) -> list[int]:
     return [line["step"] for line in lines if line["kind"] == "step"]
 
 
-# The initial weights take one batch a layer: batches 1 and 2. Every step of eapu then takes one.
+# The initial weights take one batch a tile: batches 1 to 3. Every step of eapu then takes one.
 @pytest.mark.parametrize(
     "moment",
     [
-        "program between_pulses 2",  # the second layer of the initial weights, pulses given but not recorded
+        "program between_pulses 2",  # the second tile of the initial weights, pulses given but not recorded
         "writes torn 2",  # half a batch of the initial weights is on the disk
         "checkpoint before 1",  # all initial weights are recorded, no checkpoint yet
         "writes before 8",  # programmed, not recorded

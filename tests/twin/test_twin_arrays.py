@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -76,3 +77,23 @@ def test_voltages_beyond_the_input_converters_are_refused_before_any_product(ope
         bench.arrays.products([ProductRequest(n, v, Direction.FORWARD) for n, v in ((0, good), (1, bad))])
     assert bench.arrays[0].clock_s() == clock_s
     assert all(array.interlock.is_grounded for array in bench.arrays)
+
+
+def test_requests_of_several_threads_do_not_disturb_each_other(open_twin: OpenTwin) -> None:
+    """The compiled part keeps its scratch between requests: one kernel at a time."""
+    bench = open_twin("ideal", arrays=2, shape=[64, 32])
+    cells = Cells.all((64, 32))
+    expected_S = [array.read(cells, 0.2).g_S for array in bench.arrays]
+    wrong: list[int] = []
+
+    def read(number: int) -> None:
+        for _ in range(60):
+            if not np.array_equal(bench.arrays[number].read(cells, 0.2).g_S, expected_S[number]):
+                wrong.append(number)
+
+    threads = [threading.Thread(target=read, args=(number,)) for number in (0, 1, 0)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []

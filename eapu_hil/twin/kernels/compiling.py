@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from logging import getLogger
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -17,14 +19,32 @@ _LOG = getLogger(__name__)
 _VECTORS = {"contract", "reassoc", "nsz", "arcp"}
 
 
+# A kernel has those of other files in it, but numba looks only whether its own file has changed: this says the rest.
+_SOURCES = sha256(
+    b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+).hexdigest()
+
+
 def compiled(function: Function) -> Function:
-    """A kernel: divisions by zero give what numpy gives; other threads go on meanwhile."""
-    return cast(Function, njit(cache=True, error_model="numpy", nogil=True)(function))
+    """A kernel: divisions by zero give what numpy gives. No other thread comes in between: kernels share scratch."""
+    return _kept(function, error_model="numpy")
 
 
 def vectorised(function: Function) -> Function:
     """A kernel whose loops become the processor's vectors; sums may come in another order."""
-    return cast(Function, njit(cache=True, error_model="numpy", nogil=True, fastmath=_VECTORS)(function))
+    return _kept(function, error_model="numpy", fastmath=_VECTORS)
+
+
+def _kept(function: Function, **options: Any) -> Function:
+    """Compiled for each kind of arguments at their first use, and kept on the disk where that can be."""
+    try:
+        kernel = njit(cache=True, **options)(function)
+    except RuntimeError:  # no directory for it
+        _LOG.debug("%s is compiled in each process: set NUMBA_CACHE_DIR to a directory", function.__name__)
+        return cast(Function, njit(**options)(function))
+    file = kernel._cache._cache_file
+    file._source_stamp = (file._source_stamp, _SOURCES)
+    return cast(Function, kernel)
 
 
 class _Saying(Listener):

@@ -83,7 +83,7 @@ def read_row(
 
 @compiled
 def converted(current_a: float, senses: Senses, line: int, noise: Noise) -> float:
-    """What the converter of a column makes of a current, A."""
+    """What the converter of a column makes of a current, A, once its gain is in it."""
     law = senses.law[0]
     full_scale_a, top_code = law["full_scale_a"], law["top_code"]
     current_a += full_scale_a * senses.offset[line]
@@ -101,7 +101,7 @@ def sense(
 ) -> int:
     """Reads the first `count` cells of `index`, each row once: current per volt in front of the converters, S.
 
-    The gain of the converters is in it. Returns how many rows were read.
+    Returns how many rows were read.
     """
     columns = senses.columns
     padded = 2 * (-(-columns // 32) * 16)  # two halves, each a multiple of the random numbers' lanes
@@ -121,7 +121,7 @@ def sense(
         if slot == done:
             read_row(cells, senses, row, noise, words, z, share, seen_S[slot])
             done += 1
-        current_S[k] = seen_S[slot, column] * senses.gain[row // senses.rows * columns + column]
+        current_S[k] = seen_S[slot, column]
     for k in range(count):
         senses.slot[index[k] // columns] = -1
     return rows
@@ -145,7 +145,7 @@ def read_cells(
     rows = sense(cells, senses, index, count, noise, g_S)
     for k in range(count):
         line = index[k] // columns // senses.rows * columns + index[k] % columns
-        current_a = converted(g_S[k] * v_row_v, senses, line, noise)
+        current_a = converted(g_S[k] * v_row_v * senses.gain[line], senses, line, noise)
         g_S[k] = current_a / v_row_v
         saturated[k] = law["top_code"] > 0 and abs(current_a) >= law["full_scale_a"] * (1 - 1e-9)
     return float(rows * law["read_row_s"])

@@ -200,6 +200,22 @@ class TestPhysics:
         reverse_S = board.read_S(cells, -code)
         assert np.abs((reverse_S - expected_S) / (noise * expected_S + 0.15e-6)).max() < 4.0
 
+    def test_reads_have_the_gain_of_their_column_once(self, open_board: OpenBoard, tmp_path: Path) -> None:
+        chip, cells = tmp_path / "chip", Cells.all(SHAPE)
+        quiet = {
+            "adc.gain_error_sd": 0.1,
+            "adc.offset_error_sd": 0.0,
+            "adc.noise_relative": 0.0,
+            **dict.fromkeys(("read_noise.enabled", "rtn.enabled", "relaxation.enabled"), False),
+        }
+        with formed_bench(chip):
+            pass
+        with open_bench(config_of(**quiet), chip_dir=chip, commission=False) as bench:
+            expected_S = bench.arrays[0].read(cells, 0.2).g_S
+        board = open_board(chip=chip, **quiet)
+        code = round(0.2 * board.info.read_top / (1e-6 * board.info.read_full_scale_uv))
+        assert np.abs(board.read_S(cells, code) - expected_S).max() < 0.15e-6
+
     @pytest.mark.parametrize("direction", list(Direction))
     def test_products(self, open_board: OpenBoard, tmp_path: Path, direction: Direction) -> None:
         chip = tmp_path / "chip"
