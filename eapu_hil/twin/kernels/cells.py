@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_hil.hal import FloatArray, IntArray
-from eapu_hil.twin.kernels.compiling import compiled
+from eapu_hil.twin.kernels.compiling import compiled, inlined
 from eapu_hil.twin.kernels.noise import Noise, normal, uniform
 
 RESET = -1  # of `Polarity`
@@ -42,7 +42,7 @@ class CellState(NamedTuple):
     walk_start: FloatArray
 
 
-@compiled
+@inlined
 def progress(
     pulse_v: float, width_s: float, half_v: float, slope_v: float, tau_s: float, threshold_v: float
 ) -> float:
@@ -52,7 +52,7 @@ def progress(
     return float(-np.expm1(-(width_s / tau_s) * np.exp(min((pulse_v - half_v) / slope_v, 50.0))))
 
 
-@compiled
+@inlined
 def _switched(g_S: float, mean_S: float, law: NDArray[np.void], noise: Noise) -> float:
     """A cell of binary elements after a pulse that leads to `mean_S` on average: each element switches or not."""
     low_S, elements = law[0]["g_min_S"], int(law[0]["elements"])
@@ -68,7 +68,7 @@ def _switched(g_S: float, mean_S: float, law: NDArray[np.void], noise: Noise) ->
     return float(low_S + step_S * (on + switched if rising else on - switched))
 
 
-@compiled
+@inlined
 def _set(
     cells: CellState,
     law: NDArray[np.void],
@@ -97,7 +97,7 @@ def _set(
     return float(g_S + change_S)
 
 
-@compiled
+@inlined
 def _reset(
     cells: CellState, law: NDArray[np.void], i: int, amplitude_v: float, width_s: float, noise: Noise
 ) -> float:
@@ -119,7 +119,19 @@ def _reset(
     return float(g_S - change_S)
 
 
-@compiled
+@inlined
+def interpolated(x: float, known_x: FloatArray, known_y: FloatArray) -> float:
+    """As `np.interp`, which makes arrays of a single number: x ascends, beyond its ends y stays."""
+    if x <= known_x[0]:
+        return float(known_y[0])
+    for k in range(1, known_x.size):
+        if x < known_x[k]:
+            share = (x - known_x[k - 1]) / (known_x[k] - known_x[k - 1])
+            return float(known_y[k - 1] + share * (known_y[k] - known_y[k - 1]))
+    return float(known_y[-1])
+
+
+@inlined
 def _moved(cells: CellState, law: NDArray[np.void], i: int, before_S: float, now_s: float) -> None:
     """After a pulse that moved the cell: relaxation begins anew, and its life is shorter."""
     its, after_S = law[0], cells.g_S[i]
@@ -128,7 +140,7 @@ def _moved(cells: CellState, law: NDArray[np.void], i: int, before_S: float, now
         cells.g_written_S[i] = after_S
         cells.moved_S[i] = 0.0
         cells.passing_S[i] = 0.0
-        cells.log_age[i] = np.interp(after_S, cells.walk_g_S, cells.walk_start)
+        cells.log_age[i] = interpolated(after_S, cells.walk_g_S, cells.walk_start)
     if its["wears"] > 0:
         step = max(abs(after_S - before_S) / (its["g_max_S"] - its["g_min_S"]), its["weakest_step"])
         cells.wear[i] += step ** its["wear_exponent"] / its["cycles"]
@@ -138,7 +150,7 @@ def _moved(cells: CellState, law: NDArray[np.void], i: int, before_S: float, now
             cells.written_s[i] = np.inf
 
 
-@compiled
+@inlined
 def pulse_cell(
     cells: CellState,
     law: NDArray[np.void],

@@ -30,6 +30,11 @@ def compiled(function: Function) -> Function:
     return _kept(function, error_model="numpy")
 
 
+def inlined(function: Function) -> Function:
+    """A kernel for one cell, which becomes part of its callers: a call counts references of all arrays it is given."""
+    return _kept(function, error_model="numpy", forceinline=True)
+
+
 def vectorised(function: Function) -> Function:
     """A kernel whose loops become the processor's vectors; sums may come in another order."""
     return _kept(function, error_model="numpy", fastmath=_VECTORS)

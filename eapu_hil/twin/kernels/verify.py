@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from eapu_hil.hal import FloatArray, IntArray
 from eapu_hil.hal.recipe import Recipe
-from eapu_hil.twin.kernels.compiling import compiled, record
+from eapu_hil.twin.kernels.compiling import compiled, inlined, record
 
 STOP, CONFIRM = 2, 0  # of `Action`; a pulse has the value of its polarity
 _OK, _NOT_CONVERGED, _LIMIT, _STUCK = 0, 1, 4, 16
@@ -131,7 +131,7 @@ def _next_set(law: NDArray[np.void], w: Writing, k: int, error_S: float) -> tupl
     return gate_v, its["set_start_v"]
 
 
-@compiled
+@inlined
 def decide_cell(law: NDArray[np.void], w: Writing, k: int) -> None:
     """The next step of cell `k`: `action`, `amplitude_v`, `gate_v`, and `status` where it stops."""
     its = law[0]
