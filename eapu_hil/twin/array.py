@@ -44,19 +44,11 @@ class TwinArray:
 
     def waited(self, duration_s: float) -> None:
         """Lets the cells relax after `duration_s` in which the clock went on and nothing else happened."""
-        long = duration_s >= self.preset.relaxation.update_interval_s
-        self._chip.update(self._own, waited=True, exactly=long)
+        self._chip.waited(self._own, duration_s)
 
     def index(self, row: IntArray, col: IntArray) -> IntArray:
         """Cells as the chip counts them."""
         return np.asarray(self._first + row * self.shape[1] + col)
-
-    def read(self, row: IntArray, col: IntArray, v_row_v: float) -> tuple[FloatArray, NDArray[np.bool_]]:
-        """Cells read at `v_row_v`, a row at a time: its gates on, all columns virtual grounds.
-
-        Conductances as measured, S, and where a converter was at its end; each shape (n,).
-        """
-        return self._chip.read(self.index(row, col), v_row_v)
 
     def read_codes(self, row: IntArray, col: IntArray, v_row_v: float, full_scale: FullScale) -> CodeArray:
         """What the columns' converters measure in a read, as codes of the range `full_scale`."""

@@ -107,6 +107,10 @@ class TwinChip:
             self.changes[numbers] += 1
         self._updated_s[numbers] = now_s
 
+    def waited(self, numbers: IntArray, duration_s: float) -> None:
+        """Lets the cells of some arrays relax after `duration_s` in which nothing else happened."""
+        self.update(numbers, waited=True, exactly=duration_s >= self._interval_s)
+
     def read(self, index: IntArray, v_row_v: float) -> tuple[FloatArray, NDArray[np.bool_]]:
         """Cells read at `v_row_v`: conductances as measured, S, and where a converter was at its end."""
         self.update(np.unique(index // self.count))

@@ -57,19 +57,15 @@ class OutputConverters:
     """ADCs of the measured lines, one a line: gain, offset and noise, then rounding and saturation.
 
     They range automatically: a batch is measured in the smallest of `ranges_a` that holds its largest current.
+    gain, offset: of each line, the offset in shares of the range.
     """
 
     def __init__(self, law: Adc, ranges_a: Sequence[float], lines: int, device: np.random.Generator) -> None:
         self._law = law
         self._ranges_a = np.array(ranges_a, np.float64)
         self.gain: FloatArray = 1.0 + law.gain_error_sd * device.standard_normal(lines)
-        self._offset: FloatArray = law.offset_error_sd * device.standard_normal(lines)
+        self.offset: FloatArray = law.offset_error_sd * device.standard_normal(lines)
         self._top_code = 1.0 if law.bits is None else 2.0 ** (law.bits - 1) - 1
-
-    @property
-    def offset(self) -> FloatArray:
-        """Of each line, in shares of the range."""
-        return self._offset
 
     @property
     def sensing(self) -> dict[str, float]:
@@ -98,7 +94,7 @@ class OutputConverters:
         top_code = 0.0 if self._law.bits is None else self._top_code
         own_sd = self._law.noise_relative
         gain = self.gain[lines].astype(current_a.dtype)
-        measured(current_a, carried, gain, self._offset[lines], self._ranges_a, own_sd, top_code, noise)
+        measured(current_a, carried, gain, self.offset[lines], self._ranges_a, own_sd, top_code, noise)
         return current_a
 
     def codes(
@@ -111,7 +107,7 @@ class OutputConverters:
     ) -> NDArray[np.int16]:
         """The same, measured in one range and given as the converter gives it: a code for each current."""
         carried = _NONE if variance_a2 is None else variance_a2
-        offset_a = (full_scale.amperes_a * self._offset[lines]).astype(current_a.dtype)
+        offset_a = (full_scale.amperes_a * self.offset[lines]).astype(current_a.dtype)
         own_sd_a = self._law.noise_relative * full_scale.amperes_a
         amplify(current_a, carried, self.gain[lines].astype(current_a.dtype))
         disturb(current_a, carried, offset_a, own_sd_a**2, noise)

@@ -60,7 +60,7 @@ class TwinCrossbar:
 
     def wait(self, duration_s: float) -> None:
         """Advances the clock by `duration_s` and lets the cells relax. Raises ValueError when negative."""
-        self._requests.wait(duration_s, [self._number])
+        self._requests.wait(duration_s, np.array([self._number]))
 
     def ground(self) -> None:
         """Nothing is driven between requests; the twin's lines are at 0 V already."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -41,11 +41,10 @@ class ChipRequests:
         self.accounts: dict[int, WearAccount] = {}
         self._i_max_a = i_max_a
 
-    def wait(self, duration_s: float, numbers: Iterable[int]) -> None:
+    def wait(self, duration_s: float, numbers: IntArray) -> None:
         """Advances the clock and lets the cells of some arrays relax. Raises ValueError where it is negative."""
         self.chip.clock.advance(duration_s)
-        for number in numbers:
-            self.arrays[number].waited(duration_s)
+        self.chip.waited(numbers, duration_s)
 
     def read(self, index: IntArray, v_read_v: float) -> Reading:
         """Verify reads, a row at a time: its gates on, its line driven, all columns virtual grounds.
@@ -57,7 +56,7 @@ class ChipRequests:
 
     def program(self, index: IntArray, g_target_S: FloatArray, recipe: Recipe) -> WriteOutcome:
         """Write-verify of cells (unique), side by side."""
-        wait = partial(self.wait, numbers=np.unique(index // self.chip.count).tolist())
+        wait = partial(self.wait, numbers=np.unique(index // self.chip.count))
         # As if the arrays stood on top of each other.
         targets = Targets(Cells(*np.divmod(index, self.chip.shape[1])), g_target_S)
         return repeat_epochs(wait, targets, recipe, self._one_epoch)

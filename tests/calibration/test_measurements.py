@@ -124,7 +124,9 @@ def test_white_noise_is_found(open_twin: OpenTwin) -> None:
     values = run(measure_read_noise, open_twin((32, 16), **white), NOISE)
     for name in ("white_sd_S", "total_sd_S"):
         relative = [one["value"] / g_S for one, g_S in zip(values[name], values["g_mean_S"], strict=True)]
-        assert relative == pytest.approx([0.01] * 3, rel=0.08)
+        # Cells of the low state differ by a third, so that the rms of their noise is above that of their mean.
+        assert 0.01 < relative[0] < 0.0108
+        assert relative[1:] == pytest.approx([0.01] * 2, rel=0.02)
     assert values["restless_share"]["value"] == 0.0
     assert abs(values["spectrum_slope"]["value"]) < 0.1
 

@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.hal import FloatArray, IntArray
+from eapu_hil.hal import FloatArray, IntArray, Polarity
 from eapu_hil.twin.kernels.compiling import compiled, inlined
 from eapu_hil.twin.kernels.noise import Noise, normal, uniform
 
-RESET = -1  # of `Polarity`
+RESET = int(Polarity.RESET)
 
 
 class CellState(NamedTuple):

@@ -8,14 +8,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.hal import IntArray
+from eapu_hil.hal import CellStatus, IntArray, Polarity
 from eapu_hil.twin.kernels.cells import CellState, pulse_cell
 from eapu_hil.twin.kernels.compiling import compiled
 from eapu_hil.twin.kernels.noise import Noise
 from eapu_hil.twin.kernels.rows import Senses, read_cells
 from eapu_hil.twin.kernels.verify import CONFIRM, Writing, decide_cells
 
-_COMPLIANCE = 2  # of `CellStatus`
+_COMPLIANCE, _SET = int(CellStatus.COMPLIANCE), int(Polarity.SET)
 
 
 @compiled
@@ -36,7 +36,7 @@ def pulse_round(
         k = w.active[at]
         if w.action[k] == CONFIRM:
             continue
-        width_s = its["set_width_s"] if w.action[k] == 1 else its["reset_width_s"]
+        width_s = its["set_width_s"] if w.action[k] == _SET else its["reset_width_s"]
         peak_a = pulse_cell(
             cells,
             cell_law,
@@ -81,7 +81,7 @@ def read_round(
         w.g_after_S[k] = g_S[at]
         if w.action[k] != CONFIRM:
             mean_S = 0.5 * (max(w.g_now_S[k], 0.0) + max(g_S[at], 0.0))
-            width_s = its["set_width_s"] if w.action[k] == 1 else its["reset_width_s"]
+            width_s = its["set_width_s"] if w.action[k] == _SET else its["reset_width_s"]
             w.energy_j[k] += w.amplitude_v[k] ** 2 * mean_S * width_s
         w.g_now_S[k] = g_S[at]
         if w.status[k] != _COMPLIANCE:

@@ -10,12 +10,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.hal import FloatArray, IntArray
+from eapu_hil.hal import CellStatus, FloatArray, IntArray
 from eapu_hil.hal.recipe import Recipe
+from eapu_hil.hal.writeverify import Action
 from eapu_hil.twin.kernels.compiling import compiled, inlined, record
 
-STOP, CONFIRM = 2, 0  # of `Action`; a pulse has the value of its polarity
-_OK, _NOT_CONVERGED, _LIMIT, _STUCK = 0, 1, 4, 16
+STOP, CONFIRM = int(Action.STOP), int(Action.CONFIRM)  # a pulse has the value of its polarity
+_OK, _NOT_CONVERGED = int(CellStatus.OK), int(CellStatus.NOT_CONVERGED)
+_LIMIT, _STUCK = int(CellStatus.LIMIT), int(CellStatus.STUCK)
 
 
 class Writing(NamedTuple):
