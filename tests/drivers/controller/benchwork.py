@@ -40,6 +40,7 @@ LIMITS = {
 }
 BENCH = {"backend": "controller", "port": "sim:posix", "preset": "ideal", "shape": SHAPE, "limits": LIMITS}
 V_READ_V = 0.2
+USUAL = LinkTiming()
 
 
 RECIPE = load_model(Recipe, "rram_180nm", [], "recipes")
@@ -65,11 +66,14 @@ class Bed:
 
 @contextmanager
 def bed_on(
-    chip: Path, open_port: Callable[[rig.Rig], Callable[[], Port]], config: BenchConfig
+    chip: Path,
+    open_port: Callable[[rig.Rig], Callable[[], Port]],
+    config: BenchConfig,
+    timing: LinkTiming = USUAL,
 ) -> Iterator[Bed]:
-    with rig.start("posix", config, chip) as running, Link(open_port(running)) as link:
+    with rig.start("posix", config, chip) as running, Link(open_port(running), timing) as link:
         calibrations = load_calibrations(chip, 1, SHAPE)
-        board = Board(link, "test", config.limits.as_limits(), calibrations, LinkTiming().dead_man_s)
+        board = Board(link, "test", config.limits.as_limits(), calibrations, timing.dead_man_s)
         array = ControllerCrossbar(board, 0, calibrations[0], config.recipe)
         yield Bed(array, board, link, running, chip)
 

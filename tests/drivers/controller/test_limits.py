@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ from benchwork import (
     RECIPE,
     SHAPE,
     Bed,
+    bed_on,
     config_of,
+    plugged_once,
 )
 from boards import MISSING
 from eapu_drivers.controller import messages
 from eapu_drivers.controller.driver import open_arrays
-from eapu_drivers.controller.link import Link, RefusedError
+from eapu_drivers.controller.link import Link, LinkTiming, RefusedError
 from eapu_drivers.controller.messages import CELLS_MAX, LineDirection, Reason, Refused
 from eapu_drivers.controller.recipes import recipe_message
 
@@ -34,10 +37,21 @@ from eapu_hil.hal import (
 pytestmark = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
 
 
+# A machine that stops this process for a second is the dead man's business, and not that of the limits.
+PATIENT = LinkTiming(silence_s=60.0, dead_man_s=60.0)
+
+
+@pytest.fixture
+def patient(tmp_path: Path) -> Iterator[Bed]:
+    with bed_on(tmp_path, plugged_once, config_of(), PATIENT) as opened:
+        yield opened
+
+
 class TestLimitsOfTheFirmware:
     """Requests that no interlock has seen."""
 
-    def test_ten_thousand_requests_beyond_the_limits_reach_no_line(self, bed: Bed) -> None:
+    def test_ten_thousand_requests_beyond_the_limits_reach_no_line(self, patient: Bed) -> None:
+        bed = patient
         rng = np.random.default_rng(5)
         slot = bed.board.slot(RECIPE)
         makers = [_pulse, _write, _read, _recipe, _limits]
