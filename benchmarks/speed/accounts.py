@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eapu_hil.bench.ledger import Ledger
+from eapu_hil.bench.ledger import Driven, Ledger
 from eapu_hil.hal import Cells, Direction, Reading, WriteOutcome
 from speed.benches import twin
 from speed.figures import Figure, ms
@@ -46,8 +46,8 @@ def _step(ledger: Ledger, rng: np.random.Generator, shape: tuple[int, int]) -> N
     rows, columns = shape
     v_rows_v, v_columns_v = (rng.uniform(-0.2, 0.2, (BATCH, lines)) for lines in shape)
     for account in ledger.arrays[:USED]:
-        account.record_products(v_rows_v, Direction.FORWARD, None, columns)
-        account.record_products(v_columns_v, Direction.TRANSPOSED, None, rows)
+        account.record_products(Driven.of(v_rows_v), Direction.FORWARD, None, columns)
+        account.record_products(Driven.of(v_columns_v), Direction.TRANSPOSED, None, rows)
         cells = Cells(rng.integers(0, rows, WRITTEN), np.arange(WRITTEN))
         g_S, ones = rng.uniform(5e-6, 35e-6, WRITTEN), np.ones(WRITTEN, np.int64)
         account.record_reading(cells, Reading(g_S, np.zeros(WRITTEN, np.uint8)), 0.2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -16,7 +17,6 @@ from eapu_hil.bench.forming_record import FormingRecord
 from eapu_hil.bench.interlock import Interlock, close_all
 from eapu_hil.bench.ledger import ArrayLedger
 from eapu_hil.bench.programmed import Recorder, recording
-from eapu_hil.bench.requests import own_volts
 from eapu_hil.hal import (
     AccountsForWear,
     Cells,
@@ -28,6 +28,7 @@ from eapu_hil.hal import (
     IntArray,
     Limits,
     LineFault,
+    ProductRequest,
     ProvesLimits,
     PulseOutcome,
     Pulses,
@@ -100,6 +101,11 @@ class BenchArray:
     def limits(self) -> Limits:
         return self.interlock.check.limits
 
+    @property
+    def records_writes(self) -> bool:
+        """Whether `record` notes anything."""
+        return self._recorder is not None
+
     def without_record(self) -> Self:
         """The same array without the record of writes, for callers that keep their own or need none.
 
@@ -137,15 +143,18 @@ class BenchArray:
         lines_out: IntArray | None = None,
     ) -> NDArray[np.floating]:
         self.interlock.refuse_when_closed()
-        asked = self.interlock.check.product(own_volts(v_in_v), direction, lines_in, lines_out)
-        [current_a] = books.products(
-            [self.books],
-            [asked],
-            lambda applied: [
-                self._device.vmm(one.v_in_v, one.direction, one.lines_in, one.lines_out) for one in applied
-            ],
-        )
-        return current_a
+        check = self.interlock.product_check
+        asked = check.one(self.name, v_in_v, direction, lines_in, lines_out)
+        [current_a] = books.products([self.books], [asked], self._products)
+        alone_a: NDArray[np.floating] = current_a[0, 0]
+        return alone_a
+
+    def _products(self, asked: Sequence[ProductRequest]) -> list[NDArray[np.floating]]:
+        """Sends requests to this array alone."""
+        return [
+            self._device.vmm(one.v_in_v[0], one.direction, one.driven(0, 0), one.measured(0, 0))[None, None]
+            for one in asked
+        ]
 
     def pulse(self, pulses: Pulses) -> PulseOutcome:
         self.interlock.refuse_when_closed()

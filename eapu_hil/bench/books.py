@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from eapu_hil.bench.corrections import Corrections
 from eapu_hil.bench.interlock import Interlock, sending
-from eapu_hil.bench.ledger import ArrayLedger
+from eapu_hil.bench.ledger import ArrayLedger, Driven
 from eapu_hil.bench.recipe_limits import most_pulses, strongest_v2
-from eapu_hil.bench.requests import Product
 from eapu_hil.hal import (
     Cells,
     FloatArray,
     IntArray,
     LimitError,
+    ProductRequest,
     PulseOutcome,
     Pulses,
     Reading,
@@ -80,25 +80,53 @@ def read(parts: Sequence[Part], count: int, v_read_v: float, send: Callable[[], 
 
 
 def products(
-    books: Sequence[ArrayBooks], asked: Sequence[Product], send: Callable[[Sequence[Product]], list[Currents]]
+    books: Sequence[ArrayBooks],
+    asked: Sequence[ProductRequest],
+    send: Callable[[Sequence[ProductRequest]], list[Currents]],
 ) -> list[Currents]:
-    """Sends product requests, each to the array of its `books`; see `Crossbar.vmm`."""
-    gains = [one.corrections.gains for one in books]
-    with sending(list(dict.fromkeys(one.interlock for one in books))):
-        applied = [
-            replace(one, v_in_v=gain.volts(one.v_in_v, one.direction, one.lines_in)) if gain else one
-            for one, gain in zip(asked, gains, strict=True)
-        ]
+    """Sends product requests; see `BenchWide.products`. books: of all arrays, by number."""
+    with sending([books[number].interlock for number in concerned(asked)]):
+        applied = [_with_gains(books, one) for one in asked]
         found = send(applied)
-        for one, product, current_a in zip(books, applied, found, strict=True):
-            lines_out = current_a.shape[1]
-            one.ledger.record_products(product.v_in_v, product.direction, product.lines_in, lines_out)
-    return [
-        gain.currents(current_a, one.v_in_v, one.direction, one.lines_in, one.lines_out)
-        if gain
-        else current_a
-        for one, gain, current_a in zip(asked, gains, found, strict=True)
+        for one, current_a in zip(applied, found, strict=True):
+            driven = [Driven.of(v_in_v) for v_in_v in one.v_in_v]
+            for k, m, number in one.grid():
+                books[number].ledger.record_products(
+                    driven[k], one.direction, one.driven(k, m), current_a.shape[3]
+                )
+    return [_corrected(books, one, current_a) for one, current_a in zip(asked, found, strict=True)]
+
+
+def concerned(asked: Sequence[ProductRequest]) -> list[int]:
+    """The numbers of the arrays of some requests, once each."""
+    return list(dict.fromkeys(number for one in asked for *_, number in one.grid()))
+
+
+def _with_gains(books: Sequence[ArrayBooks], asked: ProductRequest) -> ProductRequest:
+    """What to apply; on lines with gains it is each array's own, and the grid then has a single column."""
+    gains = [books[number].corrections.gains for *_, number in asked.grid()]
+    if not any(gains):
+        return asked
+    applied_v = []
+    for (k, m, _), gain in zip(asked.grid(), gains, strict=True):
+        v_v = asked.v_in_v[k]
+        applied_v.append(gain.volts(v_v, asked.direction, asked.driven(k, m)) if gain else v_v)
+    lines = [
+        None if of_grid is None else of_grid.reshape(len(gains), 1, -1)
+        for of_grid in (asked.lines_in, asked.lines_out)
     ]
+    return ProductRequest(asked.arrays.reshape(-1, 1), np.stack(applied_v), asked.direction, *lines)
+
+
+def _corrected(books: Sequence[ArrayBooks], asked: ProductRequest, measured_a: Currents) -> Currents:
+    """The currents that were asked for, from those of `_with_gains`, in their place."""
+    current_a = measured_a.reshape(*asked.arrays.shape, *measured_a.shape[2:])
+    for k, m, number in asked.grid():
+        gain = books[number].corrections.gains
+        if gain is not None:
+            lines = asked.driven(k, m), asked.measured(k, m)
+            gain.currents(current_a[k, m], asked.v_in_v[k], asked.direction, *lines)
+    return current_a
 
 
 def pulse(part: Part, pulses: Pulses, send: Callable[[], PulseOutcome]) -> PulseOutcome:

@@ -52,8 +52,8 @@ class LineGains:
         direction: Direction,
         lines_in: IntArray | None,
         lines_out: IntArray | None,
-    ) -> NDArray[np.floating]:
-        """The currents (batch, lines out) that `v_in_v` asks for, from those that `volts` brought, in their place."""
+    ) -> None:
+        """Makes the currents (batch, lines out) that `v_in_v` asks for of those that `volts` brought."""
         gain = self.columns if direction is Direction.FORWARD else self.rows
         gain = gain if lines_out is None else gain[lines_out]
         kind = measured_a.dtype  # single precision stays that
@@ -66,7 +66,6 @@ class LineGains:
         else:
             offset_S = offset_S if lines_in is None else offset_S[lines_in]
             measured_a += (v_in_v @ offset_S)[:, None]
-        return measured_a
 
     @cached_property
     def _weakest(self) -> dict[Direction, float]:

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 from eapu_hil.base.stopping import held, raise_if_stopped
 from eapu_hil.bench.limits import LimitCheck
+from eapu_hil.bench.product_check import ProductCheck
 from eapu_hil.hal import Crossbar, HilError, LimitError, Limits
 
 _LOG = logging.getLogger(__name__)
@@ -36,12 +37,13 @@ class Interlock:
     What several threads do is told apart without a lock: nothing may hold up a ground, and an interrupt may come
     between any two instructions. Each attribute changes at once, and every doubt means: not grounded.
 
-    check: what refuses each request before it is sent; raises LimitError.
+    check, product_check: what refuses each request before it is sent; raises LimitError.
     """
 
     def __init__(self, device: Crossbar, limits: Limits, name: str) -> None:
         """name: of the array, for messages: "array 0"."""
         self.check = LimitCheck(name, device.shape, limits)
+        self.product_check = ProductCheck(device.shape, limits)
         self._device = device
         self._closed = self._ended = False
         self._under_way: set[_Request] = set()

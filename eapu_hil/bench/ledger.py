@@ -9,6 +9,7 @@ assumption about the converters or the read time are not stored here: the ledger
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,25 @@ def _layouts(shape: tuple[int, int]) -> list[Layout]:
         Layout("totals", _TOTALS, (1,)),
         Layout(_LATER, _COUNT, (1,), later=True),
     ]
+
+
+@dataclass(frozen=True, eq=False)
+class Driven:
+    """What drove the lines of a batch of products, (batch, lines).
+
+    v2: of each line, the sum of V^2 over the batch. conversions: of the converters of the lines; a line that stays at
+    0 V in the whole batch is grounded and takes none.
+    """
+
+    vectors: int
+    v2: NDArray[np.floating]
+    conversions: int
+
+    @classmethod
+    def of(cls, v_in_v: NDArray[np.floating]) -> Driven:
+        """From the voltages, (batch, lines)."""
+        v2 = np.einsum("bi,bi->i", v_in_v, v_in_v)
+        return cls(len(v_in_v), v2, len(v_in_v) * int(np.count_nonzero(v2)))
 
 
 class ArrayLedger:
@@ -85,7 +105,9 @@ class ArrayLedger:
     def settle(self, cells: Cells, at_most: IntArray | int, pulses: IntArray | int) -> None:
         """See `WearAccount`."""
         self._changed = True
-        self._pulses.take_back(self._at(cells), np.subtract(at_most, pulses))
+        too_many = np.subtract(at_most, pulses)
+        if too_many.any():
+            self._pulses.take_back(self._at(cells), too_many)
 
     def record_pulses(self, pulses: Pulses, applied: IntArray | None = None) -> None:
         """Counts pulses. applied: how many of them each cell got, where those are counted already (`expect`).
@@ -101,7 +123,7 @@ class ArrayLedger:
         self._energy_j[at] += (
             pulses.amplitude_v**2 * np.maximum(self._known_S(at), 0.0) * pulses.width_s * applied
         )
-        self._totals["pulse_line_v2"] += float(applied @ (pulses.amplitude_v**2 + pulses.gate_v**2))
+        self._totals["pulse_line_v2"][0] += float(applied @ (pulses.amplitude_v**2 + pulses.gate_v**2))
 
     def record_reading(self, cells: Cells, reading: Reading, v_read_v: float) -> None:
         """Counts one verify read of each of `cells`; a cell may stand there more than once."""
@@ -110,7 +132,7 @@ class ArrayLedger:
         before = reads.flat[at]
         reads.count(at, 1)
         self._remember(cells, at, reading.g_S, reads.flat[at] - before)
-        self._totals["verify_power_w"] += _power_w(reading.g_S, v_read_v)
+        self._totals["verify_power_w"][0] += _power_w(reading.g_S, v_read_v)
 
     def record_writes(
         self,
@@ -131,26 +153,20 @@ class ArrayLedger:
         self._energy_j[at] += outcome.energy_j
         self._remember(cells, at, outcome.g_after_S)
         between_S = (outcome.g_before_S + outcome.g_after_S) / 2
-        self._totals["verify_power_w"] += _power_w(between_S * outcome.reads, v_read_v)
-        self._totals["pulse_line_v2"] += float(outcome.pulses.sum()) * line_v2
+        self._totals["verify_power_w"][0] += _power_w(between_S * outcome.reads, v_read_v)
+        self._totals["pulse_line_v2"][0] += float(outcome.pulses.sum()) * line_v2
 
     def record_products(
-        self, v_in_v: NDArray[np.floating], direction: Direction, lines_in: IntArray | None, lines_out: int
+        self, driven: Driven, direction: Direction, lines_in: IntArray | None, lines_out: int
     ) -> None:
-        """Counts one batch of products, shape (batch, lines in), that measures `lines_out` lines.
-
-        A driven line that stays at 0 V in the whole batch is grounded and takes no conversion. Cells that were
-        never read count with no power.
-        """
+        """Counts one batch of products that measures `lines_out` lines. Cells never read count with no power."""
         self._changed = True
-        v2 = np.einsum("bi,bi->i", v_in_v, v_in_v)
         line_g_S = self._row_g_S if direction is Direction.FORWARD else self._column_g_S
-        vectors = v_in_v.shape[0]
-        self._totals["vmm_vectors"] += vectors
-        self._vmm_cells[0] += vectors * v_in_v.shape[1] * lines_out
-        self._totals["vmm_dac_conversions"] += vectors * int(np.count_nonzero(v2))
-        self._totals["vmm_adc_conversions"] += vectors * lines_out
-        self._totals["vmm_power_w"] += float(v2 @ (line_g_S if lines_in is None else line_g_S[lines_in]))
+        self._totals["vmm_vectors"][0] += driven.vectors
+        self._vmm_cells[0] += driven.vectors * driven.v2.size * lines_out
+        self._totals["vmm_dac_conversions"][0] += driven.conversions
+        self._totals["vmm_adc_conversions"][0] += driven.vectors * lines_out
+        self._totals["vmm_power_w"][0] += driven.v2 @ (line_g_S if lines_in is None else line_g_S[lines_in])
 
     def record_cut_short(self, cells: Cells, applied: IntArray) -> None:
         """A write-verify request ended early: `applied` pulses a cell are counted; what they cost is not known."""

@@ -1,4 +1,5 @@
-"""The checks of the interlock: one for each request of the contract, each raising LimitError.
+"""The checks of the interlock, each raising LimitError: one for each request of the contract but products, which have
+`eapu_hil.bench.product_check`.
 
 A message says array, cell, what was asked and what is allowed. Nothing here talks to an array. Each check copies the
 request first and returns the copy: only that may be sent.
@@ -7,28 +8,19 @@ request first and returns the copy: only that may be sent.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eapu_hil.bench.recipe_limits import beyond, strongest_v
-from eapu_hil.bench.requests import (
-    Numbered,
-    OwnVolts,
-    Product,
-    own_cells,
-    own_pulses,
-    own_recipe,
-    own_targets,
-)
+from eapu_hil.bench.requests import Numbered, own_cells, own_pulses, own_recipe, own_targets
 from eapu_hil.bench.window import outside_window, unit_hint, window_text
-from eapu_hil.hal import Cells, Direction, FloatArray, IntArray, LimitError, Limits, Polarity, Pulses, Targets
+from eapu_hil.hal import Cells, FloatArray, IntArray, LimitError, Limits, Polarity, Pulses, Targets
 from eapu_hil.hal.recipe import Recipe
-from eapu_hil.hal.vectors import real_number, whole_numbers
+from eapu_hil.hal.vectors import real_number
 
 _WAIT_MAX_s = 1e9
-_LINES_KNOWN = 1000  # lists of lines that are remembered
 
 
 @dataclass(frozen=True)
@@ -36,17 +28,12 @@ class LimitCheck:
     """The limits of one array of `shape` (rows, columns); `name` is how messages call it.
 
     several: where the cells of the request are on several arrays of this shape and with these limits.
-
-    A network asks for products on the same lines again and again: those that were found right are known by content.
     """
 
     name: str
     shape: tuple[int, int]
     limits: Limits
     several: Numbered | None = None
-    _known_lines: dict[tuple[bytes, Direction, str], IntArray] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
 
     def wait(self, duration_s: float) -> float:
         """A time of 0 s or more, and at most some 30 years: the clock of a chip never goes back."""
@@ -112,63 +99,6 @@ class LimitCheck:
         if said:
             raise LimitError(f"{self.name}: {said}")
         return recipe
-
-    def product(
-        self,
-        own: OwnVolts,
-        direction: Direction,
-        lines_in: IntArray | None,
-        lines_out: IntArray | None,
-    ) -> Product:
-        """Voltages (batch, lines in) inside the read limit, lines of the array."""
-        if not isinstance(direction, Direction):
-            allowed = ", ".join(map(str, Direction))
-            raise LimitError(f"a product in direction {direction!r} asked; allowed are {allowed}")
-        lines_in = self._lines(lines_in, direction, "lines_in")
-        lines_out = self._lines(lines_out, direction, "lines_out")
-        v_in_v, what = own.v_in_v, f"{self.name}: a {direction.value} product"
-        width = self._line_count(direction, "lines_in") if lines_in is None else lines_in.size
-        if v_in_v.ndim != 2 or v_in_v.shape[1] != width:
-            raise LimitError(f"{what} of shape {v_in_v.shape} asked; allowed is (batch, {width})")
-        most_v = self.limits.v_read_max_v
-        # NaN fails both comparisons, which are made in the precision of the voltages.
-        if not (own.most_v <= most_v and own.least_v >= -most_v):
-            vector, place = np.argwhere(~(np.abs(v_in_v) <= most_v))[0]
-            line = place if lines_in is None else lines_in[place]
-            raise LimitError(
-                f"{what} with {v_in_v[vector, place]} V on line {line} (vector {vector}) asked; "
-                f"allowed is at most {most_v} V (limits.v_read_max_v)"
-            )
-        return Product(v_in_v, direction, lines_in, lines_out)
-
-    def _lines(self, lines: IntArray | None, direction: Direction, name: str) -> IntArray | None:
-        """Lines of the array, those that are driven once each. name: "lines_in" or "lines_out"."""
-        if lines is None:
-            return None
-        if type(lines) is np.ndarray and lines.dtype == np.int64 and lines.ndim == 1:
-            known = self._known_lines.get((lines.tobytes(), direction, name))
-            if known is not None:
-                return known
-        own, count = whole_numbers(lines, name), self._line_count(direction, name)
-        what = f"{self.name}: a {direction.value} product"
-        if own.ndim != 1:
-            raise LimitError(f"{what} with {name} of shape {own.shape} asked; allowed is (lines,)")
-        doing = "driving" if name == "lines_in" else "measuring"
-        wrong = (own < 0) | (own >= count)
-        if wrong.any():
-            raise LimitError(f"{what} {doing} line {own[wrong][0]} asked; allowed are 0 to {count - 1}")
-        if name == "lines_in" and _has_repeated(own):
-            raise LimitError(f"{what} driving a line twice asked; allowed is once")
-        if len(self._known_lines) >= _LINES_KNOWN:
-            self._known_lines.clear()
-        content = own.tobytes()
-        # Of immutable bytes: nobody can change what later requests get.
-        self._known_lines[content, direction, name] = np.frombuffer(content, np.int64)
-        return own
-
-    def _line_count(self, direction: Direction, name: str) -> int:
-        forward_in = (direction is Direction.FORWARD) == (name == "lines_in")
-        return self.shape[0] if forward_in else self.shape[1]
 
     def _check_cells(self, cells: Cells) -> None:
         rows, columns = self.shape

@@ -9,24 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from pydantic import BaseModel, ValidationError
 
 from eapu_hil.base.validation import in_words
-from eapu_hil.hal import Cells, Direction, IntArray, LimitError, Pulses, Targets
+from eapu_hil.hal import Cells, IntArray, LimitError, Pulses, Targets
 from eapu_hil.hal.recipe import Recipe
-from eapu_hil.hal.vectors import volts, whole_numbers
-
-
-@dataclass(frozen=True, eq=False)
-class Product:
-    """A product request, as `Crossbar.vmm` takes it."""
-
-    v_in_v: NDArray[np.floating]
-    direction: Direction
-    lines_in: IntArray | None
-    lines_out: IntArray | None
+from eapu_hil.hal.vectors import whole_numbers
 
 
 def own_cells(cells: Cells) -> Cells:
@@ -49,24 +38,6 @@ def own_pulses(pulses: Pulses) -> Pulses:
 def own_targets(targets: Targets) -> Targets:
     """See `own_cells`."""
     return Targets(own_cells(targets.cells), targets.g_target_S)
-
-
-@dataclass(frozen=True, eq=False)
-class OwnVolts:
-    """The voltages of a product request, and the largest and the smallest of them, in their own precision.
-
-    0 V where there are none, NaN where one is NaN.
-    """
-
-    v_in_v: NDArray[np.floating]
-    most_v: np.floating
-    least_v: np.floating
-
-
-def own_volts(v_in_v: ArrayLike) -> OwnVolts:
-    """See `own_cells`; float32 stays float32."""
-    own_v = volts(v_in_v, "v_in_v")
-    return OwnVolts(own_v, own_v.max(initial=0.0), own_v.min(initial=0.0))
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from eapu_hil.bench import books
 from eapu_hil.bench.array import BenchArray
-from eapu_hil.bench.books import Part
+from eapu_hil.bench.books import Part, concerned
 from eapu_hil.bench.interlock import sending
 from eapu_hil.bench.limits import LimitCheck
+from eapu_hil.bench.product_check import ProductCheck
 from eapu_hil.bench.programmed import recording
-from eapu_hil.bench.requests import Numbered, OwnVolts, own_cells, own_numbers, own_targets, own_volts
+from eapu_hil.bench.requests import Numbered, own_cells, own_numbers, own_targets
 from eapu_hil.hal import BenchWide, Cells, IntArray, ProductRequest, Reading, Targets, WriteOutcome
 from eapu_hil.hal.recipe import Recipe
 from eapu_hil.hal.several import by_array, joined, no_reading, no_writes
@@ -34,6 +35,7 @@ class BenchArrays(Sequence[BenchArray]):
         self._arrays = list(arrays)
         self._devices = devices
         self._names = [array.name for array in arrays]
+        self._product_check = ProductCheck(arrays[0].shape, arrays[0].limits)
 
     def __len__(self) -> int:
         return len(self._arrays)
@@ -87,7 +89,8 @@ class BenchArrays(Sequence[BenchArray]):
             )
             with recording(outcome):
                 for number, part in parts.items():
-                    self._arrays[number].record(part.targets(targets), part.outcome(outcome))
+                    if self._arrays[number].records_writes:
+                        self._arrays[number].record(part.targets(targets), part.outcome(outcome))
             return outcome
         with sending([part.books.interlock for part in parts.values()]):
             answers = [
@@ -96,35 +99,24 @@ class BenchArrays(Sequence[BenchArray]):
         return joined(answers, [here for _, here in by_array(numbered.array)], no_writes())
 
     def products(self, requests: Sequence[ProductRequest]) -> list[NDArray[np.floating]]:
-        """See `BenchWide`. Voltages that several requests share are copied and checked once."""
-        numbers = own_numbers([one.array for one in requests], self._names, len(requests)).array.tolist()
-        arrays = [self._arrays[number] for number in numbers]
-        for array in arrays:
-            array.interlock.refuse_when_closed()
-        given: dict[
-            int, tuple[NDArray[np.floating], OwnVolts]
-        ] = {}  # by identity; the first keeps it from reuse
-        asked = []
-        for array, one in zip(arrays, requests, strict=True):
-            v_in_v = one.v_in_v
-            if id(v_in_v) not in given:
-                given[id(v_in_v)] = v_in_v, own_volts(v_in_v)
-            own = given[id(v_in_v)][1]
-            asked.append(array.interlock.check.product(own, one.direction, one.lines_in, one.lines_out))
-        devices = self._devices
-        if devices is None:
-            with sending([array.interlock for array in dict.fromkeys(arrays)]):
-                return [
-                    array.vmm(one.v_in_v, one.direction, one.lines_in, one.lines_out)
-                    for array, one in zip(arrays, asked, strict=True)
-                ]
-        return books.products(
-            [array.books for array in arrays],
-            asked,
-            lambda applied: devices.products(
-                [ProductRequest(number, **vars(one)) for number, one in zip(numbers, applied, strict=True)]
-            ),
-        )
+        """See `BenchWide`."""
+        asked = [self._product_check.several(self._names, one) for one in requests]
+        for number in concerned(asked):
+            self._arrays[number].interlock.refuse_when_closed()
+        if self._devices is not None:
+            return books.products([array.books for array in self._arrays], asked, self._devices.products)
+        with sending([self._arrays[number].interlock for number in concerned(asked)]):
+            return [self._one_by_one(one) for one in asked]
+
+    def _one_by_one(self, asked: ProductRequest) -> NDArray[np.floating]:
+        """Products of devices that know no requests to several arrays."""
+        found = [
+            self._arrays[number].vmm(
+                asked.v_in_v[k], asked.direction, asked.driven(k, m), asked.measured(k, m)
+            )
+            for k, m, number in asked.grid()
+        ]
+        return np.stack(found).reshape(*asked.arrays.shape, *found[0].shape)
 
     def _parts(self, numbered: Numbered, cells: Cells) -> dict[int, Part]:
         """The cells on each array that is concerned, by its number. Raises LimitError where one is closed."""

@@ -56,13 +56,29 @@ class ProvesLimits(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class ProductRequest:
-    """One product request of several: `Crossbar.vmm` of the array with this number."""
+    """Products on arrays that form a grid, as the tiles of a matrix do: `Crossbar.vmm` of each of them.
 
-    array: int
+    arrays: their numbers, shape (k, m). v_in_v: (k, batch, lines in), V: those of a row of the grid share their
+    voltages. lines_in, lines_out: of each array, (k, m, lines); None for all lines.
+    """
+
+    arrays: IntArray
     v_in_v: NDArray[np.floating]
     direction: Direction
     lines_in: IntArray | None = None
     lines_out: IntArray | None = None
+
+    def grid(self) -> list[tuple[int, int, int]]:
+        """Each place of the grid, and the number of the array there."""
+        return [(k, m, number) for k, row in enumerate(self.arrays.tolist()) for m, number in enumerate(row)]
+
+    def driven(self, k: int, m: int) -> IntArray | None:
+        """The lines that are driven on one array of the grid; None for all."""
+        return None if self.lines_in is None else self.lines_in[k, m]
+
+    def measured(self, k: int, m: int) -> IntArray | None:
+        """The lines that are measured on one array of the grid; None for all."""
+        return None if self.lines_out is None else self.lines_out[k, m]
 
 
 @runtime_checkable
@@ -83,5 +99,5 @@ class BenchWide(Protocol):
         ...
 
     def products(self, requests: Sequence[ProductRequest]) -> list[NDArray[np.floating]]:
-        """See `Crossbar.vmm`: the currents of each request. Requests that share voltages hold the same array."""
+        """See `Crossbar.vmm`: the currents of each request, (k, m, batch, lines out), A."""
         ...

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eapu_hil.bench.wide import BenchArrays
-from eapu_hil.hal import Direction, ProductRequest
+from eapu_hil.hal import Direction, IntArray, ProductRequest
 from eapu_hil.network.finite import NotFiniteError
 from eapu_hil.network.layers import Float32Array
 from eapu_hil.placement.mapping import WeightTile
@@ -22,6 +23,54 @@ _BLOCK = 32768  # numbers of a product that a processor keeps at hand, with the 
 
 # For which lines of a product currents are, with those at 0 V behind them, and their sign.
 _Signed = tuple[slice, NDArray[np.floating], int]
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """Tiles of one size, as they lie in the matrix: k parts of its inputs, m of its outputs.
+
+    tiles: k rows of m. rows, columns: lines of each, (k, m, lines), the two columns of a pair side by side; None where
+    all arrays are used whole.
+    """
+
+    tiles: list[list[WeightTile]]
+    arrays: IntArray
+    rows: IntArray | None
+    columns: IntArray | None
+
+    @classmethod
+    def of(cls, tiles: Sequence[WeightTile], shape: tuple[int, int]) -> _Block:
+        """tiles: of one size, one for each pair of a part of the inputs and one of the outputs. shape: of an array."""
+        grid: dict[int, list[WeightTile]] = {}
+        for tile in sorted(tiles, key=lambda tile: (tile.first_in, tile.first_out)):
+            grid.setdefault(tile.first_in, []).append(tile)
+        rows = np.array([[tile.rows for tile in line] for line in grid.values()])
+        columns = np.array([[_columns(tile) for tile in line] for line in grid.values()])
+        return cls(
+            list(grid.values()),
+            np.array([[tile.array for tile in line] for line in grid.values()]),
+            None if _are_all(rows, shape[0]) else rows,
+            None if _are_all(columns, shape[1]) else columns,
+        )
+
+    def forward(self, x: Float32Array, volt: np.float32) -> ProductRequest:
+        """The products of inputs (batch, n_in), of which `volt` stands for 1."""
+        driven_v = _at_rest(len(self.tiles), len(x), self.tiles[0][0].rows.size)
+        for at, (tile, *_) in enumerate(self.tiles):
+            np.multiply(x[:, tile.inputs], volt, out=driven_v[at, : len(x)])
+        return ProductRequest(self.arrays, driven_v, Direction.FORWARD, self.rows, self.columns)
+
+    def backward(self, d: Float32Array, volt: np.float32) -> ProductRequest:
+        """The products of (batch, n_out) with the transpose: the two columns of a pair get opposite voltages."""
+        driven_v = _at_rest(len(self.tiles[0]), len(d), 2 * self.tiles[0][0].plus.size)
+        for at, tile in enumerate(self.tiles[0]):
+            plus, minus = driven_v[at, : len(d), 0::2], driven_v[at, : len(d), 1::2]
+            np.multiply(d[:, tile.outputs], volt, out=plus)
+            np.negative(plus, out=minus)
+        columns, rows = (
+            None if lines is None else lines.swapaxes(0, 1) for lines in (self.columns, self.rows)
+        )
+        return ProductRequest(self.arrays.T, driven_v, Direction.TRANSPOSED, columns, rows)
 
 
 class ArrayWeights:
@@ -51,8 +100,10 @@ class ArrayWeights:
 
     def move(self, tiles: Sequence[WeightTile]) -> None:
         """From now on the matrix lies on `tiles`."""
-        self._tiles = list(tiles)
-        self._columns = [np.concatenate([tile.plus, tile.minus]) for tile in tiles]
+        by_size: dict[tuple[int, int], list[WeightTile]] = {}
+        for tile in tiles:
+            by_size.setdefault((tile.rows.size, tile.plus.size), []).append(tile)
+        self._blocks = [_Block.of(alike, self._arrays[0].shape) for alike in by_size.values()]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -65,42 +116,21 @@ class ArrayWeights:
     def forward(self, x: Float32Array) -> Float32Array:
         """`x @ W` on the arrays: rows are driven, the currents of each column pair subtracted."""
         volt = self._volt(x)
-        driven_v: dict[int, Float32Array] = {}
-        for tile in self._tiles:
-            if tile.first_in not in driven_v:
-                driven_v[tile.first_in] = driven = _at_rest(len(x), tile.rows.size)
-                np.multiply(x[:, tile.inputs], volt, out=driven[: len(x)])
-        currents = self._arrays.products(
-            [
-                ProductRequest(tile.array, driven_v[tile.first_in], Direction.FORWARD, tile.rows, columns)
-                for tile, columns in zip(self._tiles, self._columns, strict=True)
-            ]
-        )
+        currents = self._arrays.products([block.forward(x, volt) for block in self._blocks])
         signed: list[_Signed] = []
-        for tile, current_a in zip(self._tiles, currents, strict=True):
-            pairs = tile.plus.size
-            signed += [(tile.outputs, current_a[:, :pairs], 1), (tile.outputs, current_a[:, pairs:], -1)]
+        for block, grid_a in zip(self._blocks, currents, strict=True):
+            for tile, current_a in zip(block.tiles[0], _total(grid_a), strict=True):
+                signed += [(tile.outputs, current_a[:, 0::2], 1), (tile.outputs, current_a[:, 1::2], -1)]
         return _summed((len(x), self._shape[1]), signed, float(self._r_wg / volt))
 
     def backward(self, d: Float32Array) -> Float32Array:
         """`d @ W.T` on the arrays: column pairs are driven with opposite signs, rows measured."""
         volt = self._volt(d)
-        driven_v: dict[int, Float32Array] = {}
-        for tile in self._tiles:
-            if tile.first_out not in driven_v:
-                pairs = tile.plus.size
-                driven_v[tile.first_out] = driven = _at_rest(len(d), 2 * pairs)
-                np.multiply(d[:, tile.outputs], volt, out=driven[: len(d), :pairs])
-                np.negative(driven[: len(d), :pairs], out=driven[: len(d), pairs:])
-        currents = self._arrays.products(
-            [
-                ProductRequest(tile.array, driven_v[tile.first_out], Direction.TRANSPOSED, columns, tile.rows)
-                for tile, columns in zip(self._tiles, self._columns, strict=True)
-            ]
-        )
-        signed: list[_Signed] = [
-            (tile.inputs, current_a, 1) for tile, current_a in zip(self._tiles, currents, strict=True)
-        ]
+        currents = self._arrays.products([block.backward(d, volt) for block in self._blocks])
+        signed: list[_Signed] = []
+        for block, grid_a in zip(self._blocks, currents, strict=True):
+            for (tile, *_), current_a in zip(block.tiles, _total(grid_a), strict=True):
+                signed.append((tile.inputs, current_a, 1))
         return _summed((len(d), self._shape[0]), signed, float(self._r_wg / volt))
 
     def _volt(self, values: Float32Array) -> np.float32:
@@ -114,11 +144,26 @@ class ArrayWeights:
         return np.float32(self._v_in_max_v / largest if largest > 0 else 1.0)
 
 
-def _at_rest(vectors: int, lines: int) -> Float32Array:
-    """Room for so many `vectors` of voltages, with the vectors of 0 V behind them."""
+def _columns(tile: WeightTile) -> IntArray:
+    return np.stack([tile.plus, tile.minus], axis=1).ravel()
+
+
+def _are_all(lines: IntArray, count: int) -> bool:
+    """Whether each of `lines` (k, m, lines) are all `count` lines of an array, in their order."""
+    return lines.shape[-1] == count and bool((lines == np.arange(count)).all())
+
+
+def _total(grid_a: NDArray[np.floating]) -> NDArray[np.floating]:
+    """The currents of a grid of arrays, (k, m, batch, lines), added up over k: those are parts of the same sums."""
+    total_a: NDArray[np.floating] = grid_a[0] if len(grid_a) == 1 else grid_a.sum(axis=0)
+    return total_a
+
+
+def _at_rest(sets: int, vectors: int, lines: int) -> Float32Array:
+    """Room for so many `sets` of `vectors` of voltages, with the vectors of 0 V behind those of each."""
     zeros = ZERO_VECTORS + vectors // VECTORS_PER_ZERO
-    driven_v = np.empty((vectors + zeros, lines), np.float32)
-    driven_v[vectors:] = 0.0
+    driven_v = np.empty((sets, vectors + zeros, lines), np.float32)
+    driven_v[:, vectors:] = 0.0
     return driven_v
 
 

@@ -5,22 +5,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeVar
-
 import numpy as np
-from numpy.typing import NDArray
 
 from eapu_hil.hal import FloatArray, IntArray
 from eapu_hil.twin.chip import TwinChip
-from eapu_hil.twin.circuit import LineNetwork
-from eapu_hil.twin.converters import FullScale, OutputConverters
+from eapu_hil.twin.converters import FullScale
 from eapu_hil.twin.kernels.cells import CellState
-from eapu_hil.twin.kernels.products import current_matrices
+from eapu_hil.twin.products import ChipProducts, CodeArray, FloatND, Grid
 
-FloatND = NDArray[np.floating]
-Real = TypeVar("Real", bound=np.floating)
-CodeArray = NDArray[np.int16]
 _BY_STATE = ("walk_g_S", "walk_start")  # what of `CellState` does not belong to single cells
 
 
@@ -30,17 +22,14 @@ class TwinArray:
     preset: its parameters. shape: rows, columns. dac: the converter of its driven lines.
     """
 
-    def __init__(self, chip: TwinChip, number: int) -> None:
+    def __init__(self, chip: TwinChip, number: int, products: ChipProducts) -> None:
         self.preset, self.shape, self.dac = chip.preset, chip.shape, chip.dac
         self._chip, self._number, self._own = chip, number, np.array([number])
         self._first = number * chip.count
-        self._column_adc, self._row_adc = chip.column_adc[number], chip.row_adc[number]
         own = slice(self._first, self._first + chip.count)
         state = chip.cells.state._asdict()
         self._cells = CellState(**{k: v if k in _BY_STATE else v[own] for k, v in state.items()})
-        segment_ohm = self.preset.circuit.line_resistance_ohm
-        self._network = LineNetwork(self.shape, segment_ohm, segment_ohm)
-        self._matrices: tuple[int, FloatND, NDArray[np.float32]] | None = None
+        self._products = products
 
     def waited(self, duration_s: float) -> None:
         """Lets the cells relax after `duration_s` in which the clock went on and nothing else happened."""
@@ -53,8 +42,9 @@ class TwinArray:
     def read_codes(self, row: IntArray, col: IntArray, v_row_v: float, full_scale: FullScale) -> CodeArray:
         """What the columns' converters measure in a read, as codes of the range `full_scale`."""
         current_a = self._chip.sensed_S(self.index(row, col)) * v_row_v
-        adc = self._chip.read_adc[self._number]
-        codes: CodeArray = adc.codes(current_a[None], None, col, full_scale, self._chip.noise)[0]
+        codes: CodeArray = self._chip.read_adc.codes(
+            current_a[None], None, self._own, col, full_scale, self._chip.noise
+        )[0]
         return codes
 
     def pulse(
@@ -102,83 +92,13 @@ class TwinArray:
         g_S /= 1.0 + g_S * segments * self.preset.circuit.line_resistance_ohm
         return g_S.reshape(self.shape)
 
-    def select(
-        self, forward: bool, driven: IntArray | None = None, measured: IntArray | None = None
-    ) -> Selection:
-        """The lines of the products that follow; all by default. forward: drives rows, measures columns."""
-        adc = self._column_adc if forward else self._row_adc
-        return Selection(adc, forward, _neighbours(driven), _neighbours(measured))
+    def product_codes(
+        self, forward: bool, driven: IntArray, measured: IntArray, v_v: FloatND, full_scale: FullScale
+    ) -> CodeArray:
+        """Products as codes of the range `full_scale`, (batch, measured lines), for voltages (batch, driven lines), V.
 
-    def products(self, selection: Selection, v_v: FloatND) -> FloatND:
-        """Measured currents (batch, measured lines) in A for line voltages `v_v` (batch, driven lines).
-
-        They are those of the array as it is now, wires and noise included. The noise of the cells is drawn at
-        the outputs: for independent cells the sum over a line is normal with variance sum V^2 sd^2, so this is
-        exact in law for ideal wires. With wires each cell's share is weighted by its own attenuation, which
-        leaves out only the part that leaks into other lines.
+        forward: drives rows, measures columns.
         """
-        current_a, variance_a2 = self._product_currents(selection, v_v)
-        return selection.adc.convert(current_a, variance_a2, selection.measured, self._chip.noise)
-
-    def product_codes(self, selection: Selection, v_v: FloatND, full_scale: FullScale) -> CodeArray:
-        """The same as codes of the range `full_scale`."""
-        current_a, variance_a2 = self._product_currents(selection, v_v)
-        return selection.adc.codes(current_a, variance_a2, selection.measured, full_scale, self._chip.noise)
-
-    def _product_currents(
-        self, selection: Selection, v_v: FloatND
-    ) -> tuple[FloatND, NDArray[np.float32] | None]:
-        self._chip.update(self._own)
-        product_S, variance_S2 = self._current_matrices()
-        variance_a2 = None
-        if self.preset.read_noise.enabled:
-            variance_a2 = np.square(v_v, dtype=np.float32) @ selection.of(variance_S2)
-        self._chip.clock.advance(v_v.shape[0] * self.preset.timing.product_s)
-        return v_v @ selection.of(product_S), variance_a2
-
-    def _current_matrices(self) -> tuple[FloatND, NDArray[np.float32]]:
-        """See `current_matrices`; (rows, columns)."""
-        version = int(self._chip.changes[self._number])
-        if self._matrices is None or self._matrices[0] != version:
-            transfer_S, attenuation = self._network.matrices(self._cells.g_S.reshape(self.shape))
-            law = self.preset.read_noise
-            product_S: FloatND = np.empty(self.shape, np.float64 if self.dac.exact else np.float32)
-            variance_S2 = np.empty(self.shape, np.float32)
-            current_matrices(
-                transfer_S.reshape(-1),
-                attenuation.reshape(-1),
-                self._cells.g_S,
-                self._cells.slow,
-                law.white_absolute_S**2 * law.enabled,
-                law.white_relative**2 * law.enabled,
-                product_S.reshape(-1),
-                variance_S2.reshape(-1),
-            )
-            self._matrices = version, product_S, variance_S2
-        return self._matrices[1:]
-
-
-@dataclass(frozen=True, eq=False)
-class Selection:
-    """The driven and the measured lines of products. adc: of the measured lines."""
-
-    adc: OutputConverters
-    forward: bool
-    driven: IntArray | slice
-    measured: IntArray | slice
-
-    def of(self, matrix: NDArray[Real]) -> NDArray[Real]:
-        """What these products need of a matrix (rows, columns): (driven, measured), where it can be without a copy."""
-        return (matrix if self.forward else matrix.T)[self.driven][:, self.measured]
-
-
-def _neighbours(lines: IntArray | None) -> IntArray | slice:
-    """Lines as a slice where each is the next of the one before."""
-    if lines is None:
-        return slice(None)
-    if lines.size == 0:
-        return lines
-    begin, end = int(lines[0]), int(lines[-1]) + 1
-    if end - begin == lines.size and (lines == np.arange(begin, end)).all():
-        return slice(begin, end)
-    return lines
+        grid = Grid(self._own[None], forward, driven[None, None], measured[None, None])
+        codes: CodeArray = self._products.codes(grid, v_v[None], full_scale)[0, 0]
+        return codes

@@ -6,7 +6,7 @@ codes are known here; `array.py` shows one array to what stands at its lines.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +18,28 @@ from eapu_hil.twin.cells import CellArray
 from eapu_hil.twin.converters import InputConverter, OutputConverters
 from eapu_hil.twin.kernels import noise as random
 from eapu_hil.twin.kernels.compiling import record
-from eapu_hil.twin.kernels.rounds import write_round
+from eapu_hil.twin.kernels.rounds import write_rounds
 from eapu_hil.twin.kernels.rows import Senses, read_cells, sense
-from eapu_hil.twin.kernels.verify import decide_cells, recipe_law, writing
+from eapu_hil.twin.kernels.verify import recipe_law, writing
 from eapu_hil.twin.noise import SlowNoise
 from eapu_hil.twin.preset import TwinPreset
 from eapu_hil.twin.state import BenchClock, StateFiles
 
-Expect = Callable[[IntArray], None]
+# Of write-verify between two looks at whether to stop: rounds, and cells times rounds. As many pulses of a cell, and of
+# all, are counted too high where the process is killed in between.
+_ROUNDS, _CELL_ROUNDS = 16, 20_000
+
+
+class Account(Protocol):
+    """`WearAccount` of cells as they are counted over all arrays."""
+
+    def expect(self, index: IntArray, at_most: IntArray) -> None:
+        """See `WearAccount`."""
+        ...
+
+    def settle(self, index: IntArray, at_most: IntArray, pulses: IntArray) -> None:
+        """See `WearAccount`."""
+        ...
 
 
 class TwinChip:
@@ -55,13 +69,10 @@ class TwinChip:
         self.dac = InputConverter(preset.dac)
         devices = [np.random.default_rng([*its, 3]) for its in seeds]
         adc = preset.adc
-        self.read_adc = [
-            OutputConverters(adc, [adc.read_full_scale_a], shape[1], device) for device in devices
-        ]
-        self.column_adc = [
-            OutputConverters(adc, adc.product_ranges_a, shape[1], device) for device in devices
-        ]
-        self.row_adc = [OutputConverters(adc, adc.product_ranges_a, shape[0], device) for device in devices]
+        # In this order: what each array's converters are like is drawn one after the other.
+        self.read_adc = OutputConverters(adc, [adc.read_full_scale_a], shape[1], devices)
+        self.column_adc = OutputConverters(adc, adc.product_ranges_a, shape[1], devices)
+        self.row_adc = OutputConverters(adc, adc.product_ranges_a, shape[0], devices)
         self._senses = self._make_senses()
         self._updated_s = np.full(arrays, -np.inf)
         self._interval_s = preset.relaxation.update_interval_s
@@ -75,11 +86,10 @@ class TwinChip:
             "white_S": read.white_absolute_S * read.enabled,
             "white": read.white_relative * read.enabled,
             "read_row_s": self.preset.timing.read_row_s,
-            **adc[0].sensing,
+            **adc.sensing,
         }
-        gain, offset = (np.concatenate([getattr(one, name) for one in adc]) for name in ("gain", "offset"))
         slot = np.full(self.arrays * self.shape[0], -1, np.int64)
-        return Senses(*self.shape, record(law), gain, offset, slot)
+        return Senses(*self.shape, record(law), adc.gain.ravel(), adc.offset.ravel(), slot)
 
     def index(self, array: IntArray, cells: Cells) -> IntArray:
         """Cells as they are counted over all arrays. array: number of the array of each."""
@@ -160,39 +170,41 @@ class TwinChip:
         recipe: Recipe,
         v_row_v: float,
         i_max_a: float,
-        expect: Expect,
+        account: Account,
     ) -> WriteOutcome:
-        """Write-verify of cells (unique) side by side, one epoch; as `eapu_hil.hal.writeverify` has it.
-
-        expect: told of the cells of each round before they are pulsed.
-        """
+        """Write-verify of cells (unique) side by side, one epoch; as `eapu_hil.hal.writeverify` has it."""
         numbers = np.unique(index // self.count)
         end_s = self.clock.now_s() + recipe.time_max_s * numbers.size  # as if they were asked in turn
         g_before_S, _ = self.read(index, v_row_v)
-        state, senses, law, noise = self.cells.state, self._senses, recipe_law(recipe), self.noise
         w = writing(index, np.ascontiguousarray(g_target_S), g_before_S)
-        pulsed = np.empty(index.size, np.int64)
-        active, pulses = decide_cells(law, w, index.size, pulsed)
+        law, active = recipe_law(recipe), index.size
         while active:
             raise_if_stopped()
             self.update(numbers)
-            if pulses:
-                expect(pulsed[:pulses])
-                self._strike(pulsed[:pulses])
-            active, pulses, now_s = write_round(
-                state,
-                self.cells.law,
-                senses,
-                law,
-                w,
-                active,
-                pulsed,
-                (self.clock.now_s(), end_s, self.preset.timing.pulse_overhead_s),
-                v_row_v,
-                i_max_a,
-                noise,
-            )
-            self.changes[numbers] += 1  # again: a product of another thread may have come in between
+            chosen = w.active[:active].copy()
+            its, before = index[chosen], w.pulses[chosen]
+            rounds = min(max(_CELL_ROUNDS // active, 1), _ROUNDS)
+            at_most = np.minimum(recipe.pulses_max - before, rounds)
+            due_s = float(self._updated_s[numbers].min()) + self._interval_s
+            account.expect(its, at_most)
+            try:
+                self._strike(its)
+                active, now_s = write_rounds(
+                    self.cells.state,
+                    self.cells.law,
+                    self._senses,
+                    law,
+                    w,
+                    active,
+                    rounds,
+                    (self.clock.now_s(), end_s, due_s, self.preset.timing.pulse_overhead_s),
+                    v_row_v,
+                    i_max_a,
+                    self.noise,
+                )
+            finally:
+                self.changes[numbers] += 1  # again: a product of another thread may have come in between
+                account.settle(its, at_most, w.pulses[chosen] - before)
             self.clock.advance(now_s - self.clock.now_s())
         return WriteOutcome(g_before_S, w.g_after_S, w.pulses, w.reads, w.energy_j, w.status)
 

@@ -13,7 +13,7 @@ from eapu_hil.twin.kernels.noise import Noise
 from eapu_hil.twin.kernels.products import amplify, disturb, measured, quantised, rounded
 from eapu_hil.twin.preset import Adc, Dac
 
-_NONE = np.zeros((0, 0), np.float32)
+_NONE = np.zeros((1, 0, 0), np.float32)
 
 
 class InputConverter:
@@ -56,15 +56,19 @@ class FullScale:
 class OutputConverters:
     """ADCs of the measured lines, one a line: gain, offset and noise, then rounding and saturation.
 
-    They range automatically: a batch is measured in the smallest of `ranges_a` that holds its largest current.
-    gain, offset: of each line, the offset in shares of the range.
+    Those of an array range automatically: a batch is measured in the smallest of `ranges_a` that holds its largest
+    current. gain, offset: (arrays, lines), the offset in shares of the range.
     """
 
-    def __init__(self, law: Adc, ranges_a: Sequence[float], lines: int, device: np.random.Generator) -> None:
+    def __init__(
+        self, law: Adc, ranges_a: Sequence[float], lines: int, devices: Sequence[np.random.Generator]
+    ) -> None:
+        """devices: one of each array."""
         self._law = law
         self._ranges_a = np.array(ranges_a, np.float64)
-        self.gain: FloatArray = 1.0 + law.gain_error_sd * device.standard_normal(lines)
-        self.offset: FloatArray = law.offset_error_sd * device.standard_normal(lines)
+        errors = [(device.standard_normal(lines), device.standard_normal(lines)) for device in devices]
+        self.gain: FloatArray = 1.0 + law.gain_error_sd * np.array([gain for gain, _ in errors])
+        self.offset: FloatArray = law.offset_error_sd * np.array([offset for _, offset in errors])
         self._top_code = 1.0 if law.bits is None else 2.0 ** (law.bits - 1) - 1
 
     @property
@@ -82,35 +86,48 @@ class OutputConverters:
         self,
         current_a: NDArray[np.floating],
         variance_a2: NDArray[np.float32] | None,
-        lines: IntArray | slice,
+        arrays: IntArray,
+        lines: IntArray | None,
         noise: Noise,
     ) -> NDArray[np.floating]:
-        """Measured currents in A; `current_a` (batch, lines) is overwritten, and so is `variance_a2`.
+        """Measured currents in A; `current_a` (..., batch, lines) is overwritten, and so is `variance_a2`.
 
         variance_a2: variance of the noise that each current carries already, or None. It and the converter's own are
-        independent and normal, so one draw stands for both.
+        independent and normal, so one draw stands for both. arrays: (...). lines: of each, (..., lines); None for all.
         """
-        carried = _NONE if variance_a2 is None else variance_a2
+        gain, offset = self._of(arrays, lines)
+        batch = current_a.reshape(arrays.size, *current_a.shape[-2:])
+        carried = _NONE if variance_a2 is None else variance_a2.reshape(batch.shape)
         top_code = 0.0 if self._law.bits is None else self._top_code
         own_sd = self._law.noise_relative
-        gain = self.gain[lines].astype(current_a.dtype)
-        measured(current_a, carried, gain, self.offset[lines], self._ranges_a, own_sd, top_code, noise)
+        measured(batch, carried, gain.astype(batch.dtype), offset, self._ranges_a, own_sd, top_code, noise)
         return current_a
 
     def codes(
         self,
         current_a: NDArray[np.floating],
         variance_a2: NDArray[np.float32] | None,
-        lines: IntArray | slice,
+        arrays: IntArray,
+        lines: IntArray | None,
         full_scale: FullScale,
         noise: Noise,
     ) -> NDArray[np.int16]:
-        """The same, measured in one range and given as the converter gives it: a code for each current."""
-        carried = _NONE if variance_a2 is None else variance_a2
-        offset_a = (full_scale.amperes_a * self.offset[lines]).astype(current_a.dtype)
+        """The same of one array, measured in one range and given as the converter gives it: a code for each current."""
+        gain, offset = self._of(arrays, lines)
+        batch = current_a.reshape(current_a.shape[-2:])
+        carried = _NONE[0] if variance_a2 is None else variance_a2.reshape(batch.shape)
+        offset_a = (full_scale.amperes_a * offset[0]).astype(batch.dtype)
         own_sd_a = self._law.noise_relative * full_scale.amperes_a
-        amplify(current_a, carried, self.gain[lines].astype(current_a.dtype))
-        disturb(current_a, carried, offset_a, own_sd_a**2, noise)
-        current_a *= full_scale.top_code / full_scale.amperes_a
-        rounded(current_a.reshape(-1), 1.0, full_scale.top_code)
+        amplify(batch, carried, gain[0].astype(batch.dtype))
+        disturb(batch, carried, offset_a, own_sd_a**2, noise)
+        batch *= full_scale.top_code / full_scale.amperes_a
+        rounded(batch.reshape(-1), 1.0, full_scale.top_code)
         return current_a.astype(np.int16)
+
+    def _of(self, arrays: IntArray, lines: IntArray | None) -> tuple[FloatArray, FloatArray]:
+        """Gain and offset of some lines of some arrays, (arrays, lines)."""
+        number = arrays.reshape(-1)
+        if lines is None:
+            return self.gain[number], self.offset[number]
+        where = number[:, None], lines.reshape(number.size, -1)
+        return self.gain[where], self.offset[where]

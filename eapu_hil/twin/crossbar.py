@@ -77,8 +77,10 @@ class TwinCrossbar:
         lines_out: IntArray | None = None,
     ) -> NDArray[np.floating]:
         """Products of all vectors of the batch with the array as it is now, wires and noise included."""
-        request = ProductRequest(self._number, v_in_v, direction, lines_in, lines_out)
-        return self._requests.products([request])[0]
+        lines = [None if one is None else one[None, None] for one in (lines_in, lines_out)]
+        request = ProductRequest(np.array([[self._number]]), v_in_v[None], direction, *lines)
+        current_a: NDArray[np.floating] = self._requests.products([request])[0][0, 0]
+        return current_a
 
     def pulse(self, pulses: Pulses) -> PulseOutcome:
         """Applies the pulses, cell after cell; each advances the clock."""
@@ -86,7 +88,7 @@ class TwinCrossbar:
         peak_a = np.zeros(index.size)
         for number in range(int(pulses.count.max(initial=0))):
             now = pulses.count > number
-            self._requests.expect(self._array.index(pulses.cells.row[now], pulses.cells.col[now]))
+            self._requests.expect(self._array.index(pulses.cells.row[now], pulses.cells.col[now]), 1)
             reached_a = self._array.pulse(
                 index[now],
                 pulses.polarity[now],

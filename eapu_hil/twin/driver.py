@@ -15,6 +15,7 @@ from eapu_hil.twin.array import TwinArray
 from eapu_hil.twin.chip import TwinChip
 from eapu_hil.twin.crossbar import TwinCrossbar
 from eapu_hil.twin.preset import TwinPreset
+from eapu_hil.twin.products import ChipProducts
 from eapu_hil.twin.rehearsal import rehearse
 from eapu_hil.twin.requests import ChipRequests
 from eapu_hil.twin.state import BenchClock, TwinState
@@ -49,7 +50,8 @@ def simulated_arrays(config: TwinBenchConfig, chip_dir: Path) -> tuple[BenchCloc
     """
     rehearse(preset_of(config))
     _, chip = _opened(config, chip_dir)
-    return chip.clock, [TwinArray(chip, number) for number in range(config.arrays)]
+    products = ChipProducts(chip)
+    return chip.clock, [TwinArray(chip, number, products) for number in range(config.arrays)]
 
 
 def _opened(config: TwinBenchConfig, chip_dir: Path) -> tuple[TwinState, TwinChip]:

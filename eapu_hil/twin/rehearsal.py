@@ -12,6 +12,7 @@ from eapu_hil.twin.array import TwinArray
 from eapu_hil.twin.chip import TwinChip
 from eapu_hil.twin.converters import FullScale
 from eapu_hil.twin.preset import TwinPreset
+from eapu_hil.twin.products import ChipProducts
 from eapu_hil.twin.state import StateFiles
 
 _SHAPE = (2, 2)
@@ -27,7 +28,7 @@ def rehearse(preset: TwinPreset) -> None:
         files = StateFiles(Path(scratch) / "clock"), StateFiles(Path(scratch) / "cells")
         whole = preset.model_copy(update={"faults": preset.faults.model_copy(update=_NO_LINES)})
         chip = TwinChip(whole, _SHAPE, 1, files, 0)
-        _act(TwinArray(chip, 0), chip)
+        _act(TwinArray(chip, 0, ChipProducts(chip)), chip)
 
 
 def _act(array: TwinArray, chip: TwinChip) -> None:
@@ -37,7 +38,8 @@ def _act(array: TwinArray, chip: TwinChip) -> None:
     polarities = np.full(4, Polarity.SET, np.int64)
     for _ in range(2):  # the second product follows the pulses
         array.read_codes(cells // 2, cells % 2, 0.1, full_scale)
-        array.product_codes(array.select(forward=True), np.full((1, 2), 0.1, dtype), full_scale)
+        lines = np.arange(2)
+        array.product_codes(True, lines, lines, np.full((1, 2), 0.1, dtype), full_scale)
         array.stress(cells, polarities, np.full(4, 1.0), np.full(4, 2.0), np.full(4, 1e-6))
         chip.clock.advance(2 * array.preset.relaxation.update_interval_s)
         array.conducting_S(np.full(2, 2.0))

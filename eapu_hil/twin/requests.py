@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -26,6 +26,7 @@ from eapu_hil.hal.several import by_array
 from eapu_hil.hal.writeverify import repeat_epochs
 from eapu_hil.twin.array import TwinArray
 from eapu_hil.twin.chip import TwinChip
+from eapu_hil.twin.products import ChipProducts, Grid
 
 
 class ChipRequests:
@@ -37,7 +38,8 @@ class ChipRequests:
     def __init__(self, chip: TwinChip, i_max_a: float) -> None:
         """i_max_a: a pulse whose current reaches it ends its cell's write."""
         self.chip = chip
-        self.arrays = [TwinArray(chip, number) for number in range(chip.arrays)]
+        self._products = ChipProducts(chip)
+        self.arrays = [TwinArray(chip, number, self._products) for number in range(chip.arrays)]
         self.accounts: dict[int, WearAccount] = {}
         self._i_max_a = i_max_a
 
@@ -68,32 +70,36 @@ class ChipRequests:
 
         Raises UnsupportedError for a voltage that the input converters cannot give, before any product is made.
         """
-        self.chip.update(np.unique([one.array for one in requests]).astype(np.int64))
-        dac = self.chip.dac
-        driven_v: dict[int, NDArray[np.floating]] = {}  # by identity: requests share voltages
-        for one in requests:
-            if id(one.v_in_v) not in driven_v:
-                driven_v[id(one.v_in_v)] = dac.convert(one.v_in_v)
-        return [self._product(one, driven_v[id(one.v_in_v)]) for one in requests]
+        driven_v = [self.chip.dac.convert(one.v_in_v) for one in requests]
+        return [self._product(one, v_v) for one, v_v in zip(requests, driven_v, strict=True)]
 
-    def expect(self, index: IntArray) -> None:
-        """Counts one pulse more of each of these cells."""
+    def expect(self, index: IntArray, at_most: IntArray | int) -> None:
+        """See `Account` of the chip."""
+        for account, cells, here in self._accounts_of(index):
+            account.expect(cells, at_most if isinstance(at_most, int) else at_most[here])
+
+    def settle(self, index: IntArray, at_most: IntArray, pulses: IntArray) -> None:
+        """See `Account` of the chip."""
+        for account, cells, here in self._accounts_of(index):
+            account.settle(cells, at_most[here], pulses[here])
+
+    def _accounts_of(self, index: IntArray) -> Iterator[tuple[WearAccount, Cells, IntArray]]:
+        """Accounts, the cells of each, and where those are in `index`."""
         array, within = np.divmod(index, self.chip.count)
         cells = Cells(*np.divmod(within, self.chip.shape[1]))
         for number, here in by_array(array):
             account = self.accounts.get(number)
             if account is not None:
-                account.expect(cells[here], 1)
+                yield account, cells[here], here
 
     def _one_epoch(self, targets: Targets, recipe: Recipe) -> WriteOutcome:
         index = targets.cells.row * self.chip.shape[1] + targets.cells.col
         v_row_v = self._row_v(recipe.v_read_v)
-        return self.chip.write(index, targets.g_target_S, recipe, v_row_v, self._i_max_a, self.expect)
+        return self.chip.write(index, targets.g_target_S, recipe, v_row_v, self._i_max_a, self)
 
     def _product(self, one: ProductRequest, v_v: NDArray[np.floating]) -> NDArray[np.floating]:
-        array = self.arrays[one.array]
-        selection = array.select(one.direction is Direction.FORWARD, one.lines_in, one.lines_out)
-        current_a = array.products(selection, v_v)
+        grid = Grid(one.arrays, one.direction is Direction.FORWARD, one.lines_in, one.lines_out)
+        current_a = self._products.measured_a(grid, v_v)
         return current_a if one.v_in_v.dtype == np.float32 else current_a.astype(np.float64, copy=False)
 
     def _row_v(self, v_read_v: float) -> float:

@@ -18,13 +18,14 @@ from eapu_hil.bench.corrections import Corrections
 from eapu_hil.bench.interlock import Interlock
 from eapu_hil.bench.ledger import ArrayLedger
 from eapu_hil.bench.limits import LimitCheck
-from eapu_hil.bench.requests import own_volts
+from eapu_hil.bench.product_check import ProductCheck
 from eapu_hil.hal import Cells, Direction, LimitError, Limits, Polarity, Pulses, Targets
 from eapu_hil.hal.recipe import Recipe
 
 CELL = Cells([2], [3])
 LIMITS = Limits(3.5, 5.0, 2e-3, 1e-3, 100)
 CHECK = LimitCheck("array 0", (6, 4), LIMITS)
+PRODUCTS = ProductCheck((6, 4), LIMITS)
 
 # of one value each, as numpy and Python know them: no number, or one that numpy bends to another
 NO_NUMBERS = [
@@ -136,41 +137,41 @@ def test_a_product_has_lines_in_one_row_and_a_direction(guarded: tuple[Any, Benc
 
 
 def test_float16_that_rounds_to_the_limit_is_still_beyond_it() -> None:
-    check = LimitCheck("array 0", (6, 4), Limits(3.5, 5.0, 2e-3, 1e-3, 100, v_read_max_v=0.3))
+    check = ProductCheck((6, 4), Limits(3.5, 5.0, 2e-3, 1e-3, 100, v_read_max_v=0.3))
     beyond_v = np.full((1, 6), 0.3, np.float16)
     assert float(beyond_v[0, 0]) > 0.3
     with pytest.raises(LimitError, match=r"at most 0\.3 V"):
-        check.product(own_volts(beyond_v), Direction.FORWARD, None, None)
+        check.one("array 0", beyond_v, Direction.FORWARD, None, None)
 
 
 def test_float32_that_is_the_limit_in_its_own_precision_is_allowed() -> None:
-    check = LimitCheck("array 0", (6, 4), Limits(3.5, 5.0, 2e-3, 1e-3, 100, v_read_max_v=0.3))
+    check = ProductCheck((6, 4), Limits(3.5, 5.0, 2e-3, 1e-3, 100, v_read_max_v=0.3))
     at_v = np.full((1, 6), 0.3, np.float32)
     assert float(at_v[0, 0]) > 0.3
-    assert check.product(own_volts(at_v), Direction.FORWARD, None, None).v_in_v.dtype == np.float32
+    assert check.one("array 0", at_v, Direction.FORWARD, None, None).v_in_v.dtype == np.float32
     with pytest.raises(LimitError, match=r"at most 0\.3 V"):
-        check.product(own_volts(np.nextafter(at_v, np.float32(1))), Direction.FORWARD, None, None)
+        check.one("array 0", np.nextafter(at_v, np.float32(1)), Direction.FORWARD, None, None)
 
 
 def test_lines_that_were_checked_once_are_known_by_what_they_are() -> None:
-    check, v_v, lines = LimitCheck("array 0", (6, 4), LIMITS), own_volts(np.zeros((1, 2))), np.array([3, 0])
-    first = check.product(v_v, Direction.FORWARD, lines, lines)
-    again = check.product(v_v, Direction.FORWARD, lines, lines)
+    check, v_v, lines = ProductCheck((6, 4), LIMITS), np.zeros((1, 2)), np.array([3, 0])
+    first = check.one("array 0", v_v, Direction.FORWARD, lines, lines)
+    again = check.one("array 0", v_v, Direction.FORWARD, lines, lines)
     lines[:] = 4, 4
     for asked in (first, again):
         for kept in (asked.lines_in, asked.lines_out):
             assert kept is not None
-            assert kept.tolist() == [3, 0]
+            assert kept.tolist() == [[[3, 0]]]
             with pytest.raises(ValueError, match="read-only"):
                 kept[:] = 1
     with pytest.raises(LimitError, match="driving a line twice"):
-        check.product(v_v, Direction.FORWARD, lines, None)
+        check.one("array 0", v_v, Direction.FORWARD, lines, None)
     lines[:] = 5, 4  # rows of this array, and no columns
-    check.product(v_v, Direction.FORWARD, lines, None)
+    check.one("array 0", v_v, Direction.FORWARD, lines, None)
     with pytest.raises(LimitError, match="measuring line 5 asked; allowed are 0 to 3"):
-        check.product(v_v, Direction.FORWARD, lines, lines)
+        check.one("array 0", v_v, Direction.FORWARD, lines, lines)
     with pytest.raises(LimitError, match="driving line 5 asked; allowed are 0 to 3"):
-        check.product(v_v, Direction.TRANSPOSED, lines, None)
+        check.one("array 0", v_v, Direction.TRANSPOSED, lines, None)
 
 
 @pytest.mark.parametrize(
@@ -179,11 +180,11 @@ def test_lines_that_were_checked_once_are_known_by_what_they_are() -> None:
 def test_whole_numbers_of_every_type_mean_the_same(kind: type) -> None:
     cells = Cells(np.array([5, 0], kind), np.array([3, 1], kind))
     assert (cells.row.dtype, cells.row.tolist(), cells.col.tolist()) == (np.int64, [5, 0], [3, 1])
-    asked = CHECK.product(
-        own_volts(np.zeros((1, 2))), Direction.FORWARD, np.array([5, 0], kind), np.array([3], kind)
+    asked = PRODUCTS.one(
+        "array 0", np.zeros((1, 2)), Direction.FORWARD, np.array([5, 0], kind), np.array([3], kind)
     )
     assert asked.lines_in is not None
-    assert (asked.lines_in.dtype, asked.lines_in.tolist()) == (np.int64, [5, 0])
+    assert (asked.lines_in.dtype, asked.lines_in.tolist()) == (np.int64, [[[5, 0]]])
     assert len(Cells([], [])) == 0
 
 
@@ -204,10 +205,12 @@ def test_cells_are_what_was_given_or_refused(rows: list[Any]) -> None:
 def test_a_product_is_sent_inside_the_limit_or_not_at_all(values: list[float], kind: type) -> None:
     v_in_v = np.array([values], kind)
     if np.abs(v_in_v).max() <= 0.5:
-        assert np.array_equal(CHECK.product(own_volts(v_in_v), Direction.FORWARD, None, None).v_in_v, v_in_v)
+        assert np.array_equal(
+            PRODUCTS.one("array 0", v_in_v, Direction.FORWARD, None, None).v_in_v[0], v_in_v
+        )
     else:
         with pytest.raises(LimitError):
-            CHECK.product(own_volts(v_in_v), Direction.FORWARD, None, None)
+            PRODUCTS.one("array 0", v_in_v, Direction.FORWARD, None, None)
 
 
 class Shifty(np.ndarray[Any, Any]):

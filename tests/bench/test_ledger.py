@@ -14,7 +14,7 @@ import pytest
 
 from eapu_hil.base.storage import read_json
 from eapu_hil.bench.counts import LedgerCounts
-from eapu_hil.bench.ledger import ArrayLedger, Ledger
+from eapu_hil.bench.ledger import ArrayLedger, Driven, Ledger
 from eapu_hil.hal import Cells, ConfigError, Direction, Polarity, Pulses, Reading, WriteOutcome
 
 SHAPE = (3, 4)
@@ -99,7 +99,7 @@ def test_products_count_their_conversions_and_the_power_of_the_known_cells(
     forward = direction is Direction.FORWARD
     v_in_v = rng.uniform(-0.2, 0.2, (5, SHAPE[0] if forward else SHAPE[1])).astype(dtype)
     v_in_v[:, 1] = 0.0
-    ledger.arrays[0].record_products(v_in_v, direction, None, 2)
+    ledger.arrays[0].record_products(Driven.of(v_in_v), direction, None, 2)
     counts = ledger.snapshot()
     expected_w = ((v_in_v.astype(float) ** 2) @ (g_S if forward else g_S.T)).sum()
     assert counts.vmm_vectors == 5
@@ -108,7 +108,7 @@ def test_products_count_their_conversions_and_the_power_of_the_known_cells(
     assert counts.vmm_cells == 5 * v_in_v.shape[1] * 2
     assert counts.vmm_power_w == pytest.approx(expected_w, rel=1e-5)
     some = np.array([2, 0])
-    ledger.arrays[0].record_products(v_in_v[:, some], direction, some, 2)
+    ledger.arrays[0].record_products(Driven.of(v_in_v[:, some]), direction, some, 2)
     part_w = ((v_in_v[:, some].astype(float) ** 2) @ (g_S if forward else g_S.T)[some]).sum()
     assert (ledger.snapshot() - counts).vmm_power_w == pytest.approx(part_w, rel=1e-5)
 
@@ -140,7 +140,7 @@ def test_the_power_of_products_follows_every_change(tmp_path: Path, direction: D
         for _ in range(30):
             random_requests(ledger.arrays[0], SHAPE, rng)
             before = ledger.snapshot()
-            ledger.arrays[0].record_products(v_in_v, direction, None, 2)
+            ledger.arrays[0].record_products(Driven.of(v_in_v), direction, None, 2)
             g_S = np.nan_to_num(ledger.arrays[0].g_last_S(Cells.all(SHAPE))).reshape(SHAPE)
             expected_w = (v_in_v**2 @ (g_S if forward else g_S.T)).sum()
             assert (ledger.snapshot() - before).vmm_power_w == pytest.approx(expected_w, rel=1e-6)
@@ -152,7 +152,7 @@ def test_the_record_says_at_each_flush_what_the_counters_hold(tmp_path: Path) ->
     ledger = Ledger(tmp_path, 2, SHAPE, "c1")
     for number in (0, 1, 1):
         random_requests(ledger.arrays[number], SHAPE, rng)
-        ledger.arrays[number].record_products(np.full((2, 3), 0.1), Direction.FORWARD, None, 4)
+        ledger.arrays[number].record_products(Driven.of(np.full((2, 3), 0.1)), Direction.FORWARD, None, 4)
         ledger.flush()
         content = read_json(tmp_path / "ledger.json")
         assert content is not None
@@ -185,8 +185,8 @@ def test_no_request_takes_memory_that_grows_with_the_array(tmp_path: Path) -> No
     two = np.array([3, 70])
 
     def products() -> None:
-        array.record_products(v_in_v, Direction.FORWARD, two, 4)
-        array.record_products(v_in_v, Direction.TRANSPOSED, two, 4)
+        array.record_products(Driven.of(v_in_v), Direction.FORWARD, two, 4)
+        array.record_products(Driven.of(v_in_v), Direction.TRANSPOSED, two, 4)
 
     requests: list[Callable[[], object]] = [
         lambda: random_requests(array, shape, rng),
@@ -207,7 +207,7 @@ def test_a_difference_holds_what_happened_in_between_and_survives_a_checkpoint(t
     ledger.arrays[1].record_writes(CELLS, outcome(), 0.2, 10.0)
     np.savez(tmp_path / "before.npz", **ledger.snapshot().as_arrays())
     ledger.arrays[0].record_writes(CELLS, outcome(), 0.2, 10.0)
-    ledger.arrays[0].record_products(np.full((2, 3), 0.1), Direction.FORWARD, None, 4)
+    ledger.arrays[0].record_products(Driven.of(np.full((2, 3), 0.1)), Direction.FORWARD, None, 4)
     with np.load(tmp_path / "before.npz") as archive:
         run = ledger.snapshot() - LedgerCounts.from_arrays(archive)
     assert run.pulses.shape == (2, *SHAPE)

@@ -64,7 +64,14 @@ class Together:
     def products(self, requests: Sequence[ProductRequest]) -> list[NDArray[np.floating]]:
         self.sent.append(requests)
         return [
-            self._devices[one.array].vmm(one.v_in_v, one.direction, one.lines_in, one.lines_out)
+            np.array(
+                [
+                    self._devices[number].vmm(
+                        one.v_in_v[k], one.direction, one.driven(k, m), one.measured(k, m)
+                    )
+                    for k, m, number in one.grid()
+                ]
+            ).reshape(*one.arrays.shape, one.v_in_v.shape[1], -1)
             for one in requests
         ]
 
@@ -165,16 +172,22 @@ def test_products_are_those_of_each_array(make: Make, gains: bool) -> None:
     if gains:
         one = LineGains(*(1 + 0.1 * rng.random(lines) for lines in (4, 6, 6, 4)), 1e-7 * rng.random(4))
         wide.arrays[2].corrections.gains = single.arrays[2].corrections.gains = one
-    shared_v = rng.uniform(-0.4, 0.4, (5, 6)).astype(np.float32)
+    v_v = rng.uniform(-0.4, 0.4, (2, 5, 6)).astype(np.float32)
+    lines = np.array([[[3, 0], [1, 3]], [[0, 1], [2, 3]]])
     requests = [
-        ProductRequest(2, shared_v, Direction.FORWARD),
-        ProductRequest(0, shared_v, Direction.FORWARD, None, np.array([3, 0])),
-        ProductRequest(2, shared_v[:, :2], Direction.TRANSPOSED, np.array([1, 3])),
+        ProductRequest(np.array([[2]]), v_v[:1], Direction.FORWARD),
+        ProductRequest(np.array([[0, 2], [1, 0]]), v_v, Direction.FORWARD, None, lines),
+        ProductRequest(np.array([[2, 1]]), v_v[:1, :, :2], Direction.TRANSPOSED, lines[:1]),
+        ProductRequest(np.array([[0], [2]]), v_v[:, :, :4], Direction.TRANSPOSED, None, 1 + lines[:, :1]),
     ]
     found = wide.arrays.products(requests)
-    for one_a, ask in zip(found, requests, strict=True):
-        alone_a = single.arrays[ask.array].vmm(ask.v_in_v, ask.direction, ask.lines_in, ask.lines_out)
-        np.testing.assert_array_equal(one_a, alone_a)
+    for grid_a, ask in zip(found, requests, strict=True):
+        assert grid_a.shape[:2] == ask.arrays.shape
+        for k, m, number in ask.grid():
+            alone_a = single.arrays[number].vmm(
+                ask.v_in_v[k], ask.direction, ask.driven(k, m), ask.measured(k, m)
+            )
+            np.testing.assert_allclose(grid_a[k, m], alone_a, rtol=1e-6)
     for mine, theirs in zip(wide.ledgers, single.ledgers, strict=True):
         after = theirs.snapshot()
         for name, counts in mine.snapshot().items():
@@ -190,13 +203,9 @@ def test_one_bad_cell_refuses_the_whole_request_before_any_of_it_is_sent(make: M
         bench.arrays.read_cells(array, outside, 0.2)
     with pytest.raises(LimitError, match=r"array 1, cell \(2, 0\): a target of -0.5 S asked"):
         bench.arrays.program_cells(array, Targets(Cells([1, 2, 3], [0, 0, 0]), [1e-5, -0.5, 1e-5]), recipe)  # type: ignore[arg-type]
+    v_v = np.full((3, 1, 6), 0.25) + 0.25 * array[:, None, None]
     with pytest.raises(LimitError, match=r"array 2: a forward product with 0.75 V on line 0"):
-        bench.arrays.products(
-            [
-                ProductRequest(number, np.full((1, 6), 0.25 + 0.25 * number), Direction.FORWARD)
-                for number in array
-            ]
-        )
+        bench.arrays.products([ProductRequest(array[:, None], v_v, Direction.FORWARD)])
     assert bench.sent == []
     for ledger in bench.ledgers:
         assert ledger.snapshot()["pulses"].sum() == 0
@@ -238,11 +247,11 @@ def test_an_exception_grounds_all_arrays_that_are_concerned(
             raise TransportError("the link is lost")
 
     bench.meanwhile = fail
-    v_v = np.full((1, 6), 0.1)
+    v_v = np.full((2, 1, 6), 0.1)
     act = {
         "read": lambda: bench.arrays.read_cells(ON, CELLS, 0.2),
         "program": lambda: bench.arrays.program_cells(ON, TARGETS, recipe),
-        "vmm": lambda: bench.arrays.products([ProductRequest(n, v_v, Direction.FORWARD) for n in (0, 2)]),
+        "vmm": lambda: bench.arrays.products([ProductRequest(np.array([[0], [2]]), v_v, Direction.FORWARD)]),
     }[request_of]
     with pytest.raises(TransportError, match="the link is lost"):
         act()
@@ -300,7 +309,7 @@ def test_what_is_sent_is_what_was_checked_whatever_happens_to_the_callers_arrays
 ) -> None:
     bench = make()
     array, row = ON.copy(), CELLS.row.copy()
-    target_S, v_v, lines = TARGETS.g_target_S.copy(), np.full((2, 6), 0.1), np.array([1])
+    target_S, v_v, lines = TARGETS.g_target_S.copy(), np.full((1, 2, 6), 0.1), np.ones((1, 3, 1), np.int64)
 
     def spoil(number: int, name: str) -> None:  # noqa: ARG001
         array[:] = row[:] = lines[:] = 77
@@ -309,9 +318,10 @@ def test_what_is_sent_is_what_was_checked_whatever_happens_to_the_callers_arrays
     bench.meanwhile = spoil
     bench.arrays.program_cells(array, Targets(Cells(row, CELLS.col), target_S), recipe)
     array[:] = ON
-    bench.arrays.products([ProductRequest(0, np.full((2, 6), 0.1), Direction.FORWARD)])
+    bench.arrays.products([ProductRequest(np.array([[0]]), np.full((1, 2, 6), 0.1), Direction.FORWARD)])
     v_v[:], lines[:] = 0.1, 1
-    bench.arrays.products([ProductRequest(n, v_v, Direction.FORWARD, None, lines) for n in (0, 1, 2)])
+    numbers = np.array([[0, 1, 2]])
+    bench.arrays.products([ProductRequest(numbers, v_v, Direction.FORWARD, None, lines)])
     for device in bench.devices:
         for name, content in device.sent:
             if name == "vmm":
@@ -329,7 +339,9 @@ def test_after_close_of_one_array_requests_with_it_are_refused(make: Make, recip
     for act in (
         lambda: bench.arrays.read_cells(ON, CELLS, 0.2),
         lambda: bench.arrays.program_cells(ON, TARGETS, recipe),
-        lambda: bench.arrays.products([ProductRequest(2, np.zeros((1, 6)), Direction.FORWARD)]),
+        lambda: bench.arrays.products(
+            [ProductRequest(np.array([[2]]), np.zeros((1, 1, 6)), Direction.FORWARD)]
+        ),
     ):
         with pytest.raises(LimitError, match="array 2: closed"):
             act()

@@ -25,12 +25,12 @@ from torture_files import EXPERIMENT, LIMITS
 from eapu_hil.base.loading import load_model
 from eapu_hil.base.stopping import grounding_signals
 from eapu_hil.bench import open_bench
-from eapu_hil.hal import Cells, HilError, IntArray, Targets
+from eapu_hil.hal import Cells, HilError, Targets
 from eapu_hil.training import resume, train
 from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.records import WriteCause
 from eapu_hil.training.runs import read_metrics, read_summary, read_writes
-from eapu_hil.twin.chip import TwinChip
+from eapu_hil.twin import chip as twin
 
 # Imports once what every child needs; a child is then a fork of that process.
 FORKS = multiprocessing.get_context("forkserver")
@@ -55,15 +55,18 @@ class _Silent:
 
 
 def _counted(tally: Path) -> None:
-    """From now on each pulse of the twin is counted in `tally`, before its cell feels it."""
+    """From now on the pulses of the twin are counted in `tally`, those of a stretch of write-verify at its end."""
     count = np.memmap(tally, np.int64, mode="r+", shape=(1,))
-    strike = TwinChip._strike
+    rounds = twin.write_rounds
 
-    def strike_counted(chip: TwinChip, index: IntArray) -> None:
-        count[0] += index.size
-        strike(chip, index)
+    def counted(*request: Any) -> Any:
+        writing = request[4]
+        before = int(writing.pulses.sum())
+        found = rounds(*request)
+        count[0] += int(writing.pulses.sum()) - before
+        return found
 
-    TwinChip._strike = strike_counted  # type: ignore[method-assign]
+    twin.write_rounds = counted
 
 
 def _train(run: Path, tally: Path, log: Path) -> None:

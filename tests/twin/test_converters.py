@@ -16,6 +16,7 @@ from eapu_hil.twin.kernels.noise import normal, seeded
 from eapu_hil.twin.preset import Adc, Dac
 
 RANGES_A = [1e-5, 1e-4]
+ARRAY = np.array([0])
 
 
 def dac(bits: int | None = 8, full_scale_v: float = 0.25) -> InputConverter:
@@ -28,16 +29,16 @@ def adc(bits: int | None = 12, lines: int = 5, seed: int = 0, **errors: float) -
         Adc(bits=bits, read_full_scale_a=RANGES_A[-1], product_ranges_a=RANGES_A, **law),
         RANGES_A,
         lines,
-        np.random.default_rng(seed),
+        [np.random.default_rng(seed)],
     )
 
 
 def measure(
     converters: OutputConverters, current_a: FloatArray, variance_a2: FloatArray | None = None
 ) -> FloatArray:
-    every = slice(None)
-    own = None if variance_a2 is None else np.ascontiguousarray(variance_a2, np.float32)
-    return np.asarray(converters.convert(current_a.copy(), own, every, seeded([1])), np.float64)
+    own = None if variance_a2 is None else np.ascontiguousarray(variance_a2[None], np.float32)
+    measured_a = converters.convert(current_a[None].copy(), own, ARRAY, None, seeded([1]))
+    return np.asarray(measured_a[0], np.float64)
 
 
 voltages = hnp.arrays(np.float64, st.integers(1, 40), elements=st.floats(-0.25, 0.25))
@@ -94,7 +95,7 @@ def test_gain_and_offset_belong_to_the_line() -> None:
     np.testing.assert_array_equal(zero_a[0], zero_a[1])
     assert zero_a.std() / RANGES_A[0] == pytest.approx(0.003, rel=0.15)
     gain = (measure(converters, np.full((1, lines), 9e-6)) - zero_a[:1]) / 9e-6
-    np.testing.assert_allclose(gain[0], converters.gain, rtol=1e-6)
+    np.testing.assert_allclose(gain, converters.gain, rtol=1e-6)
     assert gain.std() == pytest.approx(0.02, rel=0.15)
     assert gain.mean() == pytest.approx(1.0, abs=0.005)
 
@@ -107,8 +108,8 @@ def test_errors_are_drawn_from_the_seed() -> None:
 
 def test_offset_of_chosen_lines() -> None:
     converters = adc(None, 8, offset_error_sd=0.01)
-    every = converters.convert(np.zeros((1, 8)), None, slice(None), seeded([1]))
-    some = converters.convert(np.zeros((1, 3)), None, np.array([6, 1, 3]), seeded([1]))
+    every = converters.convert(np.zeros((1, 1, 8)), None, ARRAY, None, seeded([1]))[0]
+    some = converters.convert(np.zeros((1, 1, 3)), None, ARRAY, np.array([[6, 1, 3]]), seeded([1]))[0]
     np.testing.assert_array_equal(some, every[:, [6, 1, 3]])
 
 
@@ -127,5 +128,5 @@ def test_noise_of_the_converter_and_of_the_cells_add_up() -> None:
 def test_all_off_draws_nothing() -> None:
     """An ideal converter leaves the random numbers of others alone."""
     noise, untouched = seeded([3]), seeded([3])
-    adc(None).convert(np.ones((2, 5)), None, slice(None), noise)
+    adc(None).convert(np.ones((1, 2, 5)), None, ARRAY, None, noise)
     assert normal(noise) == normal(untouched)

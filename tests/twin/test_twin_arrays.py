@@ -56,11 +56,14 @@ def test_products_of_several_arrays_are_those_of_each(bench: Bench) -> None:
     bench.arrays.program_cells(ON, Targets(CELLS, G_S), bench.recipe)
     v_v = np.linspace(-0.2, 0.2, 24, dtype=np.float32).reshape(3, 8)
     columns = np.array([3, 1])
-    found = bench.arrays.products([ProductRequest(n, v_v, Direction.FORWARD, None, columns) for n in (2, 0)])
-    for number, current_a in zip((2, 0), found, strict=True):
+    lines = np.array([[columns, columns]])
+    [found] = bench.arrays.products(
+        [ProductRequest(np.array([[2, 0]]), v_v[None], Direction.FORWARD, None, lines)]
+    )
+    for number, current_a in zip((2, 0), found[0], strict=True):
         alone_a = bench.arrays[number].vmm(v_v, Direction.FORWARD, None, columns)
         np.testing.assert_allclose(current_a, alone_a, rtol=1e-5, atol=1e-12)
-    assert np.abs(found[0] - found[1]).max() > 1e-7
+    assert np.abs(found[0, 0] - found[0, 1]).max() > 1e-7
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
@@ -74,7 +77,12 @@ def test_voltages_beyond_the_input_converters_are_refused_before_any_product(ope
     good, bad = np.full((2, 8), 0.1), np.full((2, 8), 0.4)
     clock_s = bench.arrays[0].clock_s()
     with pytest.raises(UnsupportedError, match="input converter"):
-        bench.arrays.products([ProductRequest(n, v, Direction.FORWARD) for n, v in ((0, good), (1, bad))])
+        bench.arrays.products(
+            [
+                ProductRequest(np.array([[number]]), v_v[None], Direction.FORWARD)
+                for number, v_v in ((0, good), (1, bad))
+            ]
+        )
     assert bench.arrays[0].clock_s() == clock_s
     assert all(array.interlock.is_grounded for array in bench.arrays)
 

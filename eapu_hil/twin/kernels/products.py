@@ -115,22 +115,24 @@ def measured(
     top_code: float,
     noise: Noise,
 ) -> None:
-    """What converters make of currents (batch, lines), in place, in the smallest of `ranges_a` that holds the largest.
+    """What converters make of currents (arrays, batch, lines), in place.
 
-    variance_a2: see `disturb`. gain, offset: of each line; own_sd: of the converter's own noise; the last two are
-    shares of the range.
-    top_code: 0 for a converter that does not round.
+    Those of an array are measured in the smallest of `ranges_a` that holds the largest of them.
+    variance_a2: see `disturb`; (1, 0, 0) for none. gain, offset: of each line, (arrays, lines); own_sd: of the
+    converter's own noise; the last two are shares of the range. top_code: 0 for a converter that does not round.
     """
-    amplify(current_a, variance_a2, gain)
-    largest_a, range_a = largest(current_a.reshape(-1)), ranges_a[-1]
-    for k in range(ranges_a.size - 1, -1, -1):
-        if ranges_a[k] >= largest_a:
-            range_a = ranges_a[k]
-    disturb(
-        current_a, variance_a2, (range_a * offset).astype(current_a.dtype), (own_sd * range_a) ** 2, noise
-    )
-    if top_code > 0:
-        rounded(current_a.reshape(-1), range_a / top_code, top_code)
+    for k in range(current_a.shape[0]):
+        its_a, spread_a2 = current_a[k], variance_a2[min(k, variance_a2.shape[0] - 1)]
+        amplify(its_a, spread_a2, gain[k])
+        largest_a, range_a = largest(its_a.reshape(-1)), ranges_a[-1]
+        for at in range(ranges_a.size - 1, -1, -1):
+            if ranges_a[at] >= largest_a:
+                range_a = ranges_a[at]
+        disturb(
+            its_a, spread_a2, (range_a * offset[k]).astype(current_a.dtype), (own_sd * range_a) ** 2, noise
+        )
+        if top_code > 0:
+            rounded(its_a.reshape(-1), range_a / top_code, top_code)
 
 
 @vectorised

@@ -1,6 +1,6 @@
 """The rounds of write-verify on the twin's cells: pulses, the readings after them, and the next decisions.
 
-A round comes back to Python before its pulses, which are counted first; cells that are due relax and fluctuate there.
+Between two stretches of rounds the pulses of the next are counted, and cells that are due relax and fluctuate.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.hal import CellStatus, IntArray, Polarity
+from eapu_hil.hal import CellStatus, Polarity
 from eapu_hil.twin.kernels.cells import CellState, pulse_cell
 from eapu_hil.twin.kernels.compiling import compiled
 from eapu_hil.twin.kernels.noise import Noise
@@ -91,33 +91,34 @@ def read_round(
 
 
 @compiled
-def write_round(
+def write_rounds(
     cells: CellState,
     cell_law: NDArray[np.void],
     senses: Senses,
     law: NDArray[np.void],
     w: Writing,
     active: int,
-    pulsed: IntArray,
-    times_s: tuple[float, float, float],
+    rounds: int,
+    times_s: tuple[float, float, float, float],
     v_row_v: float,
     i_max_a: float,
     noise: Noise,
-) -> tuple[int, int, float]:
-    """The pulses that were decided, the readings after them, and the next decisions; see `decide_cells`.
+) -> tuple[int, float]:
+    """Up to `rounds` rounds: decisions, the pulses that were decided, and the readings after them.
 
-    Goes on by itself where cells are only read again.
-
-    times_s: now, when no round begins any more, and of a pulse besides its width. Returns how many cells go on, how
-    many of them are pulsed next, and the time at the end, s.
+    times_s: now; when no round begins any more; when the cells are due to relax; and of a pulse besides its width.
+    Returns how many cells go on, and the time at the end, s.
     """
-    now_s, end_s, pulse_overhead_s = times_s
-    pulses = 0
-    while active and not pulses:
+    now_s, end_s, due_s, pulse_overhead_s = times_s
+    for _ in range(rounds):
+        active = decide_cells(law, w, active)
+        if not active:
+            break
         now_s += pulse_round(cells, cell_law, law, w, active, now_s, pulse_overhead_s, i_max_a, noise)
         active, took_s = read_round(cells, senses, law, w, active, v_row_v, noise)
         now_s += took_s
         if now_s >= end_s:
-            return 0, 0, now_s
-        active, pulses = decide_cells(law, w, active, pulsed)
-    return active, pulses, now_s
+            return 0, now_s
+        if now_s >= due_s:
+            break
+    return active, now_s

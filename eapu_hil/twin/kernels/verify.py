@@ -190,20 +190,13 @@ def decide_cell(law: NDArray[np.void], w: Writing, k: int) -> None:
 
 
 @compiled
-def decide_cells(law: NDArray[np.void], w: Writing, active: int, pulsed: IntArray) -> tuple[int, int]:
-    """Decides for the first `active` of `w.active`, and leaves those that go on in front.
-
-    Returns how many go on, and how many of them are pulsed: their indices are in `pulsed`.
-    """
-    going = pulses = 0
+def decide_cells(law: NDArray[np.void], w: Writing, active: int) -> int:
+    """Decides for the first `active` of `w.active`, and leaves those that go on in front. Returns how many."""
+    going = 0
     for at in range(active):
         k = w.active[at]
         decide_cell(law, w, k)
-        if w.action[k] == STOP:
-            continue
-        w.active[going] = k
-        going += 1
-        if w.action[k] != CONFIRM:
-            pulsed[pulses] = w.cell[k]
-            pulses += 1
-    return going, pulses
+        if w.action[k] != STOP:
+            w.active[going] = k
+            going += 1
+    return going

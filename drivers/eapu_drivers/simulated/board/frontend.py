@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from eapu_drivers.simulated.board.linerecord import LineRecorder
 from eapu_hil.bench.chip_id import chip_id
 from eapu_hil.bench.config import TwinBenchConfig
 from eapu_hil.hal import ConfigError, HilError, IntArray, Polarity
-from eapu_hil.twin.array import CodeArray, Selection, TwinArray
+from eapu_hil.twin.array import TwinArray
 from eapu_hil.twin.cells import compliance
 from eapu_hil.twin.converters import FullScale
 from eapu_hil.twin.driver import simulated_arrays
@@ -85,6 +86,16 @@ class Scales:
         )
 
 
+class _Selected(NamedTuple):
+    """What the products that follow drive and measure; `forward`: rows are driven."""
+
+    array: TwinArray
+    forward: bool
+    driven: IntArray
+    measured: IntArray
+    full_scale: FullScale
+
+
 class FrontEnd:
     """Line drivers, gates, selectors and converters of all arrays of a board.
 
@@ -103,7 +114,7 @@ class FrontEnd:
         self._ranges = [FullScale(value, scales.adc_top) for value in scales.ranges_a]
         self._read_step_v = scales.read_full_scale_v / scales.read_top
         self._armed: tuple[float, int, int] | None = None
-        self._selected: tuple[TwinArray, Selection, int, FullScale] | None = None
+        self._selected: _Selected | None = None
         self._record = LineRecorder(files)
         self.ground()  # as after power-up
 
@@ -141,7 +152,7 @@ class FrontEnd:
         for array in self._arrays:
             array.waited(duration_s)
 
-    def read(self, array: int, row: IntArray, col: IntArray, code: IntArray) -> CodeArray:
+    def read(self, array: int, row: IntArray, col: IntArray, code: IntArray) -> NDArray[np.int16]:
         """Reads cells, each with its row at `code`; codes of the read range, shape (n,)."""
         chosen = self._array(array)
         self._require_cells(row, col)
@@ -216,16 +227,15 @@ class FrontEnd:
         measured = np.flatnonzero(np.unpackbits(lines[split:], bitorder="little"))
         if not (driven.size and measured.size and driven[-1] < inputs and measured[-1] < outputs):
             raise FrontEndError("select: no line, or one that is not there")
-        selection = chosen.select(direction == 0, driven, measured)
-        self._selected = chosen, selection, driven.size, self._ranges[full_scale]
+        self._selected = _Selected(chosen, direction == 0, driven, measured, self._ranges[full_scale])
 
-    def product(self, vectors: int, codes: NDArray[np.signedinteger]) -> CodeArray:
+    def product(self, vectors: int, codes: NDArray[np.signedinteger]) -> NDArray[np.int16]:
         """Products of the selected lines: codes (vectors, driven) in, (vectors, measured) out."""
         if self._selected is None:
             raise FrontEndError("product: nothing selected")
-        array, selection, driven, full_scale = self._selected
-        if not vectors or codes.size != vectors * driven:
-            raise FrontEndError(f"product: {codes.size} codes, {vectors} vectors of {driven} lines")
+        array, forward, driven, measured, full_scale = self._selected
+        if not vectors or codes.size != vectors * driven.size:
+            raise FrontEndError(f"product: {codes.size} codes, {vectors} vectors of {driven.size} lines")
         top = self.scales.read_top
         largest = max(int(codes.max()), -int(codes.min()))
         if largest > top:
@@ -233,11 +243,11 @@ class FrontEnd:
         self._record.driven(largest, LARGEST_TOP)
         self._record.count("products")
         v_v: NDArray[np.floating] = np.multiply(
-            codes.reshape(vectors, driven),
+            codes.reshape(vectors, driven.size),
             self._read_step_v,
             dtype=np.float64 if array.dac.exact else np.float32,
         )
-        return array.product_codes(selection, v_v, full_scale)
+        return array.product_codes(forward, driven, measured, v_v, full_scale)
 
     def _array(self, number: int) -> TwinArray:
         if not 0 <= number < self.count:
