@@ -11,6 +11,7 @@ from typing import Any
 from eapu_hil.base.loading import Source, load_model
 from eapu_hil.base.provenance import now_iso
 from eapu_hil.base.storage import require_space
+from eapu_hil.base.threads import one_thread_a_product
 from eapu_hil.bench import Bench, open_bench
 from eapu_hil.bench.chip_id import known_id
 from eapu_hil.bench.opening import prepare_for_training
@@ -121,7 +122,7 @@ def trained_network(
             f"the weights; bring back that of step {newest_checkpoint(run_dir)}, or eapu-hil resume {run_dir} goes on "
             f"from step {checkpoint.step}"
         )
-    with _open_bench(config, run_dir, start, exchanged) as bench:
+    with one_thread_a_product(), _open_bench(config, run_dir, start, exchanged) as bench:
         model: Model = DigitalModel(task, config.seed)
         if bench is not None:
             layout = _read_layout(config, task, bench, run_dir)
@@ -136,7 +137,7 @@ def trained_network(
 def _run(
     config: ExperimentConfig, task: Task, store: RunStore, progress: Progress | None, exchanged: bool
 ) -> dict[str, Any]:
-    with _open_bench(config, store.path, store.start, exchanged) as bench:
+    with one_thread_a_product(), _open_bench(config, store.path, store.start, exchanged) as bench:
         store.amend_start(_session(store.start, bench))
         model: Model = DigitalModel(task, config.seed)
         account = None

@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from eapu_hil.base.threads import Workers
 from eapu_hil.hal import IntArray
 from eapu_hil.twin.chip import TwinChip
 from eapu_hil.twin.circuit import LineNetwork
@@ -23,6 +24,7 @@ FloatND = NDArray[np.floating]
 Real = TypeVar("Real", bound=np.floating)
 CodeArray = NDArray[np.int16]
 _Variance = NDArray[np.float32] | None
+_VECTORS = 2048  # of a batch, in one piece of a matrix product
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +63,7 @@ class ChipProducts:
         # A page of memory is taken when an array is first asked for a product.
         self._product_S: FloatND = np.zeros(stacked, np.float64 if chip.dac.exact else np.float32)
         self._variance_S2 = np.zeros(stacked, np.float32)
+        self._workers = Workers()
         self._known = np.full(chip.arrays, -1, np.int64)  # the changes that the matrices know of
 
     def measured_a(self, grid: Grid, v_v: FloatND) -> FloatND:
@@ -81,13 +84,23 @@ class ChipProducts:
     def _currents(self, grid: Grid, v_v: FloatND) -> tuple[FloatND, _Variance]:
         """Before the converters, (k, m, batch, measured), A, and the variance of their noise, A^2."""
         self._update(grid.arrays)
-        variance_a2 = None
+        current_a = self._multiplied(v_v, grid.of(self._product_S))
+        variance_a2: _Variance = None
         if self._chip.preset.read_noise.enabled:
-            v2_v2 = np.square(v_v, dtype=np.float32)
-            variance_a2 = v2_v2[:, None] @ grid.of(self._variance_S2)
-        current_a = v_v[:, None] @ grid.of(self._product_S)
+            variance_a2 = self._multiplied(np.square(v_v, dtype=np.float32), grid.of(self._variance_S2))
         self._chip.clock.advance(grid.arrays.size * v_v.shape[1] * self._chip.preset.timing.product_s)
         return current_a, variance_a2
+
+    def _multiplied(self, left: NDArray[Real], right: NDArray[Real]) -> NDArray[Real]:
+        """(k, batch, driven) times (k, m, driven, measured): (k, m, batch, measured)."""
+        batch = left.shape[1]
+        found = np.empty((*right.shape[:2], batch, right.shape[3]), np.result_type(left, right))
+
+        def multiply(piece: slice) -> None:
+            np.matmul(left[:, None, piece], right, out=found[:, :, piece])
+
+        self._workers.each(multiply, [slice(at, at + _VECTORS) for at in range(0, batch, _VECTORS)])
+        return found
 
     def _update(self, arrays: IntArray) -> None:
         """Brings the matrices of these arrays up to date."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from eapu_hil.base.threads import one_thread_a_product
 from eapu_hil.bench import Bench
 from eapu_hil.hal import Cells, CellStatus, Direction, ProductRequest, Targets, UnsupportedError
 
@@ -70,6 +71,20 @@ def test_products_of_several_arrays_are_those_of_each(bench: Bench) -> None:
 def test_currents_have_the_precision_of_their_voltages(open_twin: OpenTwin, kind: type) -> None:
     bench = open_twin("rram_180nm", arrays=1, shape=list(SHAPE))
     assert bench.arrays[0].vmm(np.full((2, 8), 0.1, kind), Direction.FORWARD).dtype == kind
+
+
+def test_products_do_not_depend_on_the_number_of_threads(
+    open_twin: OpenTwin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    v_v = np.random.default_rng(1).uniform(-0.2, 0.2, (5000, 8)).astype(np.float32)
+    found = []
+    for threads in (1, 2, 3):
+        monkeypatch.setattr("eapu_hil.base.threads.allowed_threads", lambda threads=threads: threads)
+        bench = open_twin("rram_180nm", shape=SHAPE, seed=7)
+        with one_thread_a_product():
+            found.append(bench.arrays[0].vmm(v_v, Direction.FORWARD))
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
 
 
 def test_voltages_beyond_the_input_converters_are_refused_before_any_product(open_twin: OpenTwin) -> None:
