@@ -82,6 +82,7 @@ class Elimination:
         if not np.isfinite(rise).all():
             raise ValueError("the row wires attenuate by more than a double holds: line resistance too large")
         source_S = g_S * fall
+        del voltage, ohm, loaded, fall  # an elimination may be under way for long
         block, scaled = np.zeros((n, n), dtype), np.zeros((n, n), dtype)
         diagonal = np.zeros(n)  # of the inverse; `block` holds the rest of it
         for i in range(m):
