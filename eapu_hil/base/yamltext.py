@@ -152,7 +152,7 @@ def long_stored_yaml(text: str) -> Any:
     try:
         for event in yaml.parse(text, Loader=_Quick):
             if isinstance(event, yaml.AliasEvent):
-                raise yaml.constructor.ConstructorError(None, None, "an alias", event.start_mark)
+                raise ValueError(f"an alias, {event.anchor[:_SHOWN]}")
         return yaml.load(text, Loader=_Quick)
     except _WRONG as error:
         raise ValueError(_first_line(error)) from error

@@ -138,7 +138,7 @@ def _newest(
     """What `read` makes of the last entry of a kind for each of these arrays; it may pass one over."""
     found: dict[int, Found] = {}
     for entry in chip.newest_first(kind):
-        number = entry.values.get("array")
+        number = entry.values.get("array", -1)
         if number in numbers and number not in found:
             value = read(chip, entry)
             if value is not None:

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numba.core.caching import FunctionCache
 from numba.core.event import Event, Listener, register
-from numba.core.runtime import rtsys
+from numba.core.runtime.nrt import rtsys
 from numpy.typing import NDArray
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -53,11 +53,11 @@ def _kept(function: Function, **options: Any) -> Function:
     return cast(Function, kernel)
 
 
-class _Kept(FunctionCache):  # type: ignore[misc]  # numba has few types
+class _Kept(FunctionCache):
     """A kernel's machine code on the disk."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__(function)  # type: ignore[no-untyped-call]
+        super().__init__(function)  # type: ignore[no-untyped-call]  # numba has few types
         file = self._cache_file
         file._source_stamp = (file._source_stamp, _SOURCES)
 
@@ -65,7 +65,7 @@ class _Kept(FunctionCache):  # type: ignore[misc]  # numba has few types
         """As numba's own, but without what only a compilation needs, which takes longer to import than all else."""
         rtsys.initialize(target_context)
         with self._guard_against_spurious_io_errors():
-            return self._load_overload(sig, target_context)
+            return self._load_overload(sig, target_context)  # type: ignore[no-untyped-call]  # numba has few types
 
 
 class _Saying(Listener):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_hil.hal import FloatArray, IntArray
-from eapu_hil.twin.kernels.compiling import compiled, inlined
+from eapu_hil.twin.kernels.compiling import compiled, inlined, vectorised
 from eapu_hil.twin.kernels.wires import divider
 
 Single = NDArray[np.float32]
@@ -86,7 +86,8 @@ def _move_columns(lines: Lines, cols: IntArray) -> None:
 @inlined
 def _opened(lines: Lines, i: int, j: int) -> float:
     """What the resistance of its two lines leaves of the current of a cell."""
-    return 1.0 / (1.0 + lines.g_S[i, j] * (float(lines.seen_row_ohm[i, j]) + lines.seen_col_ohm[i, j]))
+    seen_ohm = float(lines.seen_row_ohm[i, j]) + lines.seen_col_ohm[i, j]
+    return float(1.0 / (1.0 + lines.g_S[i, j] * seen_ohm))
 
 
 @compiled
@@ -121,6 +122,26 @@ def move(lines: Lines, index: IntArray, new_S: FloatArray) -> None:
     _add_carried(lines, in_row, cols, 1.0)
 
 
+@vectorised
+def _row_now(
+    g_S: FloatArray,
+    seen_row_ohm: Single,
+    seen_col_ohm: Single,
+    row_v: Single,
+    col_v: Single,
+    leak_S: FloatArray,
+    leaks: FloatArray,
+    transfer_S: FloatArray,
+    attenuation: Single,
+) -> None:
+    """A row of `transfer_now`. leaks: what each of its columns makes of the leak."""
+    for j in range(g_S.size):
+        opened = 1.0 / (1.0 + g_S[j] * (float(seen_row_ohm[j]) + seen_col_ohm[j]))
+        arrives = float(row_v[j]) * col_v[j] * opened
+        transfer_S[j] = g_S[j] * arrives + leak_S[j] * leaks[j]
+        attenuation[j] = arrives * opened
+
+
 @compiled
 def transfer_now(lines: Lines, transfer_S: FloatArray, attenuation: Single) -> None:
     """Puts T as it is now, S, and its derivative to each cell into arrays (rows, columns)."""
@@ -130,9 +151,14 @@ def transfer_now(lines: Lines, transfer_S: FloatArray, attenuation: Single) -> N
         if lines.sums0[line] > 0.0:  # a line of open cells leaks nothing
             ratio[line] = lines.sums[line] / lines.sums0[line]
     for i in range(m):
-        row = ratio[i] * ratio[m + n]
-        for j in range(n):
-            opened = _opened(lines, i, j)
-            arrives = float(lines.row_v[i, j]) * lines.col_v[i, j] * opened
-            transfer_S[i, j] = lines.g_S[i, j] * arrives + lines.leak_S[i, j] * row * ratio[m + j]
-            attenuation[i, j] = arrives * opened
+        _row_now(
+            lines.g_S[i],
+            lines.seen_row_ohm[i],
+            lines.seen_col_ohm[i],
+            lines.row_v[i],
+            lines.col_v[i],
+            lines.leak_S[i],
+            ratio[i] * ratio[m + n] * ratio[m : m + n],
+            transfer_S[i],
+            attenuation[i],
+        )
