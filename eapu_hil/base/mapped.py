@@ -41,7 +41,8 @@ class MappedFile:
 
         owner: what the file has to say of itself; empty: it may be anybody's. holds: what is in it, for messages.
         known: it was made earlier. takes_old: one of an older version, which says nothing, is renamed and says it from
-        now on. Raises ConfigError when the file is missing, damaged, of another shape or another owner's.
+        now on. One of double precision, where `initial` is of single, is rewritten. Raises ConfigError when the file is
+        missing, damaged, of another shape or another owner's.
         """
         self.path = path
         self._owner = owner
@@ -52,11 +53,13 @@ class MappedFile:
                 if known:
                     raise ConfigError(f"{path}: missing: {holds} was kept in it; {FROM_A_COPY}")
                 self._write(initial)
-            values, label = _read(path, initial, holds)
-            if not label and owner and takes_old:
-                self._write(values)
-            elif owner:
+            wider = initial.dtype == np.float32 and header_of(path, holds)[1] == np.float64
+            values, label = _read(path, initial.astype(np.float64) if wider else initial, holds)
+            unlabelled = bool(not label and owner and takes_old)
+            if owner and not unlabelled:
                 _require_label(path, label, owner)
+            if wider or unlabelled:
+                self._write(values.astype(initial.dtype))
             self._mapped = np.lib.format.open_memmap(path, mode="r+")
         self.values: NDArray[Any] = self._mapped.view(np.ndarray)
 

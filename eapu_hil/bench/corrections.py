@@ -10,10 +10,10 @@ Two things are corrected, both on the way between the device and whoever asks:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from eapu_hil.bench.entries import Measurement
 from eapu_hil.bench.passport import Chip
 from eapu_hil.hal import Cells, Direction, FloatArray, HilError, IntArray
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,9 +101,12 @@ class Corrections:
         return cls(np.zeros(shape[1]))
 
     @classmethod
-    def of(cls, chip: Chip, number: int) -> Corrections:
-        """The corrections of array `number` in the passport. Raises HilError when an entry is damaged."""
-        return cls(read_offset_a(chip, number), line_gains(chip, number))
+    def of_all(cls, chip: Chip) -> list[Corrections]:
+        """Those of each array in the passport, of which each entry is read once. Raises HilError for a damaged one."""
+        numbers, columns = range(chip.passport.arrays), chip.passport.shape[1]
+        offsets_a = _newest(chip, "forming", numbers, _offset_a)
+        gains = _newest(chip, "product_accuracy", numbers, _gains)
+        return [cls(offsets_a.get(number, np.zeros(columns)), gains.get(number)) for number in numbers]
 
     def offset_S(self, cells: Cells, v_read_v: float) -> FloatArray:
         """What the device's readings of `cells` at `v_read_v` are above their conductances, S.
@@ -117,38 +122,54 @@ def read_offset_a(chip: Chip, number: int) -> FloatArray:
 
     0 where it was not measured. Raises HilError when the entry is damaged.
     """
-    columns = chip.passport.shape[1]
-    for entry in chip.newest_first("forming"):
-        if entry.values.get("array") != number or "read_offset_a" not in entry.values:
-            continue
-        offset_a = _vector(chip, entry, entry.values, "read_offset_a")
-        if offset_a.shape != (columns,) or not np.isfinite(offset_a).all():
-            raise HilError(
-                f"{chip.path_of(entry)}: damaged: a finite read_offset_a is needed for each column"
-            )
-        return offset_a
-    return np.zeros(columns)
+    found = _newest(chip, "forming", [number], _offset_a)
+    return found.get(number, np.zeros(chip.passport.shape[1]))
 
 
 def line_gains(chip: Chip, number: int) -> LineGains | None:
     """From the last `product_accuracy` entry of one array; None without. Raises HilError when it is damaged."""
+    return _newest(chip, "product_accuracy", [number], _gains).get(number)
+
+
+def _newest(
+    chip: Chip, kind: str, numbers: Sequence[int], read: Callable[[Chip, Measurement], Found | None]
+) -> dict[int, Found]:
+    """What `read` makes of the last entry of a kind for each of these arrays; it may pass one over."""
+    found: dict[int, Found] = {}
+    for entry in chip.newest_first(kind):
+        number = entry.values.get("array", -1)
+        if number in numbers and number not in found:
+            value = read(chip, entry)
+            if value is not None:
+                found[number] = value
+        if len(found) == len(numbers):
+            break
+    return found
+
+
+def _offset_a(chip: Chip, entry: Measurement) -> FloatArray | None:
+    if "read_offset_a" not in entry.values:
+        return None
+    offset_a = _vector(chip, entry, entry.values, "read_offset_a")
+    if offset_a.shape != (chip.passport.shape[1],) or not np.isfinite(offset_a).all():
+        raise HilError(f"{chip.path_of(entry)}: damaged: a finite read_offset_a is needed for each column")
+    return offset_a
+
+
+def _gains(chip: Chip, entry: Measurement) -> LineGains:
     rows, columns = chip.passport.shape
-    for entry in chip.newest_first("product_accuracy"):
-        if entry.values.get("array") != number:
-            continue
-        wanted = (("forward", "gain", columns), ("transposed", "gain", rows),
-                  ("forward", "driven_gain", rows), ("transposed", "driven_gain", columns))  # fmt: skip
-        gains = [_vector(chip, entry, entry.values.get(direction), key) for direction, key, _ in wanted]
-        offset_S = _vector(chip, entry, entry.values, "read_offset_S")
-        sizes = [values.shape for values in (*gains, offset_S)]
-        fit = sizes == [*((lines,) for _, _, lines in wanted), (columns,)]
-        if not fit or not all((gain > 0).all() for gain in gains) or not np.isfinite(offset_S).all():
-            raise HilError(
-                f"{chip.path_of(entry)}: damaged: a gain above 0 for each line and a read_offset_S for each column "
-                "are needed"
-            )
-        return LineGains(gains[0], gains[1], gains[2], gains[3], offset_S)
-    return None
+    wanted = (("forward", "gain", columns), ("transposed", "gain", rows),
+              ("forward", "driven_gain", rows), ("transposed", "driven_gain", columns))  # fmt: skip
+    gains = [_vector(chip, entry, entry.values.get(direction), key) for direction, key, _ in wanted]
+    offset_S = _vector(chip, entry, entry.values, "read_offset_S")
+    sizes = [values.shape for values in (*gains, offset_S)]
+    fit = sizes == [*((lines,) for _, _, lines in wanted), (columns,)]
+    if not fit or not all((gain > 0).all() for gain in gains) or not np.isfinite(offset_S).all():
+        raise HilError(
+            f"{chip.path_of(entry)}: damaged: a gain above 0 for each line and a read_offset_S for each column "
+            "are needed"
+        )
+    return LineGains(gains[0], gains[1], gains[2], gains[3], offset_S)
 
 
 def _vector(chip: Chip, entry: Measurement, values: Mapping[str, Any] | None, key: str) -> FloatArray:

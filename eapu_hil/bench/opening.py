@@ -153,7 +153,8 @@ def _interlocked(
     """The arrays as a bench hands them out. interlocks: takes each interlock as soon as it is made, to be closed."""
     limits = config.limits.as_limits()
     arrays = []
-    for number, (device, counters) in enumerate(zip(devices, ledger.arrays, strict=True)):
+    known = zip(devices, ledger.arrays, Corrections.of_all(chip), strict=True)
+    for number, (device, counters, corrections) in enumerate(known):
         interlock = Interlock(device, limits, f"array {number}")
         interlocks.append(interlock)
         arrays.append(
@@ -162,7 +163,7 @@ def _interlocked(
                 interlock,
                 config.recipe,
                 counters,
-                Corrections.of(chip, number),
+                corrections,
                 partial(record_programmed, chip, number),
                 FormingRecord(chip, number),
             )

@@ -33,12 +33,12 @@ PIECE_OPERATIONS = 1.5e7
 
 @dataclass(frozen=True)
 class _UnderWay:
-    """An elimination of the conductances that `tracked` starts from, and T there as the closed form had it.
+    """An elimination of the conductances `g_S`, and T there as the closed form had it.
 
     begun: the drift of the closed form in use at that moment.
     """
 
-    tracked: TrackedTransfer
+    g_S: FloatArray
     elimination: Elimination
     expected_S: FloatArray
     begun: float
@@ -48,8 +48,8 @@ class LineNetwork:
     """Transfer matrix of one array, kept up to date at the price of what changed.
 
     shape: rows, columns. row_ohm, col_ohm: resistance of one wire segment of a row and of a column, ohm;
-    0 means an ideal wire. version: goes up whenever T or the attenuation changes. Both are read-only and stay the
-    same arrays, which change in place.
+    0 means an ideal wire. version: goes up whenever T or the attenuation changes. Neither is kept: both are made
+    when they are asked for, in little more than the time it takes to write them.
     """
 
     def __init__(self, shape: tuple[int, int], row_ohm: float, col_ohm: float) -> None:
@@ -59,11 +59,7 @@ class LineNetwork:
         self.version = 0
         self.eliminations = 0
         self._segments_ohm = row_ohm, col_ohm
-        self._transfer_S, self._attenuation = np.zeros(shape), np.ones(shape, np.float32)
-        self._read_only = self._transfer_S.view(), self._attenuation.view()
-        for view in self._read_only:
-            view.flags.writeable = False
-        self._g_S: FloatArray | None = None
+        self._g_S: FloatArray | None = None  # with resistive wires the array of `_tracked`
         self._tracked: TrackedTransfer | None = None
         self._next: _UnderWay | None = None
         self._limit = self._largest = 0.0  # until the first elimination tells
@@ -83,11 +79,11 @@ class LineNetwork:
             raise ValueError(f"conductances of shape {g_S.shape}; the array has {self.shape}")
         if self._g_S is None:
             _check(g_S)
-            self._start(g_S.copy())
+            self._start(g_S)
         else:
             index = np.flatnonzero(g_S != self._g_S)
-            self.update(index, g_S.ravel()[index])
-        return self._read_only
+            self._update(index, g_S.ravel()[index])
+        return self._matrices()
 
     def transfer(self, g_S: FloatArray) -> FloatArray:
         """T; see `matrices`."""
@@ -102,62 +98,62 @@ class LineNetwork:
 
         Raises ValueError if one is negative or not finite, RuntimeError if `transfer` never saw the others.
         """
+        self._update(index, g_S)
+        return self._matrices()[0]
+
+    def _update(self, index: IntArray, g_S: FloatArray) -> None:
         if self._g_S is None:
             raise RuntimeError("a circuit is told of all its cells before it is told of changes")
         if index.size == 0:
-            return self._read_only[0]
+            return
         _check(g_S)
         known_S, self._g_S = self._g_S, None  # nothing is known should an interrupt come in between
-        known_S.flat[index] = g_S
+        self.version += 1
         if self._tracked is None:
-            self._transfer_S.flat[index] = g_S
-            self.version += 1
-        else:
-            self._tracked.move(index, g_S)
-            self._follow()
-            self._go_on(known_S, self._tracked.drift)
-            if self._tracked.drift > self._limit and self._next is None:
-                expected_S, drift = self._transfer_S.copy(), self._tracked.drift
-                self._start(known_S)
-                self._judge(expected_S, self._transfer_S, drift)
-        self._g_S = known_S
-        return self._read_only[0]
+            known_S.flat[index] = g_S
+            self._g_S = known_S
+            return
+        self._tracked.move(index, g_S)
+        self._go_on(self._tracked)
+        drift = self._tracked.drift
+        if drift > self._limit and self._next is None:
+            expected_S = self._tracked.matrices()[0]
+            exact_S = self._start(self._tracked.g_S)
+            self._judge(expected_S, exact_S, drift)
+        self._g_S = self._tracked.g_S
 
-    def _start(self, g_S: FloatArray) -> None:
-        """Finds T of `g_S` as a whole."""
+    def _matrices(self) -> tuple[FloatArray, NDArray[np.float32]]:
+        if self._tracked is not None:
+            return self._tracked.matrices()
+        assert self._g_S is not None
+        return self._g_S.copy(), np.ones(self.shape, np.float32)
+
+    def _start(self, g_S: FloatArray) -> FloatArray:
+        """Finds T of `g_S` as a whole; returns it."""
         self._next = self._g_S = None  # nothing is known should it fail
+        self.version += 1
         if max(self._segments_ohm) == 0.0:
-            self._transfer_S[...] = g_S
-        else:
-            elimination = Elimination(g_S, *self._segments_ohm)
-            elimination.advance()
-            self.eliminations += 1
-            self._tracked = TrackedTransfer(g_S, *self._segments_ohm)
-            self._tracked.anchor(elimination.transfer_S)
-            if self._limit == 0.0:
-                self._limit = min(TOLERANCE / max(self._tracked.error_of_drift(), TOLERANCE), LARGEST_DRIFT)
-                self._largest = min(2.0 * self._limit, LARGEST_DRIFT)
-            self._tracked.write(self._transfer_S, self._attenuation)
-            self._transfer_S[...] = elimination.transfer_S
-        self._g_S = g_S
-        self.version += 1
+            self._g_S = g_S.copy()
+            return self._g_S
+        elimination = Elimination(g_S, *self._segments_ohm)
+        elimination.advance()
+        self.eliminations += 1
+        transfer_S = elimination.transfer_S
+        tracked = TrackedTransfer(g_S, *self._segments_ohm)
+        tracked.anchor(transfer_S)
+        if self._limit == 0.0:
+            self._limit = min(TOLERANCE / max(tracked.error_of_drift(), TOLERANCE), LARGEST_DRIFT)
+            self._largest = min(2.0 * self._limit, LARGEST_DRIFT)
+        self._tracked, self._g_S = tracked, tracked.g_S
+        return transfer_S
 
-    def _follow(self) -> None:
-        assert self._tracked is not None
-        self._tracked.write(self._transfer_S, self._attenuation)
-        self.version += 1
-
-    def _go_on(self, g_S: FloatArray, drift: float) -> None:
+    def _go_on(self, now: TrackedTransfer) -> None:
         """Makes the next elimination advance as the drift does, so that it is done before the limit is reached."""
-        coming, self._next = self._next, None
+        coming, self._next, drift = self._next, None, now.drift
         if coming is None:
             if BEGUN_AT * self._limit <= drift <= self._limit:
-                self._next = _UnderWay(
-                    TrackedTransfer(g_S, *self._segments_ohm),
-                    Elimination(g_S, *self._segments_ohm),
-                    self._transfer_S.copy(),
-                    drift,
-                )
+                elimination = Elimination(now.g_S, *self._segments_ohm)
+                self._next = _UnderWay(now.g_S.copy(), elimination, now.matrices()[0], drift)
             return
         share = coming.elimination.done + min(PIECE, PIECE_OPERATIONS / coming.elimination.operations)
         coming.elimination.advance(share if drift <= self._limit else 1.0)
@@ -167,11 +163,11 @@ class LineNetwork:
         self.eliminations += 1
         transfer_S = coming.elimination.transfer_S
         self._judge(coming.expected_S, transfer_S, coming.begun)
-        coming.tracked.anchor(transfer_S)
-        index = np.flatnonzero(coming.tracked.g_S != g_S)
-        coming.tracked.move(index, g_S.ravel()[index])
-        self._tracked = coming.tracked
-        self._follow()
+        tracked = TrackedTransfer(coming.g_S, *self._segments_ohm)
+        tracked.anchor(transfer_S)
+        index = np.flatnonzero(coming.g_S != now.g_S)
+        tracked.move(index, now.g_S.ravel()[index])
+        self._tracked = tracked
 
     def _judge(self, expected_S: FloatArray, exact_S: FloatArray, drift: float) -> None:
         """Adapts the limit to what the closed form missed after `drift`; no bound of it is known but by experience."""

@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.linalg import lapack
 
 from eapu_hil.hal import FloatArray
 from eapu_hil.twin.kernels.wires import divider, inner_block, mirror, split_inverse
@@ -83,6 +82,7 @@ class Elimination:
         if not np.isfinite(rise).all():
             raise ValueError("the row wires attenuate by more than a double holds: line resistance too large")
         source_S = g_S * fall
+        del voltage, ohm, loaded, fall  # an elimination may be under way for long
         block, scaled = np.zeros((n, n), dtype), np.zeros((n, n), dtype)
         diagonal = np.zeros(n)  # of the inverse; `block` holds the rest of it
         for i in range(m):
@@ -110,6 +110,8 @@ class Elimination:
 
 def _inverted(matrix: FloatArray) -> Iterator[float]:
     """Replaces a positive definite matrix, symmetric and given by its upper triangle, by its whole inverse."""
+    from scipy.linalg import lapack  # takes its time; who only reads and writes needs no circuit
+
     side = len(matrix)
     if side <= _SMALL:
         double = matrix.dtype == np.float64

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eapu_hil.hal import FloatArray, IntArray
 from eapu_hil.twin.preset import RelaxationPreset
 from eapu_hil.twin.state import StateFiles
+
+Single = NDArray[np.float32]
 
 
 class RelaxingCells:
@@ -30,11 +33,12 @@ class RelaxingCells:
         count = g_S.size
         self._law = law
         self.written_s: FloatArray = files.array("written_s", np.full(count, np.inf))
-        self.g_written_S: FloatArray = files.zeros("g_written_S", (count,), np.float64)
-        self.log_age: FloatArray = files.array("log_age", np.full(count, np.inf))
-        moved_S = np.where(np.isfinite(self.written_s), g_S - self.g_written_S, 0.0)
-        self.moved_S: FloatArray = files.array("moved_S", moved_S)  # where no floor would stop it
-        self.passing_S: FloatArray = files.zeros("passing_S", (count,), np.float64)  # this much of it passes
+        # Single precision is a 1e-4 of the noise of a reading.
+        self.g_written_S: Single = files.zeros("g_written_S", (count,), np.float32)
+        self.log_age: Single = files.array("log_age", np.full(count, np.inf, np.float32))
+        moved_S = np.where(np.isfinite(self.written_s), g_S - self.g_written_S, 0.0).astype(np.float32)
+        self.moved_S: Single = files.array("moved_S", moved_S)  # where no floor would stop it
+        self.passing_S: Single = files.zeros("passing_S", (count,), np.float32)  # this much of it passes
         self._log_start = log_start(law)
 
     def advance(

@@ -73,7 +73,7 @@ class StateFiles:
         """
         file = MappedFile(
             self._directory / f"{name}.npy",
-            self._held.get(name, initial),
+            self._held.get(name, initial).astype(initial.dtype, copy=False),
             _owner(self._chip, self._directory, name),
             holds=_HOLDS,
             known=name in self._known,

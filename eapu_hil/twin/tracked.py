@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from eapu_hil.hal import FloatArray, IntArray
-from eapu_hil.twin.kernels.tracking import Lines, Single, move, transfer_now
+from eapu_hil.twin.kernels.tracking import STRIDE, Lines, Single, move, transfer_now
 from eapu_hil.twin.kernels.wires import divider
 
 
@@ -31,18 +31,20 @@ class TrackedTransfer:
         seen_col_ohm = col_ohm * divider(_by_column(col_ohm * g_S))[1][::-1]
         row_v = divider(_by_row(row_ohm * g_S / (1.0 + g_S * seen_col_ohm)))[0].T
         col_v = divider(_by_column(col_ohm * g_S / (1.0 + g_S * seen_row_ohm)))[0][::-1]
-        carried_S = g_S * row_v * col_v / (1.0 + g_S * (seen_row_ohm + seen_col_ohm))
-        self._loss = float((g_S * (seen_row_ohm + seen_col_ohm)).max())
+        whole_ohm = seen_row_ohm + seen_col_ohm
+        carried_S = g_S * row_v * col_v / (1.0 + g_S * whole_ohm)
+        self._loss = float((g_S * whole_ohm).max())
         to_row, to_col = np.arange(1.0, n + 1.0), np.arange(m, 0.0, -1.0)
         sums = np.concatenate([carried_S @ to_row, to_col @ carried_S, [to_col @ g_S @ to_row]])
         self._lines = Lines(
             g_S, row_ohm, col_ohm, _single(seen_row_ohm), _single(seen_col_ohm), _single(row_v), _single(col_v),
-            _single(row_v), _single(col_v), carried_S, np.zeros((m, n), np.float32), sums, sums.copy(), np.zeros(m + n),
+            _single(row_v[:, (n - 1) % STRIDE :: STRIDE]), _single(col_v[::STRIDE]),
+            np.zeros((m, n)), sums, sums.copy(), np.zeros(m + n),
         )  # fmt: skip
 
     @property
     def g_S(self) -> FloatArray:
-        """Conductances as they are now, (m, n)."""
+        """Conductances as they are now, (m, n): not a copy, and not to be written to."""
         return self._lines.g_S
 
     @property
@@ -52,7 +54,7 @@ class TrackedTransfer:
 
     def anchor(self, transfer_S: FloatArray) -> None:
         """Takes T of the conductances of the start, (m, n), S, before any of them has moved."""
-        self._lines.leak_S[...] = transfer_S - self._lines.carried_S
+        self._lines.leak_S[...] = transfer_S - self.matrices()[0]
 
     def error_of_drift(self) -> float:
         """What the closed form may miss, rms of a column over rms of the column, over the drift: a first guess.
@@ -60,8 +62,9 @@ class TrackedTransfer:
         It grows with the part of a cell's voltage that its lines take for its own current, and with the part of a
         column that leaks; from 16 x 8 to 256 x 256 cells and from 0.35 to 200 ohm it was no larger.
         """
-        leak_S2 = np.square(self._lines.leak_S, dtype=np.float64).sum(axis=0)
-        carried_S2 = np.maximum(np.square(self._lines.carried_S).sum(axis=0), np.finfo(np.float64).tiny)
+        leak_S2 = np.square(self._lines.leak_S).sum(axis=0)
+        carried_S = self.matrices()[0] - self._lines.leak_S
+        carried_S2 = np.maximum(np.square(carried_S).sum(axis=0), np.finfo(np.float64).tiny)
         leaks = float(np.sqrt((leak_S2 / carried_S2).max()))
         return max(self._loss, 0.12 * float(np.sqrt(leaks)))
 
@@ -69,9 +72,11 @@ class TrackedTransfer:
         """Cells `index` (k,), flat and unique, get the conductances `g_S` (k,), S."""
         move(self._lines, index, g_S)
 
-    def write(self, transfer_S: FloatArray, attenuation: Single) -> None:
-        """Puts T as it is now, S, and its derivative to each cell into arrays (m, n)."""
+    def matrices(self) -> tuple[FloatArray, Single]:
+        """T as it is now, S, and its derivative to each cell, both (m, n)."""
+        transfer_S, attenuation = np.empty(self.g_S.shape), np.empty(self.g_S.shape, np.float32)
         transfer_now(self._lines, transfer_S, attenuation)
+        return transfer_S, attenuation
 
 
 def _single(value: FloatArray) -> Single:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from eapu_hil.base.mapped import MappedFile
+from eapu_hil.base.seals import read_sealed_json, write_sealed_json
 from eapu_hil.bench import Bench, open_bench
+from eapu_hil.bench.chip_id import chip_id
 from eapu_hil.hal import Cells, ConfigError, HilError, Limits, Targets
+from eapu_hil.twin.state import TwinState
 
 CELLS = Cells.block(0, 2, 0, 4)
 Use = Callable[..., Bench]
@@ -115,3 +120,44 @@ def test_a_zeroed_header_of_an_array_is_a_sentence(tmp_path: Path) -> None:
         path.write_bytes(whole[:begin] + bytes(30) + whole[begin + 30 :])
         with pytest.raises(ConfigError, match=r"starts\.npy: "), open_bench("ideal", asked):
             pass
+
+
+def test_cells_of_double_precision_of_an_older_version_are_read(use: Use, tmp_path: Path) -> None:
+    use()
+    cells = tmp_path / "chip" / "twin" / "cells"
+    record = tmp_path / "chip" / "twin" / "state.json"
+    chip = {"chip": chip_id(tmp_path / "chip")}
+    content = read_sealed_json(record, "twin state", chip)
+    held = {}
+    for name in ("g_written_S", "log_age", "moved_S", "passing_S"):
+        path = cells / f"{name}.npy"
+        label = path.read_bytes()[-256:]
+        held[name] = np.linspace(1e-6, 5e-5, 64)
+        with path.open("wb") as file:
+            np.save(file, held[name])
+            file.write(label)
+        content["sums"][f"cells/{name}.npy"] = zlib.crc32(path.read_bytes())
+    write_sealed_json(record, content, "twin state", chip)
+    files = TwinState(tmp_path / "chip", content["preset"], content["seed"], 2).cells()
+    for name, values in held.items():
+        found = files.array(name, np.zeros(values.shape, np.float32))
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, values.astype(np.float32))
+
+
+def test_double_precision_of_another_chip_is_refused(tmp_path: Path) -> None:
+    """It is not rewritten before it says whose it is."""
+    MappedFile(
+        tmp_path / "x.npy", np.ones(3), {"chip": "other"}, holds="x", known=False, takes_old=False
+    ).close()
+    before = (tmp_path / "x.npy").read_bytes()
+    with pytest.raises(ConfigError, match="another file was put in its place"):
+        MappedFile(
+            tmp_path / "x.npy",
+            np.ones(3, np.float32),
+            {"chip": "ours"},
+            holds="x",
+            known=True,
+            takes_old=False,
+        )
+    assert (tmp_path / "x.npy").read_bytes() == before

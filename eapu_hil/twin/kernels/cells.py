@@ -26,10 +26,10 @@ class CellState(NamedTuple):
     dead: NDArray[np.bool_]
     wear: FloatArray
     written_s: FloatArray
-    g_written_S: FloatArray
-    log_age: FloatArray
-    moved_S: FloatArray
-    passing_S: FloatArray
+    g_written_S: NDArray[np.float32]
+    log_age: NDArray[np.float32]
+    moved_S: NDArray[np.float32]
+    passing_S: NDArray[np.float32]
     gate_threshold_v: NDArray[np.float32]
     gate_slope: NDArray[np.float32]
     v_set_v: NDArray[np.float32]

@@ -10,7 +10,9 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 from numba import njit
+from numba.core.caching import FunctionCache
 from numba.core.event import Event, Listener, register
+from numba.core.runtime.nrt import rtsys
 from numpy.typing import NDArray
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -47,9 +49,23 @@ def _kept(function: Function, **options: Any) -> Function:
     except RuntimeError:  # no directory for it
         _LOG.debug("%s is compiled in each process: set NUMBA_CACHE_DIR to a directory", function.__name__)
         return cast(Function, njit(**options)(function))
-    file = kernel._cache._cache_file
-    file._source_stamp = (file._source_stamp, _SOURCES)
+    kernel._cache = _Kept(function)
     return cast(Function, kernel)
+
+
+class _Kept(FunctionCache):
+    """A kernel's machine code on the disk."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)  # type: ignore[no-untyped-call]  # numba has few types
+        file = self._cache_file
+        file._source_stamp = (file._source_stamp, _SOURCES)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """As numba's own, but without what only a compilation needs, which takes longer to import than all else."""
+        rtsys.initialize(target_context)
+        with self._guard_against_spurious_io_errors():
+            return self._load_overload(sig, target_context)  # type: ignore[no-untyped-call]  # numba has few types
 
 
 class _Saying(Listener):
