@@ -6,8 +6,10 @@ A file may come from anybody: its size, its depth, and what its aliases stand fo
 from __future__ import annotations
 
 import math
+import pickle
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from eapu_hil.base.errors import ConfigError
 MOST_CHARACTERS = 1 << 20
 MOST_VALUES = 50_000  # with what aliases stand for
 _LONG_MAX = 64 << 20
+_KEPT_MAX = 64 << 10  # of a file that is not parsed again
 _DEPTH_MAX = 40
 _NUMBER_MAX = 40  # characters
 _SHOWN = 20
@@ -154,13 +157,19 @@ def long_stored_yaml(text: str) -> Any:
     if len(text) > _LONG_MAX:
         raise ValueError(f"{len(text)} characters; allowed are {_LONG_MAX}")
     try:
-        return yaml.load(text, Loader=_WithoutAliases)
+        return _loaded(text, _WithoutAliases)
     except _WRONG as error:
         raise ValueError(_first_line(error)) from error
 
 
-def _loaded(text: str, kind: type[_Bounded]) -> Any:
-    return yaml.load(text, Loader=kind)
+def _loaded(text: str, kind: type[yaml.SafeLoader]) -> Any:
+    return yaml.load(text, Loader=kind) if len(text) > _KEPT_MAX else pickle.loads(_parsed(text, kind))
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str, kind: type[yaml.SafeLoader]) -> bytes:
+    """What is loaded, to be copied: a run reads its start.yaml some 20 times, and to parse it takes 20 ms."""
+    return pickle.dumps(yaml.load(text, Loader=kind))
 
 
 def _first_line(error: BaseException) -> str:
