@@ -64,9 +64,14 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+# Memory for files, where there are 4 GiB of it and programs may run from there. The tests of runs and ledgers wait for
+# the disk a hundred times each.
+MEMORY = $(shell grep ' /dev/shm ' /proc/mounts 2>/dev/null | grep -qv noexec \
+	&& test "$$(df -k /dev/shm | awk 'NR == 2 {print $$4}')" -gt 4194304 && echo /dev/shm)
+
 # One thread of linear algebra per worker: the tests run in as many processes as there are cores.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist worksteal
+	TMPDIR="$${TMPDIR:-$(MEMORY)}" OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist worksteal
 
 # The long form of tests/torture: some 200 kills, 2,000 damaged files, 1e6 hostile frames, 1e5 hostile requests.
 SEED ?= 1

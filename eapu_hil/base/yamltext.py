@@ -6,8 +6,10 @@ A file may come from anybody: its size, its depth, and what its aliases stand fo
 from __future__ import annotations
 
 import math
+import pickle
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,13 +21,12 @@ from eapu_hil.base.errors import ConfigError
 MOST_CHARACTERS = 1 << 20
 MOST_VALUES = 50_000  # with what aliases stand for
 _LONG_MAX = 64 << 20
+_KEPT_MAX = 64 << 10  # of a file that is not parsed again
 _DEPTH_MAX = 40
 _NUMBER_MAX = 40  # characters
 _SHOWN = 20
 # What PyYAML's constructors pass on for a value that is not what its tag says.
 _WRONG = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, ArithmeticError, RecursionError)
-# The parser in C is ten times as fast, and bounds the depth by itself; not every PyYAML has it.
-_Quick: type[yaml.CSafeLoader | yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -72,18 +73,24 @@ class _Bounded(yaml.SafeLoader):
             return
         raise yaml.constructor.ConstructorError(None, None, fault, mark)
 
-    def construct_number(self, node: yaml.ScalarNode) -> Any:
-        """A number as YAML has them, short enough to be one that somebody means."""
-        text = self.construct_scalar(node)
-        if len(text) > _NUMBER_MAX:
-            fault = f"the number {text[:_SHOWN]}... has {len(text)} characters; allowed are {_NUMBER_MAX}"
-            raise yaml.constructor.ConstructorError(None, None, fault, node.start_mark)
-        read = self.construct_yaml_int if node.tag.endswith("int") else self.construct_yaml_float
-        return read(node)
+
+class _Quick(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # not every PyYAML has libyaml
+    """Eight times as quick with libyaml, but it knows no bounds by itself."""
 
 
-for _tag in ("int", "float"):
-    _Bounded.add_constructor(f"tag:yaml.org,2002:{_tag}", _Bounded.construct_number)
+def _construct_number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
+    """A number as YAML has them, short enough to be one that somebody means."""
+    text = loader.construct_scalar(node)
+    if len(text) > _NUMBER_MAX:
+        fault = f"the number {text[:_SHOWN]}... has {len(text)} characters; allowed are {_NUMBER_MAX}"
+        raise yaml.constructor.ConstructorError(None, None, fault, node.start_mark)
+    read = loader.construct_yaml_int if node.tag.endswith("int") else loader.construct_yaml_float
+    return read(node)
+
+
+for _kind in (_Bounded, _Quick):
+    for _tag in ("int", "float"):
+        _kind.add_constructor(f"tag:yaml.org,2002:{_tag}", _construct_number)
 
 
 class _Loader(_Bounded):
@@ -137,7 +144,7 @@ def parse_yaml(text: str, label: str) -> Any:
 def stored_yaml(text: str) -> Any:
     """The content of a file that this program wrote, as `yaml.safe_load` gives it. Raises ValueError."""
     try:
-        return _loaded(text, _Bounded)
+        return _loaded(text, _Quick if _is_simple(text) else _Bounded)
     except _WRONG as error:
         raise ValueError(_first_line(error)) from error
 
@@ -152,14 +159,37 @@ def long_stored_yaml(text: str) -> Any:
     try:
         for event in yaml.parse(text, Loader=_Quick):
             if isinstance(event, yaml.AliasEvent):
-                raise ValueError(f"an alias, {event.anchor[:_SHOWN]}")
-        return yaml.load(text, Loader=_Quick)
+                raise ValueError(f"an alias, {(event.anchor or '')[:_SHOWN]}")
+        return _loaded(text, _Quick)
     except _WRONG as error:
         raise ValueError(_first_line(error)) from error
 
 
-def _loaded(text: str, kind: type[_Bounded]) -> Any:
-    return yaml.load(text, Loader=kind)
+def _is_simple(text: str) -> bool:
+    """Whether a text has no aliases and keeps to the bounds. Raises YAMLError."""
+    if len(text) > MOST_CHARACTERS:
+        return False
+    depth = 0
+    for values, event in enumerate(yaml.parse(text, Loader=_Quick)):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if isinstance(event, yaml.AliasEvent) or depth > _DEPTH_MAX or values > MOST_VALUES:
+            return False
+    return True
+
+
+def _loaded(text: str, kind: type[yaml.SafeLoader]) -> Any:
+    if len(text) > _KEPT_MAX:
+        return yaml.load(text, Loader=kind)
+    return pickle.loads(_parsed(text, kind))  # type: ignore[arg-type]  # mypy takes the class for its instances
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str, kind: type[yaml.SafeLoader]) -> bytes:
+    """What is loaded, to be copied: a run reads its start.yaml some 20 times."""
+    return pickle.dumps(yaml.load(text, Loader=kind))
 
 
 def _first_line(error: BaseException) -> str:

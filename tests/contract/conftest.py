@@ -40,7 +40,7 @@ def instruments(resource: str, **instruments: Any) -> dict[str, Any]:
         "resource": resource,
         "instruments": instruments,
         "overrides": {"faults.stuck_fraction": 0.0, **SLOW_CHANGES_OFF},
-        "shape": [8, 4],  # each cell takes some hundred messages
+        "shape": [4, 4],  # each cell takes some hundred messages
         "limits": SLOW_LIMITS,
     }
 

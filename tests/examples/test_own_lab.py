@@ -9,13 +9,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from eapu_hil.bench.passport import Chip
+from eapu_hil.cli.parser import main
 from eapu_hil.training.runs import read_metrics, read_summary
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "05_own_lab"
@@ -26,8 +27,8 @@ Parsed = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment of a process that finds the package where pip installed it."""
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where pip installed the package."""
     folder = tmp_path_factory.mktemp("lab")
     source, site = folder / "source", folder / "site"
     # A copy, because setuptools leaves its build folder in what it builds from.
@@ -35,6 +36,12 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     offline = ["--isolated", "--no-index", "--no-deps", "--no-build-isolation"]
     command = [sys.executable, "-P", "-m", "pip", "install", "--quiet", *offline, "--target", site, source]
     subprocess.run(command, check=True)
+    return site
+
+
+@pytest.fixture
+def environment(site: Path) -> dict[str, str]:
+    """The environment of a process that finds the package."""
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")])),
@@ -59,20 +66,28 @@ def run(command: Callable[..., Any]) -> Run:
 
 
 @pytest.fixture
-def parsed(run: Run) -> Parsed:
-    """What an `eapu-hil` command says with `--json`."""
+def parsed(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Parsed]:
+    """What an `eapu-hil` command says with `--json`: in this process, for a new one takes seconds to start."""
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.chdir(tmp_path)
 
     def answer(*arguments: str) -> dict[str, Any]:
-        done = run(*arguments, "--json")
-        assert done.returncode == 0, done.stderr
-        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        capsys.readouterr()
+        code = main([*arguments, "--json"])
+        said = capsys.readouterr()
+        assert code == 0, said.err
+        found: dict[str, Any] = json.loads(said.out.splitlines()[-1])
         return found
 
-    return answer
+    yield answer
+    for name in [name for name in sys.modules if name.partition(".")[0] == "lab_crossbar"]:
+        del sys.modules[name]
 
 
-def test_all_of_it_is_listed_with_the_name_of_the_package(parsed: Parsed) -> None:
-    listed = parsed("list")
+def test_all_of_it_is_listed_with_the_name_of_the_package(run: Run) -> None:
+    listed = json.loads(run("list", "--json").stdout.splitlines()[-1])
     offered = {
         "drivers": "lab",
         "rules": "patient",
@@ -140,7 +155,7 @@ def test_its_experiment_on_its_bench(
     assert (summary["exit_status"], summary["steps"], summary["backend"]) == ("success", total, "lab")
     assert [line["step"] for line in read_metrics(tmp_path / "rings", "step")] == list(range(1, total + 1))
     assert summary["writes_total"] > 0
-    assert run("report", "rings").returncode == 0
+    parsed("report", "rings")
     assert "patient" in (tmp_path / "rings" / "report.html").read_text(encoding="utf-8")
 
     parsed("compare", "rings_lab", "--rules", "digital,patient", "--set", "steps=10", "--out", "compared")

@@ -61,24 +61,30 @@ def _begun(path: Path, scale: float) -> RunStore:
     return store
 
 
-@pytest.fixture
-def runs(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`run` and `other`, stopped at step 9; `older`, the first at step 5; `killed`, the first without an end."""
+    folder = tmp_path_factory.mktemp("made")
     for name, scale in (("run", 1.0), ("other", 2.0)):
-        with _begun(tmp_path / name, scale) as store:
+        with _begun(folder / name, scale) as store:
             _steps(store, 1, 5, scale)
             store.finish({"exit_status": "stopped", "steps": 5})
         if name == "run":
-            shutil.copytree(tmp_path / "run", tmp_path / "older")
-        with RunStore.open(tmp_path / name) as store:
+            shutil.copytree(folder / "run", folder / "older")
+        with RunStore.open(folder / name) as store:
             store.amend_start({"identities": []})
             _steps(store, 6, 9, scale)
             store.save_snapshots({"pulses_0": np.full((4, 4), scale)})
-            shutil.copytree(
-                tmp_path / "run", tmp_path / "killed", dirs_exist_ok=True
-            ) if name == "run" else None
+            if name == "run":
+                shutil.copytree(folder / "run", folder / "killed")
             store.finish({"exit_status": "stopped", "steps": 9})
-    return tmp_path
+    return folder
+
+
+@pytest.fixture
+def runs(made: Path, tmp_path: Path) -> Path:
+    """A copy of them, to be damaged."""
+    return shutil.copytree(made, tmp_path, dirs_exist_ok=True)
 
 
 def test_what_is_whole_is_proven(runs: Path) -> None:
