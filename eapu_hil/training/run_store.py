@@ -52,6 +52,7 @@ from eapu_hil.training.runs import (
 
 CHECKPOINTS_KEPT = 3
 LOCK = "run.lock"
+_ASKED_s = 0.2
 
 
 class RunStore:
@@ -70,7 +71,8 @@ class RunStore:
         self._fresh = False  # made by `create` and nothing recorded since
         self._new = False  # its directory too
         with storage_errors(path), ExitStack() as opened:
-            opened.enter_context(own(path / LOCK, f"{path}: another process is writing this run"))
+            # Whoever lists runs tries the lock for an instant, see `holder_of`.
+            opened.enter_context(own(path / LOCK, f"{path}: another process is writing this run", _ASKED_s))
             self._writes = GrowingFile(path / WRITES, _whole_records)
             opened.callback(self._writes.close)
             self._metrics = GrowingFile(path / METRICS, _whole_lines)
