@@ -17,9 +17,10 @@ from typing import Any
 from eapu_hil.hal import HilError
 from eapu_hil.training.journal import METRICS, WRITES
 from eapu_hil.training.records import dtype_of_run
+from eapu_hil.training.run_place import START
 from eapu_hil.training.runs import read_ending, read_start
 
-START, SUMMARY = "start.yaml", "summary.json"
+SUMMARY = "summary.json"
 DAMAGED = "damaged"  # in place of an exit status: start.yaml or summary.json cannot be read
 _TAIL = 1 << 16  # bytes of metrics.jsonl that are read first
 _TAIL_MAX = 1 << 24
@@ -34,7 +35,9 @@ class RunFacts:
     """What the files of a run say. Text that is not known is empty, numbers are None.
 
     status: `exit_status` of its summary, `damaged`, or None before its end. error: one line, of a run that failed or
-    is damaged. step: the last one that was taken; steps: the total that was asked for. writes: records of cell writes.
+    is damaged. step: the last one that was taken; steps: the total that was asked for. writes: cell writes, each of at
+    least one pulse, by the ledger; known at the end. records: cells that were asked to be written, as `writes.bin` holds
+    them; some need no pulse.
     wall_s: time at work; of a run that has not ended, since its last session began. disk_bytes: of its directory.
     config: the resolved experiment.
     """
@@ -54,6 +57,7 @@ class RunFacts:
     step: int = 0
     steps: int | None = None
     writes: int | None = None
+    records: int | None = None
     wall_s: float | None = None
     disk_bytes: int = 0
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -106,7 +110,7 @@ def read_facts(run_dir: Path) -> RunFacts:
         "config": config,
     }
     try:
-        known["writes"] = _writes(run_dir, start)
+        known["records"] = _records(run_dir, start)
         ending = read_ending(run_dir, start)
     except HilError as error:
         return RunFacts(**known, status=DAMAGED, error=str(error))
@@ -132,6 +136,7 @@ def _at_the_end(summary: Mapping[str, Any]) -> dict[str, Any]:
         "metric_name": str(metric.get("name") or ""),
         "metric": metric.get("final"),
         "step": int(summary.get("steps") or 0),
+        "writes": summary.get("writes_total"),
         "wall_s": summary.get("wall_s"),
     }
 
@@ -181,7 +186,7 @@ def _objects(content: bytes) -> Iterator[dict[str, Any]]:
             yield line
 
 
-def _writes(run_dir: Path, start: Mapping[str, Any]) -> int | None:
+def _records(run_dir: Path, start: Mapping[str, Any]) -> int | None:
     try:
         size = (run_dir / WRITES).stat().st_size
     except OSError:

@@ -20,8 +20,8 @@ from typing import Any
 from eapu_hil.base.locks import holder_of
 from eapu_hil.base.storage import plain, write_aside
 from eapu_hil.hal import ConfigError
-from eapu_hil.training.run_facts import DAMAGED, START, RunFacts, last_change, read_facts, signature
-from eapu_hil.training.run_store import LOCK
+from eapu_hil.training.run_facts import DAMAGED, RunFacts, last_change, read_facts, signature
+from eapu_hil.training.run_place import LOCK, START
 from eapu_hil.training.runs import SUCCESS
 
 RUNNING, FROZEN, STOPPED, CRASHED, DONE, FAILED = "running", "frozen", "stopped", "crashed", "done", "failed"

@@ -16,7 +16,9 @@ from eapu_hil.hal import ConfigError
 from eapu_hil.training import run_list, train
 from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.run_list import RunRow, list_runs, row_of
-from eapu_hil.training.run_store import LOCK, RunStore
+from eapu_hil.training.run_place import LOCK, remove_run
+from eapu_hil.training.run_store import RunStore
+from eapu_hil.training.runs import read_writes
 
 
 def _states(directory: Path) -> dict[str, str]:
@@ -31,7 +33,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def run(tmp_path: Path, make_experiment: Callable[..., ExperimentConfig], silent: Callable[..., Any]) -> Path:
-    train(make_experiment(steps=3), tmp_path / "runs" / "a", silent(lambda step: None))
+    train(make_experiment(steps=3), tmp_path / "runs" / "a", silent(lambda _: None))
     return tmp_path / "runs" / "a"
 
 
@@ -45,7 +47,8 @@ def test_a_run_that_ended_says_what_it_was(run: Path) -> None:
     assert facts.bench.startswith("twin ")
     assert facts.chip
     assert facts.wall_s == summary["wall_s"]
-    assert facts.writes is not None and facts.writes > 0
+    assert facts.writes == summary["writes_total"]
+    assert facts.records == len(read_writes(run)) >= summary["writes_total"]
     assert facts.disk_bytes == sum(path.stat().st_size for path in run.rglob("*") if path.is_file())
     assert facts.config["optimizer"]["name"] == "adam"
 
@@ -54,7 +57,7 @@ def test_a_run_says_how_it_goes_while_it_goes_on(
     tmp_path: Path, make_experiment: Callable[..., ExperimentConfig], silent: Callable[..., Any]
 ) -> None:
     seen: list[RunRow] = []
-    train(make_experiment(steps=3), tmp_path / "a", silent(lambda step: seen.append(row_of(tmp_path / "a"))))
+    train(make_experiment(steps=3), tmp_path / "a", silent(lambda _: seen.append(row_of(tmp_path / "a"))))
     assert [row.standing.state for row in seen] == ["running"] * 3
     assert [row.standing.process for row in seen] == [os.getpid()] * 3
     assert [row.facts.step for row in seen] == [1, 2, 3]
@@ -84,7 +87,7 @@ def test_a_process_that_writes_nothing_is_frozen(run: Path) -> None:
 def test_how_a_run_ended_is_its_state(
     tmp_path: Path, make_experiment: Callable[..., ExperimentConfig], silent: Callable[..., Any]
 ) -> None:
-    def stop(step: int) -> None:
+    def stop(_: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -149,3 +152,25 @@ def test_whoever_looks_at_a_lock_does_not_take_it(tmp_path: Path) -> None:
     assert holder_of(tmp_path / "lock") is None
     with own(tmp_path / "lock", "a test"):
         pass
+
+
+def test_a_run_is_removed_with_all_that_lies_in_it_and_nothing_else(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "file").touch()
+    (run / "link").symlink_to(tmp_path / "kept", target_is_directory=True)
+    with (
+        own(run / LOCK, "a test"),
+        pytest.raises(ConfigError, match=r"goes on and is not removed: in use by"),
+    ):
+        remove_run(run)
+    assert _states(run.parent) == {"a": "done"}
+    remove_run(run)
+    assert not run.exists()
+    assert (tmp_path / "kept" / "file").exists()
+
+
+def test_what_is_no_run_is_not_removed(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    with pytest.raises(ConfigError, match="not a run directory"):
+        remove_run(tmp_path / "data")
+    assert (tmp_path / "data").exists()
