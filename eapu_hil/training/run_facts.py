@@ -34,11 +34,13 @@ Signature = list[list[int]]
 class RunFacts:
     """What the files of a run say. Text that is not known is empty, numbers are None.
 
-    status: `exit_status` of its summary, `damaged`, or None before its end. error: one line, of a run that failed or
-    is damaged. step: the last one that was taken; steps: the total that was asked for. writes: cell writes, each of at
-    least one pulse, by the ledger; known at the end. records: cells that were asked to be written, as `writes.bin` holds
-    them; some need no pulse.
-    wall_s: time at work; of a run that has not ended, since its last session began. disk_bytes: of its directory.
+    status: `exit_status` of its summary, `damaged`, or None before its end.
+    error: one line, of a run that failed or is damaged.
+    step: the last one that was taken. steps: the total that was asked for.
+    writes: cell writes, each of at least one pulse, by the ledger; known at the end.
+    records: cells that were asked to be written, as writes.bin holds them; some need no pulse.
+    wall_s: time at work; of a run that has not ended, since its last session began.
+    disk_bytes: of its directory.
     config: the resolved experiment.
     """
 
