@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from eapu_hil.base.colours import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILLION
 from eapu_hil.base.printable import printable
 from eapu_hil.base.quantities import count
-from eapu_hil.base.storage import write_aside
 from eapu_hil.hal import ConfigError
 
 try:
@@ -26,6 +25,8 @@ try:
     from matplotlib.figure import Figure
     from matplotlib.text import Text
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+    from eapu_hil.report.dark import GRID, save
 except ImportError as error:
     raise ConfigError("figures need matplotlib: pip install 'eapu-hil[train]'") from error
 
@@ -46,7 +47,7 @@ _STYLE: dict[Any, Any] = {
     "axes.titlelocation": "left",
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": "#e8ebee",
+    "grid.color": GRID,
     "grid.linewidth": 0.7,
     "xtick.color": GREY,
     "ytick.color": GREY,
@@ -56,22 +57,24 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "legend.fontsize": 8.5,
     "figure.dpi": 180,
+    "svg.hashsalt": "eapu-hil",
 }
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """One line of a plot: name, x and y of equal length, colour (None: the next of the palette)."""
+    """One line of a plot: x and y of equal length, colour (None: the next one), hollow: points drawn as rings."""
 
     name: str
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     colour: str | None = None
+    hollow: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One row of the gallery; images in [0, 1], (h, w) or (h, w, 3), None where the task has none."""
+    """One row of the gallery; images in [0, 1], (h, w) or (h, w, 3), by the name of their column."""
 
     name: str
     shown: Mapping[str, NDArray[np.floating[Any]]]
@@ -88,7 +91,7 @@ def draw_training(
         left.plot(*_averaged(loss), color=BLUE)
         left.set_title("Loss")
         _log_axis(left)
-        right.plot(metric.x, metric.y, color=BLUE, marker="o", markersize=3)
+        _points(right, metric, BLUE, 1.6)
         right.set_title(metric_label)
         if metric_input is not None:
             right.axhline(metric_input, color=GREY, linestyle=(0, (4, 3)), linewidth=1)
@@ -99,19 +102,32 @@ def draw_training(
 
 def draw_curves(path: Path, curves: Sequence[Curve], title: str, *, log: bool, average: bool = True) -> None:
     """Several curves over the steps with their names at the right end."""
-    with new_figure(path, 3.2) as figure:
+    with new_figure(path, max(3.2, 0.23 * len(curves) + 0.6)) as figure:
         axes = figure.subplots()
         palette = cycle((BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY))
+        styles = cycle(["-"] * 6 + ["--"] * 6 + [":"] * 6)  # a colour that comes again has another line
         for curve in curves:
-            x, y = _averaged(curve) if average else (curve.x, curve.y)
-            axes.plot(x, np.where(y > 0, y, np.nan) if log else y, label=curve.name,
-                      color=curve.colour or next(palette), linewidth=1.8 if curve.colour else 1.3,
-                      marker="" if average else "o", markersize=3)  # fmt: skip
+            colour, style = curve.colour or next(palette), "-" if curve.colour else next(styles)
+            if not average:
+                _points(axes, curve, colour, 1.8 if curve.colour else 1.3, style)
+                continue
+            x, y = _averaged(curve)
+            axes.plot(x, np.where(y > 0, y, np.nan) if log else y, label=curve.name, color=colour,
+                      linewidth=1.8 if curve.colour else 1.3, linestyle=style)  # fmt: skip
         if log:
             _log_axis(axes)
         axes.set_title(title)
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.02), handlelength=1.4)
         _step_axis(axes)
+
+
+def _points(axes: Axes, curve: Curve, colour: str, width: float, style: str = "-") -> None:
+    axes.plot(curve.x, curve.y, color=colour, linewidth=width, linestyle=style)
+    hollow = np.zeros(curve.x.shape, np.bool_) if curve.hollow is None else curve.hollow
+    axes.plot(curve.x[~hollow], curve.y[~hollow], color=colour, marker="o", markersize=3, linestyle="")
+    axes.plot(curve.x[hollow], curve.y[hollow], color=colour, marker="o", markersize=5, linestyle="",
+              markerfacecolor="white")  # fmt: skip
+    axes.plot([], [], color=colour, linewidth=width, linestyle=style, label=curve.name)
 
 
 def draw_conductance(
@@ -153,7 +169,7 @@ def draw_write_error(path: Path, error_S: NDArray[np.floating[Any]], converged: 
             _log_axis(axes)
             axes.set_ylim(bottom=0.7)
         axes.set_xlabel("last verify reading minus target (µS)")
-        axes.set_ylabel("cell writes", color=GREY)
+        axes.set_ylabel("requests", color=GREY)
         outside = int(np.sum(np.abs(error) > reach))
         beyond = f"; {count(outside)} beyond ±{reach:.2g} µS not drawn" if outside else ""
         axes.set_title(f"Mean {error.mean():+.3f} µS, standard deviation {error.std():.3f} µS{beyond}")
@@ -163,7 +179,7 @@ def draw_write_error(path: Path, error_S: NDArray[np.floating[Any]], converged: 
 
 def draw_gallery(path: Path, examples: Sequence[Example]) -> None:
     """One row an example, one column a kind of image, the caption above each image."""
-    kinds = [kind for kind in ("input", "output", "reference") if any(kind in e.shown for e in examples)]
+    kinds = list(dict.fromkeys(kind for example in examples for kind in example.shown))
     shapes = [next(iter(example.shown.values())).shape for example in examples]
     width = min(2.8, WIDTH_IN / len(kinds))
     heights = [width * min(shape[0] / shape[1], 1.5) for shape in shapes]
@@ -263,15 +279,14 @@ def _step_axis(axes: Axes) -> None:
 def new_figure(
     path: Path, height_in: float, layout: Literal["constrained", "compressed"] = "constrained"
 ) -> Iterator[Figure]:
-    """A figure in the style of all reports, saved to `path` at the end."""
+    """A figure in the style of all reports, saved to `path` at the end, or as several files; see `dark.save`."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # whatever the user's matplotlibrc says
         matplotlib.rcParams.update(_STYLE)
         figure = Figure(figsize=(WIDTH_IN, height_in), layout=layout)
         yield figure
         _take_names_as_they_are(figure)
-        # Written aside: a link in the place of the file is replaced and not followed.
-        write_aside(path, lambda file: figure.savefig(file, format=path.suffix.removeprefix(".")))
+        save(figure, path)
 
 
 def _take_names_as_they_are(figure: Figure) -> None:

@@ -6,6 +6,7 @@ import re
 import struct
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -140,14 +141,21 @@ def _gallery(rng: np.random.Generator) -> dict[str, np.ndarray]:
 
 def _check_page(page: Path) -> str:
     text = page.read_text(encoding="utf-8")
-    figures = re.findall(r'src="(figures/[a-z_]+\.png)"', text)
-    assert figures
-    for figure in figures:
-        content = (page.parent / figure).read_bytes()
+    light = re.findall(r'<img src="figures/([a-z_0-9]+)\.svg" alt="([^"]+)"', text)
+    dark = re.findall(r'srcset="figures/([a-z_0-9]+)_dark\.svg"', text)
+    assert light
+    assert [name for name, _ in light] == dark
+    files = {f"{name}{end}" for name, _ in light for end in (".png", ".svg", "_dark.svg")}
+    assert {path.name for path in (page.parent / "figures").iterdir()} == files
+    for name, alt in light:
+        content = (page.parent / "figures" / f"{name}.png").read_bytes()
         width, height = struct.unpack(">II", content[16:24])
         assert content.startswith(b"\x89PNG")
         assert min(width, height) > 200
-    assert {path.name for path in (page.parent / "figures").iterdir()} == {Path(f).name for f in figures}
+        assert len(alt) > 40
+        assert re.search(r"\d", alt)
+        for end in (".svg", "_dark.svg"):
+            ElementTree.parse(page.parent / "figures" / f"{name}{end}")
     assert "{{" not in text
     assert "nan" not in text.lower().replace("nano", "")
     return text

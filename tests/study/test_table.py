@@ -194,14 +194,15 @@ class TestBatch:
 
 class TestClaims:
     def test_verdicts_follow_the_worst_seed(self) -> None:
-        good = [some_run(rule, seed) for rule in ("digital", "bp", "eapu") for seed in (1, 2)]
+        good = [some_run(rule, seed) for rule in ("digital", "bp", "eapu") for seed in (1, 2, 3)]
         verdicts = [claim.verdict for claim in judge(results(*good))]
         assert verdicts[0] == "holds"  # 1 per mille
         assert verdicts[1] == "holds"  # 65 points
         assert verdicts[2] == "does not hold here"
         assert verdicts[3] == "holds"  # 1000 times
         assert verdicts[4].startswith("holds under")
-        worse = [*good[:-1], some_run("eapu", 2, metric=0.89, update_ratio=1.0001e-3, pulses_p999_cell=3.01)]
+        worse = [*good[:-3], *(some_run("eapu", seed, metric=0.89, update_ratio=1.0001e-3, pulses_p999_cell=3.01)
+                               for seed in (1, 2, 3))]  # fmt: skip
         verdicts = [claim.verdict for claim in judge(results(*worse))]
         assert verdicts[0] == verdicts[1] == verdicts[3] == "does not hold here"
 
@@ -210,8 +211,22 @@ class TestClaims:
         assert {claim.verdict for claim in found} == {"not measured"}
 
     def test_part_of_the_tasks(self) -> None:
-        runs = [some_run("eapu", task="a"), some_run("eapu", task="b", update_ratio=0.5)]
+        runs = [some_run("eapu", seed, task="a") for seed in (1, 2, 3)]
+        runs += [some_run("eapu", seed, task="b", update_ratio=0.5) for seed in (1, 2, 3)]
         assert judge(results(*runs))[0].verdict == "holds under: a; not: b"
+
+    def test_what_is_short_or_few_gets_no_verdict(self) -> None:
+        few = [some_run(rule, seed, steps=300) for rule in ("digital", "bp", "eapu") for seed in (1, 2)]
+        short = [some_run(rule, seed, steps=299) for rule in ("digital", "bp", "eapu") for seed in (1, 2, 3)]
+        for runs in (few, short):
+            assert {claim.verdict for claim in judge(results(*runs))} == {"too short to judge"}
+        runs = [some_run("eapu", seed, task="a") for seed in (1, 2, 3)] + [some_run("eapu", task="b")]
+        assert judge(results(*runs))[0].verdict == "holds under: a; too short to judge: b"
+
+    def test_seeds_that_differ_by_more_than_the_distance_to_the_claim_give_no_verdict(self) -> None:
+        ratios = {1: 0.7e-3, 2: 0.8e-3, 3: 1.3e-3}
+        runs = [some_run("eapu", seed, update_ratio=ratio) for seed, ratio in ratios.items()]
+        assert judge(results(*runs))[0].verdict == "too close to judge"
 
 
 class TestDesigns:
