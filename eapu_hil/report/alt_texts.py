@@ -61,8 +61,8 @@ def of_error(error_S: NDArray[np.floating[Any]], converged: NDArray[np.bool_]) -
     error = 1e6 * error_S
     low, middle, high = np.percentile(error, (5, 50, 95))
     return (
-        f"Histogram of {count(error.size)} requests: nine in ten errors lie between {low:+.3g} and {high:+.3g} \u00b5S, "
-        f"the median is {middle:+.3g} \u00b5S; {count(int((~converged).sum()))} did not converge."
+        f"Histogram of {count(error.size)} requests: nine in ten errors lie between {low:+.3g} and {high:+.3g} "
+        f"\u00b5S, the median is {middle:+.3g} \u00b5S; {count(int((~converged).sum()))} did not converge."
     )
 
 

@@ -26,8 +26,8 @@ class Measured:
 
     @property
     def verdict(self) -> str:
-        """Too short below `LEAST_STEPS` steps or `LEAST_SEEDS` seeds; too close where the mean is nearer to the claim than
-        one standard deviation over the seeds; else by the worst seed.
+        """Too short below `LEAST_STEPS` steps or `LEAST_SEEDS` seeds; too close where the mean is nearer to the claim
+        than one standard deviation over the seeds; else by the worst seed.
         """
         if self.steps < LEAST_STEPS or len(self.values) < LEAST_SEEDS:
             return TOO_SHORT
