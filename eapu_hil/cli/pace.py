@@ -15,15 +15,18 @@ class Pace:
     def __init__(self, total: float) -> None:
         self._total = total
         self._begun_s = time.monotonic()
-        self._first: float | None = None
+        self._first: tuple[float, float] | None = None  # what was done when it was first told, and when
 
     def text(self, done: float) -> str:
         """ "1 min 5 s, 3 min 12 s left": since the beginning, and at this pace. Without the latter where none shows."""
+        now_s = time.monotonic()
         if self._first is None:
-            self._first = done
-        spent_s = time.monotonic() - self._begun_s
-        gone, left = done - self._first, self._total - done
-        text = duration(spent_s)
-        if left > 0 and gone > 0 and spent_s >= _WORTH_s:
-            text += f", {duration(spent_s * left / gone)} left"
+            self._first = (
+                done,
+                now_s,
+            )  # what came before, such as opening a bench, says nothing about the pace
+        gone, took_s = done - self._first[0], now_s - self._first[1]
+        text = duration(now_s - self._begun_s)
+        if done < self._total and gone > 0 and took_s >= _WORTH_s:
+            text += f", {duration(took_s * (self._total - done) / gone)} left"
         return text

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.report.figures import Example
+from eapu_hil.report.figures import WIDTH_IN, new_figure
 
 Snapshots = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One row of the gallery; images in [0, 1], (h, w) or (h, w, 3), by the name of their column."""
+
+    name: str
+    shown: Mapping[str, NDArray[np.floating[Any]]]
+    captions: Mapping[str, str]
 
 
 def gallery(snapshots: Snapshots) -> list[Example]:
@@ -49,6 +60,23 @@ def side_by_side(runs: Mapping[str, Snapshots]) -> list[Example]:
             shown["reference"], captions["reference"] = first["reference"], "reference"
         examples.append(Example(name, shown, captions))
     return examples
+
+
+def draw_gallery(path: Path, examples: Sequence[Example]) -> None:
+    """One row an example, one column a kind of image, the caption above each image."""
+    kinds = list(dict.fromkeys(kind for example in examples for kind in example.shown))
+    shapes = [next(iter(example.shown.values())).shape for example in examples]
+    width = min(2.8, WIDTH_IN / len(kinds))
+    heights = [width * min(shape[0] / shape[1], 1.5) for shape in shapes]
+    with new_figure(path, sum(heights) + 0.27 * len(heights), layout="compressed") as figure:
+        grid = figure.subplots(len(examples), len(kinds), squeeze=False, height_ratios=heights)
+        for line, example in zip(grid, examples, strict=True):
+            for axes, kind in zip(line, kinds, strict=True):
+                axes.set_axis_off()
+                if kind in example.shown:
+                    image = np.clip(example.shown[kind], 0.0, 1.0)
+                    axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+                    axes.set_title(example.captions[kind], fontsize=8.5, fontweight="normal", pad=3)
 
 
 def in_words(examples: list[Example]) -> str:

@@ -32,6 +32,7 @@ except ImportError as error:
 
 ARRAYS_DRAWN_MAX = 8
 WIDTH_IN = 8.6  # of every figure
+_PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -72,15 +73,6 @@ class Curve:
     hollow: NDArray[np.bool_] | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Example:
-    """One row of the gallery; images in [0, 1], (h, w) or (h, w, 3), by the name of their column."""
-
-    name: str
-    shown: Mapping[str, NDArray[np.floating[Any]]]
-    captions: Mapping[str, str]
-
-
 def draw_training(
     path: Path, loss: Curve, metric: Curve, metric_label: str, metric_input: float | None
 ) -> None:
@@ -104,21 +96,27 @@ def draw_curves(path: Path, curves: Sequence[Curve], title: str, *, log: bool, a
     """Several curves over the steps with their names at the right end."""
     with new_figure(path, max(3.2, 0.23 * len(curves) + 0.6)) as figure:
         axes = figure.subplots()
-        palette = cycle((BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY))
-        styles = cycle(["-"] * 6 + ["--"] * 6 + [":"] * 6)  # a colour that comes again has another line
-        for curve in curves:
-            colour, style = curve.colour or next(palette), "-" if curve.colour else next(styles)
+        for curve, colour, width, style in _told_apart(curves):
             if not average:
-                _points(axes, curve, colour, 1.8 if curve.colour else 1.3, style)
+                _points(axes, curve, colour, width, style)
                 continue
             x, y = _averaged(curve)
             axes.plot(x, np.where(y > 0, y, np.nan) if log else y, label=curve.name, color=colour,
-                      linewidth=1.8 if curve.colour else 1.3, linestyle=style)  # fmt: skip
+                      linewidth=width, linestyle=style)  # fmt: skip
         if log:
             _log_axis(axes)
         axes.set_title(title)
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.02), handlelength=1.4)
         _step_axis(axes)
+
+
+def _told_apart(curves: Sequence[Curve]) -> Iterator[tuple[Curve, str, float, str]]:
+    """Each curve with colour, width and line: later ones are thinner, so that they hide none that is the same."""
+    free = [c for c in _PALETTE if c not in {curve.colour for curve in curves}] or [*_PALETTE]
+    looks = cycle((colour, style) for style in ("-", "--", ":") for colour in free)
+    for number, curve in enumerate(curves):
+        colour, style = (curve.colour, "-") if curve.colour else next(looks)
+        yield curve, colour, max(2.4 - 0.4 * number, 1.2), style
 
 
 def _points(axes: Axes, curve: Curve, colour: str, width: float, style: str = "-") -> None:
@@ -175,23 +173,6 @@ def draw_write_error(path: Path, error_S: NDArray[np.floating[Any]], converged: 
         axes.set_title(f"Mean {error.mean():+.3f} µS, standard deviation {error.std():.3f} µS{beyond}")
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.02), handlelength=1.0)
         axes.grid(axis="x", visible=False)
-
-
-def draw_gallery(path: Path, examples: Sequence[Example]) -> None:
-    """One row an example, one column a kind of image, the caption above each image."""
-    kinds = list(dict.fromkeys(kind for example in examples for kind in example.shown))
-    shapes = [next(iter(example.shown.values())).shape for example in examples]
-    width = min(2.8, WIDTH_IN / len(kinds))
-    heights = [width * min(shape[0] / shape[1], 1.5) for shape in shapes]
-    with new_figure(path, sum(heights) + 0.27 * len(heights), layout="compressed") as figure:
-        grid = figure.subplots(len(examples), len(kinds), squeeze=False, height_ratios=heights)
-        for line, example in zip(grid, examples, strict=True):
-            for axes, kind in zip(line, kinds, strict=True):
-                axes.set_axis_off()
-                if kind in example.shown:
-                    image = np.clip(example.shown[kind], 0.0, 1.0)
-                    axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-                    axes.set_title(example.captions[kind], fontsize=8.5, fontweight="normal", pad=3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,11 +241,11 @@ def _note(axes: Axes, text: str, y: float) -> None:
 
 
 def _log_axis(axes: Axes) -> None:
-    """Plain numbers at 1, 2, 5 where the axis spans little, at powers of ten otherwise."""
+    """Plain numbers: anywhere where the axis spans little, at 1, 2, 5, or at powers of ten where it spans much."""
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     subs = (1.0, 2.0, 5.0) if high / low < 200 else (1.0,)
-    axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=8))
+    axes.yaxis.set_major_locator(MaxNLocator(5) if high / low < 5 else LogLocator(subs=subs, numticks=8))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
 

@@ -21,6 +21,7 @@ from eapu_hil.training.runs import succeeded
 
 Runs = Mapping[str, RunData]
 _IMAGES_MAX, _COLUMNS_MAX = 3, 6  # drawn: examples, and runs beside each other
+_HASH = 12  # characters that tell one from another
 WHOLE = " Rings: on the whole held-out set; points: on a part of it, the same one each time."
 
 
@@ -189,7 +190,7 @@ def _examples(folder: Path, runs: Runs) -> list[PageSection]:
     found = examples.side_by_side(shown)[:_IMAGES_MAX] if shown else []
     if not found:
         return []
-    figures.draw_gallery(folder / "gallery", found)
+    examples.draw_gallery(folder / "gallery", found)
     more = [name for name in runs if name not in shown]
     text = "The same held-out images after the last step of each run."
     text += f" Not shown, for want of images or of room: {', '.join(more)}." if more else ""
@@ -209,8 +210,8 @@ def _configuration(run: RunData) -> dict[str, Any]:
     return {
         **run.experiment,
         "bench in words": bench_text(run) if run.on_array else MISSING,
-        "chip": run.start.get("chip") or MISSING,
-        "commit": run.start.get("commit") or MISSING,
+        "chip": str(run.start.get("chip") or MISSING)[:_HASH],
+        "commit": str(run.start.get("commit") or MISSING)[:_HASH],
         "changed in mid-run": [
             f"after step {change.get('after_step')}" for change in run.start.get("changes") or []
         ],

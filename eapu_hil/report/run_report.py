@@ -16,7 +16,7 @@ from eapu_hil.base.storage import require_own_files, storage_errors
 from eapu_hil.bench.cellcsv import status_text
 from eapu_hil.hal import CellStatus
 from eapu_hil.report import alt_texts, figures
-from eapu_hil.report.examples import gallery, in_words
+from eapu_hil.report.examples import draw_gallery, gallery, in_words
 from eapu_hil.report.overlay import WHOLE
 from eapu_hil.report.page import PageSection, PageTable, Tile, heading, render
 from eapu_hil.report.rundata import RunData, bench_text, clock_words
@@ -152,7 +152,7 @@ def _examples(run: RunData) -> list[PageSection]:
     found = gallery(run.snapshots)[:_EXAMPLES_MAX]
     if not found:
         return []
-    figures.draw_gallery(run.path / "figures" / "gallery", found)
+    draw_gallery(run.path / "figures" / "gallery", found)
     return [PageSection("Examples", "Held-out images, after the last step.", "gallery", alt=in_words(found))]
 
 
