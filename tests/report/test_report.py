@@ -89,14 +89,22 @@ def synthetic_run(path: Path, *, rule: str = "eapu", steps: int = 400, finished:
             if step % 40 == 0:
                 metric = 20.5 + 7 * (1 - decay) - (5 if rule == "bp" else 0) + rng.normal(0, 0.1)
                 store.append_metrics(
-                    "evaluation", {"step": step, "metric": metric, "input": 20.17, "quick": True}
+                    "evaluation",
+                    {"step": step, "name": "psnr_db", "metric": metric, "input": 20.17, "quick": True},
                 )
         if rule != "digital":
             store.append_writes(_writes(rng, 20_000))
             store.save_snapshots(_maps(rng))
         if finished:
             items = [{"name": n, "input": 20.1, "value": v} for n, v in (("camera", 27.6), ("flower", 28.3))]
-            last = {"step": steps, "metric": 27.914, "input": 20.17, "quick": False, "items": items}
+            last = {
+                "step": steps,
+                "name": "psnr_db",
+                "metric": 27.914,
+                "input": 20.17,
+                "quick": False,
+                "items": items,
+            }
             store.append_metrics("evaluation", last)
             store.save_snapshots(_gallery(rng))
             store.finish({**SUMMARY, "rule": rule})
