@@ -16,7 +16,7 @@ from eapu_hil.hal import ConfigError
 from eapu_hil.report import alt_texts, examples, figures
 from eapu_hil.report.page import PageSection, PageTable, heading, render
 from eapu_hil.report.page_files import PAGE
-from eapu_hil.report.rundata import RunData, bench_text
+from eapu_hil.report.rundata import RunData
 from eapu_hil.training.runs import succeeded
 
 Runs = Mapping[str, RunData]
@@ -106,7 +106,7 @@ def results(runs: Runs, summaries: Mapping[str, Mapping[str, Any]], links: Mappi
     """The numbers of each run in one table. summaries: empty for a run that has not ended."""
     rows = []
     for name, run in runs.items():
-        summary = summaries.get(name) or {}
+        summary = summaries.get(name) or _so_far(run)
         metric = summary.get("metric") or run.metric
         ratio = summary.get("update_ratio_mean", run.mean_update_ratio)
         rows.append(
@@ -126,6 +126,14 @@ def results(runs: Runs, summaries: Mapping[str, Mapping[str, Any]], links: Mappi
     head += ["energy", "bench time"]
     text = "A cell write is a request that gave the cell at least one pulse."
     return PageSection("Results", text, tables=[PageTable(rows, head, links=links)])
+
+
+def _so_far(run: RunData) -> dict[str, Any]:
+    """What the records of a run say that has not ended, by the names of its summary."""
+    if not run.on_array:
+        return {}
+    pulses = run.writes["pulses"]
+    return {"writes_total": int(np.count_nonzero(pulses)), "pulses_total": int(pulses.sum())}
 
 
 def curves(folder: Path, runs: Runs) -> list[PageSection]:
@@ -209,7 +217,6 @@ def _colours(runs: Runs) -> dict[str, str]:
 def _configuration(run: RunData) -> dict[str, Any]:
     return {
         **run.experiment,
-        "bench in words": bench_text(run) if run.on_array else MISSING,
         "chip": str(run.start.get("chip") or MISSING)[:_HASH],
         "commit": str(run.start.get("commit") or MISSING)[:_HASH],
         "changed in mid-run": [
