@@ -25,7 +25,7 @@ from eapu_hil.study.lifetime import EnduranceModel, runs_to_failure
 from eapu_hil.study.plan import TablePlan, experiment_of, planned_runs
 from eapu_hil.study.quality import OWN, losses, winners
 from eapu_hil.study.report import write_table_report
-from eapu_hil.study.results import Ablation, Results, Run, read_results
+from eapu_hil.study.results import Ablation, Results, Run, make_table, read_results
 from eapu_hil.study.scenarios import as_run, full_arrays, slow_pulses
 from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.runs import read_start
@@ -326,11 +326,33 @@ class TestCommand:
         assert rows[0]["pulses"] == ""
         claims = json.loads((tmp_path / "t" / "claims.json").read_text())["claims"]
         assert len(claims) == 5
+        assert {claim["verdict"] for claim in claims} == {"too short to judge"}  # 4 steps, one seed
         # Again: nothing is trained, and the report can be made from what is there.
         logs = {path: path.stat().st_mtime for path in (tmp_path / "t").rglob("metrics.jsonl")}
         assert main(arguments) == 0
         assert {path: path.stat().st_mtime for path in logs} == logs
         assert main(["report", str(tmp_path / "t")]) == 0
+
+    def test_a_table_that_is_stopped_is_reported_with_what_is_missing(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        plan = load_model(TablePlan, "table", (), "tables").quick().with_rules(["digital", "bp"])
+        planned = planned_runs(plan, None, ["steps=4"])
+
+        def stop(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            make_table(planned, {"digital": "", "bp": ""}, {}, tmp_path, 1, stop)
+        assert read_results(tmp_path).missing == [planned[1].name]
+        assert main(["report", str(tmp_path), "--standalone"]) == 0
+        page = (tmp_path / "report-standalone.html").read_text()
+        assert (
+            f"1 of 2 runs are missing: {planned[1].name}. The command that made it goes on with --out" in page
+        )
+        (tmp_path / "table.json").unlink()
+        assert main(["report", str(tmp_path)]) == 2
+        assert "holds no table.json; the same `table` command with --out" in capsys.readouterr().err
 
     @pytest.mark.parametrize(
         ("arguments", "said"),
