@@ -60,7 +60,7 @@ TIMES_IN = {
     "before_s": ("drift.py",),
     "floor_s": ("sliding_window.py",),
     "limit_s": ("ports.py", "session.py", "worker.py"),
-    "product_s": (".yaml", "array.py", "preset.py"),
+    "product_s": (".yaml", "preset.py", "products.py"),
     "read_s": ("fit_relaxation.py",),
     "wanted_s": ("sliding_window.py",),
     "written_s": ("cells.py", "relaxing.py", "state.py"),
