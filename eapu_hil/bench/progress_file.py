@@ -1,7 +1,7 @@
 """progress.jsonl beside a passport: how far a calibration has come, for who watches it; nothing is decided by it.
 
-    {"measurement": "iv", "done": 0.25, "measurements": ["iv", ...], "array": 0, "unix_s": ..., "began_unix_s": ...}
-    {"ended": "success" | "stopped" | "failed", "text": ..., "unix_s": ...}
+{"measurement": "iv", "done": 0.25, "measurements": ["iv", ...], "array": 0, "unix_s": ..., "began_unix_s": ...}
+{"ended": "success" | "stopped" | "failed", "text": ..., "unix_s": ...}
 """
 
 from __future__ import annotations
@@ -65,4 +65,6 @@ class ProgressFile:
 
     def _give_up(self, error: OSError) -> None:
         self._broken = True
-        _LOG.warning("%s: how far the calibration has come is not shown: %s", self._path, error.strerror or error)
+        _LOG.warning(
+            "%s: how far the calibration has come is not shown: %s", self._path, error.strerror or error
+        )

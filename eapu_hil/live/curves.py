@@ -13,7 +13,7 @@ _LAST = ("metric", "energy_j")  # of several the last counts; of the others the 
 
 @dataclass
 class Point:
-    """One point of all curves: step, the last of its steps; lines: how many it stands for. values: None where missing."""
+    """One point of all curves. step: the last of its steps. lines: how many it stands for. values: by `COLUMNS`."""
 
     step: int
     lines: int

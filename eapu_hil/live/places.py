@@ -48,17 +48,17 @@ class Entry:
 
 
 class Place:
-    """The directory `root`, or the one run in it. Links that lead out of it are not followed."""
+    """The directory `root`, or the run that it is. Links that lead out of it are not followed."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
 
     def find(self, its_id: str) -> Entry:
         """The run with this id. Raises UnknownError where there is none in the directory."""
-        parts = [] if its_id == "." else its_id.split("/")
-        if any(part in ("", ".", "..") or "\\" in part or "\0" in part or ":" in part for part in parts):
+        parts = its_id.split("/")
+        if any(part in ("", ".", "..") or set(part) & set("\\:\0") for part in parts):
             raise UnknownError("no such run here")
-        path = self.root.joinpath(*parts)
+        path = self.root if self._is_root(its_id) else self.root.joinpath(*parts)
         try:
             inside = path.resolve(strict=True) == path
         except OSError:
@@ -72,11 +72,15 @@ class Place:
         """All of them. What lies inside a run, other than its chip, is part of it."""
         yield from self._below(self.root, 0)
 
+    def _is_root(self, its_id: str) -> bool:
+        """Whether it means `root`, which is then a run itself and goes by its name."""
+        return its_id == self.root.name and _kind(self.root) is not None
+
     def _below(self, directory: Path, depth: int) -> Iterator[Entry]:
         kind = _kind(directory)
         if kind is not None:
-            relative = directory.relative_to(self.root).as_posix()
-            yield Entry(relative, directory, kind)
+            its_id = self.root.name if directory == self.root else directory.relative_to(self.root).as_posix()
+            yield Entry(its_id, directory, kind)
         if depth >= _DEPTH or kind in ("train", "calibrate"):
             return
         try:

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from eapu_hil.training.records import as_records
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 18
 _LINE_MAX = 1 << 22  # a longer line is not one of ours
 
 
 class _Tail:
-    """A file by pieces, from where the last one ended. restarted: whether the next piece is the first one again."""
+    """A file by pieces, from where the last one ended."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -30,7 +30,10 @@ class _Tail:
         self._inode = -1
 
     def pieces(self, unit: int) -> Iterator[tuple[bool, bytes]]:
-        """What has been added, in whole multiples of `unit` bytes, and whether the file begins anew with it."""
+        """What has been added, in whole multiples of `unit` bytes, and whether the file begins anew with it.
+
+        A piece counts as taken when it is handed out.
+        """
         try:
             file = os.open(self._path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
         except OSError:  # not there yet, or a link
@@ -61,23 +64,23 @@ class LineTail:
         self._tail = _Tail(path)
         self._torn = b""
 
-    def lines(self) -> Iterator[tuple[bool, dict[str, Any]]]:
-        """Those that have been added, each with whether the file begins anew with it."""
-        anew = False
-        for restarted, piece in self._tail.pieces(1):
-            if restarted:
-                self._torn, anew = b"", True
+    def batches(self) -> Iterator[tuple[bool, list[dict[str, Any]]]]:
+        """Those that have been added, in pieces, each with whether the file begins anew with it."""
+        for anew, piece in self._tail.pieces(1):
+            if anew:
+                self._torn = b""
             *whole, self._torn = (self._torn + piece).split(b"\n")
             if len(self._torn) > _LINE_MAX:
                 self._torn = b""
-            for text in whole:
-                try:
-                    line = json.loads(text)
-                except (ValueError, RecursionError):
-                    continue
-                if isinstance(line, dict):
-                    yield anew, line
-                    anew = False
+            yield anew, [line for text in whole if (line := _object(text)) is not None]
+
+
+def _object(text: bytes) -> dict[str, Any] | None:
+    try:
+        line = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return line if isinstance(line, dict) else None
 
 
 class RecordTail:
