@@ -161,7 +161,7 @@ def _room(config: ExperimentConfig, task: Task) -> int:
 def _session(start: Mapping[str, Any], bench: Bench | None) -> dict[str, Any]:
     """What start.yaml keeps of a session. `identities` are those of the first one, `sessions` all of them."""
     identities = [vars(array.identity) for array in bench.arrays] if bench is not None else []
-    session = {"time": now_iso(), "identities": identities}
+    session: dict[str, Any] = {"time": now_iso(), "identities": identities}
     kept = {
         "identities": start.get("identities", identities),
         "sessions": [*start.get("sessions", []), session],
