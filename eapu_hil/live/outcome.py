@@ -10,7 +10,7 @@ Phase = Literal["signalled", "killed", "grounded", "unknown"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """So far. pid: of the process that was signalled. after_s: since the click. by: what has grounded the lines, or ""."""
+    """So far. pid: of the process that was signalled. after_s: since the click. by: what has grounded, or ""."""
 
     phase: Phase
     pid: int
