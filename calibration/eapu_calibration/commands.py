@@ -155,7 +155,7 @@ def _calibrate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         with (
             terminal.stop_hint(hint, lambda: True),
             measurement_bars(terminal) as bars,
-            ProgressFile(bench.chip.directory, array, args.array, names) as progress,
+            ProgressFile(bench, args.array, names) as progress,
         ):
             found = measure(
                 bench,

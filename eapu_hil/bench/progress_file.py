@@ -10,16 +10,17 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from eapu_hil.bench.array import BenchArray
+from eapu_hil.bench.opening import Bench
 from eapu_hil.hal import HilError
 
 PROGRESS = "progress.jsonl"
 _EVERY_s = 0.5
 _TEXT = 500  # characters of an error
+
+ProgressOf = Callable[[str], Callable[[float], None]]
 
 _LOG = logging.getLogger(__name__)
 
@@ -31,18 +32,17 @@ class ProgressFile:
     log says it, once.
     """
 
-    def __init__(self, directory: Path, array: BenchArray, number: int, measurements: Sequence[str]) -> None:
-        self._path = directory / PROGRESS
-        self._array = array
-        unattended = None if array.unattended is None else vars(array.unattended)
+    def __init__(self, bench: Bench, number: int, measurements: Sequence[str]) -> None:
+        """number: of the array."""
+        self._path = bench.chip.directory / PROGRESS
+        self._array = bench.arrays[number]
+        unattended = None if bench.unattended is None else vars(bench.unattended)
         about = {"array": number, "measurements": list(measurements), "unattended": unattended}
         self._about = {**about, "began_unix_s": time.time()}
         self._told_s = 0.0
         self._broken = False
 
-    def following(
-        self, progress_of: Callable[[str], Callable[[float], None]]
-    ) -> Callable[[str], Callable[[float], None]]:
+    def following(self, progress_of: ProgressOf) -> ProgressOf:
         """The same `progress_of`, whose measurements are also written down."""
 
         def begin(name: str) -> Callable[[float], None]:
