@@ -182,3 +182,48 @@ def _owner(descriptor: int) -> str:
     if int(number) == os.getpid():
         return f"process {int(number)}; allowed is one at a time: this program has it open already"
     return f"process {int(number)}; allowed is one at a time: end that process first"
+
+
+def holder(path: Path) -> int | None:
+    """The process of this machine that has locked the file `path` by `own`; None where none has, or none can be told.
+
+    On Linux the system says so itself, of processes of the same user: a number in a file that a crash left behind
+    stands for nothing. Elsewhere it is the number in the file, if the file is locked.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(_OWNER_AT)
+            number = file.read(20).strip()
+            there = os.fstat(file.fileno())
+            if not number.isdigit():
+                return None
+            if Path("/proc/self/fdinfo").is_dir():
+                return int(number) if _has_locked(int(number), there) else None
+    except OSError:
+        return None
+    return int(number) if _is_locked(path) else None
+
+
+def _has_locked(process: int, file: os.stat_result) -> bool:
+    """Whether Linux says that `process` has `file` open and holds the lock of it."""
+    mark = re.compile(rb"^lock:.*\bFLOCK\b.*\b%d\b" % process, re.MULTILINE)
+    try:
+        for opened in Path(f"/proc/{process}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                same = os.path.samestat(opened.stat(), file)
+                if same and mark.search(Path(f"/proc/{process}/fdinfo/{opened.name}").read_bytes()):
+                    return True
+    except OSError:  # it has ended, or is another user's
+        return False
+    return False
+
+
+def _is_locked(path: Path) -> bool:
+    descriptor = os.open(path, os.O_RDWR | _NOFOLLOW | _NONBLOCK)
+    try:
+        if not lock_descriptor(descriptor, blocking=False):
+            return True
+        unlock_descriptor(descriptor)
+        return False
+    finally:
+        os.close(descriptor)

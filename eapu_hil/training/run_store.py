@@ -34,6 +34,7 @@ from eapu_hil.training.run_place import claim, discard
 from eapu_hil.training.runs import (
     CHECKPOINT,
     NUMBER,
+    PAUSE,
     RUN_FORMAT,
     SNAPSHOTS,
     STATE,
@@ -140,12 +141,18 @@ class RunStore:
             with storage_errors(path):
                 (path / "summary.json").unlink(missing_ok=True)
                 (path / "checkpoints").mkdir(exist_ok=True)
+                (path / PAUSE).unlink(missing_ok=True)  # whoever resumes it wants it to go on
                 for leftover in path.rglob("*.part"):
                     leftover.unlink()
         except BaseException:
             store.close()
             raise
         return store
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether the run holds anything that is to be kept."""
+        return not self._fresh
 
     def amend_start(self, values: Mapping[str, Any]) -> None:
         """Adds `values` to start.yaml: what is known only once the bench is open, such as identities."""

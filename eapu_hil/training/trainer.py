@@ -15,7 +15,7 @@ from eapu_hil.bench import Bench, open_bench
 from eapu_hil.bench.chip_id import known_id
 from eapu_hil.bench.opening import prepare_for_training
 from eapu_hil.bench.usage import record_run, tell_of_others
-from eapu_hil.hal import ConfigError, HilError
+from eapu_hil.hal import ConfigError, HilError, Unattended
 from eapu_hil.network.network import Network
 from eapu_hil.placement.layout import PLACEMENT, Layout
 from eapu_hil.tasks import Task
@@ -23,6 +23,7 @@ from eapu_hil.training.array_model import ArrayModel
 from eapu_hil.training.bench_account import BenchAccount
 from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.data_record import data_record, require_same_data
+from eapu_hil.training.diary import Diary, warnings_heard
 from eapu_hil.training.digital_model import DigitalModel
 from eapu_hil.training.loop import TrainingLoop, fitting, under
 from eapu_hil.training.mapped_model import MappedModel
@@ -136,7 +137,7 @@ def trained_network(
 def _run(
     config: ExperimentConfig, task: Task, store: RunStore, progress: Progress | None, exchanged: bool
 ) -> dict[str, Any]:
-    with _open_bench(config, store.path, store.start, exchanged) as bench:
+    with warnings_heard() as heard, _open_bench(config, store.path, store.start, exchanged) as bench:
         store.amend_start(_session(store.start, bench))
         model: Model = DigitalModel(task, config.seed)
         account = None
@@ -144,7 +145,8 @@ def _run(
             layout = _layout(config, task, bench, store)
             model, account = _on_arrays(config, task, bench, layout, store), BenchAccount(bench, layout)
             record_run(bench.chip, store.start["id"], bench.arrays[0].clock_s())
-        return TrainingLoop(config, task, model, account, store).run(progress or Unwatched())
+        diary = Diary(store, account, heard)
+        return TrainingLoop(config, task, model, account, store, diary).run(progress or Unwatched())
 
 
 def _room(config: ExperimentConfig, task: Task) -> int:
@@ -167,6 +169,10 @@ def _session(start: Mapping[str, Any], bench: Bench | None) -> dict[str, Any]:
     if bench is None:
         return kept
     session["clock"] = bench.chip.clock
+    unattended = bench.arrays[0].unattended
+    if unattended is None and bench.config.simulated:
+        unattended = Unattended("the end of the simulation", 0.0)
+    session["unattended"] = None if unattended is None else vars(unattended)
     return {**kept, "chip": bench.chip.id}
 
 

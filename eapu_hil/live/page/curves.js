@@ -112,7 +112,7 @@ export class Curves {
     this.#source = new Bokeh.ColumnDataSource({ data: this.#columns([], Object.fromEntries(names.map((name) => [name, []])), names) });
     const figure = bokehFigure({ x_axis_label: "step", y_axis_label: this.unit });
     figure.xaxes[0].formatter = new Bokeh.NumeralTickFormatter({ format: "0,0" });
-    if (!this.unit && Object.keys(this.#data.series).length > 1) figure.yaxes[0].formatter = new Bokeh.NumeralTickFormatter({ format: "0,0" });
+    if (!this.unit && names.length > 1) figure.yaxes[0].formatter = new Bokeh.NumeralTickFormatter({ format: "0,0.[000]" });
     this.#axis = figure.yaxes[0];
     names.forEach((_, index) => this.#line(figure, index));
     const tips = names.map((name, index) => [name.replaceAll(/[@$]/g, ""), `@y${index}{0.0000a}`]);
