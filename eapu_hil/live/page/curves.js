@@ -16,10 +16,11 @@ function frame(host, title, makeTable) {
   const summary = element("p", { className: "summary", id: `${id}-summary` });
   const plot = element("div", { className: "plot", role: "img", "aria-labelledby": id, "aria-describedby": summary.id });
   const legend = element("ul", { className: "legend" });
-  const figure = element("figure", { className: "chart" },
-    element("figcaption", {}, element("h3", { id }, title), summary), legend, plot, foldedTable("As a table", makeTable));
+  const name = element("h3", { id }, title);
+  const figure = element("figure", { className: "chart", hidden: true },
+    element("figcaption", {}, name, summary), legend, plot, foldedTable("As a table", makeTable));
   host.append(figure);
-  return { figure, plot, legend, summary };
+  return { figure, plot, legend, summary, title: name };
 }
 
 function colour(name) {
@@ -63,20 +64,33 @@ export class Curves {
   #axis = null;
 
   constructor(host, title, { unit = "", marks = false, total = false, secondary = false } = {}) {
-    Object.assign(this, { title, unit, marks, total });
-    this.told = unit === "%" ? 100 : 1;  // what numbers are multiplied by where they are written with their unit
-    this.shown = this.told;  // the same on the axis, which has a prefix of its own
+    Object.assign(this, { marks, total });
     this.frame = frame(host, title, () => this.#table());
+    this.name(title, unit);
     this.frame.figure.classList.toggle("secondary", secondary);
     this.drawn = new Drawn(this.frame.plot, () => this.#draw(), EVERY_MS);
+  }
+
+  name(title, unit) {
+    if (title === this.title && unit === this.unit) return;
+    Object.assign(this, { title, unit });
+    this.told = unit === "%" ? 100 : 1;  // what numbers are multiplied by where they are written with their unit
+    this.shown = this.told;  // the same on the axis, which has a prefix of its own
+    say(this.frame.title, title);
+    if (this.#axis) this.#axis.axis_label = unit;
+    this.#tell();
   }
 
   // step: ascending; series: name -> values, null where there is none.
   set(step, series) {
     this.#data = { step, series };
     this.frame.figure.hidden = !Object.values(series).some((values) => values.some(known));
+    this.#tell();
+  }
+
+  #tell() {
     say(this.frame.summary, this.#summary());
-    this.drawn.changed();
+    this.drawn?.changed();
   }
 
   #draw() {

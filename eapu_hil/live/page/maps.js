@@ -2,7 +2,7 @@
 
 import { Drawn } from "./drawing.js";
 import { element, say } from "./parts.js";
-import { count, inUnit } from "./words.js";
+import { count, inUnit, known } from "./words.js";
 
 const EVERY_MS = 500;
 // Both scales rise evenly in lightness, so they can be told apart without colour; unknown cells are in neither.
@@ -80,7 +80,7 @@ export class CellMap {
     if (values.length !== this.rows * this.cols) return;
     this.#values = values;
     const facts = this.#facts(values);
-    const [low, high] = this.quantity === "g" && this.window_S ? this.window_S : [0, Math.max(facts.high, 1)];
+    const [low, high] = this.quantity === "g" && this.window_S?.every(known) ? this.window_S : [0, facts.high || 1e-6];
     const colours = RAMPS[this.quantity];
     const factor = 255 / (high - low || 1);
     const unknown = packed(UNKNOWN);

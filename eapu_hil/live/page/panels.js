@@ -1,7 +1,7 @@
 // The parts of a run's page that are text: tiles, counts, events, the link, example images, calibration.
 
 import { byId, element, say, table } from "./parts.js";
-import { count, duration, heading, inUnit, NONE, number, part } from "./words.js";
+import { count, duration, heading, inUnit, known, moment, NONE, number, part } from "./words.js";
 
 const EVENTS_KEPT = 500;
 const KINDS = { limit: "limit refused", fault: "fault", reconnect: "reconnected", log: "log" };
@@ -79,9 +79,9 @@ export function calibration({ measurement, done, total, time_left_s, figure_url 
 export function facts(run) {
   const layers = run.layers?.map(({ name, weights }) => `${name} (${count(weights)} weights)`).join(", ");
   const arrays = run.arrays?.map(({ rows, cols }) => `${rows} × ${cols}`);
-  const window = run.window_S ? `${inUnit(run.window_S[0], "S")} to ${inUnit(run.window_S[1], "S")}` : null;
+  const window = run.window_S?.every(known) ? `${inUnit(run.window_S[0], "S")} to ${inUnit(run.window_S[1], "S")}` : null;
   const told = {
-    Experiment: run.experiment, Rule: run.rule, Bench: run.bench, Backend: run.backend, Seed: run.seed, Layers: layers,
+    Name: run.name, Began: moment(run.time), Task: run.task, Rule: run.rule, Bench: run.bench, Backend: run.backend, Seed: run.seed, Layers: layers,
     Arrays: arrays && `${arrays.length} (${[...new Set(arrays)].join(", ")} cells)`, Window: window,
   };
   byId("facts").replaceChildren(...Object.entries(told).filter(([, value]) => value !== null && value !== undefined && value !== "")

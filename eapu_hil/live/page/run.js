@@ -6,7 +6,7 @@ import * as panels from "./panels.js";
 import { byId, say } from "./parts.js";
 import { knowProcess, tellPhase } from "./stop.js";
 import { Stream } from "./stream.js";
-import { count, duration, heading, inUnit, known, number } from "./words.js";
+import { count, duration, inUnit, known, metricValue, metricWords, number } from "./words.js";
 import "./view.js";
 
 const base = `/api${location.pathname}`;
@@ -32,9 +32,8 @@ async function start() {
   const answer = await fetch(base, { cache: "no-store" });
   run = await answer.json();
   if (!answer.ok) return say(byId("name"), run.error);
-  say(byId("name"), run.name);
+  say(byId("name"), run.id);
   panels.facts(run);
-  say(byId("metric-name"), heading(run.metric?.name ?? "metric"));
   charts = makeCharts();
   new Stream(`${base}/events`, (name, data) => handlers[name](data), showLink);
   for (const order of ["pause", "continue"]) byId(order).addEventListener("click", () => command(order));
@@ -44,10 +43,9 @@ async function start() {
 
 function makeCharts() {
   const host = byId("curves");
-  const { name = "metric", unit = "" } = run.metric ?? {};
   return {
     loss: new Curves(host, "Loss"),
-    metric: new Curves(host, heading(name), { unit, marks: true }),
+    metric: new Curves(host, "Metric", { marks: true }),
     share: new Curves(host, "Share of weights written", { unit: "%" }),
     pulses: new Curves(host, "Pulses and cell writes of a step", { secondary: true }),
     energy: new Curves(host, "Energy", { unit: "J", total: true, secondary: true }),
@@ -111,7 +109,7 @@ function thin() {
 function showStory() {
   const { step, loss, metric, writes, pulses, energy_j, share } = story;
   charts.loss.set(step, { loss });
-  charts.metric.set(step, { [run.metric?.name ?? "metric"]: metric });
+  charts.metric.set(step, { metric });
   charts.share.set(step, share);
   charts.pulses.set(step, { pulses, "cell writes": writes });
   charts.energy.set(step, { energy: energy_j });
@@ -123,7 +121,10 @@ function showState() {
   say(badge, STATES[state.state] ?? state.state);
   panels.progress(state.step, state.steps, state.state);
   panels.tile("loss", number(state.loss));
-  panels.tile("metric", inUnit(state.metric?.value, run.metric?.unit ?? ""));
+  const [title, unit] = metricWords(state.metric?.name);
+  charts.metric.name(title, unit);
+  say(byId("metric-name"), title);
+  panels.tile("metric", metricValue(state.metric?.value, state.metric?.name));
   panels.tile("writes", count(state.writes));
   panels.tile("pulses", count(state.pulses));
   panels.tile("energy", inUnit(state.energy_j, "J"));

@@ -2,7 +2,7 @@
 
 import { byId, element, say } from "./parts.js";
 import { follow, press } from "./stop.js";
-import { bytes, count, duration, inUnit, part } from "./words.js";
+import { bytes, count, duration, metricValue, metricWords, moment, part } from "./words.js";
 import "./view.js";
 
 const EVERY_MS = 2000;
@@ -10,7 +10,8 @@ const ALIVE = ["running", "paused", "stopping", "frozen"];
 const SHOWN = 2000;
 const columns = {
   state: { title: "State", value: (run) => ALIVE.concat("crashed", "stopped", "done").indexOf(run.state) },
-  name: { title: "Run", value: (run) => run.name },
+  name: { title: "Run", value: (run) => run.id },
+  began: { title: "Began", value: (run) => run.time ?? "", text: (run) => moment(run.time) },
   what: { title: "Experiment, rule", value: (run) => `${run.experiment ?? ""} ${run.rule ?? ""}`, text: what },
   bench: { title: "Bench, chip", value: (run) => `${run.bench ?? ""} ${run.chip ?? ""}`, text: bench },
   step: { title: "Steps", value: (run) => part(run.step, run.steps), text: steps },
@@ -37,7 +38,7 @@ function steps({ step, steps: total }) {
 }
 
 function metric({ metric: found }) {
-  return found && found.value !== null ? `${found.name} ${inUnit(found.value, found.unit ?? "")}` : "";
+  return found && found.value !== null ? `${metricWords(found.name)[0]} ${metricValue(found.value, found.name)}` : "";
 }
 
 async function ask() {
@@ -64,7 +65,7 @@ function lost(text) {
 function show() {
   const wanted = byId("filter").value.trim().toLowerCase();
   const found = runs.filter((run) => !wanted ||
-    [run.name, run.state, run.experiment, run.rule, run.bench, run.chip].join(" ").toLowerCase().includes(wanted));
+    [run.id, run.name, run.state, run.experiment, run.rule, run.bench, run.chip].join(" ").toLowerCase().includes(wanted));
   found.sort(compare);
   const alive = runs.filter((run) => ALIVE.includes(run.state)).length;
   say(byId("found"), `${count(found.length)} of ${count(runs.length)} ${runs.length === 1 ? "run" : "runs"}, ${count(alive)} at work` +
@@ -81,7 +82,7 @@ function compare(one, other) {
   const { value } = columns[order.by] ?? { value: (run) => (ALIVE.includes(run.state) ? 0 : 1) };
   const [a, b] = [value(one), value(other)];
   const found = typeof a === "string" ? a.localeCompare(b, "en", { numeric: true }) : a - b;
-  return (order.down ? -found : found) || other.name.localeCompare(one.name, "en", { numeric: true });
+  return (order.down ? -found : found) || (other.time ?? "").localeCompare(one.time ?? "");
 }
 
 function rowOf(run) {
@@ -99,8 +100,8 @@ function rowOf(run) {
 }
 
 function newRow(run) {
-  const path = `/run/${run.id}`;
-  const button = element("button", { type: "button", className: "stop-one", ariaLabel: `Stop ${run.name}` }, "Stop");
+  const path = `/run/${encodeURIComponent(run.id)}`;
+  const button = element("button", { type: "button", className: "stop-one", ariaLabel: `Stop ${run.id}` }, "Stop");
   button.addEventListener("click", () => follow(press(`/api${path}/stop`)).then(ask));
   const cells = Object.entries(columns).map(([key, { title }]) => {
     const cell = element(key === "name" ? "th" : "td", { className: `${key}${NUMBERS.includes(key) ? " number" : ""}`, "data-title": title });
@@ -108,7 +109,7 @@ function newRow(run) {
     return cell;
   });
   cells[0].append(element("span", { className: "badge" }));
-  cells[1].append(element("a", { href: path }, run.name), element("small", { className: "end" }));
+  cells[1].append(element("a", { href: path }, run.id), element("small", { className: "end" }));
   return element("tr", {}, ...cells, element("td", { className: "act" }, button));
 }
 

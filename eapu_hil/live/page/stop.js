@@ -34,7 +34,8 @@ export async function follow(sent) {
     const answer = await sent;
     const { text, error } = await answer.json();
     const after_ms = Math.round(performance.now() - since);
-    tell(answer.ok ? "sent" : "trouble", `${text ?? error} (answered after ${after_ms} ms)${answer.ok ? "" : ` ${byHand()}`}`);
+    const failed = answer.status >= 500 ? ` ${byHand()}` : "";
+    tell(failed ? "trouble" : "sent", `${text ?? error} (answered after ${after_ms} ms)${failed}`);
   } catch (failure) {
     tell("trouble", `The page's server was not reached (${failure.message}). ${byHand()}`);
   } finally {

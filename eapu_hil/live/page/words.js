@@ -1,6 +1,7 @@
 // Numbers as people read them: SI prefixes, thousands with commas, durations in two parts.
 
 const PREFIXES = [[1e9, "G"], [1e6, "M"], [1e3, "k"], [1, ""], [1e-3, "m"], [1e-6, "µ"], [1e-9, "n"], [1e-12, "p"]];
+const METRICS = { psnr_db: ["PSNR", "dB"], accuracy: ["Accuracy", "%"], r2: ["R²", ""] };
 export const NONE = "–";
 
 export function known(value) {
@@ -67,4 +68,24 @@ export function part(done, total) {
 export function heading(name) {
   const text = String(name).replaceAll("_", " ");
   return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+// The metric of a task: what it is called and its unit; with "%" a share from 0 to 1 is shown in per cent.
+export function metricWords(name) {
+  if (!name) return ["Metric", ""];
+  if (METRICS[name]) return METRICS[name];
+  return name.endsWith("_db") ? [heading(name.slice(0, -3)), "dB"] : [heading(name), ""];
+}
+
+export function metricValue(value, name) {
+  const unit = metricWords(name)[1];
+  return inUnit(unit === "%" && known(value) ? 100 * value : value, unit);
+}
+
+// A time as the clock on this screen's wall shows it.
+export function moment(iso) {
+  if (!iso) return "";
+  const time = new Date(iso);
+  const two = (value) => String(value).padStart(2, "0");
+  return `${time.getFullYear()}-${two(time.getMonth() + 1)}-${two(time.getDate())} ${two(time.getHours())}:${two(time.getMinutes())}`;
 }
