@@ -190,7 +190,10 @@ export class Histogram {
     this.drawn = new Drawn(this.frame.plot, () => this.#draw(), EVERY_MS);
   }
 
-  set(edges, counts) {
+  set(allEdges, allCounts) {
+    const [first, last] = [allCounts.findIndex(Boolean), allCounts.findLastIndex(Boolean)];
+    const edges = allEdges.slice(Math.max(first - 1, 0), last + 3);  // with an empty one on either side
+    const counts = allCounts.slice(Math.max(first - 1, 0), last + 2);
     this.#data = { edges, counts };
     this.frame.figure.hidden = !counts.some(Boolean);
     say(this.frame.summary, this.#summary());

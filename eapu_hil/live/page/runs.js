@@ -8,6 +8,7 @@ import "./view.js";
 const EVERY_MS = 2000;
 const ALIVE = ["running", "paused", "stopping", "frozen"];
 const SHOWN = 2000;
+const LONG_ID = /^([0-9a-f]{8})[0-9a-f]{16,}$/;  // of a chip that has no name
 const columns = {
   state: { title: "State", value: (run) => ALIVE.concat("crashed", "stopped", "done").indexOf(run.state) },
   name: { title: "Run", value: (run) => run.id },
@@ -30,7 +31,7 @@ function what({ experiment, rule, kind }) {
 }
 
 function bench(run) {
-  return [run.bench, run.chip].filter(Boolean).join(", ");
+  return [run.bench, run.chip?.replace(LONG_ID, "$1…")].filter(Boolean).join(", ");
 }
 
 function steps({ step, steps: total }) {
