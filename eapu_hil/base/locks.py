@@ -77,6 +77,62 @@ def own(place: Path | str, what: str, within_s: float = 0.0) -> Iterator[None]:
                 path.unlink()
 
 
+def holder_of(lock_file: Path) -> int | None:
+    """The process that owns a lock file now, None where nobody does; -1 where it has not said its number yet.
+
+    Where no process of this machine is seen to have it, the lock is tried for an instant: whoever takes it with `own`
+    just then has to wait. Raises OSError where the file cannot be opened.
+    """
+    process = local_holder(lock_file)
+    if process is not None:
+        return process
+    try:
+        descriptor = os.open(lock_file, os.O_RDWR | _NOFOLLOW | _NONBLOCK)
+    except FileNotFoundError:
+        return None
+    try:
+        if lock_descriptor(descriptor, blocking=False):
+            unlock_descriptor(descriptor)
+            return None
+        number = _number_in(descriptor)
+        return -1 if number is None else number
+    finally:
+        os.close(descriptor)
+
+
+def local_holder(lock_file: Path) -> int | None:
+    """The process of this machine that owns a lock file, to be signalled; None where none has it, or none can be told.
+
+    On Linux the system says so itself, of processes of the same user: the number in a file that a crash has left, or
+    another machine has written, stands for nothing. Elsewhere it is that number, if the file is locked.
+    """
+    try:
+        descriptor = os.open(lock_file, os.O_RDWR | _NOFOLLOW | _NONBLOCK)
+    except OSError:
+        return None
+    try:
+        process = _number_in(descriptor)
+        if process is None:
+            return None
+        if Path("/proc/self/fdinfo").is_dir():
+            return process if _has_locked(process, os.fstat(descriptor)) else None
+        if lock_descriptor(descriptor, blocking=False):
+            unlock_descriptor(descriptor)
+            return None
+        return process
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _number_in(descriptor: int) -> int | None:
+    """The process number in a lock file; None where its owner has not written it yet."""
+    os.lseek(descriptor, _OWNER_AT, os.SEEK_SET)
+    number = os.read(descriptor, 20).strip()
+    return int(number) if number.isdigit() else None
+
+
 def device_name(path: str) -> str:
     """The one name of a serial port: links of `/dev/serial/by-id` lead to it, and Windows takes any letter case."""
     windows = re.fullmatch(r"(?:\\\\\.\\)?(com\d+)", path, re.IGNORECASE)
@@ -175,33 +231,12 @@ def _lies_at(path: Path, descriptor: int) -> bool:
 
 def _owner(descriptor: int) -> str:
     """The end of the message: who has it, as far as the file says, and what to do."""
-    os.lseek(descriptor, _OWNER_AT, os.SEEK_SET)
-    number = os.read(descriptor, 20).strip()
-    if not number.isdigit():  # not written yet
+    number = _number_in(descriptor)
+    if number is None:
         return "another process; allowed is one at a time: end it first"
-    if int(number) == os.getpid():
-        return f"process {int(number)}; allowed is one at a time: this program has it open already"
-    return f"process {int(number)}; allowed is one at a time: end that process first"
-
-
-def holder(path: Path) -> int | None:
-    """The process of this machine that has locked the file `path` by `own`; None where none has, or none can be told.
-
-    On Linux the system says so itself, of processes of the same user: a number in a file that a crash left behind
-    stands for nothing. Elsewhere it is the number in the file, if the file is locked.
-    """
-    try:
-        with path.open("rb") as file:
-            file.seek(_OWNER_AT)
-            number = file.read(20).strip()
-            there = os.fstat(file.fileno())
-            if not number.isdigit():
-                return None
-            if Path("/proc/self/fdinfo").is_dir():
-                return int(number) if _has_locked(int(number), there) else None
-    except OSError:
-        return None
-    return int(number) if _is_locked(path) else None
+    if number == os.getpid():
+        return f"process {number}; allowed is one at a time: this program has it open already"
+    return f"process {number}; allowed is one at a time: end that process first"
 
 
 def _has_locked(process: int, file: os.stat_result) -> bool:
@@ -216,14 +251,3 @@ def _has_locked(process: int, file: os.stat_result) -> bool:
     except OSError:  # it has ended, or is another user's
         return False
     return False
-
-
-def _is_locked(path: Path) -> bool:
-    descriptor = os.open(path, os.O_RDWR | _NOFOLLOW | _NONBLOCK)
-    try:
-        if not lock_descriptor(descriptor, blocking=False):
-            return True
-        unlock_descriptor(descriptor)
-        return False
-    finally:
-        os.close(descriptor)

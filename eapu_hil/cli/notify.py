@@ -43,7 +43,10 @@ def _url(text: str) -> str:
 
 @contextmanager
 def notified(
-    url: str | None, terminal: Terminal, about: Mapping[str, Any], so_far: Callable[[], Mapping[str, Any]]
+    url: str | None,
+    terminal: Terminal,
+    about: Mapping[str, Any],
+    so_far: Callable[[], Mapping[str, Any]] = dict,
 ) -> Iterator[None]:
     """Around the work: posts how it ended once that is known, with all lines at 0 V.
 

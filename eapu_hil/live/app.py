@@ -51,7 +51,7 @@ class _Routes:
         )
 
     async def runs(self, _request: Request) -> Response:
-        return _json({"runs": await self._hub.list()})
+        return _json({"runs": await self._hub.runs()})
 
     async def describe(self, request: Request) -> Response:
         feed = self._hub.kept(self._entry(request)).feed

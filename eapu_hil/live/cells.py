@@ -73,7 +73,7 @@ class CellMaps:
     def map(self, array: int, quantity: Quantity) -> bytes:
         """Little-endian float32, row by row."""
         values = self.g_S if quantity == "g" else self.wear
-        return values[array].astype("<f4").tobytes()
+        return bytes(values[array].astype("<f4").tobytes())
 
     def _touch(self, arrays: Any) -> None:
         self.version += 1

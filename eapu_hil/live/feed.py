@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from eapu_hil.live.outcome import Outcome
 from eapu_hil.live.overview import Overviews
 from eapu_hil.live.places import Entry, UnknownError
 from eapu_hil.live.status import Status, status_of
-from eapu_hil.live.stopping import Outcome
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,7 @@ class Feed(ABC):
 
     def status(self) -> Status:
         """Who works on it, and how it stands. Reads a few small files."""
-        stop = {} if self.stop is None else asdict(self.stop)
-        return status_of(self.entry, stop, self.overviews.summary(self.entry), paused=self.is_paused)
+        return status_of(self.entry, self.stop, self.overviews.summary(self.entry), paused=self.is_paused)
 
     def say_stop(self, outcome: Outcome) -> None:
         """From the event loop: what a stop has come to."""

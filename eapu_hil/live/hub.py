@@ -8,20 +8,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 from typing import Any, TypeVar
 
 from eapu_hil.base.errors import HilError, one_line
 from eapu_hil.live.calibration_feed import CalibrationFeed
 from eapu_hil.live.feed import Feed
+from eapu_hil.live.outcome import Outcome
 from eapu_hil.live.overview import Overviews
 from eapu_hil.live.places import Entry, Place
 from eapu_hil.live.run_feed import RunFeed
 from eapu_hil.live.status import status_of
-from eapu_hil.live.stopping import NothingToStopError, Outcome, Stop
+from eapu_hil.live.stopping import NothingToStopError, Stop
+from eapu_hil.training.run_list import RunRow, list_runs
 
 _FRAME_s = 0.5
 _LIST_s = 1.0  # how old the list of runs may be
@@ -96,11 +97,11 @@ class Hub:
             watched.watchers -= 1
             watched.left_s = time.monotonic()
 
-    async def list(self) -> list[dict[str, Any]]:
+    async def runs(self) -> list[dict[str, Any]]:
         """All runs, the newest first; up to a second old."""
         if time.monotonic() >= self._list[0] + _LIST_s:
             if self._listing is None or self._listing.done():
-                self._listing = asyncio.create_task(self.read(self._read_list))  # type: ignore[arg-type]
+                self._listing = asyncio.create_task(self.read(self._read_list))
             self._list = time.monotonic(), await asyncio.shield(self._listing)
         return self._list[1]
 
@@ -164,15 +165,36 @@ class Hub:
             del self._watched[key]
 
     def _read_list(self) -> list[dict[str, Any]]:
-        lines = []
+        rows = list_runs(self.place.root) if self.place.root.is_dir() else []
+        lines = [
+            self._with_state(Entry(row.name, row.path, "train"), _line(row), _ending(row)) for row in rows
+        ]
         for entry in self.place.entries():
-            watched = self._watched.get(entry.id)
-            stop = None if watched is None else watched.feed.stop
-            paused = watched is not None and watched.feed.is_paused
-            line = self.overviews.line(entry)
-            told = {} if stop is None else asdict(stop)
-            status = status_of(entry, told, self.overviews.summary(entry), paused=paused)
-            shown = {"state": status.state, "pid": status.pid, "since_s": status.since_s, "note": status.note}
-            lines.append({**line, **shown})
+            if entry.kind != "train":
+                lines.append(
+                    self._with_state(entry, self.overviews.line(entry), self.overviews.summary(entry))
+                )
         lines.sort(key=lambda line: str(line.get("time") or ""), reverse=True)
         return lines
+
+    def _with_state(
+        self, entry: Entry, line: dict[str, Any], ending: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
+        watched = self._watched.get(entry.id)
+        stop = None if watched is None else watched.feed.stop
+        paused = watched is not None and watched.feed.is_paused
+        status = status_of(entry, stop, ending, paused=paused)
+        shown = {"state": status.state, "pid": status.pid, "since_s": status.since_s, "note": status.note}
+        return {**line, **shown}
+
+
+def _line(row: RunRow) -> dict[str, Any]:
+    facts = row.facts
+    its = {key: getattr(facts, key) for key in ("experiment", "rule", "bench", "chip", "step", "steps")}
+    more = {key: getattr(facts, key) for key in ("writes", "wall_s", "disk_bytes", "time", "task", "seed")}
+    metric = {"name": facts.metric_name, "value": facts.metric}
+    return {"id": row.name, "name": row.path.name, "kind": "train", **its, **more, "metric": metric}
+
+
+def _ending(row: RunRow) -> dict[str, Any] | None:
+    return None if row.facts.status is None else {"exit_status": row.facts.status, "error": row.facts.error}

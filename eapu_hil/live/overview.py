@@ -12,7 +12,6 @@ from eapu_hil.base.storage import plain
 from eapu_hil.bench.progress_file import PROGRESS
 from eapu_hil.hal import HilError
 from eapu_hil.live.places import Entry
-from eapu_hil.training.journal import METRICS
 from eapu_hil.training.runs import read_start
 
 _END = 1 << 16  # bytes at the end of metrics.jsonl in which the last step and evaluation are looked for
@@ -41,30 +40,16 @@ class Overviews:
         return _kept(self._ends, path, lambda: _json(path)) or None
 
     def line(self, entry: Entry) -> dict[str, Any]:
-        """The run in the list, without its state."""
-        start, summary = self.start(entry), self.summary(entry) or {}
-        experiment = _mapping(start.get("experiment"))
-        last = self._end(entry.path / METRICS) if entry.kind == "train" else {}
-        step, evaluation = last.get("step", {}), last.get("evaluation", {})
-        metric = _mapping(summary.get("metric")) or {
-            "name": evaluation.get("name"),
-            "final": evaluation.get("metric"),
-        }
+        """A calibration or a comparison in the list, without its state."""
+        last = self._end(entry.path / PROGRESS).get("line", {}) if entry.kind == "calibrate" else {}
+        names = last.get("measurements") or []
+        at = names.index(last["measurement"]) if last.get("measurement") in names else None
         return {
             "id": entry.id,
-            "name": str(start.get("name") or entry.path.name),
+            "name": entry.path.name,
             "kind": entry.kind,
-            "experiment": start.get("name"),
-            "rule": name_of(experiment.get("rule")),
-            "bench": bench_words(_mapping(experiment.get("bench"))),
-            "chip": start.get("chip"),
-            "step": step.get("step", summary.get("steps")),
-            "steps": experiment.get("steps"),
-            "metric": {"name": metric.get("name"), "value": metric.get("final")},
-            "writes": summary.get("writes_total"),
-            "wall_s": summary.get("wall_s"),
-            "disk_bytes": disk_bytes(entry.path),
-            "time": start.get("time"),
+            "step": at,
+            "steps": len(names) or None,
         }
 
     def _end(self, path: Path) -> dict[str, Any]:
@@ -91,34 +76,6 @@ def name_of(value: object) -> str | None:
     """`eapu` from "eapu" or {"name": "eapu", ...}."""
     found = value.get("name") if isinstance(value, Mapping) else value
     return None if found is None else str(found)
-
-
-def bench_words(bench: Mapping[str, Any]) -> str | None:
-    """The bench in a few words."""
-    if not bench:
-        return None
-    what = Path(str(bench.get("preset") or bench.get("port") or bench.get("resource") or "")).stem
-    shape = bench.get("shape")
-    size = f"{shape[0]} x {shape[1]}" if isinstance(shape, list) and len(shape) == 2 else ""
-    return " ".join(
-        str(part) for part in (bench.get("backend"), what, f"{bench.get('arrays')} of", size) if part
-    )
-
-
-def disk_bytes(directory: Path) -> int:
-    """The files of a run, without links."""
-    total, waiting = 0, [directory]
-    while waiting:
-        try:
-            with os.scandir(waiting.pop()) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(Path(entry.path))
-                    elif entry.is_file(follow_symlinks=False):
-                        total += entry.stat(follow_symlinks=False).st_size
-        except OSError:  # removed meanwhile
-            continue
-    return total
 
 
 def _kept(kept: dict[Path, tuple[tuple[int, int], dict[str, Any]]], path: Path, read: Any) -> dict[str, Any]:

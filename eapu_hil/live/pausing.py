@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eapu_hil.base.locks import holder
+from eapu_hil.base.locks import local_holder
 from eapu_hil.base.storage import storage_errors
 from eapu_hil.hal import HilError
 from eapu_hil.live.places import Entry
@@ -15,7 +15,7 @@ def ask_to_pause(entry: Entry) -> str:
         raise HilError(
             "only a training can pause; a calibration that is stopped goes on when it is started again"
         )
-    if entry.lock is None or holder(entry.lock) is None:
+    if entry.lock is None or local_holder(entry.lock) is None:
         raise HilError("no process of this machine works on this run, so there is nothing to pause")
     path = entry.file(PAUSE)
     with storage_errors(path):

@@ -12,10 +12,10 @@ from eapu_hil.bench.chip_id import PASSPORT
 from eapu_hil.bench.passport import LOCK as CHIP_LOCK
 from eapu_hil.bench.progress_file import PROGRESS
 from eapu_hil.hal import HilError
-from eapu_hil.training.run_store import LOCK as RUN_LOCK
+from eapu_hil.training.run_place import LOCK as RUN_LOCK
+from eapu_hil.training.run_place import START
 
 Kind = Literal["train", "calibrate", "comparison"]
-_START = "start.yaml"
 _OVERVIEWS = ("comparison.json", "table.json")
 _INSIDE_A_RUN = ("checkpoints", "figures", "chip")
 _DEPTH = 8  # of directories that are looked into
@@ -94,7 +94,7 @@ class Place:
 
 
 def _kind(directory: Path) -> Kind | None:
-    if (directory / _START).is_file():
+    if (directory / START).is_file():
         return "train"
     if (directory / PASSPORT).is_file() and (directory / PROGRESS).is_file():
         return "calibrate"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import uvicorn
 
-from eapu_hil.base.locks import holder
+from eapu_hil.base.locks import local_holder
 from eapu_hil.hal import ConfigError
 from eapu_hil.live.app import make_app
 from eapu_hil.live.connections import Connection
@@ -102,7 +102,7 @@ async def _end_when_over(server: uvicorn.Server, hub: Hub) -> None:
     while time.monotonic() < needed_s + _LOOKED_AT_s:
         await asyncio.sleep(1.0)
         locks = [entry.lock for entry in hub.place.entries()]
-        if hub.streams or any(lock is not None and holder(lock) is not None for lock in locks):
+        if hub.streams or any(lock is not None and local_holder(lock) is not None for lock in locks):
             needed_s = time.monotonic()
     server.should_exit = True
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from eapu_hil.base.locks import holder
+from eapu_hil.base.locks import holder_of
 from eapu_hil.base.quantities import duration
 from eapu_hil.bench.progress_file import PROGRESS
+from eapu_hil.live.outcome import Outcome
 from eapu_hil.live.places import Entry
 from eapu_hil.training.journal import JOURNAL, METRICS, WRITES
 from eapu_hil.training.runs import PAUSE, SUCCESS
@@ -33,32 +34,39 @@ class Status:
     note: str = ""
 
 
-def status_of(
-    entry: Entry, last: Mapping[str, Any], ended: Mapping[str, Any] | None, *, paused: bool
-) -> Status:
-    """last: what a stop has come to so far, empty without one. ended: summary.json. paused: by its own account."""
-    pid = None if entry.lock is None else holder(entry.lock)
-    since_s = _since_s(entry)
+def status_of(entry: Entry, stop: Outcome | None, ended: Mapping[str, Any] | None, *, paused: bool) -> Status:
+    """stop: the last one of it. ended: what of summary.json says how it ended. paused: by its own account."""
+    pid, since_s = _process(entry), _since_s(entry)
     if pid is None:
-        return _without_process(ended, since_s)
-    if last.get("phase") in ("signalled", "killed"):
-        return Status("stopping", pid, since_s, str(last["text"]))
-    stands = stands_still(pid)
-    if stands:
+        return _without_process(entry, ended, since_s)
+    if stop is not None and stop.pid == pid:
+        return Status("stopping", pid, since_s, stop.text)
+    if stands_still(pid):
         return Status(
             "frozen", pid, since_s, f"process {pid} stands still: somebody has suspended it (SIGSTOP)"
         )
     asked = entry.kind == "train" and (entry.path / PAUSE).exists()
     if paused:
-        note = "saved, every line at 0 V" if asked else "it goes on"
-        return Status("paused", pid, since_s, note)
+        return Status("paused", pid, since_s, "saved, every line at 0 V" if asked else "it goes on")
     if since_s is not None and since_s > FROZEN_AFTER_s:
         note = f"no line for {duration(since_s)}; process {pid} is there, and may be at a long piece of work"
         return Status("frozen", pid, since_s, note)
     return Status("running", pid, since_s, "it pauses at the end of this step" if asked else "")
 
 
-def _without_process(ended: Mapping[str, Any] | None, since_s: float | None) -> Status:
+def _process(entry: Entry) -> int | None:
+    """Whoever works on it, be it another user, or, on a shared disk, another machine."""
+    if entry.lock is None:
+        return None
+    try:
+        return holder_of(entry.lock)
+    except OSError:  # not ours to open
+        return None
+
+
+def _without_process(entry: Entry, ended: Mapping[str, Any] | None, since_s: float | None) -> Status:
+    if entry.kind == "comparison":
+        return Status("done", None, since_s)
     if ended is None:
         return Status("crashed", None, since_s, "no process works on it, and it did not end in good order")
     how = ended.get("exit_status")

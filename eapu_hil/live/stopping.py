@@ -16,12 +16,12 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from eapu_hil.base.locks import holder
+from eapu_hil.base.locks import local_holder
 from eapu_hil.bench.progress_file import PROGRESS
 from eapu_hil.hal import HilError
+from eapu_hil.live.outcome import Outcome, Phase
 from eapu_hil.live.places import Entry
 from eapu_hil.live.status import stands_still
 from eapu_hil.training.journal import METRICS
@@ -30,21 +30,10 @@ DEADLINE_s = 10.0  # an instrument may take one timeout to answer, and the way o
 _LOOK_s = 0.02
 _END = 1 << 14  # bytes at the end of a file in which the line about the ground is looked for
 _KILL: int = getattr(signal, "SIGKILL", signal.SIGTERM)
-Phase = Literal["signalled", "killed", "grounded", "unknown"]
 
 
 class NothingToStopError(HilError):
     """No process of this machine works on it."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a stop has come to so far. after_s: since the click. by: what has put the lines to 0 V, "" before that."""
-
-    phase: Phase
-    after_s: float
-    text: str
-    by: str = ""
 
 
 class _Process:
@@ -77,7 +66,7 @@ class Stop:
         """clicked_s: by time.time(). Raises NothingToStopError."""
         self.entry = entry
         self._clicked_s = clicked_s
-        pid = None if entry.lock is None else holder(entry.lock)
+        pid = None if entry.lock is None else local_holder(entry.lock)
         if pid is None:
             raise NothingToStopError(
                 "no process of this machine works on it, so there is nothing to stop; on another machine, stop it there"
@@ -85,7 +74,7 @@ class Stop:
         self._process = _Process(pid)
         try:
             if (
-                entry.lock is None or holder(entry.lock) != pid
+                entry.lock is None or local_holder(entry.lock) != pid
             ):  # it has just ended, and its number may be another's
                 raise ProcessLookupError
             self._process.signal(signal.SIGTERM)
@@ -131,7 +120,7 @@ class Stop:
             if at_s is not None and at_s >= self._clicked_s - 0.001:
                 after_s = max(0.0, at_s - self._clicked_s)
                 text = f"every line at 0 V {_ms(after_s)} after the click, by the run itself"
-                say(Outcome("grounded", after_s, text, "run"))
+                say(Outcome("grounded", self.pid, after_s, text, "run"))
                 return
             if not self._holds():
                 text = "the process has ended; its way out puts every line to 0 V"
@@ -167,13 +156,13 @@ class Stop:
         say(self._now("grounded", text, by))
 
     def _holds(self) -> bool:
-        return self.entry.lock is not None and holder(self.entry.lock) == self.pid
+        return self.entry.lock is not None and local_holder(self.entry.lock) == self.pid
 
     def _after_s(self) -> float:
         return time.time() - self._clicked_s
 
     def _now(self, phase: Phase, text: str, by: str = "") -> Outcome:
-        return Outcome(phase, self._after_s(), text, by)
+        return Outcome(phase, self.pid, self._after_s(), text, by)
 
 
 def grounded_unix_s(entry: Entry) -> float | None:

@@ -107,7 +107,8 @@ class Denoise:
         images = self._held_out
         if folder is not None:
             images = [(name, grey(image)) for name, image in read_folder(folder, smallest=8)]
-        items, examples = [], []
+        items: list[Item] = []
+        examples: list[Triplet] = []
         for name, image in images:
             clean = centre_crop(image, _QUICK_PIXELS) if quick else image
             noisy = self._noisy(clean)

@@ -119,7 +119,8 @@ class SuperResolution:
     def evaluate(self, forward: Forward, quick: bool, folder: Path | None = None) -> Evaluation:
         """PSNR on luma of bicubic and of the network, both rounded to 8 bits, without 2 pixels of border."""
         images = self._held_out if folder is None else read_folder(folder, smallest=16)
-        items, examples = [], []
+        items: list[Item] = []
+        examples: list[Triplet] = []
         for name, image in images:
             large, small, bicubic = _reduced(centre_crop(image, _QUICK_PIXELS) if quick else image)
             inner = slice(_SHAVE, -_SHAVE)

@@ -15,7 +15,7 @@ from eapu_hil.bench import Bench, open_bench
 from eapu_hil.bench.chip_id import known_id
 from eapu_hil.bench.opening import prepare_for_training
 from eapu_hil.bench.usage import record_run, tell_of_others
-from eapu_hil.hal import ConfigError, HilError, Unattended
+from eapu_hil.hal import ConfigError, HilError
 from eapu_hil.network.network import Network
 from eapu_hil.placement.layout import PLACEMENT, Layout
 from eapu_hil.tasks import Task
@@ -161,7 +161,7 @@ def _room(config: ExperimentConfig, task: Task) -> int:
 def _session(start: Mapping[str, Any], bench: Bench | None) -> dict[str, Any]:
     """What start.yaml keeps of a session. `identities` are those of the first one, `sessions` all of them."""
     identities = [vars(array.identity) for array in bench.arrays] if bench is not None else []
-    session = {"time": now_iso(), "identities": identities}
+    session: dict[str, Any] = {"time": now_iso(), "identities": identities}
     kept = {
         "identities": start.get("identities", identities),
         "sessions": [*start.get("sessions", []), session],
@@ -169,10 +169,7 @@ def _session(start: Mapping[str, Any], bench: Bench | None) -> dict[str, Any]:
     if bench is None:
         return kept
     session["clock"] = bench.chip.clock
-    unattended = bench.arrays[0].unattended
-    if unattended is None and bench.config.simulated:
-        unattended = Unattended("the end of the simulation", 0.0)
-    session["unattended"] = None if unattended is None else vars(unattended)
+    session["unattended"] = None if bench.unattended is None else vars(bench.unattended)
     return {**kept, "chip": bench.chip.id}
 
 
