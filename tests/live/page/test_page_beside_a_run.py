@@ -29,7 +29,7 @@ CONTROLLER = {
     "limits": {**LIMITS, "width_max_s": 1e-3},
 }  # fmt: skip
 INSTRUMENTS = {
-    "backend": "smu", "resource": "sim:2600b", "preset": "rram_180nm", "shape": [16, 8], "limits": LIMITS,
+    "backend": "smu", "resource": "sim:2600b", "preset": "ideal", "arrays": 1, "shape": [16, 8], "limits": LIMITS,
     "recipe": "rram_180nm_ms",
 }  # fmt: skip
 
@@ -43,10 +43,9 @@ def chip_of_twin(folder: Path) -> None:
 def small_task(folder: Path) -> str:
     """A task for few cells, as `--set` takes it."""
     rng = np.random.default_rng(1)
-    x = rng.normal(size=(60, 3))
-    np.savez(folder / "data.npz", x=x, y=(x[:, 0] > 0).astype(int))
-    data = {"train": {"file": str(folder / "data.npz"), "inputs": "x", "outputs": "y"}}
-    return f"task={json.dumps({'name': 'arrays', 'data': data, 'layers': [2]})}"
+    np.savez(folder / "data.npz", x=rng.normal(size=(60, 4)), y=np.arange(60) % 3)
+    data = {"train": str(folder / "data.npz")}
+    return f"task={json.dumps({'name': 'arrays', 'data': data, 'layers': [3]})}"
 
 
 def drawn(page: Page) -> str:
