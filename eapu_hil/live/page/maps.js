@@ -47,6 +47,7 @@ export class CellMap {
     this.low = element("span");
     this.high = element("span");
     this.readout = element("output", {}, "\u00a0");
+    this.canvas.setAttribute("aria-label", `${this.words.title} of array ${array}, drawn when it comes into view`);
     const bar = element("i", { "aria-hidden": "true" });
     bar.style.background = `linear-gradient(90deg, ${SCALES[quantity].join(", ")})`;
     const scale = element("div", { className: "scale" }, this.low, bar, this.high);

@@ -80,6 +80,7 @@ def test_curves_move_and_stop_stops(
         page.locator(".chart canvas, .chart .bk-Figure").first.wait_for(state="attached")
         before = drawn(page)
         page.wait_for_function("before => [...document.querySelectorAll('.chart .summary')].map(e => e.innerText).join(' ') != before", arg=before)
+        page.locator(".map canvas").first.scroll_into_view_if_needed()
         page.wait_for_function("() => /lowest/.test(document.querySelector('.map canvas')?.ariaLabel ?? '')")
         told = stop_and_see(page)
         assert re.search(r"0 V", told)
