@@ -7,7 +7,7 @@ import { inUnit, isPhysical, known, number, prefixOf } from "./words.js";
 const EVERY_MS = 1000;
 const ROWS = 24;  // of the table beside a curve
 const DASHES = ["solid", "dashed", "dotted", "dotdash", "dashdot"];
-if (typeof Bokeh !== "undefined") Bokeh.set_log_level("warn");
+const canDraw = typeof Bokeh !== "undefined";  // without it there are still the words and the tables
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
 // A figure with a heading, the plot, its legend, its summary and its table. `plot` is where the chart is put.
@@ -94,6 +94,7 @@ export class Curves {
   }
 
   #draw() {
+    if (!canDraw) return;
     const { step, series } = this.#data;
     const names = Object.keys(series);
     if (names.length !== this.#lines) this.#make(names);
@@ -201,6 +202,7 @@ export class Histogram {
   }
 
   #draw() {
+    if (!canDraw) return;
     const { edges, counts } = this.#data;
     if (!this.#source) this.#make();
     const scaled = edges.map((edge) => edge * 1e6);

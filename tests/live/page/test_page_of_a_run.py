@@ -1,13 +1,13 @@
-"""The pages of what is done: names, words for what is drawn, keyboard, light and dark, phone, and a server that is gone."""
+"""The pages of what is done: names, words, keyboard, light and dark, phone, and a server that is gone."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from livework import page as live
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -15,13 +15,12 @@ if TYPE_CHECKING:
 RUN = "/run/%3Cscript%3Ealert(1)%3Cscript%3E"
 SCRIPT = "<script>alert(1)<script>"
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
-Live = Callable[[Path], AbstractContextManager[str]]
 
 
 @pytest.fixture(scope="module")
-def url(finished_run: Path, live: Live) -> Iterator[str]:
-    with live(finished_run) as address:
-        yield address
+def url(finished_run: Path) -> Iterator[str]:
+    with live(finished_run) as server:
+        yield f"http://127.0.0.1:{server.port}"
 
 
 def shown(page: Page) -> None:
@@ -29,7 +28,9 @@ def shown(page: Page) -> None:
     page.locator("#state[data-state='done']").wait_for()
     page.locator(".chart .summary", has_text="lowest").first.wait_for()
     page.locator(".map canvas").first.scroll_into_view_if_needed()
-    page.wait_for_function("() => [...document.querySelectorAll('.map canvas')].every(map => /lowest/.test(map.ariaLabel))")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.map canvas')].every(map => /lowest/.test(map.ariaLabel))"
+    )
 
 
 def test_a_name_that_is_a_script_is_text(url: str, open_page: Callable[..., Page]) -> None:
@@ -79,7 +80,13 @@ def test_cells_are_read_with_the_keyboard(url: str, open_page: Callable[..., Pag
 def test_text_stands_out_from_its_ground(url: str, open_page: Callable[..., Page], scheme: str) -> None:
     page = open_page(url + RUN, color_scheme=scheme)
     shown(page)
-    for text, ground in (("h1", "body"), ("dt", ".tiles > div"), (".summary", "section"), ("a", "body"), (".emergency",) * 2):
+    for text, ground in (
+        ("h1", "body"),
+        ("dt", ".tiles > div"),
+        (".summary", "section"),
+        ("a", "body"),
+        (".emergency",) * 2,
+    ):
         assert page.evaluate(CONTRAST, [text, ground]) >= 4.5, (scheme, text)
 
 
@@ -114,9 +121,9 @@ def test_the_list_is_sorted_and_filtered(url: str, open_page: Callable[..., Page
     assert page.locator("#rows tr").count() == 0
 
 
-def test_a_server_that_is_gone_is_said(finished_run: Path, live: Live, open_page: Callable[..., Page]) -> None:
-    with live(finished_run) as address:
-        page = open_page(address + RUN)
+def test_a_server_that_is_gone_is_said(finished_run: Path, open_page: Callable[..., Page]) -> None:
+    with live(finished_run) as server:
+        page = open_page(f"http://127.0.0.1:{server.port}{RUN}")
         shown(page)
     page.locator("#lost", has_text="LINK LOST").wait_for()
     page.locator(".emergency").click()
