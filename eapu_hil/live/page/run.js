@@ -4,7 +4,7 @@ import { Curves, Histogram } from "./curves.js";
 import { CellMap, QUANTITIES } from "./maps.js";
 import * as panels from "./panels.js";
 import { byId, say } from "./parts.js";
-import { knowProcess, tellPhase } from "./stop.js";
+import { knowProcesses, tellPhase } from "./stop.js";
 import { Stream } from "./stream.js";
 import { count, duration, inUnit, known, metricValue, metricWords, number } from "./words.js";
 import "./view.js";
@@ -61,7 +61,7 @@ const handlers = {
   state(news) {
     state = news;
     stateHeard = performance.now();
-    knowProcess(news.pid);
+    knowProcesses(news.pid ? [news.pid] : []);
     showState();
   },
   metrics({ columns, replace }) {

@@ -1,7 +1,7 @@
 // The list of runs: asked for again every 2 s while it is looked at; sorted and filtered here.
 
 import { byId, element, say } from "./parts.js";
-import { follow, press } from "./stop.js";
+import { follow, knowProcesses, press } from "./stop.js";
 import { bytes, count, duration, metricValue, metricWords, moment, part } from "./words.js";
 import "./view.js";
 
@@ -49,6 +49,7 @@ async function ask() {
     const told = await answer.json();
     if (!answer.ok) return lost(told.error);
     runs = told.runs;
+    knowProcesses(runs.filter((run) => ALIVE.includes(run.state) && run.pid).map((run) => run.pid));
     byId("lost").hidden = true;
     document.body.classList.remove("stale");
     show();

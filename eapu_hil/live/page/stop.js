@@ -7,7 +7,7 @@ const SILENT_MS = 3000;  // then the page says how to stop at the machine
 const form = byId("stop");
 const outcome = byId("outcome");
 const target = location.pathname.startsWith("/run/") ? `/api${location.pathname}/stop` : "/api/stop";
-let pid = null;
+let processes = [];
 let pressed = 0;
 
 form.addEventListener("submit", (event) => {
@@ -49,14 +49,14 @@ export function tellPhase({ phase, text }) {
   tell(phase === "grounded" ? "grounded" : phase === "unknown" ? "trouble" : "sent", text);
 }
 
-export function knowProcess(number) {
-  pid = number ?? pid;
+// The processes that this page's stop is for, to be named where it cannot be sent.
+export function knowProcesses(numbers) {
+  processes = numbers;
 }
 
 function byHand() {
-  return pid
-    ? `Stop it at the machine: Ctrl-C in its terminal, or kill ${pid}.`
-    : "Stop it at the machine: Ctrl-C in its terminal.";
+  const how = "Stop it at the machine: Ctrl-C in its terminal";
+  return processes.length ? `${how}, or kill ${processes.join(" ")}.` : `${how}.`;
 }
 
 function tell(mood, text) {
