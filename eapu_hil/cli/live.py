@@ -20,7 +20,7 @@ from eapu_hil.cli.terminal import Terminal
 if TYPE_CHECKING:
     from eapu_hil.live.server import Address
 
-_EXTRA = ("starlette", "uvicorn")
+_EXTRA = ("starlette", "uvicorn", "bokeh")
 
 
 def live(parser: ArgumentParser) -> None:
