@@ -67,7 +67,7 @@ class Diary:
         if self._account is not None and now_s >= self._bench_s + _BENCH_EVERY_s:
             self._bench_s = now_s
             counted = self._account.live_counts()
-            self._store.append_metrics("bench", {"step": step, "unix_s": time.time(), **counted})
+            self._store.append_note("bench", {"step": step, "unix_s": time.time(), **counted})
 
     def wait_while_paused(self, step: int, checkpoint: Callable[[int], None]) -> None:
         """Returns at once, or, where a pause is asked for, when it is over. Grounded and saved meanwhile.
@@ -91,17 +91,15 @@ class Diary:
         try:
             if self._account is not None:
                 self._account.ground()
-            if self._store.is_begun:
-                self._event(time.time(), "grounded", "stopped: every line at 0 V")
+            self._event(time.time(), "grounded", "stopped: every line at 0 V")
         except HilError as error:
             _LOG.warning("%s", error)
 
     def fault(self, error: HilError) -> None:
         """Writes down what has ended the run; if that fails too, the log says so."""
         try:
-            if self._store.is_begun:
-                self.after_step(self._step)
-                self._event(time.time(), "limit" if isinstance(error, LimitError) else "fault", str(error))
+            self.after_step(self._step)
+            self._event(time.time(), "limit" if isinstance(error, LimitError) else "fault", str(error))
         except HilError as again:
             _LOG.warning("%s", again)
 
@@ -121,7 +119,7 @@ class Diary:
     def _event(self, unix_s: float, what: What, text: str) -> None:
         shown = printable(text)[:_TEXT]
         values = {"at_step": self._step, "unix_s": unix_s, "what": what, "text": shown}
-        self._store.append_metrics("event", values)
+        self._store.append_note("event", values)
 
 
 @contextmanager

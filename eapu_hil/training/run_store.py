@@ -148,11 +148,6 @@ class RunStore:
             raise
         return store
 
-    @property
-    def is_begun(self) -> bool:
-        """Whether the run holds anything that is to be kept."""
-        return not self._fresh
-
     def amend_start(self, values: Mapping[str, Any]) -> None:
         """Adds `values` to start.yaml: what is known only once the bench is open, such as identities."""
         number = times_written(self.start) + 1
@@ -164,6 +159,10 @@ class RunStore:
     def append_metrics(self, kind: str, values: Mapping[str, Any]) -> None:
         """One line of metrics.jsonl: `{"kind": kind, ...values}`; numbers that are not finite become null."""
         self._fresh = False
+        self.append_note(kind, values)
+
+    def append_note(self, kind: str, values: Mapping[str, Any]) -> None:
+        """The same for who watches the run: of a run that holds nothing else, nothing is kept."""
         text = json.dumps(plain({"kind": kind, **values}), allow_nan=False, separators=(",", ":"))
         line = text.encode() + b"\n"
         self._metrics.append(line, durable=False)
