@@ -230,7 +230,7 @@ def test_a_slow_client_gets_the_newest_and_costs_no_memory(tmp_path: Path) -> No
     with made_run(tmp_path / "runs/mine") as store, page(tmp_path / "runs") as shown:
         with socket.create_connection(("127.0.0.1", shown.port)) as line:
             line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            line.sendall(b"GET /api/run/mine/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            line.sendall(b"GET /api/run/mine/events HTTP/1.0\r\nHost: localhost\r\n\r\n")
             for step in range(2, 600):
                 store.append_metrics("step", step_line(step))
                 store.append_metrics(
