@@ -14,7 +14,7 @@ install: $(STAMP)
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -P -m venv $(VENV)
-	$(BIN)/python -P -m pip install --quiet --disable-pip-version-check --editable '.[train,torch,dev]' '$(TORCH)'
+	$(BIN)/python -P -m pip install --quiet --disable-pip-version-check --editable '.[train,live,torch,dev]' '$(TORCH)'
 	touch $@
 
 demo: $(VENV)/.demo
@@ -23,7 +23,7 @@ demo: $(VENV)/.demo
 # What training and drawing need, without the tools of the developers.
 $(VENV)/.demo: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -P -m venv $(VENV)
-	$(BIN)/python -P -m pip install --quiet --disable-pip-version-check --editable '.[train]'
+	$(BIN)/python -P -m pip install --quiet --disable-pip-version-check --editable '.[train,live]'
 	touch $@
 
 # Every port that there is a compiler for, with its sizes; in firmware/build.

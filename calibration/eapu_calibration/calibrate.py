@@ -80,13 +80,15 @@ def calibrate(
     seed: int,
     progress_of: ProgressOf,
     left_over: Callable[[Cells], None] = lambda _: None,
+    recorded: Callable[[Measurement], object] = lambda _: None,
 ) -> list[Measurement]:
     """Makes the measurements `names` (of `chosen_names`) on array `number`; returns their entries.
 
     Overwrites cells; at the end all that can be written are in the lowest state. Goes on with a calibration of the
     same plan and names that was stopped. progress_of: gives what a measurement tells its progress. left_over: is told,
-    at the end, the cells that were found unusable or that cannot be written to the lowest state. The temperature that
-    the bench file gives is noted in each entry but that of forming.
+    at the end, the cells that were found unusable or that cannot be written to the lowest state. recorded: is told each
+    new entry but that of forming, with the array grounded. The temperature that the bench file gives is noted in each
+    entry but that of forming.
     Raises HilError for an array that was never formed, unless `forming` is asked, and for one that is too small.
     """
     array, chip = bench.arrays[number].without_record(), bench.chip
@@ -100,7 +102,7 @@ def calibrate(
     try:
         work = _Calibration(array, number, chip, bench.recipe, plan, names, seed)
         was_bad = chip.bad_cells(number) != CellStatus.OK
-        entries = _entries(work, progress_of, bench.config.temperature_c)
+        entries = _entries(work, progress_of, bench.config.temperature_c, recorded)
         wrong = _lower(array, number, chip, bench.recipe)
         if FORMING not in names:
             wrong &= ~was_bad
@@ -110,7 +112,12 @@ def calibrate(
         array.corrections.gains = line_gains(chip, number)
 
 
-def _entries(work: _Calibration, progress_of: ProgressOf, temperature_c: float | None) -> list[Measurement]:
+def _entries(
+    work: _Calibration,
+    progress_of: ProgressOf,
+    temperature_c: float | None,
+    recorded: Callable[[Measurement], object],
+) -> list[Measurement]:
     array, chip, number = work.array, work.chip, work.number
     begun = _begun(work)
     done = _done(chip, number, begun)
@@ -146,6 +153,7 @@ def _entries(work: _Calibration, progress_of: ProgressOf, temperature_c: float |
         if "failed" in found.arrays:
             _retire(found, number, chip, array.clock_s())
         array.ground()
+        recorded(done[name])
         progress(1.0)
     return [done[name] for name in work.names]
 

@@ -17,6 +17,8 @@ from eapu_hil.base.quantities import duration
 from eapu_hil.base.storage import ReservedFile, StorageError, require_space, storage_errors, write_new
 from eapu_hil.cli import options
 from eapu_hil.cli.arrays import chosen_array, open_as_it_is
+from eapu_hil.cli.live import beside, page_beside
+from eapu_hil.cli.notify import notified, notify
 from eapu_hil.cli.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -56,6 +58,8 @@ def calibrate(parser: ArgumentParser) -> None:
         metavar="N",
         help="random seed that picks the cells; default: %(default)s",
     )
+    beside(parser)
+    notify(parser)
     parser.set_defaults(command=_calibrate)
 
 
@@ -127,6 +131,7 @@ def _calibrate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_calibration.calibrate import calibrate as measure
     from eapu_calibration.calibrate import with_forming
     from eapu_calibration.plan import chosen_names, load_plan
+    from eapu_hil.bench.progress_file import ProgressFile
     from eapu_hil.cli.bars import measurement_bars
 
     figures = _Figures(terminal)
@@ -135,16 +140,32 @@ def _calibrate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     left: list[Cells] = []
     began = time.monotonic()
     changes = options.changes(args)
-    with open_as_it_is(args.bench, terminal, changes, exchanged=args.exchanged) as bench:
+    about = {"command": "calibrate", "bench": args.bench, "array": args.array}
+    with (
+        notified(args.notify, terminal, about),
+        open_as_it_is(args.bench, terminal, changes, exchanged=args.exchanged) as bench,
+        page_beside(bench.chip.directory, terminal, wanted=args.live),
+    ):
         array = chosen_array(bench, args.array)
         if bench.config.simulated:
             names = with_forming(names, bench.chip, args.array)
         require_space(bench.chip.directory, _room(array))
         began_s = array.clock_s()
         hint = "to continue, give the same command again"
-        with terminal.stop_hint(hint, lambda: True), measurement_bars(terminal) as progress_of:
+        with (
+            terminal.stop_hint(hint, lambda: True),
+            measurement_bars(terminal) as bars,
+            ProgressFile(bench, args.array, names) as progress,
+        ):
             found = measure(
-                bench, args.array, plan, names, seed=args.seed, progress_of=progress_of, left_over=left.append
+                bench,
+                args.array,
+                plan,
+                names,
+                seed=args.seed,
+                progress_of=progress.following(bars),
+                left_over=left.append,
+                recorded=lambda entry: figures.drawn(bench.chip, [entry]) if args.live else None,
             )
         bench_time_s = array.clock_s() - began_s
     drawn = figures.drawn(bench.chip, found)

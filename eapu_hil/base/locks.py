@@ -80,9 +80,12 @@ def own(place: Path | str, what: str, within_s: float = 0.0) -> Iterator[None]:
 def holder_of(lock_file: Path) -> int | None:
     """The process that owns a lock file now, None where nobody does; -1 where it has not said its number yet.
 
-    To ask, the lock is tried for an instant: whoever takes it with `own` has to wait for that. Raises OSError where the
-    file cannot be opened.
+    Where no process of this machine is seen to have it, the lock is tried for an instant: whoever takes it with `own`
+    just then has to wait. Raises OSError where the file cannot be opened.
     """
+    process = local_holder(lock_file)
+    if process is not None:
+        return process
     try:
         descriptor = os.open(lock_file, os.O_RDWR | _NOFOLLOW | _NONBLOCK)
     except FileNotFoundError:
@@ -91,11 +94,43 @@ def holder_of(lock_file: Path) -> int | None:
         if lock_descriptor(descriptor, blocking=False):
             unlock_descriptor(descriptor)
             return None
-        os.lseek(descriptor, _OWNER_AT, os.SEEK_SET)
-        number = os.read(descriptor, 20).strip()
-        return int(number) if number.isdigit() else -1
+        number = _number_in(descriptor)
+        return -1 if number is None else number
     finally:
         os.close(descriptor)
+
+
+def local_holder(lock_file: Path) -> int | None:
+    """The process of this machine that owns a lock file, to be signalled; None where none has it, or none can be told.
+
+    On Linux the system says so itself, of processes of the same user: the number in a file that a crash has left, or
+    another machine has written, stands for nothing. Elsewhere it is that number, if the file is locked.
+    """
+    try:
+        descriptor = os.open(lock_file, os.O_RDWR | _NOFOLLOW | _NONBLOCK)
+    except OSError:
+        return None
+    try:
+        process = _number_in(descriptor)
+        if process is None:
+            return None
+        if Path("/proc/self/fdinfo").is_dir():
+            return process if _has_locked(process, os.fstat(descriptor)) else None
+        if lock_descriptor(descriptor, blocking=False):
+            unlock_descriptor(descriptor)
+            return None
+        return process
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _number_in(descriptor: int) -> int | None:
+    """The process number in a lock file; None where its owner has not written it yet."""
+    os.lseek(descriptor, _OWNER_AT, os.SEEK_SET)
+    number = os.read(descriptor, 20).strip()
+    return int(number) if number.isdigit() else None
 
 
 def device_name(path: str) -> str:
@@ -196,10 +231,23 @@ def _lies_at(path: Path, descriptor: int) -> bool:
 
 def _owner(descriptor: int) -> str:
     """The end of the message: who has it, as far as the file says, and what to do."""
-    os.lseek(descriptor, _OWNER_AT, os.SEEK_SET)
-    number = os.read(descriptor, 20).strip()
-    if not number.isdigit():  # not written yet
+    number = _number_in(descriptor)
+    if number is None:
         return "another process; allowed is one at a time: end it first"
-    if int(number) == os.getpid():
-        return f"process {int(number)}; allowed is one at a time: this program has it open already"
-    return f"process {int(number)}; allowed is one at a time: end that process first"
+    if number == os.getpid():
+        return f"process {number}; allowed is one at a time: this program has it open already"
+    return f"process {number}; allowed is one at a time: end that process first"
+
+
+def _has_locked(process: int, file: os.stat_result) -> bool:
+    """Whether Linux says that `process` has `file` open and holds the lock of it."""
+    mark = re.compile(rb"^lock:.*\bFLOCK\b.*\b%d\b" % process, re.MULTILINE)
+    try:
+        for opened in Path(f"/proc/{process}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                same = os.path.samestat(opened.stat(), file)
+                if same and mark.search(Path(f"/proc/{process}/fdinfo/{opened.name}").read_bytes()):
+                    return True
+    except OSError:  # it has ended, or is another user's
+        return False
+    return False

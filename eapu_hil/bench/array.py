@@ -21,19 +21,23 @@ from eapu_hil.hal import (
     AccountsForWear,
     Cells,
     ContactTest,
+    CountsLink,
     Crossbar,
     DeviceProof,
     Direction,
+    GroundsUnattended,
     Identity,
     IntArray,
     Limits,
     LineFault,
+    LinkCounts,
     ProductRequest,
     ProvesLimits,
     PulseOutcome,
     Pulses,
     Reading,
     Targets,
+    Unattended,
     WriteOutcome,
 )
 from eapu_hil.hal.recipe import Recipe
@@ -190,6 +194,15 @@ class BenchArray:
             return None
         with self.interlock.sending():
             return self._device.prove_limits()
+
+    def link_counts(self) -> LinkCounts | None:
+        """See `CountsLink`; None where the device counts nothing."""
+        return self._device.link_counts() if isinstance(self._device, CountsLink) else None
+
+    @property
+    def unattended(self) -> Unattended | None:
+        """See `GroundsUnattended`."""
+        return self._device.unattended if isinstance(self._device, GroundsUnattended) else None
 
     def ground(self) -> None:
         self.interlock.ground()

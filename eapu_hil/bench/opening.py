@@ -33,7 +33,7 @@ from eapu_hil.bench.plausible import require_plausible
 from eapu_hil.bench.programmed import record_programmed
 from eapu_hil.bench.usage import holds_something
 from eapu_hil.bench.wide import BenchArrays
-from eapu_hil.hal import BenchWide, ConfigError, Crossbar, Identity
+from eapu_hil.hal import BenchWide, ConfigError, Crossbar, Identity, Unattended
 from eapu_hil.hal.recipe import Recipe
 
 COMMISSIONING = "eapu_hil.commissioning"
@@ -61,6 +61,12 @@ class Bench:
     chip: Chip
     ledger: Ledger
     recipe: Recipe
+
+    @property
+    def unattended(self) -> Unattended | None:
+        """What puts the lines to 0 V where this program dies; None where nothing would."""
+        simulated = Unattended("the end of the simulation", 0.0) if self.config.simulated else None
+        return self.arrays[0].unattended or simulated
 
 
 @contextmanager

@@ -41,6 +41,14 @@ def positive(text: str) -> int:
     return _at_least(1, text)
 
 
+def port(text: str) -> int:
+    """A number of a TCP port, 0 for any that is free; for argparse."""
+    value = _at_least(0, text)
+    if value > 65535:
+        raise ArgumentTypeError(f"{text!r}: expected a port, 0 to 65535")
+    return value
+
+
 def _at_least(least: int, text: str) -> int:
     try:
         value = int(text)

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eapu_hil.base.quantities import count, duration, metric_style, share, with_prefix
-from eapu_hil.base.storage import StorageError
-from eapu_hil.cli import options
+from eapu_hil.base.storage import StorageError, read_json
+from eapu_hil.cli import live, options
+from eapu_hil.cli.notify import notified, notify
 from eapu_hil.cli.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ def train(parser: ArgumentParser) -> None:
     options.experiment(parser)
     options.new_run(parser)
     options.exchanged(parser)
+    live.beside(parser)
+    notify(parser)
     parser.set_defaults(command=_train)
 
 
@@ -53,6 +56,8 @@ def resume(parser: ArgumentParser) -> None:
         metavar="KEY.PATH=VALUE",
         help="change a value that may change in the middle of a run, such as optimizer.lr=0.001; repeatable",
     )
+    live.beside(parser)
+    notify(parser)
     parser.set_defaults(command=_resume)
 
 
@@ -90,7 +95,12 @@ def _demo(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 def _train(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     experiment = load_experiment(args.experiment, args)
     run_dir = new_place(args, experiment.name)
-    summary = _trained(experiment, run_dir, terminal, exchanged=args.exchanged)
+    about = {"command": "train", "run": run_dir, "name": experiment.name}
+    with (
+        live.page_beside(run_dir, terminal, wanted=args.live),
+        notified(args.notify, terminal, about, lambda: _so_far(run_dir)),
+    ):
+        summary = _trained(experiment, run_dir, terminal, exchanged=args.exchanged)
     _say_summary(summary, terminal)
     terminal.say(f"run: {run_dir}   (eapu-hil report {run_dir})")
     return {"run": run_dir, "summary": summary}
@@ -102,7 +112,12 @@ def _resume(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_hil.training.runs import read_start
 
     name = str(read_start(args.run).get("name", args.run.name))
-    with _resumable(args.run, terminal):
+    about = {"command": "resume", "run": args.run, "name": name}
+    with (
+        live.page_beside(args.run, terminal, wanted=args.live),
+        notified(args.notify, terminal, about, lambda: _so_far(args.run)),
+        _resumable(args.run, terminal),
+    ):
         bar = TrainingBar(terminal, name)
         summary = trainer.resume(
             args.run, bar, args.allow_module, steps=args.steps, changes=args.set, exchanged=args.exchanged
@@ -173,6 +188,12 @@ def _resumable(run_dir: Path, terminal: Terminal) -> Iterator[None]:
         if begun():
             terminal.note(f"what was recorded is kept; when this is mended, continue with: {hint}")
         raise
+
+
+def _so_far(run_dir: Path) -> dict[str, Any]:
+    """What --notify says of a run, from its summary; nothing where it has none."""
+    summary = read_json(run_dir / "summary.json") or {}
+    return {key: summary[key] for key in ("exit_status", "steps", "metric", "wall_s") if key in summary}
 
 
 def _say_summary(summary: Mapping[str, Any], terminal: Terminal) -> None:

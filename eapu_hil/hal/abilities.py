@@ -101,3 +101,42 @@ class BenchWide(Protocol):
     def products(self, requests: Sequence[ProductRequest]) -> list[NDArray[np.floating]]:
         """See `Crossbar.vmm`: the currents of each request, (k, m, batch, lines out), A."""
         ...
+
+
+@dataclass(frozen=True)
+class LinkCounts:
+    """What the line to a device carried since it was opened. resent: sent again. damaged: came as no good frame.
+
+    round_trip_s: of a message and its acknowledgement, smoothed.
+    """
+
+    frames_sent: int
+    frames_received: int
+    resent: int
+    damaged: int
+    reconnects: int
+    round_trip_s: float
+
+
+@runtime_checkable
+class CountsLink(Protocol):
+    """A `Crossbar` behind a line that keeps counts. Asking sends nothing."""
+
+    def link_counts(self) -> LinkCounts:
+        """The counts so far, of the line, which arrays of one device share."""
+        ...
+
+
+@dataclass(frozen=True)
+class Unattended:
+    """What puts the lines to 0 V where the program dies or stands still: by, in words, after `within_s` at most."""
+
+    by: str
+    within_s: float
+
+
+@runtime_checkable
+class GroundsUnattended(Protocol):
+    """A `Crossbar` whose lines go to 0 V without its program. unattended: None where nothing does that."""
+
+    unattended: Unattended | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -16,6 +16,7 @@ from eapu_hil.hal import ConfigError
 from eapu_hil.network.layers import Float32Array, LayerSpec
 from eapu_hil.tasks.images import Image, read_folder
 
+EXAMPLES_SHOWN = 2  # of a quick evaluation
 Forward = Callable[[Float32Array], Float32Array]
 
 
@@ -62,15 +63,16 @@ class Item:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The means over `items`, and the items."""
+    """The means over `items`, and the items. examples: pictures of some of them, few and small."""
 
     input: float | None
     value: float
     ssim: float | None
     items: tuple[Item, ...]
+    examples: tuple[Triplet, ...] = ()
 
     @classmethod
-    def of(cls, items: list[Item]) -> Evaluation:
+    def of(cls, items: list[Item], examples: Sequence[Triplet] = ()) -> Evaluation:
         """Means of what all items have."""
 
         def mean(values: list[float | None]) -> float | None:
@@ -78,7 +80,13 @@ class Evaluation:
             return float(np.mean(known)) if len(known) == len(values) else None
 
         value = float(np.mean([item.value for item in items]))
-        return cls(mean([i.input for i in items]), value, mean([i.ssim for i in items]), tuple(items))
+        return cls(
+            mean([i.input for i in items]),
+            value,
+            mean([i.ssim for i in items]),
+            tuple(items),
+            tuple(examples),
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from eapu_hil.base.sizes import Lines
 from eapu_hil.network.layers import Conv2d, Float32Array, LayerSpec, ReLU
 from eapu_hil.tasks import photographs
 from eapu_hil.tasks.base import (
+    EXAMPLES_SHOWN,
     DataConfig,
     Evaluation,
     Forward,
@@ -106,14 +107,17 @@ class Denoise:
         images = self._held_out
         if folder is not None:
             images = [(name, grey(image)) for name, image in read_folder(folder, smallest=8)]
-        items = []
+        items: list[Item] = []
+        examples: list[Triplet] = []
         for name, image in images:
             clean = centre_crop(image, _QUICK_PIXELS) if quick else image
             noisy = self._noisy(clean)
             output = self._denoised(forward, noisy)
             value, similarity = psnr_db(clean, output), None if quick else ssim(clean, output)
             items.append(Item(name, psnr_db(clean, noisy), value, similarity))
-        return Evaluation.of(items)
+            if quick and len(examples) < EXAMPLES_SHOWN:
+                examples.append(Triplet(name, np.clip(noisy, 0, 1), output, clean))
+        return Evaluation.of(items, examples)
 
     def apply(self, forward: Forward, image: Image) -> Image:
         """The image without the noise it already has; the channels of a colour image one by one."""

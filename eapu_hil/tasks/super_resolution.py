@@ -13,6 +13,7 @@ from eapu_hil.base.sizes import Lines
 from eapu_hil.network.layers import Conv2d, Float32Array, LayerSpec, PixelShuffle, ReLU
 from eapu_hil.tasks import photographs
 from eapu_hil.tasks.base import (
+    EXAMPLES_SHOWN,
     DataConfig,
     Evaluation,
     Forward,
@@ -118,7 +119,8 @@ class SuperResolution:
     def evaluate(self, forward: Forward, quick: bool, folder: Path | None = None) -> Evaluation:
         """PSNR on luma of bicubic and of the network, both rounded to 8 bits, without 2 pixels of border."""
         images = self._held_out if folder is None else read_folder(folder, smallest=16)
-        items = []
+        items: list[Item] = []
+        examples: list[Triplet] = []
         for name, image in images:
             large, small, bicubic = _reduced(centre_crop(image, _QUICK_PIXELS) if quick else image)
             inner = slice(_SHAVE, -_SHAVE)
@@ -128,7 +130,9 @@ class SuperResolution:
             )
             similarity = None if quick else ssim(reference, output)
             items.append(Item(name, psnr_db(reference, input_), psnr_db(reference, output), similarity))
-        return Evaluation.of(items)
+            if quick and len(examples) < EXAMPLES_SHOWN:
+                examples.append(Triplet(name, input_, output, reference))
+        return Evaluation.of(items, examples)
 
     def apply(self, forward: Forward, image: Image) -> Image:
         """The image twice as large: luma by the network, the colour of a colour image by bicubic."""

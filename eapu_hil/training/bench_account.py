@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from eapu_hil.bench import Bench
 from eapu_hil.bench.counts import LedgerCounts
-from eapu_hil.hal import Cells
+from eapu_hil.bench.energy import EnergyModel, energy_j
+from eapu_hil.hal import Cells, HilError
 from eapu_hil.placement.layout import Layout
 
 
@@ -19,6 +20,7 @@ class BenchAccount:
     def __init__(self, bench: Bench, layout: Layout) -> None:
         self._bench = bench
         self._layout = layout
+        self._began = self.counts()
 
     def clock_s(self) -> float:
         """Bench time, s."""
@@ -41,6 +43,24 @@ class BenchAccount:
             maps[f"g_{moment}_S_{number}"] = reading.g_S.reshape(array.shape)
             maps[f"pulses_{number}"] = pulses[number].copy()
         return maps
+
+    def live_counts(self) -> dict[str, Any]:
+        """For who watches: energy since this session began, by the ledger, and the counters of a board's line."""
+        counts = self.counts() - self._began
+        link = self._bench.arrays[0].link_counts()
+        counted = {"energy_j": energy_j(counts, EnergyModel())["total"]}
+        return counted if link is None else {**counted, "link": vars(link)}
+
+    def ground(self) -> None:
+        """Every line of every array to 0 V. Raises HilError where that fails, once all were tried."""
+        failures: list[str] = []
+        for array in self._bench.arrays:
+            try:
+                array.ground()
+            except HilError as error:
+                failures.append(f"{array.name}: {error}")
+        if failures:
+            raise HilError("; ".join(failures))
 
     def flush(self) -> None:
         """Makes the ledger durable."""

@@ -25,6 +25,7 @@ from eapu_hil.network.optimizer import Optimizer, make_optimizer
 from eapu_hil.tasks import Task
 from eapu_hil.training.bench_account import BenchAccount
 from eapu_hil.training.config import ExperimentConfig
+from eapu_hil.training.diary import Diary
 from eapu_hil.training.errors import DivergedError
 from eapu_hil.training.model import Model, StagedModel
 from eapu_hil.training.progress import Progress
@@ -44,7 +45,6 @@ from eapu_hil.training.write_log import WriteCounts
 DATA_STREAM, RULE_STREAM = 2, 3
 ORIGIN = "origin."  # in the snapshots: what the ledger and the clock said before the first write
 
-
 _LOG = logging.getLogger(__name__)
 
 
@@ -58,6 +58,7 @@ class TrainingLoop:
         model: Model,
         account: BenchAccount | None,
         store: RunStore,
+        diary: Diary,
     ) -> None:
         self._config = experiment
         self._task = task
@@ -65,6 +66,7 @@ class TrainingLoop:
         self._stages = model if isinstance(model, StagedModel) else None
         self._account = account
         self._store = store
+        self._diary = diary
         self._network = model.network
         self._optimizers: dict[str, Optimizer] = {}
         for layer in self._network.weighted:
@@ -103,6 +105,7 @@ class TrainingLoop:
             self._evaluate(done, done > 0, progress)
             for step in range(done + 1, config.steps + 1):
                 raise_if_stopped()
+                self._diary.wait_while_paused(step - 1, self._checkpoint)
                 # Also when a run goes on: cells drift in a pause, and a refresh may have been cut short.
                 look = config.refresh_every and ((step - 1) % config.refresh_every == 0 or step == done + 1)
                 if look and step > 1:
@@ -120,6 +123,7 @@ class TrainingLoop:
             status = SUCCESS
         except (KeyboardInterrupt, SystemExit):
             status = "stopped"
+            self._diary.stopped()
             raise
         except NotFiniteError as sign:
             diverged = DivergedError(str(sign))
@@ -127,6 +131,7 @@ class TrainingLoop:
             raise diverged from sign
         except HilError as reason:
             error = str(reason)
+            self._diary.fault(reason)
             raise
         finally:
             progress.on_end()
@@ -196,6 +201,7 @@ class TrainingLoop:
             "wall_s": time.perf_counter() - started_s,
         }
         self._store.append_metrics("step", metrics)
+        self._diary.after_step(step)
         progress.on_step(step, metrics)
 
     def _reuse(self) -> float:
@@ -240,6 +246,7 @@ class TrainingLoop:
             "items": [vars(item) for item in evaluation.items],
         }
         self._store.append_metrics("evaluation", metrics)
+        self._diary.show(step, evaluation)
         progress.on_evaluation(step, metrics)
 
     def _gallery(self) -> dict[str, NDArray[Any]]:

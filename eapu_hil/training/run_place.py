@@ -12,10 +12,13 @@ from eapu_hil.hal import ConfigError
 from eapu_hil.placement.layout import PLACEMENT
 from eapu_hil.placement.row_moves import MOVES
 from eapu_hil.training.journal import JOURNAL, METRICS, WRITES
+from eapu_hil.training.runs import EXAMPLES_FILE, PAUSE
 
 START, LOCK = "start.yaml", "run.lock"
 ASKED_s = 0.2  # whoever lists runs holds the lock for an instant, see `holder_of`
-_FILES = (START, METRICS, WRITES, JOURNAL, "snapshots.npz", PLACEMENT, MOVES, "summary.json")
+_FILES = (
+    START, METRICS, WRITES, JOURNAL, "snapshots.npz", PLACEMENT, MOVES, EXAMPLES_FILE, PAUSE, "summary.json",
+)  # fmt: skip
 
 
 def claim(run_dir: Path) -> bool:

@@ -34,6 +34,7 @@ from eapu_hil.training.run_place import LOCK, ASKED_s, claim, discard
 from eapu_hil.training.runs import (
     CHECKPOINT,
     NUMBER,
+    PAUSE,
     RUN_FORMAT,
     SNAPSHOTS,
     STATE,
@@ -139,6 +140,7 @@ class RunStore:
             with storage_errors(path):
                 (path / "summary.json").unlink(missing_ok=True)
                 (path / "checkpoints").mkdir(exist_ok=True)
+                (path / PAUSE).unlink(missing_ok=True)  # whoever resumes it wants it to go on
                 for leftover in path.rglob("*.part"):
                     leftover.unlink()
         except BaseException:
@@ -157,6 +159,10 @@ class RunStore:
     def append_metrics(self, kind: str, values: Mapping[str, Any]) -> None:
         """One line of metrics.jsonl: `{"kind": kind, ...values}`; numbers that are not finite become null."""
         self._fresh = False
+        self.append_note(kind, values)
+
+    def append_note(self, kind: str, values: Mapping[str, Any]) -> None:
+        """The same for who watches the run: of a run that holds nothing else, nothing is kept."""
         text = json.dumps(plain({"kind": kind, **values}), allow_nan=False, separators=(",", ":"))
         line = text.encode() + b"\n"
         self._metrics.append(line, durable=False)

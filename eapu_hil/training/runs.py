@@ -9,6 +9,7 @@
     moves.json      which rows of weights were moved since, in order; only with wear levelling that moves
     snapshots.npz   ledger and clock before the first write, conductance maps before and after, pulses per cell,
                     example images
+    examples.npz    the example images of the last evaluation, of tasks with images
     summary.json    at the end; absent after a crash
 
 Here it is read; `eapu_hil.training.run_store` writes it. Each file is proven before it is used: the growing ones by
@@ -53,6 +54,8 @@ SUCCESS, DIVERGED = "success", "diverged"
 RUN_FORMAT = 2  # of start.yaml, with seals and a journal; older ones do not name theirs
 CHECKPOINT, SNAPSHOTS, SUMMARY = "checkpoint", "snapshots", "summary"  # kinds of sealed files
 STATE = "run_state"  # in a checkpoint and in summary.json: the `State` of the run then
+EXAMPLES, EXAMPLES_FILE = "examples", "examples.npz"  # of the last evaluation, for who watches
+PAUSE = "pause"  # while there is a file of this name, the run waits before its next step
 NUMBER = "number"  # in snapshots.npz: how often it was written
 
 _LOG = logging.getLogger(__name__)

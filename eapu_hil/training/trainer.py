@@ -24,6 +24,7 @@ from eapu_hil.training.array_model import ArrayModel
 from eapu_hil.training.bench_account import BenchAccount
 from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.data_record import data_record, require_same_data
+from eapu_hil.training.diary import Diary, warnings_heard
 from eapu_hil.training.digital_model import DigitalModel
 from eapu_hil.training.loop import TrainingLoop, fitting, under
 from eapu_hil.training.mapped_model import MappedModel
@@ -140,7 +141,11 @@ def trained_network(
 def _run(
     config: ExperimentConfig, task: Task, store: RunStore, progress: Progress | None, exchanged: bool
 ) -> dict[str, Any]:
-    with one_thread_a_product(), _open_bench(config, store.path, store.start, exchanged) as bench:
+    with (
+        one_thread_a_product(),
+        warnings_heard() as heard,
+        _open_bench(config, store.path, store.start, exchanged) as bench,
+    ):
         store.amend_start(_session(store.start, bench))
         model: Model = DigitalModel(task, config.seed)
         account = None
@@ -148,7 +153,8 @@ def _run(
             layout = _layout(config, task, bench, store)
             model, account = _on_arrays(config, task, bench, layout, store), BenchAccount(bench, layout)
             record_run(bench.chip, store.start["id"], bench.arrays[0].clock_s())
-        return TrainingLoop(config, task, model, account, store).run(progress or Unwatched())
+        diary = Diary(store, account, heard)
+        return TrainingLoop(config, task, model, account, store, diary).run(progress or Unwatched())
 
 
 def _room(config: ExperimentConfig, task: Task) -> int:
@@ -163,7 +169,7 @@ def _room(config: ExperimentConfig, task: Task) -> int:
 def _session(start: Mapping[str, Any], bench: Bench | None) -> dict[str, Any]:
     """What start.yaml keeps of a session. `identities` are those of the first one, `sessions` all of them."""
     identities = [vars(array.identity) for array in bench.arrays] if bench is not None else []
-    session = {"time": now_iso(), "identities": identities}
+    session: dict[str, Any] = {"time": now_iso(), "identities": identities}
     kept = {
         "identities": start.get("identities", identities),
         "sessions": [*start.get("sessions", []), session],
@@ -171,6 +177,7 @@ def _session(start: Mapping[str, Any], bench: Bench | None) -> dict[str, Any]:
     if bench is None:
         return kept
     session["clock"] = bench.chip.clock
+    session["unattended"] = None if bench.unattended is None else vars(bench.unattended)
     return {**kept, "chip": bench.chip.id}
 
 

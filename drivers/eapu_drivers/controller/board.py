@@ -59,7 +59,7 @@ class Board:
         self.name = name
         self.limits = limits
         self._calibrations = calibrations
-        self._dead_man_s = dead_man_s
+        self.dead_man_s = dead_man_s
         self._board = (link.welcome.board, link.welcome.serial, shape_of(link.welcome))
         self._slots: dict[bytes, int] = {}  # the least recently used recipe first
         self._configured_for: Welcome | None = None
@@ -187,7 +187,7 @@ class Board:
         except TransportError as error:
             self.link.close()  # the dead man waits as long as anything is heard, be it that the link is kept alive
             raise TransportError(
-                f"{error}; the board puts its lines to 0 V by itself, {self._dead_man_s:g} s after the last frame "
+                f"{error}; the board puts its lines to 0 V by itself, {self.dead_man_s:g} s after the last frame "
                 "that reached it"
             ) from error
         if not status.grounded:

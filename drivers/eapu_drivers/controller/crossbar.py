@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from dataclasses import fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,10 +36,12 @@ from eapu_hil.hal import (
     IntArray,
     LimitError,
     Limits,
+    LinkCounts,
     PulseOutcome,
     Pulses,
     Reading,
     Targets,
+    Unattended,
     WearAccount,
     WriteOutcome,
 )
@@ -54,6 +57,7 @@ class ControllerCrossbar:
     """
 
     def __init__(self, board: Board, number: int, calibration: Calibration, recipe: Recipe) -> None:
+        self.unattended = Unattended("the board's dead man", board.dead_man_s)
         self._board = board
         self._number = number
         self._lines = calibration.lines
@@ -93,6 +97,11 @@ class ControllerCrossbar:
     def clock_s(self) -> float:
         """Bench time: the twin's where it is simulated, else UTC at the start plus the board's ticks."""
         return self._board.clock_s()
+
+    def link_counts(self) -> LinkCounts:
+        """See `CountsLink`."""
+        counters = self._board.link.counters
+        return LinkCounts(**{field.name: getattr(counters, field.name) for field in fields(LinkCounts)})
 
     def wait(self, duration_s: float) -> None:
         """The board waits, so that requests of other arrays wait too."""

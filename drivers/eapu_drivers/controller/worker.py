@@ -236,7 +236,7 @@ class Worker:
             self._tally.reconnects += 1
             outcome = "reconnected" if same else "reconnected, but the controller has restarted meanwhile"
         text = f"{cause}; {counters.last_good_frame}; {outcome}"
-        _LOG.warning("%s", text)
+        _LOG.warning("%s", text, extra={"event": "reconnect"})
 
         def reason() -> LinkLost:
             return LinkLost(text, reconnected=welcome is not None, same_session=same)

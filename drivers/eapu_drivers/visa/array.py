@@ -36,6 +36,7 @@ from eapu_hil.hal import (
     Pulses,
     Reading,
     Targets,
+    Unattended,
     UnsupportedError,
     WearAccount,
     WriteOutcome,
@@ -77,6 +78,7 @@ class SmuArray:
         identity: Identity,
         clock: Clock,
     ) -> None:
+        self.unattended: Unattended | None = None  # until a guard watches
         self._sources = sources
         self._lines = lines
         self._setups = setups

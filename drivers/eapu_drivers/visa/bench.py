@@ -11,7 +11,7 @@ from eapu_drivers.simulators import find_simulator
 from eapu_drivers.visa.array import SmuArray
 from eapu_drivers.visa.config import KNOWN_VISA, SmuConfig
 from eapu_drivers.visa.families import open_source_meter, open_switch
-from eapu_drivers.visa.guard import Guard
+from eapu_drivers.visa.guard import Guard, OFF_WITHIN_s
 from eapu_drivers.visa.lines import SwitchedLines, Wiring
 from eapu_drivers.visa.names import device_of
 from eapu_drivers.visa.smu.contract import SelfVerifying, Setup, SourceMeter, Verifier
@@ -22,7 +22,7 @@ from eapu_hil.base.libraries import require_library
 from eapu_hil.base.provenance import git_commit
 from eapu_hil.bench.driver import Driver
 from eapu_hil.bench.wiring import Instruments
-from eapu_hil.hal import ConfigError, Crossbar, Identity
+from eapu_hil.hal import ConfigError, Crossbar, Identity, Unattended
 
 _GATE_NPLC = 1.0
 _GUARD_WITHIN_s = 3.0  # for the guard of a program before this one, which may still be switching off
@@ -57,6 +57,7 @@ def open_arrays(config: SmuConfig, chip_dir: Path) -> Iterator[list[Crossbar]]:
             yield [array]
             return
         guard.watch(places, dict(zip(roles, meters, strict=True)), instruments.visa)
+        array.unattended = Unattended("the guard process of the instruments", OFF_WITHIN_s)
         try:
             yield [array]
         finally:

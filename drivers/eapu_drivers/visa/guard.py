@@ -33,6 +33,7 @@ from eapu_hil.hal import HilError
 
 _LOG = logging.getLogger(__name__)
 SILENCE_s = 10.0
+OFF_WITHIN_s = 10.0  # of the death of the host: the lock, the opening, one timeout of an instrument
 GOODBYE = b"q"
 READY = "ready"
 _BEAT = b"."
