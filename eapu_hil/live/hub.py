@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from eapu_hil.base.errors import HilError, one_line
+from eapu_hil.base.errors import one_line
 from eapu_hil.live.calibration_feed import CalibrationFeed
 from eapu_hil.live.feed import Feed
 from eapu_hil.live.outcome import Outcome
@@ -42,6 +42,13 @@ class Watched:
         self.watchers = 0
         self.left_s = time.monotonic()  # when the last of them went
         self.task: asyncio.Task[None] | None = None
+        self._said = ""
+
+    def complain(self, text: str) -> None:
+        """Says once that the run cannot be read."""
+        if text != self._said:
+            self._said = text
+            _LOG.warning("%s: cannot be followed: %s", self.feed.entry.path, text)
 
     def tell(self) -> None:
         """Wakes whoever waits for news."""
@@ -144,14 +151,8 @@ class Hub:
             if watched.watchers:
                 try:
                     await self.read(watched.feed.refresh)
-                except (
-                    HilError,
-                    OSError,
-                    ValueError,
-                    LookupError,
-                    TypeError,
-                ) as error:  # the others are shown
-                    _LOG.warning("%s: cannot be followed: %s", watched.feed.entry.path, one_line(error))
+                except Exception as error:  # noqa: BLE001 - a run of any content must not end the page of the others
+                    watched.complain(one_line(error))
                 watched.tell()
             more = watched.watchers and watched.feed.unread
             await asyncio.sleep(0.0 if more else max(0.0, began_s + _FRAME_s - time.monotonic()))

@@ -94,10 +94,11 @@ def _json(path: Path) -> dict[str, Any]:
     if path.is_symlink() or path.stat().st_size > _SUMMARY_MOST:
         raise HilError(f"{path}: not a summary")
     try:
-        return _mapping(json.loads(path.read_bytes()))
+        return mapping(json.loads(path.read_bytes()))
     except (ValueError, RecursionError) as error:
         raise HilError(f"{path}: damaged: {error}") from error
 
 
-def _mapping(value: object) -> dict[str, Any]:
+def mapping(value: object) -> dict[str, Any]:
+    """`value`, or an empty one where it is none."""
     return dict(value) if isinstance(value, Mapping) else {}

@@ -10,7 +10,7 @@ from eapu_hil.hal import ConfigError, HilError
 from eapu_hil.live.cells import QUANTITIES, CellMaps, Quantity
 from eapu_hil.live.examples import Examples
 from eapu_hil.live.feed import CurvePart, Feed, Topic, message
-from eapu_hil.live.overview import Overviews, name_of
+from eapu_hil.live.overview import Overviews, mapping, name_of
 from eapu_hil.live.places import Entry, UnknownError
 from eapu_hil.live.story import Story
 from eapu_hil.live.tail import LineTail, RecordTail
@@ -49,8 +49,8 @@ class RunFeed(Feed):
 
     @property
     def unattended(self) -> Mapping[str, Any] | None:
-        sessions = self.overviews.start(self.entry).get("sessions") or [{}]
-        found = sessions[-1].get("unattended")
+        sessions = self.overviews.start(self.entry).get("sessions")
+        found = mapping(sessions[-1]).get("unattended") if isinstance(sessions, list) and sessions else None
         return found if isinstance(found, dict) and {"by", "within_s"} <= found.keys() else None
 
     def all_curves(self) -> tuple[CurvePart, bytes]:
@@ -117,7 +117,7 @@ class RunFeed(Feed):
 
     def _publish(self) -> None:
         start, story, status = self.overviews.start(self.entry), self._story, self.status()
-        steps = (start.get("experiment") or {}).get("steps")
+        steps = mapping(start.get("experiment")).get("steps")
         counts = {**story.totals, "energy_j": story.energy_j, "loss": story.loss, "metric": story.metric}
         since_s = None if status.since_s is None else round(status.since_s)
         state = {
@@ -168,9 +168,9 @@ class RunFeed(Feed):
 
 def described(entry: Entry, start: Mapping[str, Any]) -> dict[str, Any]:
     """What start.yaml says of a run, for the page. Empty parts where it says nothing, or what cannot be meant."""
-    experiment = start.get("experiment") or {}
-    bench = experiment.get("bench") or {}
-    recipe = experiment.get("recipe") or bench.get("recipe") or {}
+    experiment = mapping(start.get("experiment"))
+    bench = mapping(experiment.get("bench"))
+    recipe = mapping(experiment.get("recipe")) or mapping(bench.get("recipe"))
     return {
         "id": entry.id,
         "name": str(start.get("name") or entry.path.name),
@@ -186,7 +186,7 @@ def described(entry: Entry, start: Mapping[str, Any]) -> dict[str, Any]:
         "time": start.get("time"),
         "arrays": _arrays(bench, start),
         "window_S": [recipe.get("g_min_S"), recipe.get("g_max_S")] if recipe else None,
-        "band_S": float(recipe.get("band_S") or 1e-6),
+        "band_S": _band_S(recipe),
     }
 
 
@@ -199,3 +199,8 @@ def _arrays(bench: Mapping[str, Any], start: Mapping[str, Any]) -> list[dict[str
         return []
     meant = 0 < count <= _ARRAYS_MOST and rows > 0 and columns > 0 and count * rows * columns <= _CELLS_MOST
     return [{"index": number, "rows": rows, "cols": columns} for number in range(count)] if meant else []
+
+
+def _band_S(recipe: Mapping[str, Any]) -> float:
+    found = recipe.get("band_S")
+    return float(found) if isinstance(found, (int, float)) and 0 < found < 1 else 1e-6

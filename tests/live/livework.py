@@ -164,6 +164,7 @@ def training(
     run: Path, chip: Path, bench: Mapping[str, Any] | None = None, *arguments: str, **changes: Any
 ) -> Iterator[subprocess.Popen[str]]:
     """An endless `eapu-hil train` in the middle of its steps, on a chip that is ready; killed at the end."""
+    run.parent.mkdir(exist_ok=True)
     experiment = run.with_suffix(".yaml")
     content = {**ENDLESS, "bench": {**(bench or BENCH), "chip": str(chip)}, **changes}
     experiment.write_text(yaml.safe_dump(content))
