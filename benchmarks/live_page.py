@@ -69,7 +69,9 @@ def main() -> None:
         )
         took_ms = np.array(scroll(store, shown, lines))
         within, slowest_ms = 100 * np.mean(took_ms <= 33.4), np.quantile(took_ms, 0.95)
-        print(f"scrolling: {took_ms.size} frames, {within:.1f} % within 33 ms, 95 % within {slowest_ms:.0f} ms")
+        print(
+            f"scrolling: {took_ms.size} frames, {within:.1f} % within 33 ms, 95 % within {slowest_ms:.0f} ms"
+        )
         chromium.close()
 
 
