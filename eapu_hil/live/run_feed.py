@@ -14,9 +14,10 @@ from eapu_hil.live.overview import Overviews, mapping, name_of
 from eapu_hil.live.places import Entry, UnknownError
 from eapu_hil.live.story import Story
 from eapu_hil.live.tail import LineTail, RecordTail
+from eapu_hil.placement.layout import Layout
 from eapu_hil.training.journal import METRICS, WRITES
 from eapu_hil.training.records import dtype_of_run
-from eapu_hil.training.runs import read_snapshots
+from eapu_hil.training.runs import files_of, read_snapshots
 
 _AT_ONCE_s = 0.25  # how long one `refresh` may read before the event loop gets what there is
 _ARRAYS_MOST, _CELLS_MOST = 4096, 1 << 26  # of a start.yaml that can be meant
@@ -41,7 +42,8 @@ class RunFeed(Feed):
         self._publish()
 
     def description(self) -> dict[str, Any]:
-        return described(self.entry, self.overviews.start(self.entry))
+        start = self.overviews.start(self.entry)
+        return {**described(self.entry, start), "layers": self._layers(start)}
 
     @property
     def is_paused(self) -> bool:
@@ -72,6 +74,17 @@ class RunFeed(Feed):
 
     def picture(self, name: str) -> bytes:
         return self._examples.png(name)
+
+    def _layers(self, start: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Name and number of weights of each layer that is on arrays; none before they are placed."""
+        try:
+            tiles = Layout.read(files_of(self.entry.path, start)).tiles
+        except HilError:
+            return []
+        return [
+            {"name": name, "weights": sum(tile.rows.size * tile.plus.size for tile in its)}
+            for name, its in tiles.items()
+        ]
 
     def _read_lines(self, end_s: float) -> bool:
         for anew, lines in self._lines.batches():

@@ -57,6 +57,7 @@ def test_a_run_is_shown_while_it_goes_on_and_stopped(tmp_path: Path, ready_chip:
         )
         about = shown.get("/api/run/mine")
         assert about["arrays"] == [{"index": 0, "rows": 64, "cols": 32}]
+        assert about["layers"] == [{"name": "dense1", "weights": 384}, {"name": "dense2", "weights": 60}]
         assert about["window_S"] == [pytest.approx(1e-6), pytest.approx(4e-5)]
 
         first = events.next("metrics")
