@@ -64,15 +64,16 @@ export function examples({ step, images, captions }) {
 export function calibration({ measurement, done, total, time_left_s, figure_url }) {
   byId("calibration-panel").hidden = false;
   const left = time_left_s === null || time_left_s === undefined ? "" : `, ${duration(time_left_s)} left`;
-  say(byId("calibration-text"), `${heading(measurement)}: ${count(done)} of ${count(total)}${left}`);
+  const share = `${Math.floor(100 * part(done, total))} %`;
+  say(byId("calibration-text"), measurement ? `${heading(measurement)}: ${share}${left}` : share);
   const bar = byId("calibration-bar");
   bar.value = part(done, total);
-  bar.setAttribute("aria-label", `${count(done)} of ${count(total)}`);
+  bar.setAttribute("aria-label", share);
   const figure = byId("calibration-figure");
   figure.hidden = !figure_url;
   if (figure_url && figure.getAttribute("src") !== figure_url) {
     figure.src = figure_url;
-    figure.alt = `What ${heading(measurement).toLowerCase()} has measured so far`;
+    figure.alt = `What the measurement ${heading(measurement ?? "").toLowerCase()} has found so far`;
   }
 }
 
