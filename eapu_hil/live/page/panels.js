@@ -64,15 +64,16 @@ export function examples({ step, images, captions }) {
 export function calibration({ measurement, done, total, time_left_s, figure_url }) {
   byId("calibration-panel").hidden = false;
   const left = time_left_s === null || time_left_s === undefined ? "" : `, ${duration(time_left_s)} left`;
-  say(byId("calibration-text"), `${heading(measurement)}: ${count(done)} of ${count(total)}${left}`);
+  const share = `${Math.floor(100 * part(done, total))} %`;
+  say(byId("calibration-text"), measurement ? `${measurement}: ${share}${left}` : share);
   const bar = byId("calibration-bar");
   bar.value = part(done, total);
-  bar.setAttribute("aria-label", `${count(done)} of ${count(total)}`);
+  bar.setAttribute("aria-label", share);
   const figure = byId("calibration-figure");
   figure.hidden = !figure_url;
   if (figure_url && figure.getAttribute("src") !== figure_url) {
     figure.src = figure_url;
-    figure.alt = `What ${heading(measurement).toLowerCase()} has measured so far`;
+    figure.alt = "The newest figure of this calibration";
   }
 }
 
@@ -82,7 +83,7 @@ export function facts(run) {
   const window = run.window_S?.every(known) ? `${inUnit(run.window_S[0], "S")} to ${inUnit(run.window_S[1], "S")}` : null;
   const told = {
     Name: run.name, Began: moment(run.time), Task: run.task, Rule: run.rule, Bench: run.bench, Backend: run.backend, Seed: run.seed, Layers: layers,
-    Arrays: arrays && `${arrays.length} (${[...new Set(arrays)].join(", ")} cells)`, Window: window,
+    Arrays: arrays?.length ? `${arrays.length} (${[...new Set(arrays)].join(", ")} cells)` : null, Window: window,
   };
   byId("facts").replaceChildren(...Object.entries(told).filter(([, value]) => value !== null && value !== undefined && value !== "")
     .map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, typeof value === "number" ? number(value) : String(value)))));

@@ -33,6 +33,8 @@ async function start() {
   run = await answer.json();
   if (!answer.ok) return say(byId("name"), run.error);
   say(byId("name"), run.id);
+  document.body.dataset.kind = run.kind;
+  if (run.kind === "calibrate") say(byId("step-name"), "Measurements done");
   panels.facts(run);
   charts = makeCharts();
   new Stream(`${base}/events`, (name, data) => handlers[name](data), showLink);
@@ -133,7 +135,7 @@ function showState() {
   say(byId("note"), state.note ?? "");
   byId("note").hidden = !state.note;
   const alive = ["running", "frozen", "stopping"].includes(state.state);
-  byId("pause").hidden = !alive;
+  byId("pause").hidden = !alive || run.kind === "calibrate";
   byId("continue").hidden = state.state !== "paused";
   showSilence();
 }
