@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eapu_calibration.entry_csv import tables_of
 from eapu_hil.base.errors import ConfigError
 from eapu_hil.base.storage import StorageError, storage_errors, write_aside
+from eapu_hil.bench.array_csv import csv_tables
 from eapu_hil.cli.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class EntryFiles:
         try:
             for entry in entries:
                 path = chip.path_of(entry)
-                for suffix, text in tables_of(entry, chip.passport.shape).items():
+                for suffix, text in csv_tables(entry.arrays, chip.passport.shape).items():
                     written.append(path.with_name(f"{path.stem}{suffix}.csv"))
                     _write(written[-1], text)
         except StorageError as error:

@@ -52,7 +52,7 @@ class MappedFile:
                 if known:
                     raise ConfigError(f"{path}: missing: {holds} was kept in it; {FROM_A_COPY}")
                 self._write(initial)
-            values, label = _read(path, initial, holds)
+            values, label = read_mapped(path, initial, holds)
             if not label and owner and takes_old:
                 self._write(values)
             elif owner:
@@ -130,7 +130,7 @@ def damaged(path: Path) -> ConfigError:
     )
 
 
-def _read(path: Path, like: NDArray[Any], holds: str) -> tuple[NDArray[Any], bytes]:
+def read_mapped(path: Path, like: NDArray[Any], holds: str) -> tuple[NDArray[Any], bytes]:
     """The values of a file, and what stands behind them. Raises ConfigError for a torn one, or one of another shape."""
     try:
         with path.open("rb") as file:
