@@ -133,6 +133,6 @@ def require_plausible(path: Path, records: NDArray[np.void], proven: int, first:
     )
     if not right:
         raise DamagedError(
-            f"{path}: damaged: what stands behind its first {first + proven} records was not written by this run; cut the "
-            f"file to {(first + proven) * records.dtype.itemsize} bytes, or bring it back from a copy"
+            f"{path}: damaged: what stands behind its first {first + proven} records was not written by this run; cut "
+            f"the file to {(first + proven) * records.dtype.itemsize} bytes, or bring it back from a copy"
         )

@@ -53,11 +53,12 @@ def metric_lines(run_dir: Path, start: Mapping[str, Any]) -> Iterator[tuple[dict
     """
     path = run_dir / METRICS
     there, _ = _proven(run_dir, METRICS, start)
-    number, rest = 0, b""
+    before, rest = 0, b""
     for part in parts_of(path, 0, there):
         *whole, rest = (rest + part).split(b"\n")
-        for number, text in enumerate(whole, start=number + 1):
+        for number, text in enumerate(whole, start=before + 1):
             yield parsed_line(path, number, text)
+        before += len(whole)
 
 
 def _proven(run_dir: Path, name: str, start: Mapping[str, Any]) -> tuple[int, int]:

@@ -55,7 +55,8 @@ def _list_of(entries: list[Measurement]) -> Table:
 def entry_table(entry: Measurement, shape: tuple[int, int]) -> Table:
     """A table `measurements/NNNN_kind`: its values as attributes, its arrays as they are.
 
-    The last axis of an array is that of the cells, or of the lines. A map of the array, of `shape`, has rows and columns.
+    The last axis of an array is that of the cells, or of the lines. A map of the array, of `shape`, has rows and
+    columns.
     """
     cells = len(entry.arrays.get("row", ()))
 
