@@ -77,6 +77,27 @@ def own(place: Path | str, what: str, within_s: float = 0.0) -> Iterator[None]:
                 path.unlink()
 
 
+def holder_of(lock_file: Path) -> int | None:
+    """The process that owns a lock file now, None where nobody does; -1 where it has not said its number yet.
+
+    To ask, the lock is tried for an instant: whoever takes it with `own` has to wait for that. Raises OSError where the
+    file cannot be opened.
+    """
+    try:
+        descriptor = os.open(lock_file, os.O_RDWR | _NOFOLLOW | _NONBLOCK)
+    except FileNotFoundError:
+        return None
+    try:
+        if lock_descriptor(descriptor, blocking=False):
+            unlock_descriptor(descriptor)
+            return None
+        os.lseek(descriptor, _OWNER_AT, os.SEEK_SET)
+        number = os.read(descriptor, 20).strip()
+        return int(number) if number.isdigit() else -1
+    finally:
+        os.close(descriptor)
+
+
 def device_name(path: str) -> str:
     """The one name of a serial port: links of `/dev/serial/by-id` lead to it, and Windows takes any letter case."""
     windows = re.fullmatch(r"(?:\\\\\.\\)?(com\d+)", path, re.IGNORECASE)

@@ -35,6 +35,7 @@ def form(
     began: Callable[[FormedCells], None] = lambda _: None,
     *,
     again: bool = False,
+    tell: Callable[[int], None] = lambda _: None,
 ) -> FormedCells:
     """Ramps the forming amplitude over all cells side by side until each reads `form.g_formed_S`.
 
@@ -42,6 +43,7 @@ def form(
     as formed gets one either, unless `again` says so; the passport notes what was formed, also when this is cut short.
     began: is given the result before the first pulse; its arrays then change with each reading, so that they tell what
         was done when forming is stopped.
+    tell: is told, after each amplitude, how many cells get no further pulse.
     Raises ConfigError, before a pulse, where cells are not fresh and the passport does not know them.
     """
     law = recipe.form
@@ -49,14 +51,14 @@ def form(
     found = FormedCells.fresh(g_fresh_S)
     if not isinstance(array, BenchArray) or array.forming is None:
         began(found)
-        return _ramped(array, cells, recipe, found, g_fresh_S < law.g_formed_S)
+        return _ramped(array, cells, recipe, found, g_fresh_S < law.g_formed_S, tell)
     record = array.forming
     allowed = record.cells_to_form(cells, g_fresh_S, array.pulses(cells), recipe, again=again)
     began(found)
     if allowed.any():
         record.begin(cells[allowed])
     try:
-        return _ramped(array, cells, recipe, found, allowed)
+        return _ramped(array, cells, recipe, found, allowed, tell)
     finally:
         record.finish(cells, found.v_form_v, found.g_fresh_S, found.g_formed_S, law.g_formed_S)
 
@@ -69,13 +71,19 @@ def note_formed(array: BenchArray, record: FormingRecord, cells: Cells, recipe: 
 
 
 def _ramped(
-    array: Crossbar, cells: Cells, recipe: Recipe, found: FormedCells, allowed: NDArray[np.bool_]
+    array: Crossbar,
+    cells: Cells,
+    recipe: Recipe,
+    found: FormedCells,
+    allowed: NDArray[np.bool_],
+    tell: Callable[[int], None],
 ) -> FormedCells:
     """`found`, filled in while the cells that are `allowed` to are formed."""
     law, g_S = recipe.form, found.g_formed_S
     steps = round((law.amplitude.stop_v - law.amplitude.start_v) / law.amplitude.step_v)
     for step in range(steps + 1):
         open_cells = np.flatnonzero(allowed & ~(g_S >= law.g_formed_S))
+        tell(len(cells) - open_cells.size)
         if open_cells.size == 0:
             break
         amplitude_v = min(law.amplitude.start_v + step * law.amplitude.step_v, law.amplitude.stop_v)

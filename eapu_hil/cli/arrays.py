@@ -99,18 +99,20 @@ def _block(parser: ArgumentParser) -> None:
 def _read(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     import numpy as np
 
+    from eapu_hil.cli.bars import cell_bar
     from eapu_hil.cli.results import blocks, saving
 
     with (
         saving(args.out, args.plot, args.array, terminal) as results,
         open_as_it_is(args.bench, terminal, options.changes(args), exchanged=args.exchanged) as bench,
+        cell_bar(terminal, "read") as bar,
     ):
         array = chosen_array(bench, args.array)
         cells = _cells(array, args.block)
         results.reserve(len(cells), bench.chip, bench.recipe.v_read_v)
         if args.after:
             array.wait(args.after)
-        for block in blocks(array, len(cells)):
+        for block in blocks(array, len(cells), tell=bar(len(cells))):
             reading = array.read(cells[block], bench.recipe.v_read_v)
             results.add(cells[block], reading.g_S, reading.status, reads=np.ones(len(reading.g_S), np.int64))
     return results.content()
@@ -119,6 +121,7 @@ def _read(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 def _program(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_hil.bench.cellcsv import read_targets
     from eapu_hil.bench.programmed import NotRecordedError
+    from eapu_hil.cli.bars import cell_bar
     from eapu_hil.cli.results import blocks, saving
     from eapu_hil.hal import Targets
 
@@ -126,11 +129,12 @@ def _program(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     with (
         saving(args.out, args.plot, args.array, terminal) as results,
         open_as_it_is(args.bench, terminal, options.changes(args), exchanged=args.exchanged) as bench,
+        cell_bar(terminal, "program") as bar,
     ):
         array = chosen_array(bench, args.array)
         targets = read_targets(args.targets, array.shape, bench.recipe, args.array)
         _take_room(bench, results, len(targets))
-        for block in blocks(array, len(targets), _waits_s(bench.recipe)):
+        for block in blocks(array, len(targets), _waits_s(bench.recipe), bar(len(targets))):
             part = Targets(targets.cells[block], targets.g_target_S[block])
             results.begin(part.cells, g_target_uS=1e6 * part.g_target_S)
             try:
@@ -153,6 +157,7 @@ def _form(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_hil.bench.forming import form as form_cells
     from eapu_hil.bench.forming import note_formed
     from eapu_hil.bench.forming_record import FormingRecord
+    from eapu_hil.cli.bars import cell_bar
     from eapu_hil.cli.results import saving
     from eapu_hil.hal import CellStatus
 
@@ -162,6 +167,7 @@ def _form(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     with (
         saving(args.out, args.plot, args.array, terminal) as results,
         open_as_it_is(args.bench, terminal, options.changes(args), exchanged=args.exchanged) as bench,
+        cell_bar(terminal, "form") as bar,
     ):
         array = chosen_array(bench, args.array)
         cells, record = _cells(array, args.block), FormingRecord(bench.chip, args.array)
@@ -171,7 +177,7 @@ def _form(args: Namespace, terminal: Terminal) -> dict[str, Any]:
             if args.formed:
                 begun.append(note_formed(array, record, cells, bench.recipe))
             else:
-                form_cells(array, cells, bench.recipe, begun.append, again=args.again)
+                form_cells(array, cells, bench.recipe, begun.append, again=args.again, tell=bar(len(cells)))
         finally:  # also what was formed before a stop
             left = CellStatus.NOT_CONVERGED if sys.exception() is None else CellStatus.ABORTED
             more = {

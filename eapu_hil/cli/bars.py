@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
@@ -20,7 +21,10 @@ from rich.progress import (
 
 from eapu_hil.base.printable import printable
 from eapu_hil.base.quantities import count, share
+from eapu_hil.cli.pace import Pace
 from eapu_hil.cli.terminal import Terminal
+
+_LINE_EVERY_s = 10.0
 
 
 @contextmanager
@@ -38,13 +42,39 @@ def measurement_bars(terminal: Terminal) -> Iterator[Callable[[str], Callable[[f
     ) as bars:
 
         def begin(name: str) -> Callable[[float], None]:
-            task = bars.add_task(printable(name), total=1.0)
+            task, pace = bars.add_task(printable(name), total=1.0), Pace(1.0)
 
             def tell(done: float) -> None:
                 bars.update(task, completed=done)
                 if done >= 1.0 and not console.is_terminal and not bars.tasks[task].fields.get("said"):
                     bars.update(task, said=True)
-                    console.print(f"eapu-hil: {name}: measured", markup=False, soft_wrap=True)
+                    line = f"eapu-hil: {name}: measured  {pace.text(done)}"
+                    console.print(line, markup=False, soft_wrap=True)
+
+            return tell
+
+        yield begin
+
+
+@contextmanager
+def cell_bar(terminal: Terminal, label: str) -> Iterator[Callable[[int], Callable[[int], None]]]:
+    """Given the number of cells it makes a bar, which is told how many are done; where stderr is a file, a line now and
+    then.
+    """
+    console = terminal.errors
+    with _counting_bar(console, "unit") as bar:
+
+        def begin(total: int) -> Callable[[int], None]:
+            task, pace, said_s = bar.add_task(label, total=total, unit="cells"), Pace(total), time.monotonic()
+            pace.text(0)
+
+            def tell(done: int) -> None:
+                nonlocal said_s
+                bar.update(task, completed=done)
+                if not console.is_terminal and time.monotonic() - said_s >= _LINE_EVERY_s:
+                    said_s = time.monotonic()
+                    line = f"{label}: {done}/{total} cells  {pace.text(done)}"
+                    console.print(line, soft_wrap=True, markup=False)
 
             return tell
 
@@ -70,6 +100,8 @@ class BatchBar:
 
     def __init__(self, terminal: Terminal, label: str, total: int) -> None:
         self._console, self._total, self._done = terminal.errors, total, 0
+        self._pace = Pace(total)
+        self._pace.text(0)
         self._bar = _counting_bar(self._console, "last")
         self._task = self._bar.add_task(printable(label), total=total, last="")
 
@@ -79,7 +111,8 @@ class BatchBar:
         name, result = printable(name), printable(result)
         self._bar.update(self._task, completed=self._done, last=f"{name}: {result}")
         if not self._console.is_terminal:
-            self._console.print(f"{self._done}/{self._total}  {name}: {result}", soft_wrap=True, markup=False)
+            line = f"{self._done}/{self._total}  {name}: {result}  {self._pace.text(self._done)}"
+            self._console.print(line, soft_wrap=True, markup=False)
 
     def __enter__(self) -> BatchBar:
         self._bar.start()
@@ -99,14 +132,14 @@ class TrainingBar:
         self._console = terminal.errors
         self._bar = _counting_bar(self._console, "numbers")
         self._task: TaskID | None = None
-        self._total = 0
+        self._total, self._pace = 0, Pace(0)
         self._loss: float | None = None
         self._ratio: float | None = None
         self._metric: float | None = None
         self._pulses = 0
 
     def on_start(self, total_steps: int) -> None:
-        self._total = total_steps
+        self._total, self._pace = total_steps, Pace(total_steps)
         self._task = self._bar.add_task(self._label, total=total_steps, numbers="")
         self._bar.start()
 
@@ -121,8 +154,8 @@ class TrainingBar:
     def on_evaluation(self, step: int, metrics: Mapping[str, Any]) -> None:
         self._metric = metrics.get("metric")
         if not self._console.is_terminal:
-            line = f"{self._label}: step {step}/{self._total}  {self._numbers()}"
-            self._console.print(line.rstrip(), soft_wrap=True, markup=False)
+            line = f"{self._label}: step {step}/{self._total}  {self._numbers()}".rstrip()
+            self._console.print(f"{line}  {self._pace.text(step)}", soft_wrap=True, markup=False)
 
     def on_end(self) -> None:
         self._bar.stop()

@@ -27,15 +27,18 @@ _BLOCK_s = 10.0  # bench time of the others, about
 _WAITS = 10.0  # of a block against what its recipe only waits
 
 
-def blocks(array: Crossbar, count: int, waits_s: float = 0.0) -> Iterator[slice]:
+def blocks(
+    array: Crossbar, count: int, waits_s: float = 0.0, tell: Callable[[int], None] = lambda _: None
+) -> Iterator[slice]:
     """Parts of `count` cells that take about ten seconds each: so much is lost when a command is stopped.
 
-    waits_s: what each takes however few cells it has.
+    waits_s: what each takes however few cells it has. tell: is told how many cells are done.
     """
     start, size = 0, _FIRST
     while start < count:
         stop, began_s = min(start + size, count), array.clock_s()
         yield slice(start, stop)
+        tell(stop)
         took_s = array.clock_s() - began_s - waits_s
         share = max(_BLOCK_s, _WAITS * waits_s) / took_s if took_s > 0 else count
         size, start = max(_FIRST, int(min(share * (stop - start), count))), stop

@@ -46,6 +46,13 @@ def resume(parser: ArgumentParser) -> None:
         metavar="N",
         help="new total number of steps; default: that of the experiment",
     )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY.PATH=VALUE",
+        help="change a value that may change in the middle of a run, such as optimizer.lr=0.001; repeatable",
+    )
     parser.set_defaults(command=_resume)
 
 
@@ -97,7 +104,9 @@ def _resume(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     name = str(read_start(args.run).get("name", args.run.name))
     with _resumable(args.run, terminal):
         bar = TrainingBar(terminal, name)
-        summary = trainer.resume(args.run, bar, args.allow_module, steps=args.steps, exchanged=args.exchanged)
+        summary = trainer.resume(
+            args.run, bar, args.allow_module, steps=args.steps, changes=args.set, exchanged=args.exchanged
+        )
     _say_summary(summary, terminal)
     terminal.say(f"run: {args.run}   (eapu-hil report {args.run})")
     return {"run": args.run, "summary": summary}

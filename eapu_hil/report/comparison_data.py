@@ -18,7 +18,10 @@ COMPARISON = "comparison.json"
 
 
 def write_comparison(directory: Path, comparison: Mapping[str, Any]) -> None:
-    """comparison: `rules`, the summaries by name, and what was made of them. Raises StorageError."""
+    """comparison: `rules`, the summaries by name, and what was made of them; `planned`, the names of all runs.
+
+    Raises StorageError.
+    """
     runs = {name: run_id(read_start(directory / name)) for name in comparison["rules"]}
     with storage_errors(directory / COMPARISON):
         write_sealed_json(directory / COMPARISON, {**comparison, "runs": runs}, "comparison", {})
@@ -34,7 +37,7 @@ def read_comparison(directory: Path) -> dict[str, Any]:
         content = read_over_runs(path, "comparison")
         if content is None:
             raise ConfigError(f"{directory}: holds no {COMPARISON}")
-        for name in content["rules"]:
+        for name in (*content["rules"], *content.get("planned", [])):
             require_file_name(name, f"{path}: rules")
         for name, its_id in content.get("runs", {}).items():
             found = run_id(read_start(directory / name))

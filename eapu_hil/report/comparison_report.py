@@ -6,99 +6,75 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from eapu_hil.base.quantities import MISSING, MetricStyle, count, duration, share, with_prefix
+from eapu_hil.base.quantities import MISSING, MetricStyle, count
 from eapu_hil.base.storage import storage_errors
-from eapu_hil.report import figures
+from eapu_hil.hal import ConfigError
 from eapu_hil.report.comparison_data import read_comparison
+from eapu_hil.report.overlay import curves, links_to, results, unfinished
 from eapu_hil.report.page import PageSection, PageTable, Tile, heading, render
 from eapu_hil.report.rundata import RunData, bench_text
 
 _RATIOS = {"writes_total": "cell writes", "pulses_total": "pulses", "energy_j": "energy"}
 
 
-def write_comparison_report(directory: Path, allow_modules: Collection[str] = ()) -> Path:
-    """Writes figures/*.png and report.html from comparison.json; returns the path of the page.
+def write_comparison_report(
+    directory: Path, allow_modules: Collection[str] = (), *, standalone: bool = False
+) -> Path:
+    """Writes the figures and the page from comparison.json and the runs, also of a comparison that has not ended.
 
-    allow_modules: see `write_report`. Raises ConfigError when `directory` holds no comparison.
+    Returns the path of the page. allow_modules: see `write_report`. Raises ConfigError when `directory` holds no
+    comparison, or none of its runs has begun.
     """
     comparison = read_comparison(directory)
-    runs = {name: RunData.read(directory / name, allow_modules) for name in comparison["rules"]}
+    planned = comparison.get("planned") or list(comparison["rules"])
+    runs = {
+        name: RunData.read(directory / name, allow_modules)
+        for name in planned
+        if name in comparison["rules"] or (directory / name / "start.yaml").is_file()
+    }
+    if not runs:
+        raise ConfigError(f"{directory}: none of its runs has begun; planned are {', '.join(planned)}")
     first = next(iter(runs.values()))
     style = first.style
     with storage_errors(directory):
-        (directory / "figures").mkdir(exist_ok=True)
-        sections = [_table(comparison, runs, style), *_curves(directory, runs, style)]
+        folder = directory / "figures"
+        folder.mkdir(exist_ok=True)
+        summaries = {name: comparison["rules"].get(name, run.summary) for name, run in runs.items()}
+        sections = [_table(runs, summaries, directory), *curves(folder, runs)]
         sections += [_ratios(comparison, style)] if comparison.get("ratios") else []
-        title = f"{heading(first.task)} under {len(runs)} rules"
+        title = f"{heading(first.task)} under {len(planned)} rules"
         steps, seed = count(first.experiment.get("steps")), first.experiment.get("seed")
-        subtitle = f"on {bench_text(first)} · {steps} steps each · seed {seed}"
-        return render(directory, title, subtitle, [], _tiles(comparison, style), sections)
+        subtitle = f"on {bench_text(first)} \u00b7 {steps} steps each \u00b7 seed {seed}"
+        notices = [*_missing(planned, runs, directory), *unfinished(runs)]
+        return render(
+            directory, title, subtitle, notices, _tiles(summaries, style), sections, standalone=standalone
+        )
 
 
-def _tiles(comparison: Mapping[str, Any], style: MetricStyle) -> list[Tile]:
+def _missing(planned: list[str], runs: Mapping[str, RunData], directory: Path) -> list[str]:
+    missing = [name for name in planned if name not in runs]
+    if not missing:
+        return []
+    return [
+        f"This comparison has not ended. Not begun: {', '.join(missing)}. The command that made it goes on with "
+        f"--out {directory}."
+    ]
+
+
+def _tiles(summaries: Mapping[str, Mapping[str, Any]], style: MetricStyle) -> list[Tile]:
     return [
         Tile(f"{style.label}, {name}", style.text((summary.get("metric") or {}).get("final")))
-        for name, summary in comparison["rules"].items()
+        for name, summary in summaries.items()
+        if summary
     ]
 
 
-def _table(comparison: Mapping[str, Any], runs: Mapping[str, RunData], style: MetricStyle) -> PageSection:
-    rows = []
-    for name, summary in comparison["rules"].items():
-        metric = summary.get("metric") or {}
-        per_cell = summary.get("writes_per_cell") or {}
-        on_array = runs[name].on_array
-        rows.append(
-            [
-                name,
-                style.text(metric.get("final")),
-                share(summary.get("update_ratio_mean")) if on_array else MISSING,
-                count(summary.get("writes_total")),
-                count(summary.get("pulses_total")),
-                count(per_cell.get("max")),
-                with_prefix((summary.get("energy_j") or {}).get("total"), "J"),
-                duration(summary.get("bench_time_s")) if on_array else MISSING,
-            ]
-        )
-    head = [
-        "rule",
-        style.label,
-        "written per step",
-        "cell writes",
-        "pulses",
-        "most writes to one cell",
-        "energy",
-        "bench time",
-    ]
-    text = "All rules start from the same weights and see the same batches."
-    return PageSection("Results", text, tables=[PageTable(rows, head)])
-
-
-def _curves(directory: Path, runs: Mapping[str, RunData], style: MetricStyle) -> list[PageSection]:
-    folder, colours = directory / "figures", _colours(runs)
-    metric = [run.metric_curve(name, colours.get(name)) for name, run in runs.items()]
-    figures.draw_curves(folder / "metric.png", metric, style.axis, log=False, average=False)
-    text = "The metric on held-out data during training."
-    sections = [PageSection(style.label, text, "metric.png")]
-    written = {name: run for name, run in runs.items() if run.on_array}
-    if written:
-        curves = [
-            figures.Curve(name, run.column("step"), 100 * run.column("update_ratio"), colours.get(name))
-            for name, run in written.items()
-        ]
-        figures.draw_curves(folder / "updates.png", curves, "Weights written per step (%)", log=True)
-        text = "Share of the weights that are written in a step, averaged over short stretches of steps."
-        sections.append(PageSection("Update ratio", text, "updates.png"))
-    return sections
-
-
-def _colours(runs: Mapping[str, RunData]) -> dict[str, str]:
-    """That of each rule; of relatives that share one the first has it, the others take what is free."""
-    first: dict[str, str] = {}
-    for name, run in runs.items():
-        if run.rule_model.colour is not None:
-            first.setdefault(run.rule_model.colour, name)
-    return {name: colour for colour, name in first.items()}
+def _table(
+    runs: Mapping[str, RunData], summaries: Mapping[str, Mapping[str, Any]], directory: Path
+) -> PageSection:
+    section = results(runs, summaries, links_to(runs, directory))
+    text = f"All rules start from the same weights and see the same batches. {section.text}"
+    return PageSection(section.title, text, tables=section.tables)
 
 
 def _ratios(comparison: Mapping[str, Any], style: MetricStyle) -> PageSection:

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from eapu_hil.base.colours import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILLION
 from eapu_hil.base.printable import printable
 from eapu_hil.base.quantities import count
-from eapu_hil.base.storage import write_aside
 from eapu_hil.hal import ConfigError
 
 try:
@@ -26,11 +25,14 @@ try:
     from matplotlib.figure import Figure
     from matplotlib.text import Text
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+    from eapu_hil.report.dark import GRID, save
 except ImportError as error:
     raise ConfigError("figures need matplotlib: pip install 'eapu-hil[train]'") from error
 
 ARRAYS_DRAWN_MAX = 8
 WIDTH_IN = 8.6  # of every figure
+_PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -46,7 +48,7 @@ _STYLE: dict[Any, Any] = {
     "axes.titlelocation": "left",
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": "#e8ebee",
+    "grid.color": GRID,
     "grid.linewidth": 0.7,
     "xtick.color": GREY,
     "ytick.color": GREY,
@@ -56,26 +58,19 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "legend.fontsize": 8.5,
     "figure.dpi": 180,
+    "svg.hashsalt": "eapu-hil",
 }
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """One line of a plot: name, x and y of equal length, colour (None: the next of the palette)."""
+    """One line of a plot: x and y of equal length, colour (None: the next one), hollow: points drawn as rings."""
 
     name: str
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     colour: str | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Example:
-    """One row of the gallery; images in [0, 1], (h, w) or (h, w, 3), None where the task has none."""
-
-    name: str
-    shown: Mapping[str, NDArray[np.floating[Any]]]
-    captions: Mapping[str, str]
+    hollow: NDArray[np.bool_] | None = None
 
 
 def draw_training(
@@ -88,7 +83,7 @@ def draw_training(
         left.plot(*_averaged(loss), color=BLUE)
         left.set_title("Loss")
         _log_axis(left)
-        right.plot(metric.x, metric.y, color=BLUE, marker="o", markersize=3)
+        _points(right, metric, BLUE, 1.6)
         right.set_title(metric_label)
         if metric_input is not None:
             right.axhline(metric_input, color=GREY, linestyle=(0, (4, 3)), linewidth=1)
@@ -99,19 +94,38 @@ def draw_training(
 
 def draw_curves(path: Path, curves: Sequence[Curve], title: str, *, log: bool, average: bool = True) -> None:
     """Several curves over the steps with their names at the right end."""
-    with new_figure(path, 3.2) as figure:
+    with new_figure(path, max(3.2, 0.23 * len(curves) + 0.6)) as figure:
         axes = figure.subplots()
-        palette = cycle((BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY))
-        for curve in curves:
-            x, y = _averaged(curve) if average else (curve.x, curve.y)
-            axes.plot(x, np.where(y > 0, y, np.nan) if log else y, label=curve.name,
-                      color=curve.colour or next(palette), linewidth=1.8 if curve.colour else 1.3,
-                      marker="" if average else "o", markersize=3)  # fmt: skip
+        for curve, colour, width, style in _told_apart(curves):
+            if not average:
+                _points(axes, curve, colour, width, style)
+                continue
+            x, y = _averaged(curve)
+            axes.plot(x, np.where(y > 0, y, np.nan) if log else y, label=curve.name, color=colour,
+                      linewidth=width, linestyle=style)  # fmt: skip
         if log:
             _log_axis(axes)
         axes.set_title(title)
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.02), handlelength=1.4)
         _step_axis(axes)
+
+
+def _told_apart(curves: Sequence[Curve]) -> Iterator[tuple[Curve, str, float, str]]:
+    """Each curve with colour, width and line: later ones are thinner, so that they hide none that is the same."""
+    free = [c for c in _PALETTE if c not in {curve.colour for curve in curves}] or [*_PALETTE]
+    looks = cycle((colour, style) for style in ("-", "--", ":") for colour in free)
+    for number, curve in enumerate(curves):
+        colour, style = (curve.colour, "-") if curve.colour else next(looks)
+        yield curve, colour, max(2.4 - 0.4 * number, 1.2), style
+
+
+def _points(axes: Axes, curve: Curve, colour: str, width: float, style: str = "-") -> None:
+    axes.plot(curve.x, curve.y, color=colour, linewidth=width, linestyle=style)
+    hollow = np.zeros(curve.x.shape, np.bool_) if curve.hollow is None else curve.hollow
+    axes.plot(curve.x[~hollow], curve.y[~hollow], color=colour, marker="o", markersize=3, linestyle="")
+    axes.plot(curve.x[hollow], curve.y[hollow], color=colour, marker="o", markersize=5, linestyle="",
+              markerfacecolor="white")  # fmt: skip
+    axes.plot([], [], color=colour, linewidth=width, linestyle=style, label=curve.name)
 
 
 def draw_conductance(
@@ -153,29 +167,12 @@ def draw_write_error(path: Path, error_S: NDArray[np.floating[Any]], converged: 
             _log_axis(axes)
             axes.set_ylim(bottom=0.7)
         axes.set_xlabel("last verify reading minus target (µS)")
-        axes.set_ylabel("cell writes", color=GREY)
+        axes.set_ylabel("requests", color=GREY)
         outside = int(np.sum(np.abs(error) > reach))
         beyond = f"; {count(outside)} beyond ±{reach:.2g} µS not drawn" if outside else ""
         axes.set_title(f"Mean {error.mean():+.3f} µS, standard deviation {error.std():.3f} µS{beyond}")
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.02), handlelength=1.0)
         axes.grid(axis="x", visible=False)
-
-
-def draw_gallery(path: Path, examples: Sequence[Example]) -> None:
-    """One row an example, one column a kind of image, the caption above each image."""
-    kinds = [kind for kind in ("input", "output", "reference") if any(kind in e.shown for e in examples)]
-    shapes = [next(iter(example.shown.values())).shape for example in examples]
-    width = min(2.8, WIDTH_IN / len(kinds))
-    heights = [width * min(shape[0] / shape[1], 1.5) for shape in shapes]
-    with new_figure(path, sum(heights) + 0.27 * len(heights), layout="compressed") as figure:
-        grid = figure.subplots(len(examples), len(kinds), squeeze=False, height_ratios=heights)
-        for line, example in zip(grid, examples, strict=True):
-            for axes, kind in zip(line, kinds, strict=True):
-                axes.set_axis_off()
-                if kind in example.shown:
-                    image = np.clip(example.shown[kind], 0.0, 1.0)
-                    axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-                    axes.set_title(example.captions[kind], fontsize=8.5, fontweight="normal", pad=3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,11 +242,11 @@ def _note(axes: Axes, text: str, y: float) -> None:
 
 
 def _log_axis(axes: Axes) -> None:
-    """Plain numbers at 1, 2, 5 where the axis spans little, at powers of ten otherwise."""
+    """Plain numbers: anywhere where the axis spans little, at 1, 2, 5, or at powers of ten where it spans much."""
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     subs = (1.0, 2.0, 5.0) if high / low < 200 else (1.0,)
-    axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=8))
+    axes.yaxis.set_major_locator(MaxNLocator(5) if high / low < 5 else LogLocator(subs=subs, numticks=8))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
 
@@ -264,15 +261,14 @@ def _step_axis(axes: Axes) -> None:
 def new_figure(
     path: Path, height_in: float, layout: Literal["constrained", "compressed"] = "constrained"
 ) -> Iterator[Figure]:
-    """A figure in the style of all reports, saved to `path` at the end."""
+    """A figure in the style of all reports, saved to `path` at the end, or as several files; see `dark.save`."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # whatever the user's matplotlibrc says
         matplotlib.rcParams.update(_STYLE)
         figure = Figure(figsize=(WIDTH_IN, height_in), layout=layout)
         yield figure
         _take_names_as_they_are(figure)
-        # Written aside: a link in the place of the file is replaced and not followed.
-        write_aside(path, lambda file: figure.savefig(file, format=path.suffix.removeprefix(".")))
+        save(figure, path)
 
 
 def _take_names_as_they_are(figure: Figure) -> None:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 
 from eapu_hil.base.colours import INK
-from eapu_hil.base.quantities import count, duration, share, with_prefix
+from eapu_hil.base.quantities import MetricStyle, count, duration, share, with_prefix
 from eapu_hil.base.storage import require_own_files, storage_errors
 from eapu_hil.bench.cellcsv import status_text
 from eapu_hil.hal import CellStatus
-from eapu_hil.report import figures
+from eapu_hil.report import alt_texts, figures
+from eapu_hil.report.examples import draw_gallery, gallery, in_words
+from eapu_hil.report.overlay import WHOLE
 from eapu_hil.report.page import PageSection, PageTable, Tile, heading, render
-from eapu_hil.report.rundata import RunData, bench_text, gallery
+from eapu_hil.report.rundata import RunData, bench_text, clock_words
 from eapu_hil.training.runs import succeeded
 
 _EXAMPLES_MAX = 4
@@ -31,8 +34,8 @@ _ENERGY_PARTS = {
 _COUNTED = {"pulses_total": "pulses", "verify_reads_total": "verify reads", "vmm_total": "products"}
 
 
-def write_report(run_dir: Path, allow_modules: Collection[str] = ()) -> Path:
-    """Writes figures/*.png and report.html of a run; returns the path of the page.
+def write_report(run_dir: Path, allow_modules: Collection[str] = (), *, standalone: bool = False) -> Path:
+    """Writes the figures and the page of a run; returns the path of the page. standalone: as one file, see `render`.
 
     allow_modules: modules that the rule may come from; the defaults of rules stand for one from another module.
     Raises ConfigError when `run_dir` is no run or the packages for drawing are missing.
@@ -46,7 +49,7 @@ def write_report(run_dir: Path, allow_modules: Collection[str] = ()) -> Path:
         where = f"on {bench_text(run)}" if run.on_array else "on the host, no array"
         when = str(run.start.get("time", "")).replace("T", " ")[:16]
         subtitle = f"{where} · {run.start.get('id', run_dir.name)} · {when}"
-        return render(run_dir, title, subtitle, _notices(run), _tiles(run), sections)
+        return render(run_dir, title, subtitle, _notices(run), _tiles(run), sections, standalone=standalone)
 
 
 def _notices(run: RunData) -> list[str]:
@@ -76,7 +79,7 @@ def _tiles(run: RunData) -> list[Tile]:
     tiles.append(Tile("Steps", count(steps), duration(summary.get("wall_s")) + " on this machine"))
     if not run.on_array:
         return tiles
-    ratio = summary.get("update_ratio_mean", _mean(run.column("update_ratio")))
+    ratio = summary.get("update_ratio_mean", run.mean_update_ratio)
     last = summary.get("update_ratio_last")
     tiles.append(
         Tile(
@@ -85,9 +88,10 @@ def _tiles(run: RunData) -> list[Tile]:
             f"of the weights; last tenth {share(last)}" if last is not None else "of the weights",
         )
     )
-    total = summary.get("writes_total", run.writes.size)
+    total = summary.get("writes_total", int(np.count_nonzero(run.writes["pulses"])))
     pulses = summary.get("pulses_total", int(run.writes["pulses"].sum()))
-    tiles.append(Tile("Cell writes", count(total), f"{count(pulses)} pulses"))
+    note = f"with at least one pulse: {count(pulses)} pulses in all"
+    tiles.append(Tile("Cell writes", count(total), note))
     per_cell = summary.get("writes_per_cell") or {}
     if per_cell:
         note = f"median {per_cell['p50']:.3g}, maximum {count(per_cell['max'])}"
@@ -96,37 +100,38 @@ def _tiles(run: RunData) -> list[Tile]:
         tiles.append(
             Tile("Energy", with_prefix(summary["energy_j"]["total"], "J"), "the table below lists the parts")
         )
-    tiles.append(Tile("Bench time", duration(summary.get("bench_time_s")), "on the bench clock"))
+    tiles.append(Tile("Bench time", duration(summary.get("bench_time_s")), clock_words(run)))
     return tiles
 
 
 def _curves(run: RunData) -> list[PageSection]:
     sections, folder, style = [], run.path / "figures", run.style
     if run.steps:
-        evaluated = run.curve_evaluations
-        given = evaluated[-1].get("input") if evaluated else None
-        name = f"{style.axis}, held-out data"
-        figures.draw_training(
-            folder / "training.png",
-            run.curve("loss"),
-            run.metric_curve(),
-            name,
-            given * style.factor if given is not None else None,
-        )
-        quick = any(line.get("quick") for line in evaluated)
-        text = "Left: the loss of every batch and its moving average. Right: the metric on held-out data" + (
-            ", measured on small crops of the images during training." if quick else "."
-        )
-        sections.append(PageSection("Training", text, "training.png", _items(run)))
+        sections.append(_training(run, folder, style))
     layers = list(dict.fromkeys(name for line in run.steps for name in line.get("update_ratio_layer") or {}))
     if layers and run.on_array:
         steps = run.column("step")
         curves = [figures.Curve(name, steps, 100 * run.layer_column(name)) for name in layers]
         curves.append(figures.Curve("all layers", steps, 100 * run.column("update_ratio"), INK))
-        figures.draw_curves(folder / "updates.png", curves, "Weights written (% of the layer)", log=True)
+        what = "Weights written (% of the layer)"
+        figures.draw_curves(folder / "updates", curves, what, log=True)
         text = "Share of the weights of each layer that are written in a step, averaged over short stretches of steps."
-        sections.append(PageSection("Update ratio", text, "updates.png"))
+        sections.append(PageSection("Update ratio", text, "updates", alt=alt_texts.of_curves(curves, what)))
     return sections
+
+
+def _training(run: RunData, folder: Path, style: MetricStyle) -> PageSection:
+    quick = [line for line in run.evaluations if line.get("quick")]
+    given = (quick or run.evaluations or [{}])[-1].get("input")
+    loss, metric = run.curve("loss"), run.metric_curve()
+    name = f"{style.axis}, held-out data"
+    figures.draw_training(
+        folder / "training", loss, metric, name, given * style.factor if given is not None else None
+    )
+    text = "Left: the loss of every batch and its moving average. Right: the metric on held-out data."
+    text += WHOLE if quick else ""
+    alt = f"{alt_texts.of_curves([loss], 'Left: loss')} {alt_texts.of_curves([metric], f'Right: {name}')}"
+    return PageSection("Training", text, "training", _items(run), alt=alt)
 
 
 def _items(run: RunData) -> list[PageTable]:
@@ -144,11 +149,11 @@ def _items(run: RunData) -> list[PageTable]:
 
 
 def _examples(run: RunData) -> list[PageSection]:
-    examples = gallery(run.snapshots)[:_EXAMPLES_MAX]
-    if not examples:
+    found = gallery(run.snapshots)[:_EXAMPLES_MAX]
+    if not found:
         return []
-    figures.draw_gallery(run.path / "figures" / "gallery.png", examples)
-    return [PageSection("Examples", "Held-out images, after the last step.", "gallery.png")]
+    draw_gallery(run.path / "figures" / "gallery", found)
+    return [PageSection("Examples", "Held-out images, after the last step.", "gallery", alt=in_words(found))]
 
 
 def _array(run: RunData) -> list[PageSection]:
@@ -161,29 +166,37 @@ def _array(run: RunData) -> list[PageSection]:
     if len(used) > figures.ARRAYS_DRAWN_MAX:
         drawn += f" The first {figures.ARRAYS_DRAWN_MAX} are drawn."
     if before or after:
-        figures.draw_conductance(folder / "conductance.png", before, after)
+        figures.draw_conductance(folder / "conductance", before, after)
         moments = ("before the first step" if before else "", "after the last step" if after else "")
         text = f"The arrays were read {' and '.join(filter(None, moments))}.{drawn}"
-        sections.append(PageSection("Conductance", text, "conductance.png"))
+        sections.append(PageSection("Conductance", text, "conductance", alt=alt_texts.of_maps(before, after)))
     if run.writes.size:
-        verified = run.writes[np.isfinite(run.writes["after_S"])]
-        error = verified["after_S"].astype(np.float64) - verified["target_S"]
-        figures.draw_write_error(folder / "write_error.png", error, verified["status"] == CellStatus.OK)
-        text = (
-            "Last verify reading minus target. Relaxation and drift later add to this error. Requests that found their "
-            "cell in its band, and so took no pulse, are counted too."
-        )
-        sections.append(PageSection("Write error", text, "write_error.png", [_status_table(run.writes)]))
+        sections.append(_write_error(run, folder))
     if wear:
-        figures.draw_wear(folder / "wear.png", wear)
+        figures.draw_wear(folder / "wear", wear)
         taken = np.concatenate([pulses.ravel() for pulses in wear.values()])
         text = (
             f"Pulses on each cell over the life of the chip, including this run: median "
             f"{count(float(np.median(taken)))}, "
             f"99.9th percentile {count(float(np.percentile(taken, 99.9)))}, maximum {count(float(taken.max()))}."
         )
-        sections.append(PageSection("Wear", text + drawn, "wear.png"))
+        sections.append(PageSection("Wear", text + drawn, "wear", alt=alt_texts.of_wear(wear)))
     return sections
+
+
+def _write_error(run: RunData, folder: Path) -> PageSection:
+    verified = run.writes[np.isfinite(run.writes["after_S"])]
+    error = verified["after_S"].astype(np.float64) - verified["target_S"]
+    converged = verified["status"] == CellStatus.OK
+    figures.draw_write_error(folder / "write_error", error, converged)
+    pulsed = int(np.count_nonzero(run.writes["pulses"]))
+    text = (
+        "Last verify reading minus target. Relaxation and drift later add to this error. Counted are requests: one for "
+        f"each cell that was asked to take a value. {count(pulsed)} of the {count(run.writes.size)} requests needed "
+        f"pulses and are cell writes; {count(run.writes.size - pulsed)} found their cell in its band."
+    )
+    alt = alt_texts.of_error(error, converged)
+    return PageSection("Write error", text, "write_error", [_status_table(run.writes)], alt=alt)
 
 
 def _status_table(writes: NDArray[np.void]) -> PageTable:
@@ -192,7 +205,8 @@ def _status_table(writes: NDArray[np.void]) -> PageTable:
         [status_text(int(value)).lower().replace("_", " "), count(int(n)), share(n / writes.size)]
         for value, n in zip(values, counts, strict=True)
     ]
-    return PageTable(rows, ["status after the write", "cells asked", "share"])
+    rows.append(["all requests", count(writes.size), ""])
+    return PageTable(rows, ["status after the request", "requests", "share"], total=True)
 
 
 def _energy(run: RunData) -> list[PageSection]:
@@ -237,6 +251,7 @@ def _what_was_run(run: RunData) -> PageSection:
         ["seed", str(run.start.get("seed", experiment.get("seed", "?")))],
         ["bench", bench_text(run)],
         *[[f"array {k}", _inline(identity)] for k, identity in enumerate(run.start.get("identities") or [])],
+        *[["changed in mid-run", _change(change)] for change in run.start.get("changes") or []],
         ["commit", f"{commit}{dirty}" if commit else "unknown: the package does not run from a checkout"],
     ]
     details = {
@@ -248,12 +263,13 @@ def _what_was_run(run: RunData) -> PageSection:
     return PageSection("What was run", tables=[PageTable(rows, text_columns=2)], details=details)
 
 
+def _change(change: Mapping[str, Any]) -> str:
+    keys = {key: its for key, its in change.items() if isinstance(its, Mapping)}
+    said = ", ".join(f"{key} from {its.get('from')} to {its.get('to')}" for key, its in keys.items())
+    return f"after step {change.get('after_step')}: {said}"
+
+
 def _inline(value: object) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {item}" for key, item in value.items() if item not in (None, ""))
     return str(value if value is not None else "?")
-
-
-def _mean(values: NDArray[np.float64]) -> float | None:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if known.size else None

@@ -1,4 +1,4 @@
-"""The data of a report: a run directory read back, with its curves, maps and example images."""
+"""The data of a report: a run directory read back, with its curves and maps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_hil.base.quantities import MetricStyle, metric_style
-from eapu_hil.report.figures import Curve, Example
+from eapu_hil.report.figures import Curve
 from eapu_hil.rules import RuleModel, known_rule
 from eapu_hil.training.proof import prove
 from eapu_hil.training.runs import read_metrics, read_snapshots, read_start, read_summary, read_writes
@@ -91,6 +91,13 @@ class RunData:
         ratios = [line.get("update_ratio_layer") or {} for line in self.steps]
         return np.array([number(ratio.get(name)) for ratio in ratios], dtype=np.float64)
 
+    @property
+    def mean_update_ratio(self) -> float | None:
+        """Mean share of the weights written in a step so far; None before the first."""
+        known = self.column("update_ratio")
+        known = known[np.isfinite(known)]
+        return float(known.mean()) if known.size else None
+
     def curve(self, key: str, name: str = "", colour: str | None = None) -> Curve:
         return Curve(name, self.column("step"), self.column(key), colour)
 
@@ -98,17 +105,14 @@ class RunData:
     def style(self) -> MetricStyle:
         return metric_style(str(self.metric["name"]))
 
-    @property
-    def curve_evaluations(self) -> list[dict[str, Any]]:
-        """The evaluations on one and the same set: the quick ones, or all where none is quick."""
-        return [line for line in self.evaluations if line.get("quick")] or self.evaluations
-
     def metric_curve(self, name: str = "", colour: str | None = None) -> Curve:
-        """The metric over the steps, in the unit in which it is shown."""
-        lines = self.curve_evaluations
-        x = np.array([line["step"] for line in lines], dtype=np.float64)
-        y = np.array([number(line.get("metric")) for line in lines], dtype=np.float64)
-        return Curve(name, x, y * self.style.factor, colour)
+        """The metric of every evaluation, in the unit in which it is shown; hollow: those on the whole held-out set,
+        where others are on a part of it.
+        """
+        x = np.array([line["step"] for line in self.evaluations], dtype=np.float64)
+        y = np.array([number(line.get("metric")) for line in self.evaluations], dtype=np.float64)
+        quick = np.array([bool(line.get("quick")) for line in self.evaluations], dtype=np.bool_)
+        return Curve(name, x, y * self.style.factor, colour, ~quick if quick.any() else None)
 
     def maps(self, prefix: str) -> dict[int, NDArray[Any]]:
         """Snapshots `<prefix>_<array>`, by array."""
@@ -118,28 +122,6 @@ class RunData:
             for name, (head, _, tail) in split.items()
             if head == prefix and tail.isdigit()
         }
-
-
-def gallery(snapshots: Mapping[str, NDArray[Any]]) -> list[Example]:
-    """The example images of `snapshots`; captions with the PSNR in dB (range 1) where a reference fits."""
-    names = [str(name) for name in snapshots.get("gallery_names", np.array([]))]
-    examples = []
-    for index, name in enumerate(names):
-        kinds = ("input", "output", "reference")
-        shown = {kind: snapshots[key] for kind in kinds if (key := f"gallery_{index}_{kind}") in snapshots}
-        shown = {kind: image.squeeze() for kind, image in shown.items()}
-        if not shown:
-            continue
-        captions = {kind: kind for kind in shown}
-        captions[next(iter(shown))] = f"{name}: {next(iter(shown))}"
-        for kind in ("input", "output"):
-            reference = shown.get("reference")
-            if reference is not None and kind in shown and shown[kind].shape == reference.shape:
-                error = float(np.mean((shown[kind].astype(float) - reference) ** 2))
-                if error > 0:
-                    captions[kind] += f", {-10 * np.log10(error):.2f} dB"
-        examples.append(Example(name, shown, captions))
-    return examples
 
 
 def name_of(value: object) -> str:
@@ -155,6 +137,17 @@ def bench_text(run: RunData) -> str:
     arrays = bench.get("arrays", 1)
     name = " ".join(("the", bench.get("backend", "?"), what)).strip()
     return f"{name}, {arrays} array{'s' if arrays != 1 else ''} of {rows} x {columns}"
+
+
+def clock_words(run: RunData) -> str:
+    """What the run's bench time is by."""
+    sessions = run.start.get("sessions") or [{}]
+    clock = str(sessions[-1].get("clock") or "")
+    if clock.startswith("simulated"):
+        return "simulated: the time that the bench would take"
+    if clock:
+        return "from the first write to the end by the time of day, pauses included"
+    return "by the clock of the bench"
 
 
 def number(value: object) -> float:

@@ -2,7 +2,8 @@
 
 The claims are those of the abstract of Liu, Shi, Liu et al., Nat. Commun. (2025), doi
 10.1038/s41467-025-66240-7, and of what was written about it. Verdicts are taken from unrounded numbers, and from
-the worst seed where there are several.
+the worst seed. There is no verdict on runs that are short or few, nor where the seeds differ by more than the distance
+to the claim: see `eapu_hil.study.verdicts`.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from eapu_hil.rules import BP, DIGITAL, EAPU
 from eapu_hil.study.lifetime import EnduranceModel, runs_to_failure
 from eapu_hil.study.results import Results, Run, known_values
 from eapu_hil.study.scenarios import EnergyScenario, as_run, other_arrays
+from eapu_hil.study.verdicts import FAILS, UNDER, Measured, in_words
 
-HOLDS, UNDER, FAILS, UNKNOWN = "holds", "holds under", "does not hold here", "not measured"
 REUSES = (1, 8, 32, 128, 1024, 8192)  # products per weight and step
 FULLY_CONNECTED = (
     128  # the largest reuse of a layer without convolution: one product a sample, batches of 128
@@ -51,7 +52,7 @@ def judge(results: Results) -> list[Claim]:
 
 
 def _update_ratio(results: Results) -> Claim:
-    measured, holding = [], {}
+    measured, found = [], dict[str, Measured]()
     for task in results.tasks:
         runs = [run for run in results.at(task, EAPU) if run.values.get("update_ratio") is not None]
         if runs:
@@ -63,13 +64,13 @@ def _update_ratio(results: Results) -> Claim:
                 f"{task}, {steps}: {_spread([1e3 * m for m in mean])} \u2030 in a step, in the last tenth "
                 f"{_spread([1e3 * one for one in last])} \u2030"
             )
-            holding[task] = max(mean) <= RATIO_CLAIM
+            found[task] = Measured(mean, _steps(runs), RATIO_CLAIM, at_most=True)
     text = "Mean share of the weights that eapu writes in a step, over all steps. Small steps are rarely written."
-    return Claim("Under 0.1 % of the weights are written in a step", measured, text, _verdict(holding))
+    return Claim("Under 0.1 % of the weights are written in a step", measured, text, in_words(found))
 
 
 def _accuracy(results: Results) -> Claim:
-    measured, holding = [], {}
+    measured, found = [], dict[str, Measured]()
     for task, metric in results.tasks.items():
         style = metric_style(metric)
         over_bp = [one - other for one, other in results.paired(task, EAPU, BP, "metric")]
@@ -82,13 +83,14 @@ def _accuracy(results: Results) -> Claim:
             diverged = len(results.at(task, BP)) - len(over_bp)
             measured.append(text + (f"; bp diverged with {diverged} seeds" if diverged else ""))
             if style.unit == "%":
-                holding[task] = min(over_bp) * style.factor >= POINTS_CLAIM
+                points = [style.factor * x for x in over_bp]
+                found[task] = Measured(points, _steps(results.at(task, EAPU)), POINTS_CLAIM)
     text = (
         "All rules have the same seeds and steps, and the settings that their search chose. In digits_long only bp has "
         "these; the others have a low learning rate, so that they write rarely. The claim comes from deep networks "
         "(ResNet-152, 100 classes), where bp ends at chance level."
     )
-    return Claim("Accuracy some 60 points above bp, close to digital", measured, text, _verdict(holding))
+    return Claim("Accuracy some 60 points above bp, close to digital", measured, text, in_words(found))
 
 
 def _energy(results: Results) -> Claim:
@@ -97,8 +99,12 @@ def _energy(results: Results) -> Claim:
     if pairs:
         longest = max(pairs, key=lambda task: known_values(pairs[task][0][0])["steps"])
         measured += _on_other_arrays(longest, pairs[longest])
-    holding = {
-        task: min(as_run(*pair, "typical").ratio(FULLY_CONNECTED) for pair in its) >= ENERGY_CLAIM
+    found = {
+        task: Measured(
+            [as_run(*pair, "typical").ratio(FULLY_CONNECTED) for pair in its],
+            _steps([eapu for _, eapu in its]),
+            ENERGY_CLAIM,
+        )
         for task, its in pairs.items()
     }
     text = (
@@ -106,7 +112,7 @@ def _energy(results: Results) -> Claim:
         "(products per weight and step). The worst seed counts. The verdict uses typical parameters and reuse 128. "
         "Optimizer and gradients need the same energy on digital hardware under both rules; they are shown separately."
     )
-    return Claim("50 times less training energy than bp on memristors", measured, text, _verdict(holding))
+    return Claim("50 times less training energy than bp on memristors", measured, text, in_words(found))
 
 
 def _energy_of(task: str, pairs: list[tuple[Run, Run]]) -> list[str]:
@@ -155,7 +161,7 @@ def _up_to(scenarios: Sequence[EnergyScenario]) -> str:
 
 
 def _life(results: Results) -> Claim:
-    measured, holding = [], {}
+    measured, found = [], dict[str, Measured]()
     model = EnduranceModel()
     for task in results.tasks:
         pairs = _run_pairs(results, task, BP, EAPU)
@@ -172,44 +178,40 @@ def _life(results: Results) -> Claim:
             f"{_spread(ratio['pulses_p999_cell'])}, hottest {_spread(ratio['pulses_hottest_cell'])}; runs until "
             f"the 99.9th percentile cell fails under eapu: {runs}"
         )
-        holding[task] = min(ratio["pulses_p999_cell"]) >= LIFE_CLAIM
+        found[task] = Measured(ratio["pulses_p999_cell"], _steps([eapu for _, eapu in pairs]), LIFE_CLAIM)
     text = (
         "Pulses of bp divided by pulses of eapu in runs of equal length, including the initial writing. Runs to "
         "failure follow the model in lifetime.py: low counts each pulse as a full cycle, typical as a change of "
         "2 \u00b5S, high as the weakest pulse known."
     )
-    return Claim("1000 times the life (99.9th percentile cell)", measured, text, _verdict(holding))
+    return Claim("1000 times the life (99.9th percentile cell)", measured, text, in_words(found))
 
 
 def _gpu(results: Results) -> Claim:
-    measured, best = [], 0.0
+    measured, found = [], dict[str, Measured]()
     for task in results.tasks:
-        for run in results.at(task, EAPU)[:1]:
-            if run.values.get("products_per_weight") is None:
-                continue
-            value = known_values(run)
-            for name, joule_per_flop in GPUS.items():
-                peak_j = gpu_j(
-                    int(value["weights"]), int(value["steps"]), value["products_per_weight"], joule_per_flop
-                )
-                ratio = peak_j / _joules(run)
-                best = max(best, ratio)
+        runs = [run for run in results.at(task, EAPU) if run.values.get("products_per_weight") is not None]
+        best = [0.0] * len(runs)
+        for name, joule_per_flop in GPUS.items():
+            peaks_j = [_gpu_j(run, joule_per_flop) for run in runs]
+            ratios = [peak_j / _joules(run) for peak_j, run in zip(peaks_j, runs, strict=True)]
+            best = [max(pair) for pair in zip(best, ratios, strict=True)]
+            if runs:
                 measured.append(
-                    f"{task}: {name} at peak {with_prefix(peak_j, 'J')}, the array {with_prefix(_joules(run), 'J')}: "
-                    f"{ratio:.3g} times; a million times if the GPU is used to {share(ratio / GPU_CLAIM)}"
+                    f"{task}: {name} at peak {with_prefix(peaks_j[0], 'J')}, the array "
+                    f"{with_prefix(_joules(runs[0]), 'J')}: {ratios[0]:.3g} times; a million times if the GPU is used "
+                    f"to {share(ratios[0] / GPU_CLAIM)}"
                 )
+        if runs:
+            found[task] = Measured(best, _steps(runs), GPU_CLAIM)
     text = (
         "6 operations per weight and product. Peak efficiency of a GPU is its power limit divided by its peak rate. "
         "The figure of the array uses typical parameters and leaves out optimizer and gradients, which that of the GPU "
         "includes. Nothing was run on a GPU."
     )
-    verdict = (
-        UNKNOWN
-        if not measured
-        else HOLDS
-        if best >= GPU_CLAIM
-        else f"{UNDER} the utilisations named, not at peak"
-    )
+    verdict = in_words(found)
+    if verdict == FAILS:
+        verdict = f"{UNDER} the utilisations named, not at peak"
     return Claim("A million times less energy than a GPU", measured, text, verdict)
 
 
@@ -223,17 +225,14 @@ def _run_pairs(results: Results, task: str, first: str, second: str) -> list[tup
     ]
 
 
-def _verdict(holding: dict[str, bool]) -> str:
-    if not holding:
-        return UNKNOWN
-    if all(holding.values()):
-        return HOLDS
-    some = [task for task, holds in holding.items() if holds]
-    return (
-        f"{UNDER}: {', '.join(some)}; not: {', '.join(t for t in holding if t not in some)}"
-        if some
-        else FAILS
-    )
+def _steps(runs: Sequence[Run]) -> float:
+    """Of the shortest one that ended."""
+    return min((steps for run in runs if (steps := run.values.get("steps")) is not None), default=0.0)
+
+
+def _gpu_j(run: Run, joule_per_flop: float) -> float:
+    value = known_values(run)
+    return gpu_j(int(value["weights"]), int(value["steps"]), value["products_per_weight"], joule_per_flop)
 
 
 def _joules(run: Run) -> float:

@@ -12,6 +12,7 @@ from eapu_hil.base.locks import own
 from eapu_hil.base.storage import storage_errors
 from eapu_hil.hal import ConfigError
 from eapu_hil.report.comparison_data import COMPARISON, write_comparison
+from eapu_hil.report.page_files import PAGE, STANDALONE
 from eapu_hil.training import resume, train
 from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.matrices import require_fit
@@ -20,7 +21,7 @@ from eapu_hil.training.proof import prove
 from eapu_hil.training.runs import read_start, read_summary, succeeded
 
 _LOCK = "runs.lock"
-_OWN_FILES = {COMPARISON, "report.html", "figures", _LOCK}
+_OWN_FILES = {COMPARISON, PAGE, STANDALONE, "figures", _LOCK}
 
 
 def with_rules(
@@ -82,6 +83,7 @@ def _compare(
     experiments: Mapping[str, ExperimentConfig], directory: Path, progress: Callable[[str], Progress]
 ) -> dict[str, Any]:
     summaries = {name: _finished(experiment, directory, name) for name, experiment in experiments.items()}
+    comparison = _write(summaries, directory)
     for name, experiment in experiments.items():
         if summaries[name] is None:
             started = (directory / name).exists()
@@ -91,8 +93,14 @@ def _compare(
                 if started
                 else train(experiment, directory / name, bar)
             )
+            comparison = _write(summaries, directory)
+    return comparison
+
+
+def _write(summaries: Mapping[str, dict[str, Any] | None], directory: Path) -> dict[str, Any]:
+    """comparison.json, of what has ended so far: a report can be made of it at any time."""
     rules = {name: summary for name, summary in summaries.items() if summary is not None}
-    comparison = {"rules": rules, "ratios": ratios(rules)}
+    comparison = {"rules": rules, "ratios": ratios(rules), "planned": list(summaries)}
     write_comparison(directory, comparison)
     return comparison
 

@@ -103,7 +103,7 @@ def quality_sections(directory: Path, results: Results) -> list[PageSection]:
         if not curves:
             continue  # every run diverged
         digital = results.spread(task, DIGITAL, "metric")
-        name = f"quality_{task}.png"
+        name = f"quality_{task}"
         reference = style.factor * digital.mean if digital else None
         draw_quality(directory / "figures" / name, curves, f"{style.axis}, {task}", reference)
         noise = style.factor * _noise(results, task)
@@ -118,9 +118,20 @@ def quality_sections(directory: Path, results: Results) -> list[PageSection]:
         others = [winner for winner in winners(on_array, noise) if winner not in of_all]
         findings = [_why(results, task, winner, "") for winner in of_all]
         findings += [_why(results, task, winner, ARRAY_ONLY) for winner in others]
-        sections.append(PageSection(f"Quality against pulses: {task}", text, name, findings=findings))
+        alt = f"{style.axis} over the pulses of the run, one curve a rule. " + " ".join(
+            map(_in_words, curves)
+        )
+        sections.append(
+            PageSection(f"Quality against pulses: {task}", text, name, findings=findings, alt=alt)
+        )
         sections += _losses(results, task)
     return sections
+
+
+def _in_words(curve: RuleCurve) -> str:
+    first, last = curve.points[0], curve.points[-1]
+    text = f"{curve.rule}: {first.quality:.2f} with {count(first.pulses)} pulses"
+    return text + (f", {last.quality:.2f} with {count(last.pulses)}." if last is not first else ".")
 
 
 def _curve(results: Results, task: str, rule: str, factor: float) -> RuleCurve:

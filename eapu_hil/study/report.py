@@ -18,16 +18,22 @@ from eapu_hil.study.figures import draw_ratio
 from eapu_hil.study.quality import quality_sections
 from eapu_hil.study.results import Results, Spread, read_results
 from eapu_hil.study.scenarios import as_run, other_arrays
+from eapu_hil.study.verdicts import RULES_OF_VERDICTS
+
+_NAMED = 12  # missing runs
 
 
-def write_table_report(directory: Path, allow_modules: Collection[str] = ()) -> Path:
-    """Writes claims.json, figures/*.png and report.html from table.json; returns the path of the page.
+def write_table_report(
+    directory: Path, allow_modules: Collection[str] = (), *, standalone: bool = False
+) -> Path:
+    """Writes claims.json, the figures and the page from table.json, also of a table that has not ended.
 
-    allow_modules: where rules may come from. Raises ConfigError when `directory` holds no table.
+    Returns the path of the page. allow_modules: where rules may come from. Raises ConfigError when `directory` holds no
+    table, or none of its runs has ended.
     """
     results = read_results(directory, allow_modules)
-    if not results.runs:
-        raise ConfigError(f"{directory}: the table has no runs")
+    if not results.tasks:
+        raise ConfigError(f"{directory}: none of the table's {len(results.missing)} runs has ended yet")
     write_json(directory / "claims.json", {"claims": [vars(claim) for claim in judge(results)]})
     with storage_errors(directory):
         (directory / "figures").mkdir(exist_ok=True)
@@ -40,7 +46,21 @@ def write_table_report(directory: Path, allow_modules: Collection[str] = ()) -> 
         subtitle = (
             f"{count(len(results.runs))} runs \u00b7 {len(results.tasks)} tasks \u00b7 up to {seeds} seeds"
         )
-        return render(directory, "Ways to train on memristors", subtitle, [], _tiles(results), sections)
+        title, notices = "Ways to train on memristors", _missing(results, directory)
+        return render(directory, title, subtitle, notices, _tiles(results), sections, standalone=standalone)
+
+
+def _missing(results: Results, directory: Path) -> list[str]:
+    missing = results.missing
+    if not missing:
+        return []
+    named = ", ".join(missing[:_NAMED]) + (
+        f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+    )
+    return [
+        f"This table has not ended: {len(missing)} of {len(missing) + len(results.runs)} runs are missing: {named}. "
+        f"The command that made it goes on with --out {directory}."
+    ]
 
 
 def _tiles(results: Results) -> list[Tile]:
@@ -61,7 +81,7 @@ def _claims(results: Results) -> PageSection:
     ]
     text = (
         "Each claim is compared with the results of this table. Verdicts use unrounded numbers and the worst seed; "
-        "\u00b1 is the standard deviation over the seeds."
+        f"\u00b1 is the standard deviation over the seeds. {RULES_OF_VERDICTS}"
     )
     return PageSection("Claims", text, findings=findings)
 
@@ -103,7 +123,7 @@ def _task(results: Results, task: str) -> PageSection:
             ]
         )
     here = [run for run in results.runs if run.task == task and run.point == 0]
-    steps = max(run.values.get("steps") or 0 for run in here)
+    steps = max((run.values.get("steps") or 0 for run in here), default=0)
     seeds = len({run.seed for run in here})
     over = f"mean and standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
     text = (
@@ -131,7 +151,10 @@ def _reuse(directory: Path, results: Results) -> list[PageSection]:
     curves["typical, with optimizer and gradients"] = np.array(
         [corners["typical"].ratio(r, digital_j(1, 1, r, model)) for r in x]
     )
-    draw_ratio(directory / "figures" / "energy_ratio.png", x, curves)
+    draw_ratio(directory / "figures" / "energy_ratio", x, curves)
+    alt = "Ratio over products per weight and step, falling from left to right. " + " ".join(
+        f"{name}: {y[0]:.3g} at reuse {x[0]:.0f}, {y[-1]:.3g} at {x[-1]:.0f}." for name, y in curves.items()
+    )
     text = (
         f"Training energy of bp divided by that of eapu, from the counts of the runs on {bp.task}, first seed. "
         "Products need the same energy under every rule. So the ratio falls with the reuse, which is the number of "
@@ -160,7 +183,9 @@ def _reuse(directory: Path, results: Results) -> list[PageSection]:
         "largest reuse with 50",
     ]
     return [
-        PageSection("Energy ratio by weight reuse", text, "energy_ratio.png", tables=[PageTable(rows, head)])
+        PageSection(
+            "Energy ratio by weight reuse", text, "energy_ratio", tables=[PageTable(rows, head)], alt=alt
+        )
     ]
 
 

@@ -89,7 +89,10 @@ class Ablation:
 
 @dataclass(frozen=True)
 class Results:
-    """All runs of a table that have ended. tasks, rules: in the order of the plan; rules with their descriptions."""
+    """All runs of a table that have ended. tasks, rules: in the order of the plan; rules with their descriptions.
+
+    missing: names of runs that have not ended.
+    """
 
     tasks: dict[str, str]  # name -> name of its metric
     rules: dict[str, str]
@@ -97,6 +100,7 @@ class Results:
     ablations: dict[str, Ablation] = field(default_factory=dict)  # by the name of the task in their runs
     # Of a line of `rules`, where it is known.
     models: dict[str, type[RuleModel]] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
 
     def at(self, task: str, rule: str, point: int = 0) -> list[Run]:
         """The runs of one line and point, seed by seed."""
@@ -137,25 +141,50 @@ def make_table(
     Raises ConfigError when `directory` holds something else.
     """
     _require_table(directory)
-    ended = run_all({run.name: run.experiment for run in planned}, directory / RUNS, jobs, progress)
-    runs = [_extract(run, ended[run.name]) for run in planned]
-    metrics = {run.task: _metric_of(run, ended[run.name]) for run in planned if ended[run.name].summary}
-    tasks = {run.task: metrics.get(run.task, "") for run in planned if run.task not in ablations}
-    rules = {rule: text for rule, text in texts.items() if any(run.rule == rule for run in planned)}
-    models = {run.rule: type(run.experiment.rule) for run in planned}
-    results = Results(tasks, rules, runs, dict(ablations), models)
-    plain = {name: vars(ablation) for name, ablation in ablations.items()}
+    ended: dict[str, Ended] = {}
+
+    def keep(name: str, its: Ended) -> None:
+        """A report can be made at any time: what has ended so far is in table.json."""
+        ended[name] = its
+        _write(_results(planned, ended, texts, ablations), planned, directory)
+        progress(name, its)
+
+    run_all({run.name: run.experiment for run in planned}, directory / RUNS, jobs, keep)
+    results = _results(planned, ended, texts, ablations)
+    _write(results, planned, directory)
+    _write_csv(directory / "table.csv", results.runs)
+    return results
+
+
+def _results(
+    planned: Sequence[PlannedRun],
+    ended: Mapping[str, Ended],
+    texts: Mapping[str, str],
+    ablations: Mapping[str, Ablation],
+) -> Results:
+    done = [run for run in planned if run.name in ended]
+    metrics = {run.task: _metric_of(run, ended[run.name]) for run in done if ended[run.name].summary}
+    return Results(
+        tasks={run.task: metrics.get(run.task, "") for run in done if run.task not in ablations},
+        rules={rule: text for rule, text in texts.items() if any(run.rule == rule for run in planned)},
+        runs=[_extract(run, ended[run.name]) for run in done],
+        ablations=dict(ablations),
+        models={run.rule: type(run.experiment.rule) for run in planned},
+        missing=[run.name for run in planned if run.name not in ended],
+    )
+
+
+def _write(results: Results, planned: Sequence[PlannedRun], directory: Path) -> None:
     content = {
-        "tasks": tasks,
-        "rules": rules,
+        "tasks": results.tasks,
+        "rules": results.rules,
         "rule_names": {run.rule: run.experiment.rule.name for run in planned},
-        "ablations": plain,
-        "runs": [vars(run) for run in runs],
+        "ablations": {name: vars(ablation) for name, ablation in results.ablations.items()},
+        "runs": [vars(run) for run in results.runs],
+        "missing": results.missing,
     }
     with storage_errors(directory / TABLE):
         write_sealed_json(directory / TABLE, content, "table", {})
-    _write_csv(directory / "table.csv", runs)
-    return results
 
 
 def runs_at_a_time(asked: int | None, planned: Sequence[PlannedRun]) -> int:
@@ -179,7 +208,9 @@ def read_results(directory: Path, allow_modules: Collection[str] = ()) -> Result
     path = directory / TABLE
     content = read_over_runs(path, "table")
     if content is None:
-        raise ConfigError(f"{directory}: holds no {TABLE}")
+        raise ConfigError(
+            f"{directory}: holds no {TABLE}; the same `table` command with --out {directory} writes it"
+        )
     try:
         plain = content.get("ablations", content.get("worlds", {}))  # older tables call them worlds
         ablations = {name: Ablation(**ablation) for name, ablation in plain.items()}
@@ -191,7 +222,7 @@ def read_results(directory: Path, allow_modules: Collection[str] = ()) -> Result
     for task in tasks:  # they name figures
         require_file_name(task, f"{path}: tasks")
     models = {rule: known_rule(name, allow_modules) for rule, name in names.items()}
-    return Results(tasks, rules, runs, ablations, models)
+    return Results(tasks, rules, runs, ablations, models, list(map(str, content.get("missing", []))))
 
 
 def _require_table(directory: Path) -> None:

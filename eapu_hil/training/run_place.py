@@ -6,13 +6,16 @@ import contextlib
 import shutil
 from pathlib import Path
 
+from eapu_hil.base.locks import own
 from eapu_hil.base.storage import storage_errors
 from eapu_hil.hal import ConfigError
 from eapu_hil.placement.layout import PLACEMENT
 from eapu_hil.placement.row_moves import MOVES
 from eapu_hil.training.journal import JOURNAL, METRICS, WRITES
 
-_FILES = ("start.yaml", METRICS, WRITES, JOURNAL, "snapshots.npz", PLACEMENT, MOVES, "summary.json")
+START, LOCK = "start.yaml", "run.lock"
+ASKED_s = 0.2  # whoever lists runs holds the lock for an instant, see `holder_of`
+_FILES = (START, METRICS, WRITES, JOURNAL, "snapshots.npz", PLACEMENT, MOVES, "summary.json")
 
 
 def claim(run_dir: Path) -> bool:
@@ -40,7 +43,7 @@ def claim(run_dir: Path) -> bool:
 
 
 def _taken(run_dir: Path) -> ConfigError:
-    instead = ", or resume this run" if (run_dir / "start.yaml").is_file() else ""
+    instead = ", or resume this run" if (run_dir / START).is_file() else ""
     return ConfigError(f"{run_dir}: already exists; name a new directory with --out{instead}")
 
 
@@ -54,6 +57,27 @@ def discard(run_dir: Path, new: bool) -> None:
     # Last: whoever makes it anew owns the directory.
     shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
     _remove_if_empty(run_dir, new)
+
+
+def remove_run(run_dir: Path) -> None:
+    """Removes a run and all that lies in its directory, but nothing that a link leads to.
+
+    start.yaml goes last: a run that was removed only in part is still listed, and can be removed again. Raises
+    ConfigError where `run_dir` holds no run, InUseError where a process writes it, StorageError.
+    """
+    if not (run_dir / START).is_file():
+        raise ConfigError(f"{run_dir}: not a run directory: it holds no {START}, so it is not removed")
+    if run_dir.is_symlink():
+        raise ConfigError(f"{run_dir}: a link to {run_dir.readlink()}; name the directory itself")
+    with storage_errors(run_dir):
+        with own(run_dir / LOCK, f"{run_dir}: this run goes on and is not removed", ASKED_s):
+            for path in run_dir.iterdir():
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                elif path.name not in (START, LOCK):
+                    path.unlink()
+            (run_dir / START).unlink()
+        run_dir.rmdir()
 
 
 def _remove_if_empty(run_dir: Path, new: bool) -> None:

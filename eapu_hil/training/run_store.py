@@ -30,7 +30,7 @@ from eapu_hil.placement.row_moves import MOVES, read_moves
 from eapu_hil.training.journal import METRICS, WRITES, Journal, State, read_bytes, read_journal
 from eapu_hil.training.proof import prove
 from eapu_hil.training.records import WRITE_DTYPE, dtype_of_run, writes_format
-from eapu_hil.training.run_place import claim, discard
+from eapu_hil.training.run_place import LOCK, ASKED_s, claim, discard
 from eapu_hil.training.runs import (
     CHECKPOINT,
     NUMBER,
@@ -51,7 +51,6 @@ from eapu_hil.training.runs import (
 )
 
 CHECKPOINTS_KEPT = 3
-LOCK = "run.lock"
 
 
 class RunStore:
@@ -70,7 +69,7 @@ class RunStore:
         self._fresh = False  # made by `create` and nothing recorded since
         self._new = False  # its directory too
         with storage_errors(path), ExitStack() as opened:
-            opened.enter_context(own(path / LOCK, f"{path}: another process is writing this run"))
+            opened.enter_context(own(path / LOCK, f"{path}: another process is writing this run", ASKED_s))
             self._writes = GrowingFile(path / WRITES, _whole_records)
             opened.callback(self._writes.close)
             self._metrics = GrowingFile(path / METRICS, _whole_lines)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from eapu_hil.training.model import Model
 from eapu_hil.training.progress import Progress, Unwatched
 from eapu_hil.training.proof import prove
 from eapu_hil.training.records import WRITE_DTYPE
+from eapu_hil.training.run_changes import changed, recorded
 from eapu_hil.training.run_store import CHECKPOINTS_KEPT, RunStore
 from eapu_hil.training.runs import files_of, last_steps, load_checkpoint, newest_checkpoint, read_start
 
@@ -72,6 +73,7 @@ def resume(
     allow_modules: Collection[str] = (),
     *,
     steps: int | None = None,
+    changes: Sequence[str] = (),
     exchanged: bool = False,
 ) -> dict[str, Any]:
     """Goes on with a run after a stop or a crash, or beyond its end, and returns the summary.
@@ -80,21 +82,22 @@ def resume(
     are read anew, and rules that keep an account are told what was already asked for.
     progress: who is told; nobody by default. allow_modules: see `train`. exchanged: see `open_bench`.
     steps: the new total. What follows the share of the run that is done, as a falling learning rate or the band of
-    `eapu`, follows the new total from here on. Raises ConfigError when there is nothing to resume, when as many steps
-    were taken already, or when the rule maps its weights at a share of the run; HilError when what a finished step left
-    behind is damaged.
+    `eapu`, follows the new total from here on. changes: `key.path=value` texts, see `run_changes.CHANGEABLE`.
+    What is changed is recorded in start.yaml. Raises ConfigError when there is nothing to resume, when as many steps
+    were taken already, when something may not change, or when the rule maps its weights at a share of the run; HilError
+    when what a finished step left behind is damaged.
     """
     run_dir = Path(run_dir)
-    config = _experiment_of(run_dir, allow_modules)
-    longer = steps is not None and steps > config.steps
-    if steps is not None:
-        config = _with_steps(config, steps, run_dir)
+    before = _experiment_of(run_dir, allow_modules)
+    longer = steps is not None and steps > before.steps
+    config = changed(before, steps, changes, run_dir, allow_modules)
     task = config.task.make()
     require_same_data(task, run_dir, read_start(run_dir))
     with RunStore.open(run_dir, finished=longer) as store:
         require_space(store.path, _room(config, task))
-        if steps is not None:
-            store.amend_start({"experiment": config.model_dump(mode="json")})
+        change = recorded(store.start, before, config, run_dir)
+        if change:
+            store.amend_start(change)
         return _run(config, task, store, progress, exchanged)
 
 
@@ -222,22 +225,6 @@ def _on_arrays(
 def _is_mapped(config: ExperimentConfig) -> bool:
     """Whether the weights go to the arrays at a share of the run."""
     return config.rule.trains_on == "host_then_array"
-
-
-def _with_steps(config: ExperimentConfig, steps: int, run_dir: Path) -> ExperimentConfig:
-    """The experiment with a new total of steps."""
-    last = last_steps(run_dir)
-    taken = max(last.metrics or 0, last.writes or 0)
-    if steps < max(taken, 1):
-        raise ConfigError(
-            f"{run_dir}: a new total of {steps} steps asked; {taken} were taken already, so allowed is a larger total"
-        )
-    if _is_mapped(config):
-        raise ConfigError(
-            f"{run_dir}: rule {config.rule.name!r} writes its weights to the array after a share of the run, so the "
-            "total cannot change; train a new run with as many steps as you want"
-        )
-    return config.model_copy(update={"steps": steps})
 
 
 def _experiment(source: Source, allow_modules: Collection[str]) -> ExperimentConfig:

@@ -6,6 +6,7 @@ import re
 import struct
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -88,14 +89,22 @@ def synthetic_run(path: Path, *, rule: str = "eapu", steps: int = 400, finished:
             if step % 40 == 0:
                 metric = 20.5 + 7 * (1 - decay) - (5 if rule == "bp" else 0) + rng.normal(0, 0.1)
                 store.append_metrics(
-                    "evaluation", {"step": step, "metric": metric, "input": 20.17, "quick": True}
+                    "evaluation",
+                    {"step": step, "name": "psnr_db", "metric": metric, "input": 20.17, "quick": True},
                 )
         if rule != "digital":
             store.append_writes(_writes(rng, 20_000))
             store.save_snapshots(_maps(rng))
         if finished:
             items = [{"name": n, "input": 20.1, "value": v} for n, v in (("camera", 27.6), ("flower", 28.3))]
-            last = {"step": steps, "metric": 27.914, "input": 20.17, "quick": False, "items": items}
+            last = {
+                "step": steps,
+                "name": "psnr_db",
+                "metric": 27.914,
+                "input": 20.17,
+                "quick": False,
+                "items": items,
+            }
             store.append_metrics("evaluation", last)
             store.save_snapshots(_gallery(rng))
             store.finish({**SUMMARY, "rule": rule})
@@ -140,14 +149,21 @@ def _gallery(rng: np.random.Generator) -> dict[str, np.ndarray]:
 
 def _check_page(page: Path) -> str:
     text = page.read_text(encoding="utf-8")
-    figures = re.findall(r'src="(figures/[a-z_]+\.png)"', text)
-    assert figures
-    for figure in figures:
-        content = (page.parent / figure).read_bytes()
+    light = re.findall(r'<img src="figures/([a-z_0-9]+)\.svg" alt="([^"]+)"', text)
+    dark = re.findall(r'srcset="figures/([a-z_0-9]+)_dark\.svg"', text)
+    assert light
+    assert [name for name, _ in light] == dark
+    files = {f"{name}{end}" for name, _ in light for end in (".png", ".svg", "_dark.svg")}
+    assert {path.name for path in (page.parent / "figures").iterdir()} == files
+    for name, alt in light:
+        content = (page.parent / "figures" / f"{name}.png").read_bytes()
         width, height = struct.unpack(">II", content[16:24])
         assert content.startswith(b"\x89PNG")
         assert min(width, height) > 200
-    assert {path.name for path in (page.parent / "figures").iterdir()} == {Path(f).name for f in figures}
+        assert len(alt) > 40
+        assert re.search(r"\d", alt)
+        for end in (".svg", "_dark.svg"):
+            ElementTree.parse(page.parent / "figures" / f"{name}{end}")
     assert "{{" not in text
     assert "nan" not in text.lower().replace("nano", "")
     return text

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from eapu_hil.base.locks import InUseError
+from eapu_hil.report.comparison_data import read_comparison
 from eapu_hil.study.batch import _start, ended, run_all
 from eapu_hil.study.compare import compare, own_runs
 from eapu_hil.training import train
@@ -77,3 +78,21 @@ def test_one_process_at_a_time_trains_the_runs_of_a_directory(
         assert not (place / "digital").exists()
     assert set(compare(experiments, place, lambda _: silent())["rules"]) == {"digital"}
     assert run_all(experiments, place, 1, lambda *_: None)["digital"].summary is not None
+
+
+def test_a_comparison_that_is_stopped_says_what_it_has_and_what_it_was_to_have(
+    tmp_path: Path, make_experiment: Make, silent: Callable[..., Any]
+) -> None:
+    experiments = {name: make_experiment(rule={"name": name}, steps=2) for name in ("digital", "eapu")}
+
+    def begin(name: str) -> Any:
+        if name == "eapu":
+            raise KeyboardInterrupt
+        return silent()
+
+    with pytest.raises(KeyboardInterrupt):
+        compare(experiments, tmp_path / "c", begin)
+    found = read_comparison(tmp_path / "c")
+    assert (list(found["rules"]), found["planned"]) == (["digital"], ["digital", "eapu"])
+    done = compare(experiments, tmp_path / "c", lambda _: silent())
+    assert list(done["rules"]) == list(read_comparison(tmp_path / "c")["rules"]) == ["digital", "eapu"]

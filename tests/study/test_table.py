@@ -25,7 +25,7 @@ from eapu_hil.study.lifetime import EnduranceModel, runs_to_failure
 from eapu_hil.study.plan import TablePlan, experiment_of, planned_runs
 from eapu_hil.study.quality import OWN, losses, winners
 from eapu_hil.study.report import write_table_report
-from eapu_hil.study.results import Ablation, Results, Run, read_results
+from eapu_hil.study.results import Ablation, Results, Run, make_table, read_results
 from eapu_hil.study.scenarios import as_run, full_arrays, slow_pulses
 from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.runs import read_start
@@ -194,14 +194,15 @@ class TestBatch:
 
 class TestClaims:
     def test_verdicts_follow_the_worst_seed(self) -> None:
-        good = [some_run(rule, seed) for rule in ("digital", "bp", "eapu") for seed in (1, 2)]
+        good = [some_run(rule, seed) for rule in ("digital", "bp", "eapu") for seed in (1, 2, 3)]
         verdicts = [claim.verdict for claim in judge(results(*good))]
         assert verdicts[0] == "holds"  # 1 per mille
         assert verdicts[1] == "holds"  # 65 points
         assert verdicts[2] == "does not hold here"
         assert verdicts[3] == "holds"  # 1000 times
         assert verdicts[4].startswith("holds under")
-        worse = [*good[:-1], some_run("eapu", 2, metric=0.89, update_ratio=1.0001e-3, pulses_p999_cell=3.01)]
+        worse = [*good[:-3], *(some_run("eapu", seed, metric=0.89, update_ratio=1.0001e-3, pulses_p999_cell=3.01)
+                               for seed in (1, 2, 3))]  # fmt: skip
         verdicts = [claim.verdict for claim in judge(results(*worse))]
         assert verdicts[0] == verdicts[1] == verdicts[3] == "does not hold here"
 
@@ -210,8 +211,22 @@ class TestClaims:
         assert {claim.verdict for claim in found} == {"not measured"}
 
     def test_part_of_the_tasks(self) -> None:
-        runs = [some_run("eapu", task="a"), some_run("eapu", task="b", update_ratio=0.5)]
+        runs = [some_run("eapu", seed, task="a") for seed in (1, 2, 3)]
+        runs += [some_run("eapu", seed, task="b", update_ratio=0.5) for seed in (1, 2, 3)]
         assert judge(results(*runs))[0].verdict == "holds under: a; not: b"
+
+    def test_what_is_short_or_few_gets_no_verdict(self) -> None:
+        few = [some_run(rule, seed, steps=300) for rule in ("digital", "bp", "eapu") for seed in (1, 2)]
+        short = [some_run(rule, seed, steps=299) for rule in ("digital", "bp", "eapu") for seed in (1, 2, 3)]
+        for runs in (few, short):
+            assert {claim.verdict for claim in judge(results(*runs))} == {"too short to judge"}
+        runs = [some_run("eapu", seed, task="a") for seed in (1, 2, 3)] + [some_run("eapu", task="b")]
+        assert judge(results(*runs))[0].verdict == "holds under: a; too short to judge: b"
+
+    def test_seeds_that_differ_by_more_than_the_distance_to_the_claim_give_no_verdict(self) -> None:
+        ratios = {1: 0.7e-3, 2: 0.8e-3, 3: 1.3e-3}
+        runs = [some_run("eapu", seed, update_ratio=ratio) for seed, ratio in ratios.items()]
+        assert judge(results(*runs))[0].verdict == "too close to judge"
 
 
 class TestDesigns:
@@ -311,11 +326,33 @@ class TestCommand:
         assert rows[0]["pulses"] == ""
         claims = json.loads((tmp_path / "t" / "claims.json").read_text())["claims"]
         assert len(claims) == 5
+        assert {claim["verdict"] for claim in claims} == {"too short to judge"}  # 4 steps, one seed
         # Again: nothing is trained, and the report can be made from what is there.
         logs = {path: path.stat().st_mtime for path in (tmp_path / "t").rglob("metrics.jsonl")}
         assert main(arguments) == 0
         assert {path: path.stat().st_mtime for path in logs} == logs
         assert main(["report", str(tmp_path / "t")]) == 0
+
+    def test_a_table_that_is_stopped_is_reported_with_what_is_missing(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        plan = load_model(TablePlan, "table", (), "tables").quick().with_rules(["digital", "bp"])
+        planned = planned_runs(plan, None, ["steps=4"])
+
+        def stop(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            make_table(planned, {"digital": "", "bp": ""}, {}, tmp_path, 1, stop)
+        assert read_results(tmp_path).missing == [planned[1].name]
+        assert main(["report", str(tmp_path), "--standalone"]) == 0
+        page = (tmp_path / "report-standalone.html").read_text()
+        assert (
+            f"1 of 2 runs are missing: {planned[1].name}. The command that made it goes on with --out" in page
+        )
+        (tmp_path / "table.json").unlink()
+        assert main(["report", str(tmp_path)]) == 2
+        assert "holds no table.json; the same `table` command with --out" in capsys.readouterr().err
 
     @pytest.mark.parametrize(
         ("arguments", "said"),
