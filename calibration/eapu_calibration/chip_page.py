@@ -42,7 +42,7 @@ def write_chip_page(directory: Path, *, standalone: bool = False) -> Path:
         pulses = {number: maps["pulses"] for number, maps in enumerate(wear) if "pulses" in maps}
         sections = [
             _history(directory, history),
-            *_conductance(directory, wear),
+            *_conductance(directory, wear, bad),
             *_bad_cells(directory, bad),
             *_drift(directory, [entry for entry in history if entry.kind == DRIFT]),
             *_wear(directory, pulses),
@@ -100,13 +100,19 @@ def _history(directory: Path, history: list[Measurement]) -> PageSection:
     return PageSection("History", text, tables=[PageTable(rows, head, text_columns=len(head), links=links)])
 
 
-def _conductance(directory: Path, wear: list[dict[str, NDArray[Any]]]) -> list[PageSection]:
-    last_S = {number: maps["g_last_S"] for number, maps in enumerate(wear) if "g_last_S" in maps}
+def _conductance(
+    directory: Path, wear: list[dict[str, NDArray[Any]]], bad: list[NDArray[Any]]
+) -> list[PageSection]:
+    last_S = {
+        number: np.where(bad[number] == CellStatus.OK, maps["g_last_S"], np.nan)
+        for number, maps in enumerate(wear)
+        if "g_last_S" in maps
+    }
     last_S = {number: g_S for number, g_S in last_S.items() if np.isfinite(g_S).any()}
     if not last_S:
         return []
     figures.draw_conductance(directory / "figures" / "chip_conductance", {}, last_S)
-    text = "The last reading of each cell, whenever that was. Cells that were never read are grey."
+    text = "The last reading of each cell, whenever that was. Bad cells, and cells that were never read, are grey."
     return [PageSection("Conductance", text, "chip_conductance", alt=alt_texts.of_maps({}, last_S))]
 
 
