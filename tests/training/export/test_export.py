@@ -213,16 +213,15 @@ def test_xarray_and_pandas_open_a_chip(chip: Path) -> None:
 @pytest.mark.parametrize("to", ["hdf5", "csv", "tensorboard"])
 def test_a_long_run_takes_little_memory(tmp_path: Path, to: str) -> None:
     run = new_run(tmp_path / "a", steps=40, count=20_000)
-    size = (run / "writes.bin").stat().st_size
-    assert size > 35e6
-    export(run, "csv" if to == "csv" else to, tmp_path / "first")  # what is imported counts once
+    assert (run / "writes.bin").stat().st_size > 30e6
+    export(new_run(tmp_path / "short"), to, tmp_path / "first")  # what is imported does not count
     tracemalloc.start()
     try:
         export(run, to, tmp_path / "out")
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 25e6 if to == "csv" else peak < 12e6
+    assert peak < (24e6 if to == "csv" else 8e6)
 
 
 @pytest.mark.parametrize(
