@@ -5,6 +5,7 @@ It reads the passport and the ledger and changes neither, so that a run may go o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,6 @@ def _drift(directory: Path, looks: list[Measurement]) -> list[PageSection]:
     for entry in looks:
         values = entry.values
         cells, out = values["cells"], values["out"]
-        errors = [values["error_sd_S"], values["error_mean_S"]]
         rows.append(
             [
                 str(entry.number),
@@ -149,7 +149,8 @@ def _drift(directory: Path, looks: list[Measurement]) -> list[PageSection]:
                 count(cells),
                 f"{count(out)} ({share(out / cells if cells else None)})",
                 f"±{1e6 * values['band_S']:.3g} µS",
-                *(MISSING if one is None else f"{1e6 * one['value']:+.3g} µS" for one in errors),
+                _error(values["error_sd_S"], ""),
+                _error(values["error_mean_S"], "+"),
             ]
         )
     head = ["look", "array", "bench clock", "cells", "out of band", "band", "error sd", "error mean"]
@@ -161,6 +162,10 @@ def _drift(directory: Path, looks: list[Measurement]) -> list[PageSection]:
         f"look {row[0]} on array {row[1]}: {row[4]} out" for row in rows
     )
     return [PageSection("Drift", text, "chip_drift", [PageTable(rows, head, text_columns=2)], alt=alt)]
+
+
+def _error(estimate: Mapping[str, float] | None, sign: str) -> str:
+    return MISSING if estimate is None else f"{1e6 * estimate['value'] + 0.0:{sign}.3g} µS"  # no -0
 
 
 def _wear(directory: Path, pulses: Maps) -> list[PageSection]:
