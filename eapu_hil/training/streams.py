@@ -16,7 +16,7 @@ from eapu_hil.training.journal import METRICS, WRITES, parts_of, prove_grown, si
 from eapu_hil.training.records import as_records, dtype_of_run, require_plausible
 from eapu_hil.training.runs import is_old, parsed_line, run_id
 
-RECORDS_A_BLOCK = 1 << 15
+RECORDS_A_BLOCK = 1 << 14
 
 
 class Writes:

@@ -84,7 +84,7 @@ def _values(column: Column, lines: list[dict[str, Any]]) -> NDArray[Any]:
 def _cells(line: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float | str | None]]:
     """The values of a line by dotted name, its kind left out."""
     for name, value in line.items():
-        key = prefix + name
+        key = prefix + name.replace("/", "_")  # a slash would lead into another group
         if isinstance(value, Mapping):
             yield from _cells(value, f"{key}.")
         elif isinstance(value, list):

@@ -22,7 +22,7 @@ try:
 except ImportError as error:
     raise ConfigError("export to hdf5 and netcdf needs h5netcdf: pip install 'eapu-hil[export]'") from error
 
-_LINES_A_CHUNK = 1 << 15
+_LINES_A_CHUNK = 1 << 14
 _ATTRIBUTE_BYTES = 60_000  # HDF5 takes 64 KiB beside a group; the whole text is there too
 _SQUEEZED: Mapping[str, Any] = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 
