@@ -75,7 +75,14 @@ class CellResults:
         """Cells that are done."""
         self._under_way = None
         time = np.full(len(cells), now_utc())
-        part = {"row": cells.row, "col": cells.col, "g_uS": 1e6 * g_S, "status": status, **more, "time": time}
+        part: dict[str, NDArray[Any]] = {
+            "row": cells.row,
+            "col": cells.col,
+            "g_uS": 1e6 * g_S,
+            "status": status,
+            **more,
+            "time": time,
+        }
         self._parts.append(part)
 
     def columns(self) -> dict[str, NDArray[Any]]:

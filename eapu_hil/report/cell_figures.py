@@ -40,7 +40,7 @@ def draw_cells(path: Path, columns: Columns) -> None:
     """
     maps, rows = _maps(columns), _histograms(columns)
     names = [f"map{number}" for number in range(len(maps))]
-    layout = [[*names, row] for row in rows]
+    layout: list[Any] = [[*names, row] for row in rows]
     with new_figure(path, _HEIGHT_IN) as figure:
         axes = figure.subplot_mosaic(layout)
         for name, one in zip(names, maps, strict=True):

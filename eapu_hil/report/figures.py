@@ -17,14 +17,14 @@ from eapu_hil.base.printable import printable
 from eapu_hil.base.quantities import count
 from eapu_hil.hal import ConfigError
 
-try:
+try:  # `as`: handed on to modules with more figures, so that one place says what is missing
     import matplotlib
-    from matplotlib.axes import Axes
+    from matplotlib.axes import Axes as Axes
     from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Colormap, Normalize
+    from matplotlib.colors import Colormap, Normalize as Normalize
     from matplotlib.figure import Figure
     from matplotlib.text import Text
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator as MaxNLocator, NullFormatter
 
     from eapu_hil.report.dark import GRID, save
 except ImportError as error:

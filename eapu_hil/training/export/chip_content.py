@@ -13,7 +13,7 @@ from eapu_hil.bench.forming_record import FormingRecord
 from eapu_hil.bench.identity import label_of
 from eapu_hil.bench.passport import Chip
 from eapu_hil.bench.wear_maps import wear_maps
-from eapu_hil.training.export.content import Column, Content, Table, flattened, loose_arrays
+from eapu_hil.training.export.content import Column, Content, Table, Value, flattened, loose_arrays
 from eapu_hil.training.export.run_content import maps_table
 
 
@@ -69,6 +69,11 @@ def entry_table(entry: Measurement, shape: tuple[int, int]) -> Table:
             for axis, size in enumerate(values.shape)
         )
 
-    about = {"kind": entry.kind, "time": entry.time, "clock_s": entry.clock_s, "clock": entry.clock}
+    about: dict[str, Value] = {
+        "kind": entry.kind,
+        "time": entry.time,
+        "clock_s": entry.clock_s,
+        "clock": entry.clock,
+    }
     name = f"measurements/{entry.number:04d}_{entry.kind}"
     return loose_arrays(name, entry.arrays, dims_of, {**about, **flattened(entry.values)})
