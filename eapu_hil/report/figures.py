@@ -21,10 +21,12 @@ try:  # `as`: handed on to modules with more figures, so that one place says wha
     import matplotlib
     from matplotlib.axes import Axes as Axes
     from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Colormap, Normalize as Normalize
+    from matplotlib.colors import Colormap
+    from matplotlib.colors import Normalize as Normalize
     from matplotlib.figure import Figure
     from matplotlib.text import Text
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator as MaxNLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import MaxNLocator as MaxNLocator
 
     from eapu_hil.report.dark import GRID, save
 except ImportError as error:
