@@ -30,15 +30,15 @@ OLD_NAMES = "old_names"  # modules with this in their name know what files of ea
 
 # All that is measured in seconds, without leading underscores.
 _TIMES = """
-again_s age_s amplified_s answer_s apart_s aperture_s asked_s batch_s began_s bench_time_s clock_s dead_man_s
-delay_s due_s duration_s dwell_s each_s elapsed_s end_s epoch_s epoch_wait_s formed_at_s heard_s hello_s
+again_s age_s amplified_s answer_s apart_s aperture_s asked_s batch_s began_s begun_s bench_time_s clock_s
+dead_man_s delay_s due_s duration_s dwell_s each_s elapsed_s end_s epoch_s epoch_wait_s formed_at_s heard_s hello_s
 interval_s keepalive_s lag_s last_drive_s last_frame_age_s last_ground_s last_s latest_s left_s looked_s many_s
-measure_after_s median_s mend_s nak_again_s nak_wait_s next_s now_s open_s opened_s out_for_s patience_s product_time_s
-pulse_delay_s pulse_max_s pulse_min_s pulse_overhead_s read_interval_s read_row_s read_time_s real_s reconnect_s
-relax_time_s resend_floor_s resend_s reset_tau_s reset_width_s round_trip_s set_tau_s set_width_s settle_s sign_s
-silence_s since_s smoothed_s spent_s spread_s start_after_s start_s started_s status_s tau_max_s tau_min_s tau_s taus_s
-time_max_s time_s timeout_s timer_s times_s took_s trigger_delay_s under_way_s update_interval_s updated_s waits_s
-wall_before_s wall_s width_max_s width_s widths_s within_s work_s written_at_s
+measure_after_s median_s mend_s nak_again_s nak_wait_s next_s now_s open_s opened_s out_for_s patience_s
+product_time_s pulse_delay_s pulse_max_s pulse_min_s pulse_overhead_s read_interval_s read_row_s read_time_s real_s
+reconnect_s relax_time_s resend_floor_s resend_s reset_tau_s reset_width_s round_trip_s said_s set_tau_s
+set_width_s settle_s sign_s silence_s since_s smoothed_s spent_s spread_s start_after_s start_s started_s status_s
+tau_max_s tau_min_s tau_s taus_s time_max_s time_s timeout_s timer_s times_s took_s trigger_delay_s under_way_s
+update_interval_s updated_s waits_s wall_before_s wall_s width_max_s width_s widths_s within_s work_s written_at_s
 """
 TIMES = frozenset(_TIMES.split())
 # Constants that hold seconds: capitals, and the unit in its own letter case.
@@ -46,9 +46,9 @@ _CONSTANTS = """
 AGAIN_s ANSWER_s APERTURE_MAX_s APERTURE_MIN_s ASKED_s AUTO_DELAY_s BESIDES_s BLOCK_s CLOSE_s CONNECT_s
 DEFAULT_TIMEOUT_s DELAY_MAX_s DYING_s ENDED_WITHIN_s ENDING_s ENDS_WITHIN_s FAILED_WITHIN_s GROUNDED_WITHIN_s
 GUARD_WITHIN_s HELLO_AGAIN_s LOCK_WITHIN_s LOCK_s LOOK_s MESSAGE_MAX_s MESSAGE_s OPEN_s OTHERS_END_s
-OVERHEAD_s PATIENCE_s POINT_s POLL_s PREDECESSOR_WITHIN_s PULSE_MAX_s PULSE_MIN_s PULSE_MORE_s READING_s
+LINE_EVERY_s OVERHEAD_s PATIENCE_s POINT_s POLL_s PREDECESSOR_WITHIN_s PULSE_MAX_s PULSE_MIN_s PULSE_MORE_s READING_s
 RELAY_s REOPEN_s RESEND_MAX_s RETRY_s SAFE_s SETTLED_s SETTLE_s SILENCE_s SILENT_s SOURCE_TIME_s STARTS_WITHIN_s
-TERMINATED_WITHIN_s TIME_MAX_s TRY_s WAIT_MAX_s WIDTH_MAX_s
+TERMINATED_WITHIN_s TIME_MAX_s TRY_s WAIT_MAX_s WIDTH_MAX_s WORTH_s
 """
 CONSTANT_TIMES = frozenset(_CONSTANTS.split())
 # Constants in capitals that would hold siemens; the packages have none.

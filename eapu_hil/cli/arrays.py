@@ -99,7 +99,7 @@ def _block(parser: ArgumentParser) -> None:
 def _read(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     import numpy as np
 
-    from eapu_hil.cli.bars import cell_bar
+    from eapu_hil.cli.cell_bar import cell_bar
     from eapu_hil.cli.results import blocks, saving
 
     with (
@@ -121,7 +121,7 @@ def _read(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 def _program(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_hil.bench.cellcsv import read_targets
     from eapu_hil.bench.programmed import NotRecordedError
-    from eapu_hil.cli.bars import cell_bar
+    from eapu_hil.cli.cell_bar import cell_bar
     from eapu_hil.cli.results import blocks, saving
     from eapu_hil.hal import Targets
 
@@ -157,7 +157,7 @@ def _form(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_hil.bench.forming import form as form_cells
     from eapu_hil.bench.forming import note_formed
     from eapu_hil.bench.forming_record import FormingRecord
-    from eapu_hil.cli.bars import cell_bar
+    from eapu_hil.cli.cell_bar import cell_bar
     from eapu_hil.cli.results import saving
     from eapu_hil.hal import CellStatus
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
@@ -23,8 +22,6 @@ from eapu_hil.base.printable import printable
 from eapu_hil.base.quantities import count, share
 from eapu_hil.cli.pace import Pace
 from eapu_hil.cli.terminal import Terminal
-
-_LINE_EVERY_s = 10.0
 
 
 @contextmanager
@@ -56,32 +53,7 @@ def measurement_bars(terminal: Terminal) -> Iterator[Callable[[str], Callable[[f
         yield begin
 
 
-@contextmanager
-def cell_bar(terminal: Terminal, label: str) -> Iterator[Callable[[int], Callable[[int], None]]]:
-    """Given the number of cells it makes a bar, which is told how many are done; where stderr is a file, a line now and
-    then.
-    """
-    console = terminal.errors
-    with _counting_bar(console, "unit") as bar:
-
-        def begin(total: int) -> Callable[[int], None]:
-            task, pace, said_s = bar.add_task(label, total=total, unit="cells"), Pace(total), time.monotonic()
-            pace.text(0)
-
-            def tell(done: int) -> None:
-                nonlocal said_s
-                bar.update(task, completed=done)
-                if not console.is_terminal and time.monotonic() - said_s >= _LINE_EVERY_s:
-                    said_s = time.monotonic()
-                    line = f"{label}: {done}/{total} cells  {pace.text(done)}"
-                    console.print(line, soft_wrap=True, markup=False)
-
-            return tell
-
-        yield begin
-
-
-def _counting_bar(console: Console, field: str) -> Progress:
+def counting_bar(console: Console, field: str) -> Progress:
     """One bar that counts, with the text `field` of its task; nothing where stderr is no terminal."""
     return Progress(
         TextColumn("{task.description}", markup=False),
@@ -102,7 +74,7 @@ class BatchBar:
         self._console, self._total, self._done = terminal.errors, total, 0
         self._pace = Pace(total)
         self._pace.text(0)
-        self._bar = _counting_bar(self._console, "last")
+        self._bar = counting_bar(self._console, "last")
         self._task = self._bar.add_task(printable(label), total=total, last="")
 
     def ended(self, name: str, result: str) -> None:
@@ -130,7 +102,7 @@ class TrainingBar:
     def __init__(self, terminal: Terminal, label: str) -> None:
         self._label = printable(label)
         self._console = terminal.errors
-        self._bar = _counting_bar(self._console, "numbers")
+        self._bar = counting_bar(self._console, "numbers")
         self._task: TaskID | None = None
         self._total, self._pace = 0, Pace(0)
         self._loss: float | None = None

@@ -188,7 +188,7 @@ def _say_summary(summary: Mapping[str, Any], terminal: Terminal) -> None:
             f"{share(summary.get('update_ratio_mean'))} of the weights are written in a step on average: "
             f"{count(summary['writes_total'])} cell writes, {count(summary.get('pulses_total'))} pulses, "
             f"{with_prefix((summary.get('energy_j') or {}).get('total'), 'J')}, "
-            f"{duration(summary.get('bench_time_s'))} on the bench clock"
+            f"{duration(summary.get('bench_time_s'))} of bench time"
         )
     for line in lines:
         terminal.say(line)

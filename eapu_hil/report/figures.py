@@ -275,10 +275,11 @@ def new_figure(
 
 def _take_names_as_they_are(figure: Figure) -> None:
     """A name from a file may hold `$`, which begins a formula for matplotlib; only its own tick labels are some."""
+    texts = figure.findobj(Text)  # first: this makes all ticks that there are
     axes = [axis for one in figure.axes for axis in (one.xaxis, one.yaxis)]
     ticks = [tick for axis in axes for tick in (*axis.majorTicks, *axis.minorTicks)]
     own = {id(label) for tick in ticks for label in (tick.label1, tick.label2)}
-    for text in figure.findobj(Text):
+    for text in texts:
         if isinstance(text, Text) and id(text) not in own:
             text.set_parse_math(False)
             text.set_text(printable(text.get_text()))  # control characters would also break an SVG

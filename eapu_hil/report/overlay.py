@@ -36,7 +36,7 @@ def write_overlay(
 
     Raises ConfigError where one is no run, or named twice; HilError for a damaged one.
     """
-    if len({path.resolve() for path in run_dirs}) < len(run_dirs):
+    if len(set(map(os.path.realpath, run_dirs))) < len(run_dirs):
         raise ConfigError(f"report {' '.join(map(str, run_dirs))}: name each run once")
     runs = {
         name: RunData.read(path, allow_modules) for name, path in zip(_names(run_dirs), run_dirs, strict=True)
@@ -239,7 +239,7 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 def _names(run_dirs: Sequence[Path]) -> list[str]:
     """The shortest ends of the paths that tell them apart."""
-    parts = [path.resolve().parts for path in run_dirs]
+    parts = [Path(os.path.realpath(path)).parts for path in run_dirs]
     for length in range(1, max(map(len, parts)) + 1):
         names = ["/".join(its[-length:]) for its in parts]
         if len(set(names)) == len(names):

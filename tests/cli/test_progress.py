@@ -9,8 +9,9 @@ import pytest
 import yaml
 from tiny import BENCH
 
-from eapu_hil.cli import bars
-from eapu_hil.cli.bars import BatchBar, TrainingBar, cell_bar, measurement_bars
+from eapu_hil.cli import cell_bar as bars
+from eapu_hil.cli.bars import BatchBar, TrainingBar, measurement_bars
+from eapu_hil.cli.cell_bar import cell_bar
 from eapu_hil.cli.pace import Pace
 from eapu_hil.cli.parser import main
 from eapu_hil.cli.terminal import Terminal
@@ -72,8 +73,8 @@ def test_cells_are_told_of_now_and_then(clock: _Time, capsys: pytest.CaptureFixt
             clock.now_s += 6
             tell(done)
     assert capsys.readouterr().err.splitlines() == [
-        "read: 100/1000 cells  12.0 s, 1 min 48 s left",
-        "read: 1000/1000 cells  24.0 s",
+        "eapu-hil: read: 100/1000 cells  12.0 s, 1 min 48 s left",
+        "eapu-hil: read: 1000/1000 cells  24.0 s",
     ]
 
 

@@ -63,7 +63,7 @@ WITH_FILE = (
     "check @", "read @", "program @ targets.csv", "program bench.yaml @", "form @", "drift @", "calibrate @",
     "calibrate bench.yaml --plan @", "train @", "train tiny.yaml --bench @", "demo --bench @", "compare @",
     "compare tiny.yaml --bench @", "resume @", "evaluate @ --images folder", "evaluate run --images @",
-    "apply run @ --out o", "report @", "import @ --chip chip",
+    "apply run @ --out o", "report @", "report run @", "runs --remove @", "import @ --chip chip",
     "fit-twin @ -o p.yaml", "fit-twin chip -o p.yaml --base @",
     "passport show @", "passport diff @ 1 2", "sim controller --bench @ --listen 127.0.0.1:0",
     "sim 2400 --bench @ --listen 127.0.0.1:0", "list @", "schema @", "completion @", "@",
@@ -89,6 +89,10 @@ NUMBERS = {
     "passport show chip @": "99 -1 x",
     "passport diff chip @ 1": "99",
     "resume run --steps @": "0 -5 x",
+    "resume run --steps 9 --set @": "=3 seed=3 rule.name=bp optimizer.lrr=1 optimizer.lr=x",
+    "report run --out @": "x",
+    "runs . --sort @": "nope",
+    "runs . --where @": "x =1 nope=1",
     "table --jobs @": "0 -1 x",
     "compare tiny.yaml --rules @": "nope eapu,nope eapu,eapu ,,",
     "train tiny.yaml --set @": "=3 steps=[1 steps=1e999 a..b=1 stepz=3 steps=x bench=3 rule.name=x:y rule=eapuu",
@@ -123,7 +127,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         else:
             Path(name).write_bytes(content)
     Path("loop.yaml").symlink_to("loop.yaml")
-    yield place
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield place
     os.chdir(before)
 
 

@@ -15,6 +15,7 @@ from eapu_hil.hal import ConfigError
 from eapu_hil.report.comparison_data import write_comparison
 from eapu_hil.report.comparison_report import write_comparison_report
 from eapu_hil.report.examples import side_by_side
+from eapu_hil.report.figures import new_figure
 from eapu_hil.report.overlay import write_overlay
 from eapu_hil.report.run_report import write_report
 from eapu_hil.report.rundata import RunData
@@ -125,3 +126,14 @@ def test_the_command_takes_several_runs(
     assert "--out: only for the page of several runs" in capsys.readouterr().err
     assert main(["report", str(runs[0]), str(tmp_path)]) == 2
     assert "not a run directory" in capsys.readouterr().err
+
+
+def test_powers_of_ten_are_drawn_and_names_are_taken_as_they_are(tmp_path: Path) -> None:
+    with new_figure(tmp_path / "a.png", 3.0) as figure:
+        axes = figure.subplots()
+        axes.loglog([1, 1e4], [1, 10])
+        axes.set_title("$name$")
+    labels = [label for label in axes.get_xticklabels() if label.get_text()]
+    assert labels
+    assert all(label.get_parse_math() for label in labels)
+    assert not axes.title.get_parse_math()
