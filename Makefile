@@ -14,7 +14,7 @@ install: $(STAMP)
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -P -m venv $(VENV)
-	$(BIN)/python -P -m pip install --quiet --disable-pip-version-check --editable '.[train,live,torch,dev]' '$(TORCH)'
+	$(BIN)/python -P -m pip install --quiet --disable-pip-version-check --editable '.[train,live,export,torch,dev]' '$(TORCH)'
 	touch $@
 
 demo: $(VENV)/.demo

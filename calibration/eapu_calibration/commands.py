@@ -1,20 +1,15 @@
-"""The commands that measure chips: calibrate, drift, import, fit-twin."""
+"""The commands that measure chips: calibrate, import, fit-twin."""
 
 from __future__ import annotations
 
-import io
-import math
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eapu_calibration.passport_commands import as_json, chip_argument, say_entries
-from eapu_hil.base.errors import ConfigError
 from eapu_hil.base.quantities import duration
-from eapu_hil.base.storage import ReservedFile, StorageError, require_space, storage_errors, write_new
+from eapu_hil.base.storage import require_space, write_new
 from eapu_hil.cli import options
 from eapu_hil.cli.arrays import chosen_array, open_as_it_is
 from eapu_hil.cli.live import beside, page_beside
@@ -22,20 +17,16 @@ from eapu_hil.cli.notify import notified, notify
 from eapu_hil.cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    from eapu_hil.bench.array import BenchArray
-    from eapu_hil.bench.entries import Measurement
-    from eapu_hil.bench.passport import Chip
     from eapu_hil.hal import Cells
 
 # What runs a command is imported in there; see `eapu_hil.cli.arrays`.
-_TARGETS_BYTES = 2**20  # of a table of targets: room for some 20,000 cells
 
 
 def calibrate(parser: ArgumentParser) -> None:
     """Measure an array; overwrites cells.
 
-    Each result becomes an entry in the passport of the chip, with a figure if matplotlib is installed. A calibration
-    that was stopped continues when the command is given again.
+    Each result becomes an entry in the passport of the chip, with a CSV file beside it, and a figure if matplotlib is
+    installed. A calibration that was stopped continues when the command is given again.
     """
     options.bench(parser)
     parser.add_argument(
@@ -61,23 +52,6 @@ def calibrate(parser: ArgumentParser) -> None:
     beside(parser)
     notify(parser)
     parser.set_defaults(command=_calibrate)
-
-
-def drift(parser: ArgumentParser) -> None:
-    """Read programmed cells again: which have left their band, and since when."""
-    options.bench(parser)
-    options.array(parser)
-    options.after(parser)
-    parser.add_argument(
-        "--band",
-        type=options.amount,
-        metavar="uS",
-        help="half width of the band in uS; default: that of the recipe",
-    )
-    parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="write the cells to reprogram to this new CSV file"
-    )
-    parser.set_defaults(command=_drift)
 
 
 def import_file(parser: ArgumentParser) -> None:
@@ -130,11 +104,12 @@ def _bootstrap_seed(parser: ArgumentParser) -> None:
 def _calibrate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_calibration.calibrate import calibrate as measure
     from eapu_calibration.calibrate import with_forming
+    from eapu_calibration.entry_files import EntryFiles, room
     from eapu_calibration.plan import chosen_names, load_plan
     from eapu_hil.bench.progress_file import ProgressFile
     from eapu_hil.cli.bars import measurement_bars
 
-    figures = _Figures(terminal)
+    files = EntryFiles(terminal)
     plan = load_plan(args.plan)
     names = chosen_names(plan, args.names)
     left: list[Cells] = []
@@ -149,7 +124,7 @@ def _calibrate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         array = chosen_array(bench, args.array)
         if bench.config.simulated:
             names = with_forming(names, bench.chip, args.array)
-        require_space(bench.chip.directory, _room(array))
+        require_space(bench.chip.directory, room(array))
         began_s = array.clock_s()
         hint = "to continue, give the same command again"
         with (
@@ -165,10 +140,10 @@ def _calibrate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
                 seed=args.seed,
                 progress_of=progress.following(bars),
                 left_over=left.append,
-                recorded=lambda entry: figures.drawn(bench.chip, [entry]) if args.live else None,
+                recorded=lambda entry: files.drawn(bench.chip, [entry]) if args.live else None,
             )
         bench_time_s = array.clock_s() - began_s
-    drawn = figures.drawn(bench.chip, found)
+    drawn, tables = files.drawn(bench.chip, found), files.tables(bench.chip, found)
     say_entries(found, terminal)
     wall_s = time.monotonic() - began
     terminal.say(
@@ -184,68 +159,21 @@ def _calibrate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         "entries": entries,
         "faulty_cells": faulty,
         "figures": drawn,
+        "tables": tables,
         "bench_time_s": bench_time_s,
         "wall_s": wall_s,
-    }
-
-
-def _drift(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    from eapu_calibration.drift import look
-    from eapu_hil.bench.cellcsv import write_targets
-    from eapu_hil.cli.results import require_free
-
-    require_free(args.out)
-    figures = _Figures(terminal)
-    changes = options.changes(args)
-    with (
-        nullcontext() if args.out is None else ReservedFile(args.out, _TARGETS_BYTES) as file,
-        open_as_it_is(args.bench, terminal, changes, exchanged=args.exchanged) as bench,
-    ):
-        array = chosen_array(bench, args.array)
-        require_space(bench.chip.directory, _room(array))
-        if args.after:
-            array.wait(args.after)
-        band_S = bench.recipe.band_S if args.band is None else 1e-6 * args.band
-        pulses = bench.ledger.arrays[args.array].snapshot()["pulses"]
-        found, entry = look(array, args.array, bench.chip, bench.recipe.v_read_v, band_S, pulses)
-        now_s = array.clock_s()
-        refresh = found.refresh()
-        if file is not None and len(refresh):
-            text = io.StringIO()
-            write_targets(text, refresh)
-            file.write(text.getvalue().encode())
-        drawn = figures.drawn(bench.chip, [entry])
-    say_entries([entry], terminal)
-    if len(refresh):
-        longest = duration(now_s - float(found.since_s[found.out].min()))
-        terminal.say(f"{len(refresh)} cells are out of their band; the longest for at least {longest}")
-        if args.out is not None:
-            terminal.say(
-                f"to program them again: eapu-hil program {args.bench} {args.out} --array {args.array}"
-            )
-    elif args.out is not None:
-        terminal.say(f"no cell is out of its band, so {args.out} is not written")
-    return {
-        **as_json(entry),
-        "refresh": {
-            "row": refresh.cells.row,
-            "col": refresh.cells.col,
-            "g_target_uS": 1e6 * refresh.g_target_S,
-            "out_for_s": now_s - found.since_s[found.out],
-        },
-        "out": args.out if len(refresh) else None,
-        "figures": drawn,
     }
 
 
 def _import(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     import numpy as np
 
+    from eapu_calibration.entry_files import EntryFiles
     from eapu_calibration.importing import import_file as read_file
     from eapu_calibration.importing import load_import
     from eapu_hil.bench.passport import Chip
 
-    figures = _Figures(terminal)
+    figures = EntryFiles(terminal)
     entry = read_file(load_import(args.mapping), args.chip, np.random.default_rng(args.seed))
     drawn = figures.drawn(Chip.open(args.chip), [entry])
     say_entries([entry], terminal)
@@ -286,36 +214,3 @@ def _fit_twin(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         "kept": {one.keys: one.reason for one in found.kept},
         "relaxation_ks": [{"age_s": age_s, "distance": ks} for age_s, ks in found.relaxation_ks.items()],
     }
-
-
-class _Figures:
-    """Draws entries of a passport, where matplotlib is installed. Made before anything is measured: it says if not."""
-
-    def __init__(self, terminal: Terminal) -> None:
-        self._terminal = terminal
-        self._draw: Callable[[Measurement, Path], bool] | None = None
-        try:
-            from eapu_calibration.figures import draw
-        except ConfigError as error:
-            terminal.note(f"no figures will be drawn: {error}")
-        else:
-            self._draw = draw
-
-    def drawn(self, chip: Chip, entries: list[Measurement]) -> list[Path]:
-        """The files of those entries whose kind has a figure."""
-        if self._draw is None:
-            return []
-        folder = chip.directory / "figures"
-        paths = {entry.number: folder / f"{entry.number:04d}_{entry.kind}.png" for entry in entries}
-        try:
-            with storage_errors(folder):
-                folder.mkdir(exist_ok=True)
-                return [paths[entry.number] for entry in entries if self._draw(entry, paths[entry.number])]
-        except StorageError as error:  # what was measured is in the passport
-            self._terminal.note(f"no figures, but the passport holds what was measured: {error}")
-            return []
-
-
-def _room(array: BenchArray) -> int:
-    """Bytes that entries of the passport and their figures take."""
-    return 4_000_000 + 400 * math.prod(array.shape)

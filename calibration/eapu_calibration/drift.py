@@ -8,6 +8,7 @@ since then, by a training run or a calibration, no longer holds its target and i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from eapu_calibration.statistics import bootstrap
 from eapu_hil.bench.entries import Measurement
 from eapu_hil.bench.passport import Chip
 from eapu_hil.bench.programmed import PROGRAMMED
-from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, HilError, IntArray, Targets
+from eapu_hil.hal import Cells, CellStatus, Crossbar, FloatArray, HilError, IntArray, StatusArray, Targets
 
 DRIFT = "drift"
 
@@ -33,10 +34,24 @@ class Drift:
     targets: Targets
     written_at_s: FloatArray
     g_S: FloatArray
+    status: StatusArray
     out: NDArray[np.bool_]
     since_s: FloatArray
     band_S: float
     overwritten: int
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Of each cell what stands in a table of results (`RESULT_HEADER`), and whether it is `out`."""
+        cells = self.targets.cells
+        return {
+            "row": cells.row,
+            "col": cells.col,
+            "g_uS": 1e6 * self.g_S,
+            "status": self.status,
+            "g_target_uS": 1e6 * self.targets.g_target_S,
+            "reads": np.ones(len(self.targets), np.int64),
+            "out": self.out,
+        }
 
     def refresh(self) -> Targets:
         """The cells to write again, with their targets: those that are out of their band."""
@@ -72,7 +87,16 @@ def look(
     out = ~(np.abs(g_S - targets.g_target_S) <= band_S)
     since_s = np.where(out, _out_since(history, written_by, chip.clock)[holds], np.nan)
     since_s = np.where(out & np.isnan(since_s), now_s, since_s)
-    drift = Drift(targets, written_at_s[holds], g_S, out, since_s, band_S, int((known & ~holds).sum()))
+    drift = Drift(
+        targets,
+        written_at_s[holds],
+        g_S,
+        reading.status,
+        out,
+        since_s,
+        band_S,
+        int((known & ~holds).sum()),
+    )
     return drift, _recorded(chip, number, drift, now_s)
 
 

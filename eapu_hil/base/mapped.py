@@ -54,7 +54,7 @@ class MappedFile:
                     raise ConfigError(f"{path}: missing: {holds} was kept in it; {FROM_A_COPY}")
                 self._write(initial)
             wider = initial.dtype == np.float32 and header_of(path, holds)[1] == np.float64
-            values, label = _read(path, initial.astype(np.float64) if wider else initial, holds)
+            values, label = read_mapped(path, initial.astype(np.float64) if wider else initial, holds)
             unlabelled = bool(not label and owner and takes_old)
             if owner and not unlabelled:
                 _require_label(path, label, owner)
@@ -133,7 +133,7 @@ def damaged(path: Path) -> ConfigError:
     )
 
 
-def _read(path: Path, like: NDArray[Any], holds: str) -> tuple[NDArray[Any], bytes]:
+def read_mapped(path: Path, like: NDArray[Any], holds: str) -> tuple[NDArray[Any], bytes]:
     """The values of a file, and what stands behind them. Raises ConfigError for a torn one, or one of another shape."""
     try:
         with path.open("rb") as file:

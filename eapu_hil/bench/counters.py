@@ -29,7 +29,7 @@ from eapu_hil.hal import ConfigError, IntArray
 _LOG = logging.getLogger(__name__)
 _KIND = "ledger"
 _RECORD = "ledger.json"
-_HOLDS = "the chip's ledger"
+HOLDS = "the chip's ledger"
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class CounterFile(MappedFile):
         given its owner. Raises ConfigError when it is damaged, missing or another one's.
         """
         says = {**owner, "counter": layout.name} if owner else {}
-        super().__init__(path, layout.fresh(), says, holds=_HOLDS, known=whole, takes_old=not whole)
+        super().__init__(path, layout.fresh(), says, holds=HOLDS, known=whole, takes_old=not whole)
         self.flat = self.values.reshape(-1)
         self._per_cell = layout.per_cell
         self._total = self._sum()
@@ -154,7 +154,7 @@ class Record:
         gone = [
             path
             for path, layout in counters
-            if not (path.exists() or layout.later or _old_name(path).exists())
+            if not (path.exists() or layout.later or old_name(path).exists())
         ]
         if there:
             _LOG.info(
@@ -162,7 +162,7 @@ class Record:
                 self._path.parent,
             )
         if there and gone and any(_used(path, layout) for path, layout in there):
-            raise ConfigError(f"{gone[0]}: missing: {_HOLDS} was kept in it; {FROM_A_COPY}")
+            raise ConfigError(f"{gone[0]}: missing: {HOLDS} was kept in it; {FROM_A_COPY}")
 
     def begin(self, files: list[dict[str, CounterFile]]) -> None:
         """From now on the counters change. Raises ConfigError where they are not those of the record."""
@@ -225,5 +225,6 @@ def _used(path: Path, layout: Layout) -> bool:
         return True
 
 
-def _old_name(path: Path) -> Path:
+def old_name(path: Path) -> Path:
+    """What older versions called the counter in `path`."""
     return path.with_name(path.name.replace("_S", "_s"))

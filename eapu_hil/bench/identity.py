@@ -31,6 +31,11 @@ def known_serial(chip: Chip) -> str | None:
     return chip.passport.chip_serial if entry is None else entry.values["chip_serial"]
 
 
+def label_of(chip: Chip) -> str:
+    """What results call the chip: its serial number; without one the id of its directory."""
+    return known_serial(chip) or chip.id
+
+
 def require_serial(chip: Chip, serial: str | None) -> None:
     """Raises ConfigError where a bench file names another chip than the passport."""
     known = known_serial(chip)

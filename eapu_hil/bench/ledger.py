@@ -33,12 +33,13 @@ _TOTALS = np.dtype(
 )
 _COUNT, _REAL = np.dtype(np.int64), np.dtype(np.float64)
 _LATER = "vmm_cells"
-_PER_CELL = ("pulses", "writes", "verify_reads", "pulse_energy_j", "g_last_S")
+PER_CELL = ("pulses", "writes", "verify_reads", "pulse_energy_j", "g_last_S")
 
 
-def _layouts(shape: tuple[int, int]) -> list[Layout]:
+def layouts(shape: tuple[int, int]) -> list[Layout]:
+    """The counters of an array of `shape` (rows, columns)."""
     return [
-        *(Layout(name, _COUNT, shape) for name in _PER_CELL[:3]),
+        *(Layout(name, _COUNT, shape) for name in PER_CELL[:3]),
         Layout("pulse_energy_j", _REAL, shape),
         Layout("g_last_S", _REAL, shape, np.nan),
         Layout("totals", _TOTALS, (1,)),
@@ -84,7 +85,7 @@ class ArrayLedger:
             directory.mkdir(parents=True, exist_ok=True)
         self.files = {
             layout.name: CounterFile(directory / f"{layout.name}.npy", layout, dict(owner or {}), whole=whole)
-            for layout in _layouts(shape)
+            for layout in layouts(shape)
         }
         self._columns = shape[1]
         self._pulses, self._writes = self.files["pulses"], self.files["writes"]
@@ -203,7 +204,7 @@ class ArrayLedger:
 
     def counters(self) -> dict[str, NDArray[Any]]:
         """All counters, by name, as they change; scalars, which do not, have shape ()."""
-        cells = {name: self.files[name].values for name in _PER_CELL}
+        cells = {name: self.files[name].values for name in PER_CELL}
         totals = {name: values[0] for name, values in self._totals.items()}
         return {**cells, **totals, _LATER: self._vmm_cells[0]}
 
@@ -258,7 +259,7 @@ class Ledger:
         there is a ledger. Raises ConfigError or HilError when a file is missing, damaged, or another chip's or
         array's; a ledger of an older version is rewritten, and the log says so.
         """
-        names = [(f"array{index}", layout) for index in range(arrays) for layout in _layouts(shape)]
+        names = [(f"array{index}", layout) for index in range(arrays) for layout in layouts(shape)]
         record = Record(directory, {"arrays": arrays, "shape": list(shape)}, chip)
         found = record.read(known=known)
         if found is None:

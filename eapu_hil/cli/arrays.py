@@ -1,4 +1,4 @@
-"""The commands for single jobs on an array: check, read, program, form.
+"""The commands for single jobs on an array: read, program, form.
 
 As in every module of commands, what runs one is imported in there: the arguments, their help and their completion wait
 for argparse alone, and so does a mistake in them.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,23 +26,11 @@ if TYPE_CHECKING:
     from eapu_hil.bench.array import BenchArray
     from eapu_hil.bench.forming import FormedCells
     from eapu_hil.cli.results import CellResults
-    from eapu_hil.hal import Cells, CellStatus, Crossbar, WriteOutcome
+    from eapu_hil.hal import Cells, CellStatus, Crossbar, Targets, WriteOutcome
     from eapu_hil.hal.recipe import Recipe
 
 # Of an entry in the passport, ledger and state of a twin included.
 _CHIP_BYTES, _CHIP_BYTES_A_CELL = 2**20, 256
-
-
-def check(parser: ArgumentParser) -> None:
-    """Prove the limits of a bench: open and identify it, request too much, ground all lines, close.
-
-    For each limit the command asks the host's interlock for slightly more than is allowed and makes sure that it is
-    refused. Then it asks the device past the interlock: a controller has to refuse such requests itself, of instruments
-    compliance and protection are read back. Where the bench can test its contacts, the command also reports broken and
-    shorted lines.
-    """
-    options.bench(parser)
-    parser.set_defaults(command=_check)
 
 
 def read(parser: ArgumentParser) -> None:
@@ -59,7 +47,10 @@ def program(parser: ArgumentParser) -> None:
     """Program cells to the conductances in a CSV file, with write-verify."""
     options.bench(parser)
     parser.add_argument(
-        "targets", type=Path, metavar="TARGETS.csv", help="CSV file with the columns row,col,g_target_uS"
+        "targets",
+        type=Path,
+        metavar="TARGETS.csv",
+        help="CSV file with the columns row,col,g_target_uS, or a result of this program",
     )
     options.array(parser)
     _csv_out(parser)
@@ -93,6 +84,7 @@ def _csv_out(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="new CSV file for the result; default: stdout"
     )
+    options.plot(parser)
 
 
 def _block(parser: ArgumentParser) -> None:
@@ -105,22 +97,24 @@ def _block(parser: ArgumentParser) -> None:
 
 
 def _read(args: Namespace, terminal: Terminal) -> dict[str, Any]:
+    import numpy as np
+
     from eapu_hil.cli.cell_bar import cell_bar
     from eapu_hil.cli.results import blocks, saving
 
     with (
-        saving(args.out, args.array, terminal) as results,
+        saving(args.out, args.plot, args.array, terminal) as results,
         open_as_it_is(args.bench, terminal, options.changes(args), exchanged=args.exchanged) as bench,
         cell_bar(terminal, "read") as bar,
     ):
         array = chosen_array(bench, args.array)
         cells = _cells(array, args.block)
-        results.reserve(len(cells))
+        results.reserve(len(cells), bench.chip, bench.recipe.v_read_v)
         if args.after:
             array.wait(args.after)
         for block in blocks(array, len(cells), tell=bar(len(cells))):
             reading = array.read(cells[block], bench.recipe.v_read_v)
-            results.add(cells[block], reading.g_S, reading.status)
+            results.add(cells[block], reading.g_S, reading.status, reads=np.ones(len(reading.g_S), np.int64))
     return results.content()
 
 
@@ -133,22 +127,22 @@ def _program(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
     failed, pulses = 0, 0
     with (
-        saving(args.out, args.array, terminal) as results,
+        saving(args.out, args.plot, args.array, terminal) as results,
         open_as_it_is(args.bench, terminal, options.changes(args), exchanged=args.exchanged) as bench,
         cell_bar(terminal, "program") as bar,
     ):
         array = chosen_array(bench, args.array)
-        targets = read_targets(args.targets, array.shape, bench.recipe)
+        targets = read_targets(args.targets, array.shape, bench.recipe, args.array)
         _take_room(bench, results, len(targets))
         for block in blocks(array, len(targets), _waits_s(bench.recipe), bar(len(targets))):
             part = Targets(targets.cells[block], targets.g_target_S[block])
-            results.begin(part.cells)
+            results.begin(part.cells, g_target_uS=1e6 * part.g_target_S)
             try:
                 outcome = array.program(part)
             except NotRecordedError as error:
-                _add_written(results, part.cells, error.outcome)
+                _add_written(results, part, error.outcome)
                 raise
-            _add_written(results, part.cells, outcome)
+            _add_written(results, part, outcome)
             failed += int((outcome.status != 0).sum())
             pulses += int(outcome.pulses.sum())
     terminal.note(f"{len(targets) - failed} of {len(targets)} cells are in band, {pulses} pulses")
@@ -171,13 +165,14 @@ def _form(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         raise ConfigError("--again: name the cells to form again with --block R0:R1,C0:C1")
     begun: list[FormedCells] = []
     with (
-        saving(args.out, args.array, terminal) as results,
+        saving(args.out, args.plot, args.array, terminal) as results,
         open_as_it_is(args.bench, terminal, options.changes(args), exchanged=args.exchanged) as bench,
         cell_bar(terminal, "form") as bar,
     ):
         array = chosen_array(bench, args.array)
         cells, record = _cells(array, args.block), FormingRecord(bench.chip, args.array)
         _take_room(bench, results, len(cells))
+        counted = bench.ledger.arrays[args.array].snapshot()
         try:
             if args.formed:
                 begun.append(note_formed(array, record, cells, bench.recipe))
@@ -185,8 +180,13 @@ def _form(args: Namespace, terminal: Terminal) -> dict[str, Any]:
                 form_cells(array, cells, bench.recipe, begun.append, again=args.again, tell=bar(len(cells)))
         finally:  # also what was formed before a stop
             left = CellStatus.NOT_CONVERGED if sys.exception() is None else CellStatus.ABORTED
+            more = {
+                name: (now - counted[name])[cells.row, cells.col]
+                for name, now in bench.ledger.arrays[args.array].counters().items()
+                if name in ("pulses", "verify_reads")
+            }
             for formed in begun:
-                _add_formed(results, cells, formed, record.is_formed(cells), left)
+                _add_formed(results, cells, formed, record.is_formed(cells), left, more)
         known = record.is_formed(cells)
     (formed,) = begun
     now = np.isfinite(formed.v_form_v)
@@ -209,18 +209,30 @@ def _form(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 def _take_room(bench: Bench, results: CellResults, cells: int) -> None:
     """Raises StorageError, before a pulse, where the results or the notes about the chip cannot be kept."""
     require_space(bench.chip.directory, _CHIP_BYTES + _CHIP_BYTES_A_CELL * cells)
-    results.reserve(cells)
+    results.reserve(cells, bench.chip, bench.recipe.v_read_v)
 
 
-def _add_written(results: CellResults, cells: Cells, outcome: WriteOutcome) -> None:
-    before_uS = 1e6 * outcome.g_before_S
-    results.add(cells, outcome.g_after_S, outcome.status, pulses=outcome.pulses, g_before_uS=before_uS)
+def _add_written(results: CellResults, targets: Targets, outcome: WriteOutcome) -> None:
+    results.add(
+        targets.cells,
+        outcome.g_after_S,
+        outcome.status,
+        pulses=outcome.pulses,
+        reads=outcome.reads,
+        g_before_uS=1e6 * outcome.g_before_S,
+        g_target_uS=1e6 * targets.g_target_S,
+    )
 
 
 def _add_formed(
-    results: CellResults, cells: Cells, formed: FormedCells, done: NDArray[np.bool_], left: CellStatus
+    results: CellResults,
+    cells: Cells,
+    formed: FormedCells,
+    done: NDArray[np.bool_],
+    left: CellStatus,
+    counted: Mapping[str, NDArray[Any]],
 ) -> None:
-    """done: which cells are formed. left: the status of the others."""
+    """done: which cells are formed. left: the status of the others. counted: what the ledger counted of each."""
     import numpy as np
 
     from eapu_hil.hal import CellStatus
@@ -230,22 +242,16 @@ def _add_formed(
         cells,
         formed.g_formed_S,
         status,
+        pulses=counted["pulses"],
+        reads=counted["verify_reads"],
         v_form_v=formed.v_form_v,
-        g_fresh_uS=1e6 * formed.g_fresh_S,
+        g_before_uS=1e6 * formed.g_fresh_S,
+        g_fresh_uS=1e6 * formed.g_fresh_S,  # its first name, which scripts know
     )
 
 
 def _waits_s(recipe: Recipe) -> float:
     return (recipe.epochs - 1) * recipe.epoch_wait_s
-
-
-def _check(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    from eapu_hil.bench.check import check as check_bench
-    from eapu_hil.cli.checked import checked_as_json, say_checked
-
-    found = check_bench(args.bench, options.changes(args), exchanged=args.exchanged)
-    say_checked(found, terminal)
-    return {"bench": str(args.bench), **checked_as_json(found)}
 
 
 @contextmanager

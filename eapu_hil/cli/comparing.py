@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eapu_hil.base.errors import ConfigError
+from eapu_hil.base.plugins import load
 from eapu_hil.base.quantities import MISSING, MetricStyle, count, metric_style, share, with_prefix
 from eapu_hil.cli import options
 from eapu_hil.cli.terminal import Terminal
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from eapu_hil.study.results import Results
 
 # What runs a command is imported in there; see `eapu_hil.cli.arrays`.
+_PAGES = "eapu_hil.pages"  # entry points for pages of other packages: chip
 
 
 def compare(parser: ArgumentParser) -> None:
@@ -54,16 +56,17 @@ def table(parser: ArgumentParser) -> None:
 
 
 def report(parser: ArgumentParser) -> None:
-    """Draw the figures of a run or a comparison and write its HTML page; of several runs one page.
+    """Draw the figures of a run, a comparison or a chip and write its HTML page; of several runs one page.
 
-    Runs, comparisons and tables that have not ended are reported as far as they are, with what is missing.
+    Runs, comparisons and tables that have not ended are reported as far as they are, with what is missing. The page
+    of a chip shows its history, maps, bad cells, drift and wear.
     """
     parser.add_argument(
         "runs",
         type=Path,
         nargs="+",
-        metavar="RUN|COMPARISON",
-        help="directory of a run, a comparison or a table; or directories of several runs",
+        metavar="RUN|COMPARISON|CHIP",
+        help="directory of a run, a comparison, a table or a chip; or directories of several runs",
     )
     parser.add_argument(
         "--standalone", action="store_true", help="one HTML file with the figures inside, to be mailed"
@@ -163,6 +166,7 @@ def _say_task(task: str, style: MetricStyle, rules: list[str], results: Results,
 
 
 def _report(args: Namespace, terminal: Terminal) -> dict[str, Any]:
+    from eapu_hil.bench.chip_id import PASSPORT
     from eapu_hil.report.comparison_data import COMPARISON
     from eapu_hil.report.comparison_report import write_comparison_report
     from eapu_hil.report.overlay import write_overlay
@@ -171,7 +175,9 @@ def _report(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_hil.study.results import RUNS, TABLE
 
     options = {"standalone": args.standalone}
-    if len(args.runs) > 1:
+    if len(args.runs) == 1 and (args.runs[0] / PASSPORT).is_file() and args.out is None:
+        page = load(_PAGES, "chip", "page")(args.runs[0], **options)
+    elif len(args.runs) > 1:
         directory = new_place(args, "report")
         page = write_overlay(args.runs, directory, args.allow_module, **options)
     elif args.out is not None:

@@ -112,6 +112,24 @@ def after(parser: ArgumentParser) -> None:
     )
 
 
+def picture(text: str) -> Path:
+    """A file to draw, `.png` or `.svg`; for argparse."""
+    path = Path(text)
+    if path.suffix not in (".png", ".svg"):
+        raise ArgumentTypeError(f"{text!r}: expected a file name that ends in .png or .svg")
+    return path
+
+
+def plot(parser: ArgumentParser) -> None:
+    """--plot, a picture of the cells that a command worked on."""
+    parser.add_argument(
+        "--plot",
+        type=picture,
+        metavar="FILE",
+        help="new picture of the cells, .png or .svg: map, histogram, pulses",
+    )
+
+
 def experiment(parser: ArgumentParser) -> None:
     """EXPERIMENT, what a command trains."""
     parser.add_argument(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.base.storage import ReservedFile, StorageError
-from eapu_hil.bench.cellcsv import READING_HEADER, status_text, write_cells
+from eapu_hil.base.printable import printable
+from eapu_hil.base.provenance import now_utc
+from eapu_hil.base.storage import ReservedFile, StorageError, storage_errors
+from eapu_hil.bench.cellcsv import status_text, write_cells
+from eapu_hil.bench.identity import label_of
+from eapu_hil.bench.passport import Chip
 from eapu_hil.cli.streams import OutputError
 from eapu_hil.cli.terminal import Terminal
 from eapu_hil.hal import Cells, CellStatus, ConfigError, Crossbar, FloatArray, LimitError, StatusArray
 
-ROW_BYTES = 96  # of a line with the longest status
+ROW_BYTES = 192  # of a line with the longest status, without the name of the chip
 _FIRST = 16  # cells of the first block
 _BLOCK_s = 10.0  # bench time of the others, about
 _WAITS = 10.0  # of a block against what its recipe only waits
@@ -41,67 +45,73 @@ def blocks(
 
 
 class CellResults:
-    """Of each cell that is done: conductance, status and what else a command tells as JSON."""
+    """Of each cell that is done: conductance, status and what else is known, by the columns of `RESULT_HEADER`."""
 
     def __init__(self, out: Path | None, number: int, terminal: Terminal) -> None:
         """out: the new file for them; None: stdout. number: of the array."""
         self._out, self._number, self._terminal = out, number, terminal
         self._file: ReservedFile | None = None
         self._asked = 0
-        self._under_way: Cells | None = None
-        self._parts: list[tuple[Cells, FloatArray, StatusArray]] = []
-        self._more: dict[str, list[NDArray[Any]]] = {}
+        self._under_way: tuple[Cells, dict[str, FloatArray]] | None = None
+        self._same: dict[str, Any] = {}  # what is the same of all cells
+        self._parts: list[dict[str, NDArray[Any]]] = []
 
-    def reserve(self, cells: int) -> None:
-        """Takes the room for so many cells, before anything is sent. Raises StorageError where there is none."""
+    def reserve(self, cells: int, chip: Chip, v_read_v: float) -> None:
+        """Takes the room for so many cells of `chip`, before anything is sent. Raises StorageError for none.
+
+        v_read_v: what the cells are read at.
+        """
         self._asked = cells
+        self._same = same_of_all(self._number, chip, v_read_v)
         if self._out is not None:
-            self._file = ReservedFile(self._out, ROW_BYTES * (cells + 1))
+            row_bytes = ROW_BYTES + len(self._same["chip"].encode())
+            self._file = ReservedFile(self._out, row_bytes * (cells + 1))
 
-    def begin(self, cells: Cells) -> None:
-        """From now on, until `add`, nobody knows what these cells hold."""
-        self._under_way = cells
+    def begin(self, cells: Cells, **more: FloatArray) -> None:
+        """From now on, until `add`, nobody knows what these cells hold. more: what is known of them all the same."""
+        self._under_way = (cells, more)
 
     def add(self, cells: Cells, g_S: FloatArray, status: StatusArray, **more: NDArray[Any]) -> None:
         """Cells that are done."""
         self._under_way = None
-        self._parts.append((cells, g_S, status))
-        for name, values in more.items():
-            self._more.setdefault(name, []).append(values)
+        time = np.full(len(cells), now_utc())
+        part: dict[str, NDArray[Any]] = {
+            "row": cells.row,
+            "col": cells.col,
+            "g_uS": 1e6 * g_S,
+            "status": status,
+            **more,
+            "time": time,
+        }
+        self._parts.append(part)
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """All of it by name; the status as a number."""
+        if not self._parts:
+            return {name: np.zeros(0) for name in ("row", "col", "g_uS", "status")}
+        return {name: np.concatenate([part[name] for part in self._parts]) for name in self._parts[0]}
 
     def content(self) -> dict[str, Any]:
         """The results so far, for JSON."""
-        cells, g_S, status = self._joined()
-        columns = [cells.row, cells.col, 1e6 * g_S, [status_text(int(code)) for code in status]]
-        more = {name: np.concatenate(values) for name, values in self._more.items()}
-        return {
-            "array": self._number,
-            "out": self._out,
-            **dict(zip(READING_HEADER, columns, strict=True)),
-            **more,
-        }
+        return {**_in_words(self.columns()), **self._same, "array": self._number, "out": self._out}
 
     def save(self) -> None:
         """Into the file, or to stdout; where the file fails, to stdout as well. Raises StorageError for that."""
-        text = io.StringIO()
-        write_cells(text, *self._joined())
+        text = csv_text(self.columns(), self._same)
         if self._file is not None:
             try:
-                self._file.write(text.getvalue().encode())
+                self._file.write(text.encode())
             except BaseException:  # also Ctrl-C in the middle of it
                 self._file.discard()
-                self._terminal.file(text.getvalue())
+                self._terminal.file(text)
                 raise
         else:
-            self._terminal.file(text.getvalue())
+            self._terminal.file(text)
 
     def save_what_is_done(self, error: BaseException) -> None:
         """After an error or a signal: saves and tells what was done before. The error is the one to pass on."""
         if self._under_way is not None and not isinstance(error, LimitError):  # that one was not sent
-            unknown = self._under_way
-            status = np.full(len(unknown), CellStatus.ABORTED, np.uint8)
-            more = {name: np.full(len(unknown), np.nan) for name in self._more}
-            self.add(unknown, np.full(len(unknown), np.nan), status, **more)
+            self._add_unknown(*self._under_way)
         if not self._parts:
             if self._file is not None:
                 self._file.discard()
@@ -116,28 +126,44 @@ class CellResults:
         except OutputError as failure:  # `error` is still the one to pass on
             self._terminal.note(str(failure))
             return
-        done = int(np.count_nonzero((self._joined()[2] & CellStatus.ABORTED) == 0))
+        done = int(np.count_nonzero((self.columns()["status"] & CellStatus.ABORTED) == 0))
         self._terminal.note(
             f"stopped; {done} of {self._asked} cells are done; what is known of them is in {where}"
         )
 
-    def _joined(self) -> tuple[Cells, FloatArray, StatusArray]:
-        row, col = (
-            np.concatenate([np.zeros(0, np.int64), *(getattr(cells, line) for cells, _, _ in self._parts)])
-            for line in ("row", "col")
-        )
-        g_S = np.concatenate([np.zeros(0), *(g_S for _, g_S, _ in self._parts)])
-        status = np.concatenate([np.zeros(0, np.uint8), *(status for _, _, status in self._parts)])
-        return Cells(row, col), g_S, status
+    def _add_unknown(self, cells: Cells, known: dict[str, FloatArray]) -> None:
+        nothing = np.full(len(cells), np.nan)
+        lacking = self._parts[0].keys() - {"row", "col", "g_uS", "status", "time"} if self._parts else set()
+        status = np.full(len(cells), CellStatus.ABORTED, np.uint8)
+        self.add(cells, nothing, status, **{**dict.fromkeys(lacking, nothing), **known})
+
+
+def same_of_all(number: int, chip: Chip, v_read_v: float) -> dict[str, Any]:
+    """The columns of a result that are the same of all cells: array, chip and the voltage that they are read at."""
+    return {"array": number, "chip": printable(label_of(chip)), "v_read_v": v_read_v}
+
+
+def csv_text(columns: Mapping[str, NDArray[Any]], same: Mapping[str, Any]) -> str:
+    """A result as CSV. columns: see `write_cells`, the status as a number. same: what is the same of all cells."""
+    text = io.StringIO()
+    of_all = {name: [value] * len(columns["row"]) for name, value in same.items()}
+    write_cells(text, {**_in_words(columns), **of_all})
+    return text.getvalue()
+
+
+def _in_words(columns: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    return {**columns, "status": [status_text(int(code)) for code in columns["status"]]}
 
 
 @contextmanager
-def saving(out: Path | None, number: int, terminal: Terminal) -> Iterator[CellResults]:
+def saving(out: Path | None, plot: Path | None, number: int, terminal: Terminal) -> Iterator[CellResults]:
     """Around a command: saves its results at the end, and what is done so far where it does not come to the end.
 
-    Raises ConfigError where `out` cannot be made, before anything is opened.
+    plot: the new picture of them, which is drawn last; None: no picture.
+    Raises ConfigError where one of the two cannot be made, before anything is opened.
     """
     require_free(out)
+    draw = cell_drawing(plot)
     results = CellResults(out, number, terminal)
     try:
         yield results
@@ -146,14 +172,32 @@ def saving(out: Path | None, number: int, terminal: Terminal) -> Iterator[CellRe
         raise
     try:
         results.save()
+        draw(results.columns())
     except StorageError:
         terminal.keep(results.content())
         raise
 
 
-def require_free(out: Path | None) -> None:
+def cell_drawing(plot: Path | None) -> Callable[[Mapping[str, NDArray[Any]]], None]:
+    """What draws the columns of a result to `plot`.
+
+    Raises ConfigError, before anything is pulsed, where that could not be drawn.
+    """
+    if plot is None:
+        return lambda _: None
+    require_free(plot, "--plot")
+    from eapu_hil.report.cell_figures import draw_cells
+
+    def draw(columns: Mapping[str, NDArray[Any]]) -> None:
+        with storage_errors(plot):
+            draw_cells(plot, columns)
+
+    return draw
+
+
+def require_free(out: Path | None, option: str = "--out") -> None:
     """Raises ConfigError, before anything is pulsed, when the result could not be saved in `out`."""
     if out is not None and out.exists():
-        raise ConfigError(f"{out}: already exists; name a new file with --out")
+        raise ConfigError(f"{out}: already exists; name a new file with {option}")
     if out is not None and not out.parent.is_dir():
         raise ConfigError(f"{out}: there is no directory {out.parent}")

@@ -17,14 +17,16 @@ from eapu_hil.base.printable import printable
 from eapu_hil.base.quantities import count
 from eapu_hil.hal import ConfigError
 
-try:
+try:  # `as`: handed on to modules with more figures, so that one place says what is missing
     import matplotlib
-    from matplotlib.axes import Axes
+    from matplotlib.axes import Axes as Axes
     from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Colormap, Normalize
+    from matplotlib.colors import Colormap
+    from matplotlib.colors import Normalize as Normalize
     from matplotlib.figure import Figure
     from matplotlib.text import Text
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import MaxNLocator as MaxNLocator
 
     from eapu_hil.report.dark import GRID, save
 except ImportError as error:
@@ -137,12 +139,12 @@ def draw_conductance(
     values = np.concatenate([g.ravel() for maps in scaled.values() for g in maps.values()])
     low, high = np.nanpercentile(values, [0.1, 99.9])
     layers = [
-        _Layer(maps, name, Normalize(low, high), _colours("cividis"), "µS") for name, maps in scaled.items()
+        _Layer(maps, name, Normalize(low, high), colours("cividis"), "µS") for name, maps in scaled.items()
     ]
     if before_S and after_S:
         change = {k: scaled["after"][k] - g for k, g in scaled["before"].items() if k in scaled["after"]}
         reach = max(float(np.nanpercentile(np.abs(np.stack(list(change.values()))), 99.5)), 1e-3)
-        layers.append(_Layer(change, "change", Normalize(-reach, reach), _colours("RdBu_r"), "µS"))
+        layers.append(_Layer(change, "change", Normalize(-reach, reach), colours("RdBu_r"), "µS"))
     _maps(path, layers)
 
 
@@ -150,7 +152,7 @@ def draw_wear(path: Path, pulses: Mapping[int, NDArray[Any]]) -> None:
     """Pulses that each cell took; arrays of shape (rows, cols)."""
     values = np.concatenate([p.ravel() for p in pulses.values()])
     high = max(float(np.nanpercentile(values, 99.8)), 1.0)
-    _maps(path, [_Layer(pulses, "pulses", Normalize(0, high), _colours("magma_r"), "pulses")])
+    _maps(path, [_Layer(pulses, "pulses", Normalize(0, high), colours("magma_r"), "pulses")])
 
 
 def draw_write_error(path: Path, error_S: NDArray[np.floating[Any]], converged: NDArray[np.bool_]) -> None:
@@ -219,7 +221,8 @@ def _maps(path: Path, layers: Sequence[_Layer]) -> None:
             bar.outline.set_visible(False)
 
 
-def _colours(name: str) -> Colormap:
+def colours(name: str) -> Colormap:
+    """A colour map of matplotlib's; what is not known is grey."""
     return matplotlib.colormaps[name].with_extremes(bad="#b9c0c8")
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
@@ -138,21 +138,75 @@ def read_grown(run_dir: Path, name: str, run_id: str) -> tuple[NDArray[np.uint8]
     """
     state = read_journal(run_dir, run_id)  # first: a run that goes on only makes its files longer
     content = read_bytes(run_dir / name)
+    size = _proven(run_dir, name, run_id, state, content.size, lambda size: zlib.crc32(content[:size].data))
+    return content, size
+
+
+def prove_grown(run_dir: Path, name: str, run_id: str) -> tuple[int, int]:
+    """How many bytes `METRICS` or `WRITES` has, and how many of them the journal proves; holds no more than a part.
+
+    Raises DamagedError when they are not what was written.
+    """
+    state, path = read_journal(run_dir, run_id), run_dir / name  # first, as above
+    there = size_of(path)
+    return there, _proven(run_dir, name, run_id, state, there, lambda size: checksum_of_first(path, size))
+
+
+def _proven(
+    run_dir: Path, name: str, run_id: str, state: State, there: int, crc_of_first: Callable[[int], int]
+) -> int:
+    """there: the bytes that the file has. crc_of_first: the CRC-32 of so many of them."""
     size, crc = state.grown(name)
-    if content.size < size and name == METRICS:
-        size, crc = _record_that_fits(run_dir, content.size, run_id).grown(name)
+    if there < size and name == METRICS:
+        size, crc = _record_that_fits(run_dir, there, run_id).grown(name)
         _LOG.warning(
             "%s: %d bytes that were written are gone (a power cut?); later steps are taken from %s",
             run_dir / name,
-            state.metrics_bytes - content.size,
+            state.metrics_bytes - there,
             WRITES,
         )
-    if content.size < size:
-        gone = size - content.size
-        raise DamagedError(f"{run_dir / name}: damaged: {gone} bytes that were written are gone; {BACK}")
-    if zlib.crc32(content[:size].data) != crc:
+    if there < size:
+        raise DamagedError(
+            f"{run_dir / name}: damaged: {size - there} bytes that were written are gone; {BACK}"
+        )
+    if crc_of_first(size) != crc:
         raise DamagedError(f"{run_dir / name}: damaged: its checksum is not that of what was written; {BACK}")
-    return content, size
+    return size
+
+
+def size_of(path: Path) -> int:
+    """The bytes of a file, 0 where there is none. Raises DamagedError."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise DamagedError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def checksum_of_first(path: Path, size: int) -> int:
+    """The CRC-32 of the first `size` bytes of a file, read in parts. Raises DamagedError."""
+    crc = 0
+    for part in parts_of(path, 0, size):
+        crc = zlib.crc32(part, crc)
+    return crc
+
+
+def parts_of(path: Path, start: int, stop: int, part_bytes: int = 1 << 20) -> Iterator[bytes]:
+    """The bytes of a file from `start` to `stop`, `part_bytes` at a time. Raises DamagedError, also for fewer."""
+    if start >= stop:
+        return
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            while start < stop:
+                part = file.read(min(part_bytes, stop - start))
+                if not part:
+                    raise DamagedError(f"{path}: became shorter while it was read")
+                start += len(part)
+                yield part
+    except OSError as error:
+        raise DamagedError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def read_bytes(path: Path) -> NDArray[np.uint8]:

@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 import logging
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from eapu_hil.base.npz import DamagedError
 from eapu_hil.base.seals import UnsealedError, read_sealed_json
 from eapu_hil.base.storage import read_json
 from eapu_hil.placement.layout import PLACEMENT
 from eapu_hil.placement.row_moves import MOVES, read_moves
-from eapu_hil.training.journal import BACK, JOURNAL, METRICS, WRITES, State, advised, read_grown, read_journal
+from eapu_hil.training.journal import (
+    BACK,
+    JOURNAL,
+    METRICS,
+    WRITES,
+    State,
+    advised,
+    checksum_of_first,
+    prove_grown,
+    read_journal,
+)
 from eapu_hil.training.runs import (
     files_of,
     is_old,
     load_checkpoint,
     read_ending,
-    read_metrics,
     read_snapshots,
     read_start,
-    read_writes,
     require_newest,
     run_id,
     times_written,
 )
+from eapu_hil.training.streams import Writes, metric_lines
 
 _LOG = logging.getLogger(__name__)
 
@@ -58,8 +63,9 @@ def prove(run_dir: Path) -> None:
     require_newest(run_dir / "start.yaml", times_written(read_start(run_dir)), state.start)
     for name in (METRICS, WRITES):
         _prove_grown(run_dir, name, run_id(start), earlier)
-    read_metrics(run_dir)
-    read_writes(run_dir)
+    for _ in metric_lines(run_dir, start):
+        pass
+    Writes(run_dir, start)
     with advised():
         read_snapshots(run_dir)
         files = files_of(run_dir, start)
@@ -96,18 +102,14 @@ def _earlier_states(
 
 
 def _prove_grown(run_dir: Path, name: str, its_id: str, earlier: list[tuple[str, State]]) -> None:
-    content, _ = read_grown(run_dir, name, its_id)
+    there, _ = prove_grown(run_dir, name, its_id)
     for witness, then in earlier:
         size, crc = then.grown(name)
-        if content.size < size or _crc(content, size) != crc:
+        if there < size or checksum_of_first(run_dir / name, size) != crc:
             raise DamagedError(f"{run_dir / name}: damaged: it is not what {witness} saw; {BACK}")
         ended = witness == "summary.json" and (run_dir / witness).exists()  # it goes before a run goes on
-        if ended and content.size > size:
+        if ended and there > size:
             raise DamagedError(
-                f"{run_dir / name}: damaged: {content.size - size} bytes were added after the run had ended; cut it "
+                f"{run_dir / name}: damaged: {there - size} bytes were added after the run had ended; cut it "
                 f"to {size} bytes, or remove {witness} if that is from an earlier end of this run"
             )
-
-
-def _crc(content: NDArray[np.uint8], size: int) -> int:
-    return zlib.crc32(content[:size].data)

@@ -117,10 +117,11 @@ def as_records(content: NDArray[np.uint8], dtype: np.dtype[np.void]) -> NDArray[
     return records
 
 
-def require_plausible(path: Path, records: NDArray[np.void], proven: int) -> None:
+def require_plausible(path: Path, records: NDArray[np.void], proven: int, first: int = 0) -> None:
     """Raises DamagedError where records behind the first `proven` cannot be what a run has written.
 
-    After a crash the last batch may stand there without a checksum.
+    After a crash the last batch may stand there without a checksum. first: how many records of the file stand before
+    these.
     """
     tail, steps = records[proven:], records["step"][max(0, proven - 1) :]
     right = (
@@ -132,6 +133,6 @@ def require_plausible(path: Path, records: NDArray[np.void], proven: int) -> Non
     )
     if not right:
         raise DamagedError(
-            f"{path}: damaged: what stands behind its first {proven} records was not written by this run; cut the "
-            f"file to {proven * records.dtype.itemsize} bytes, or bring it back from a copy"
+            f"{path}: damaged: what stands behind its first {first + proven} records was not written by this run; cut "
+            f"the file to {(first + proven) * records.dtype.itemsize} bytes, or bring it back from a copy"
         )

@@ -159,16 +159,21 @@ def read_metrics(run_dir: Path, kind: str | None = None) -> list[dict[str, Any]]
     lines: dict[object, dict[str, Any]] = {}
     content = _grown(run_dir, METRICS)[0].tobytes()
     for number, text in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
-        try:
-            line = json.loads(text)
-            its_kind = line["kind"]
-            key: object = (its_kind, int(line["step"])) if "step" in line else number
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise DamagedError(f"{path}:{number}: damaged line: {error}") from error
+        line, its_kind, step = parsed_line(path, number, text)
+        key: object = number if step is None else (its_kind, step)
         if kind in (None, its_kind):
             lines.pop(key, None)  # the replacement takes its place at the end
             lines[key] = line
     return list(lines.values())
+
+
+def parsed_line(path: Path, number: int, text: bytes) -> tuple[dict[str, Any], str, int | None]:
+    """A line of metrics.jsonl, its kind and its step, None without one. Raises DamagedError."""
+    try:
+        line = json.loads(text)
+        return line, line["kind"], int(line["step"]) if "step" in line else None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DamagedError(f"{path}:{number}: damaged line: {error}") from error
 
 
 def read_writes(run_dir: Path) -> NDArray[np.void]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import io
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 
-from eapu_hil.bench.cellcsv import read_targets, write_targets
+from eapu_hil.base.tables import read_table
+from eapu_hil.bench.cellcsv import RESULT_HEADER, read_targets, write_cells
 from eapu_hil.bench.limits import LimitCheck
 from eapu_hil.hal import Cells, ConfigError, LimitError, Limits, Targets
 from eapu_hil.hal.recipe import Recipe
@@ -88,11 +91,55 @@ def test_every_dialect_is_read(tmp_path: Path, recipe: Recipe, content: str | by
 
 def test_what_is_written_is_read_again_also_at_the_ends_of_the_window(tmp_path: Path, recipe: Recipe) -> None:
     odd = recipe.model_copy(update={"g_min_S": 1.2345678e-6, "g_max_S": 34.567891e-6})
-    targets = Targets(Cells(np.array([0, 1]), np.array([1, 0])), np.array([odd.g_min_S, odd.g_max_S]))
+    g_target_S = np.array([odd.g_min_S, odd.g_max_S])
+    found = targets_of(tmp_path, written(g_target_uS=1e6 * g_target_S), odd)
+    np.testing.assert_allclose(found.g_target_S, g_target_S, rtol=1e-6)
+    assert (found.cells.row.tolist(), found.cells.col.tolist()) == ([0, 1], [1, 0])
+
+
+def written(**columns: object) -> str:
+    """A result of two cells of array 0, as a command writes it."""
+    known = {
+        "row": [0, 1],
+        "col": [1, 0],
+        "g_uS": [20.5, np.nan],
+        "status": ["OK", "STUCK|LIMIT"],
+        "array": [0, 0],
+    }
     text = io.StringIO()
-    write_targets(text, targets)
-    found = targets_of(tmp_path, text.getvalue(), odd)
-    np.testing.assert_allclose(found.g_target_S, targets.g_target_S, rtol=1e-6)
+    write_cells(text, {**known, "chip": ["W12, #7", "W12, #7"], **columns})  # type: ignore[arg-type]  # kinds of lists
+    return text.getvalue()
+
+
+def test_a_result_has_its_units_in_its_header_and_begins_as_it_always_did(tmp_path: Path) -> None:
+    text = written(pulses=np.array([3, 0]), v_form_v=[2.8, np.nan], v_read_v=[0.2, 0.2])
+    (tmp_path / "r.csv").write_text(text)
+    rows = list(csv.reader(text.splitlines()))
+    assert rows[0] == RESULT_HEADER
+    assert rows[0][:4] == ["row", "col", "g_uS", "status"]
+    assert rows[1] == ["0", "1", "20.5000", "OK", "", "", "3", "", "2.8", "0.2", "0", "W12, #7", ""]
+    assert rows[2][:9] == ["1", "0", "nan", "STUCK|LIMIT", "", "", "0", "", ""]
+    table = read_table(tmp_path / "r.csv")
+    assert table.names == tuple(RESULT_HEADER)
+    assert table.numbers([table.column("v_read_v")]).ravel().tolist() == [0.2, 0.2]
+    frame = pandas.read_csv(tmp_path / "r.csv")
+    assert frame["pulses"].tolist() == [3, 0]
+    assert np.isnan(frame["g_uS"][1])
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({}, r"t\.csv:2: column 'g_target_uS': empty"),
+        ({"g_target_uS": [20, 20], "array": [1, 1]}, r"t\.csv:2: a cell of array 1; array 0 is asked"),
+        ({"g_target_uS": [20, 500]}, r"t\.csv:3: cell \(1, 0\): 500 uS is outside"),
+    ],
+)
+def test_of_a_result_only_what_fits_is_programmed(
+    tmp_path: Path, recipe: Recipe, columns: dict[str, object], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        targets_of(tmp_path, written(**columns), recipe)
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,11 @@ def test_calibrate_show_and_diff(capsys: pytest.CaptureFixture[str]) -> None:
         "0006_product_accuracy.png",
     ]  # fmt: skip
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in figures)
+    tables = [Path(path) for path in first["tables"]]
+    assert {path.stem for path in tables} >= {path.stem for path in Path("chip/measurements").glob("*.npz")}
+    cells = Path("chip/measurements/0002_forming.csv").read_text().splitlines()
+    assert cells[0].startswith("row,col,")
+    assert len(cells) == 1 + 32 * 24
     second = said(capsys, *calibrate("read_noise"))
     shown = said(capsys, "passport", "show", "chip")
     assert [entry["number"] for entry in shown["entries"]] == list(range(1, 9))
