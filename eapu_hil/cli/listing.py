@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
@@ -143,7 +144,7 @@ def _complete_paths(parser: ArgumentParser) -> None:
     import shtab
 
     for action in parser._actions:  # argparse has no public way to them; shtab reads them there too
-        if isinstance(action.choices, dict):
+        if isinstance(action, argparse._SubParsersAction):
             for inner in action.choices.values():
                 _complete_paths(inner)
         elif action.type is Path or action.metavar in ("BENCH", "EXPERIMENT", "PLAN", "PRESET", "DIR"):

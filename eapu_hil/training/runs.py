@@ -51,6 +51,10 @@ from eapu_hil.training.records import as_records, dtype_of_run, require_plausibl
 # `exit_status` of summary.json; the others are "failed" and "stopped"
 SUCCESS, DIVERGED = "success", "diverged"
 
+NOTES = (
+    "event",
+    "bench",
+)  # kinds of lines of metrics.jsonl for who watches a run (`eapu_hil.training.diary`)
 RUN_FORMAT = 2  # of start.yaml, with seals and a journal; older ones do not name theirs
 CHECKPOINT, SNAPSHOTS, SUMMARY = "checkpoint", "snapshots", "summary"  # kinds of sealed files
 STATE = "run_state"  # in a checkpoint and in summary.json: the `State` of the run then
@@ -150,7 +154,7 @@ def succeeded(summary: Mapping[str, Any] | None) -> bool:
 
 
 def read_metrics(run_dir: Path, kind: str | None = None) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl, of one kind or all. A torn last line is left out.
+    """The lines of metrics.jsonl, of one kind, or all but the notes for who watches. A torn last line is left out.
 
     A resumed run goes back to its last checkpoint and repeats the steps after it; then the later line of the
     same kind and step replaces the earlier one. Raises HilError for a line that is not JSON, or not what was written.
@@ -161,7 +165,7 @@ def read_metrics(run_dir: Path, kind: str | None = None) -> list[dict[str, Any]]
     for number, text in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
         line, its_kind, step = parsed_line(path, number, text)
         key: object = number if step is None else (its_kind, step)
-        if kind in (None, its_kind):
+        if its_kind == kind or (kind is None and its_kind not in NOTES):
             lines.pop(key, None)  # the replacement takes its place at the end
             lines[key] = line
     return list(lines.values())

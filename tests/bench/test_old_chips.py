@@ -39,7 +39,8 @@ def test_its_cells_hold_what_they_held(chip: Path) -> None:
     assert not twin.exists()
     twin = chip / "twin/cells"
     for name, values in held.items():
-        np.testing.assert_array_equal(np.load(twin / f"{name}.npy"), values)
+        kept = np.load(twin / f"{name}.npy")
+        np.testing.assert_array_equal(kept, values.astype(kept.dtype))  # all but g_S in single precision
     np.testing.assert_array_equal(np.load(ledger / "g_last_S.npy"), last_S)
     listed = {path.name for path in (*twin.iterdir(), *ledger.iterdir())}
     assert listed >= {"g_S.npy", "g_last_S.npy", "written_s.npy"}

@@ -65,7 +65,7 @@ WITH_FILE = (
     "compare tiny.yaml --bench @", "resume @", "evaluate @ --images folder", "evaluate run --images @",
     "apply run @ --out o", "report @", "report run @", "runs --remove @", "import @ --chip chip",
     "fit-twin @ -o p.yaml", "fit-twin chip -o p.yaml --base @",
-    "passport show @", "passport diff @ 1 2", "sim controller --bench @ --listen 127.0.0.1:0",
+    "export @ --to hdf5", "passport show @", "passport diff @ 1 2", "sim controller --bench @ --listen 127.0.0.1:0",
     "sim 2400 --bench @ --listen 127.0.0.1:0", "list @", "schema @", "completion @", "@",
 )  # fmt: skip
 WITH_OUT = (
@@ -91,6 +91,8 @@ NUMBERS = {
     "resume run --steps @": "0 -5 x",
     "resume run --steps 9 --set @": "=3 seed=3 rule.name=bp optimizer.lrr=1 optimizer.lr=x",
     "report run --out @": "x",
+    "export run --to @": "nope",
+    "live --port @": "x -1 99999",
     "runs . --sort @": "nope",
     "runs . --where @": "x =1 nope=1",
     "table --jobs @": "0 -1 x",
@@ -104,8 +106,9 @@ NUMBERS = {
 }
 UNFINISHED = (
     "check", "read", "program", "program bench.yaml", "form", "drift", "calibrate", "train", "compare", "resume",
-    "evaluate", "evaluate run", "apply", "apply run", "report", "import", "import x.yaml", "fit-twin", "fit-twin chip",
-    "passport", "passport show", "passport diff chip 1", "sim", "sim nope", "schema", "completion", "--nope", "",
+    "evaluate", "evaluate run", "export run", "apply", "apply run", "report", "import", "import x.yaml", "fit-twin",
+    "fit-twin chip", "passport", "passport show", "passport diff chip 1", "sim", "sim nope", "schema", "completion",
+    "--nope", "",
 )  # fmt: skip
 NO_WRONG_USE = {"discover"}  # it takes ports, and says of each what answers there
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,10 @@ def test_the_network_fits_an_array(task: Task) -> None:
 
 def test_the_noise_of_an_evaluation_is_20_17_db_and_always_the_same(task: Task) -> None:
     first, second = (task.evaluate(no_change, quick=True) for _ in range(2))
-    assert first == second
+    assert replace(first, examples=()) == replace(second, examples=())
+    for one, other in zip(first.examples, second.examples, strict=True):
+        for name, shown in vars(one).items():
+            np.testing.assert_array_equal(shown, getattr(other, name))
     assert first.input == pytest.approx(20.17, abs=0.1)
     full = task.evaluate(no_change, quick=False)
     assert full.input == pytest.approx(20.17, abs=0.02)

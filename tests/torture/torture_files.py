@@ -21,6 +21,7 @@ from torture_counts import SILENT, TRACEBACK, Counts
 from eapu_hil.base.loading import load_model
 from eapu_hil.training import resume, train
 from eapu_hil.training.config import ExperimentConfig
+from eapu_hil.training.runs import read_metrics
 
 STEPS, STOPPED_AT, OLDER_AT = 12, 9, 5
 LIMITS = {
@@ -154,8 +155,8 @@ def _outcome(run: Path) -> tuple[str, str, str]:
 def _content(run: Path) -> str:
     """A digest of all that a run tells of: its lines, writes and summary, without what the machine's clock says."""
     total = hashlib.sha256((run / "writes.bin").read_bytes())
-    for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
-        total.update(json.dumps(_without_wall(json.loads(line)), sort_keys=True).encode())
+    for line in read_metrics(run):
+        total.update(json.dumps(_without_wall(line), sort_keys=True).encode())
     summary = _without_wall(json.loads((run / "summary.json").read_text(encoding="utf-8")))
     total.update(json.dumps(summary, sort_keys=True).encode())
     return total.hexdigest()

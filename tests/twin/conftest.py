@@ -52,7 +52,7 @@ def make_cells(make_preset: Callable[..., TwinPreset], tmp_path: Path) -> MakeCe
 
 
 @pytest.fixture
-def open_twin() -> Iterator[OpenTwin]:
+def open_twin(tmp_path: Path) -> Iterator[OpenTwin]:  # noqa: ARG001 - a chip in it is closed before it goes
     """`open_twin("ideal", shape=[16, 8], **{"circuit.line_resistance_ohm": 1.0})`: an open bench, closed at the end.
 
     Its cells are neither formed nor measured beforehand.

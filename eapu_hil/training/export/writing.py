@@ -21,7 +21,7 @@ def export(directory: Path, to: str, out: Path | None = None) -> Path:
     Raises ConfigError when `directory` is neither, `out` exists, or a package is missing; HilError for damaged files.
     """
     writer = _writer(to)
-    out = Path(f"{directory.resolve().name}{FORMATS[to]}") if out is None else out
+    out = Path(f"{directory.absolute().name}{FORMATS[to]}") if out is None else out
     if out.exists():
         raise ConfigError(f"{out}: already exists; name a new place with --out")
     if not out.parent.is_dir():

@@ -191,7 +191,7 @@ class TestWayOut:
 def test_a_board_that_cannot_be_told_to_ground_is_left_to_its_dead_man(peer: Peer) -> None:
     link = Link(peer.open_port, TIMING)
     board = object.__new__(Board)  # not configured: only its way out is wanted
-    board.link, board.name, board._dead_man_s, board._abandoned = link, "peer", 0.4, set()
+    board.link, board.name, board.dead_man_s, board._abandoned = link, "peer", 0.4, set()
     peer.behaviour.mute = True
     with pytest.raises(TransportError, match="puts its lines to 0 V by itself"):
         board.ground()
