@@ -36,7 +36,7 @@ class RunDirectory:
         return read_summary(self.path)
 
     def metrics(self, kind: str | None = None) -> list[dict[str, Any]]:
-        """See `read_metrics`. kind: `step`, `evaluation`, `refresh`, `level`; `event`, `bench`, which None leaves out."""
+        """See `read_metrics`. kind: `step`, `evaluation`, `refresh`, `level`, or the notes `event` and `bench`."""
         return read_metrics(self.path, kind)
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import http.client
 import json
 import os
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 from livework import Page, made_run, page, step_line, training, until, wait_for_steps
 
+from eapu_hil.live import connections
 from eapu_hil.training.runs import read_metrics
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes as Linux shows them")
@@ -185,8 +187,15 @@ def test_10_000_requests_and_clients_that_take_nothing_hold_up_no_stop(
 ) -> None:
     run = tmp_path / "runs/mine"
     run.parent.mkdir()
-    with training(run, ready_chip(tmp_path / "chip")) as process, page(run.parent) as shown:
-        idle = [socket.create_connection(("127.0.0.1", shown.port)) for _ in range(300)]  # more than it keeps
+    with (
+        training(run, ready_chip(tmp_path / "chip")) as process,
+        page(run.parent) as shown,
+        contextlib.ExitStack() as lines,
+    ):
+        idle = [
+            lines.enter_context(socket.create_connection(("127.0.0.1", shown.port)))
+            for _ in range(connections.MOST + 44)  # more than it keeps
+        ]
         for line in idle[:100]:
             line.sendall(b"GET /api/run/mine/events HTTP/1.1\r\nHost: localhost\r\n\r\n")  # and never reads
         for line in idle[100:200]:
@@ -220,10 +229,9 @@ def test_10_000_requests_and_clients_that_take_nothing_hold_up_no_stop(
             "SC_PAGE_SIZE"
         )
         assert resident < 150e6
-        assert len(list(Path(f"/proc/{shown.process.pid}/fd").iterdir())) < 300
+        held = [os.readlink(name) for name in Path(f"/proc/{shown.process.pid}/fd").iterdir()]
+        assert sum(name.startswith("socket:") for name in held) < connections.MOST + 20
         assert until(lambda: shown.state_of("mine")["state"] == "stopped", "it answers as before")
-        for line in idle:
-            line.close()
 
 
 def test_a_slow_client_gets_the_newest_and_costs_no_memory(tmp_path: Path) -> None:
