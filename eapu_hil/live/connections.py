@@ -25,8 +25,10 @@ class Connection(H11Protocol):
         super().connection_made(transport)
         self._watch()
         if len(self.connections) > MOST:
-            others = [one for one in self.connections if isinstance(one, Connection) and one is not self]
-            min(others, key=Connection._worth).transport.abort()
+            # Several may come before those that were told to go are gone.
+            staying = [one for one in self._others() if not one.transport.is_closing()]
+            if len(staying) >= MOST:
+                min(staying, key=Connection._worth).transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._look is not None:
@@ -41,6 +43,9 @@ class Connection(H11Protocol):
     def on_response_complete(self) -> None:
         self._idle_s = time.monotonic()
         super().on_response_complete()
+
+    def _others(self) -> list[Connection]:
+        return [one for one in self.connections if isinstance(one, Connection) and one is not self]
 
     def _worth(self) -> tuple[bool, float]:
         return self._idle_s is None, self._idle_s or 0.0

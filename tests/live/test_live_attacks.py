@@ -229,7 +229,7 @@ def test_10_000_requests_and_clients_that_take_nothing_hold_up_no_stop(
             "SC_PAGE_SIZE"
         )
         assert resident < 150e6
-        held = [os.readlink(name) for name in Path(f"/proc/{shown.process.pid}/fd").iterdir()]
+        held = [str(name.readlink()) for name in Path(f"/proc/{shown.process.pid}/fd").iterdir()]
         assert sum(name.startswith("socket:") for name in held) < connections.MOST + 20
         assert until(lambda: shown.state_of("mine")["state"] == "stopped", "it answers as before")
 
