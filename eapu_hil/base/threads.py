@@ -16,15 +16,23 @@ from threadpoolctl import threadpool_limits
 
 
 def allowed_threads() -> int:
-    """As many as there are cores for this process, or fewer where `OMP_NUM_THREADS` says so."""
+    """As many as there are cores for this process, or fewer where `OMP_NUM_THREADS` says so.
+
+    Of a list, which says it for threads inside threads too, the first number counts.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    return min(cores, int(asked)) if asked.isdecimal() and int(asked) else cores
+    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip().lstrip("0")
+    if not asked.isdecimal() or len(asked) > len(str(cores)):
+        return cores
+    return min(cores, int(asked))
 
 
 @contextmanager
 def one_thread_a_product() -> Iterator[None]:
     """Inside, each product of matrices is made by one thread, that which asks for it."""
+    # scipy has a library of its own, which only knows the limit when it is loaded before.
+    import scipy.linalg  # noqa: F401
+
     with threadpool_limits(limits=1, user_api="blas"):
         yield
 

@@ -1,7 +1,7 @@
 """Requests on the way between an open bench and its devices: sent, corrected, counted.
 
 Each function does that for a request to one array or to several at once. What is passed on to a device was checked
-before (`eapu_hil.bench.limits`). An exception grounds all arrays of the request before it goes on.
+before (`eapu_hil.bench.limits`, `product_check`). An exception grounds all arrays of the request before it goes on.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_hil.bench.corrections import Corrections
+from eapu_hil.bench.driven import Driven
 from eapu_hil.bench.interlock import Interlock, sending
-from eapu_hil.bench.ledger import ArrayLedger, Driven
+from eapu_hil.bench.ledger import ArrayLedger
 from eapu_hil.bench.recipe_limits import most_pulses, strongest_v2
 from eapu_hil.hal import (
     Cells,

@@ -9,7 +9,6 @@ assumption about the converters or the read time are not stored here: the ledger
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from eapu_hil.base.storage import storage_errors
 from eapu_hil.bench.counters import CounterFile, Layout, Record
 from eapu_hil.bench.counts import LedgerCounts
+from eapu_hil.bench.driven import Driven
 from eapu_hil.hal import Cells, Direction, FloatArray, IntArray, Pulses, Reading, WriteOutcome
 
 _TOTALS = np.dtype(
@@ -45,25 +45,6 @@ def layouts(shape: tuple[int, int]) -> list[Layout]:
         Layout("totals", _TOTALS, (1,)),
         Layout(_LATER, _COUNT, (1,), later=True),
     ]
-
-
-@dataclass(frozen=True, eq=False)
-class Driven:
-    """What drove the lines of a batch of products, (batch, lines).
-
-    v2: of each line, the sum of V^2 over the batch. conversions: of the converters of the lines; a line that stays at
-    0 V in the whole batch is grounded and takes none.
-    """
-
-    vectors: int
-    v2: NDArray[np.floating]
-    conversions: int
-
-    @classmethod
-    def of(cls, v_in_v: NDArray[np.floating]) -> Driven:
-        """From the voltages, (batch, lines)."""
-        v2 = np.einsum("bi,bi->i", v_in_v, v_in_v)
-        return cls(len(v_in_v), v2, len(v_in_v) * int(np.count_nonzero(v2)))
 
 
 class ArrayLedger:

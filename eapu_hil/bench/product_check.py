@@ -108,25 +108,13 @@ class ProductCheck:
             known = self._known_lines.get((lines.tobytes(), lines.shape, direction, end))
             if known is not None and lines.shape[:-1] == grid:
                 return known
-        own, count = whole_numbers(lines, end), self._line_count(direction, end)
+        own = whole_numbers(lines, end)
         if own.ndim != len(grid) + 1 or own.shape[:-1] != grid:
             allowed = f"({', '.join(map(str, (*grid, 'lines')))})" if grid else "(lines,)"
             raise LimitError(
                 f"{_what(names[0], direction)} with {end} of shape {own.shape} asked; allowed is {allowed}"
             )
-        of_array = own.reshape(len(names), -1)
-        wrong = (of_array < 0) | (of_array >= count)
-        if wrong.any():
-            number, place = np.argwhere(wrong)[0]
-            raise LimitError(
-                f"{_what(names[number], direction)} {_DOING[end]} line {of_array[number, place]} asked; "
-                f"allowed are 0 to {count - 1}"
-            )
-        ordered = np.sort(of_array)
-        twice = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
-        if end == "lines_in" and twice.any():
-            name = names[int(np.argmax(twice))]
-            raise LimitError(f"{_what(name, direction)} driving a line twice asked; allowed is once")
+        self._check_lines(own.reshape(len(names), -1), direction, end, names)
         if len(self._known_lines) >= _LINES_KNOWN:
             self._known_lines.clear()
         content = own.tobytes()
@@ -134,6 +122,22 @@ class ProductCheck:
         kept = np.frombuffer(content, np.int64).reshape(*(grid or (1, 1)), -1)
         self._known_lines[content, own.shape, direction, end] = kept
         return kept
+
+    def _check_lines(self, lines: IntArray, direction: Direction, end: str, names: Sequence[str]) -> None:
+        """Lines of each of the arrays with these names, (arrays, lines): theirs, and none driven twice."""
+        count = self._line_count(direction, end)
+        wrong = (lines < 0) | (lines >= count)
+        if wrong.any():
+            number, place = np.argwhere(wrong)[0]
+            raise LimitError(
+                f"{_what(names[number], direction)} {_DOING[end]} line {lines[number, place]} asked; "
+                f"allowed are 0 to {count - 1}"
+            )
+        ordered = np.sort(lines)
+        twice = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
+        if end == "lines_in" and twice.any():
+            name = names[int(np.argmax(twice))]
+            raise LimitError(f"{_what(name, direction)} driving a line twice asked; allowed is once")
 
     def _width(self, direction: Direction, lines_in: IntArray | None) -> int:
         return self._line_count(direction, "lines_in") if lines_in is None else lines_in.shape[-1]

@@ -187,6 +187,7 @@ class TwinChip:
             at_most = np.minimum(recipe.pulses_max - before, rounds)
             due_s = float(self._updated_s[numbers].min()) + self._interval_s
             account.expect(its, at_most)
+            began_s = self.clock.now_s()
             try:
                 self._strike(its)
                 active, now_s = write_rounds(
@@ -197,15 +198,15 @@ class TwinChip:
                     w,
                     active,
                     rounds,
-                    (self.clock.now_s(), end_s, due_s, self.preset.timing.pulse_overhead_s),
+                    (began_s, end_s, due_s, self.preset.timing.pulse_overhead_s),
                     v_row_v,
                     i_max_a,
                     self.noise,
                 )
+                self.clock.advance(now_s - began_s)  # of another thread, too, it may have gone on
             finally:
                 self.changes[numbers] += 1  # again: a product of another thread may have come in between
                 account.settle(its, at_most, w.pulses[chosen] - before)
-            self.clock.advance(now_s - self.clock.now_s())
         return WriteOutcome(g_before_S, w.g_after_S, w.pulses, w.reads, w.energy_j, w.status)
 
     def _strike(self, index: IntArray) -> None:

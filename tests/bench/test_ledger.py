@@ -14,7 +14,8 @@ import pytest
 
 from eapu_hil.base.storage import read_json
 from eapu_hil.bench.counts import LedgerCounts
-from eapu_hil.bench.ledger import ArrayLedger, Driven, Ledger
+from eapu_hil.bench.driven import Driven
+from eapu_hil.bench.ledger import ArrayLedger, Ledger
 from eapu_hil.hal import Cells, ConfigError, Direction, Polarity, Pulses, Reading, WriteOutcome
 
 SHAPE = (3, 4)

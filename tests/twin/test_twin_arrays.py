@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from eapu_hil.base.threads import one_thread_a_product
 from eapu_hil.bench import Bench
 from eapu_hil.hal import Cells, CellStatus, Direction, ProductRequest, Targets, UnsupportedError
+from eapu_hil.twin.kernels.rounds import write_rounds
 
 OpenTwin = Callable[..., Bench]
 SHAPE = (8, 4)
@@ -120,3 +122,24 @@ def test_requests_of_several_threads_do_not_disturb_each_other(open_twin: OpenTw
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_a_request_of_another_thread_may_come_into_a_write(
+    open_twin: OpenTwin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = open_twin("ideal", arrays=2, shape=list(SHAPE))
+
+    def meanwhile(*request: Any) -> tuple[int, float]:
+        found = write_rounds(*request)
+        other = threading.Thread(target=bench.arrays[1].wait, args=(100.0,))
+        other.start()
+        other.join()
+        return found
+
+    monkeypatch.setattr("eapu_hil.twin.chip.write_rounds", meanwhile)
+    before = bench.ledger.snapshot().pulses
+    patient = bench.recipe.model_copy(update={"time_max_s": 1e6})
+    outcome = bench.arrays[0].program(Targets(CELLS[[0, 2]], G_S[[0, 2]]), patient)  # type: ignore[index]
+    assert (outcome.status == CellStatus.OK).all()
+    assert bench.arrays[0].clock_s() > 100.0
+    assert (bench.ledger.snapshot().pulses - before).sum() == outcome.pulses.sum()
