@@ -27,7 +27,7 @@ from eapu_hil.training.runs import SUCCESS
 RUNNING, FROZEN, STOPPED, CRASHED, DONE, FAILED = "running", "frozen", "stopped", "crashed", "done", "failed"
 STATES = (RUNNING, FROZEN, STOPPED, CRASHED, DONE, FAILED, DAMAGED)
 SILENT_s = 10.0  # a process that writes nothing for so long counts as frozen
-_DEEPEST = 4  # levels below the directory: a table in a folder of tables keeps its runs in TABLE/runs/NAME
+DEEPEST = 8  # levels below the directory: a table in a folder of tables keeps its runs in TABLE/runs/NAME
 _INDEX_VERSION = 1
 
 _LOG = logging.getLogger(__name__)
@@ -90,14 +90,14 @@ def row_of(run_dir: Path) -> RunRow:
 
 
 def find_runs(directory: Path) -> Iterator[Path]:
-    """The run directories in `directory`, itself included, down to `_DEEPEST` levels."""
+    """The run directories in `directory`, itself included, down to `DEEPEST` levels."""
     waiting = [(str(directory), 0)]
     while waiting:
         here, depth = waiting.pop()
         if os.path.isfile(os.path.join(here, START)):  # noqa: PTH113, PTH118 - see `signature`
             yield Path(here)
             continue
-        if depth == _DEEPEST:
+        if depth == DEEPEST:
             continue
         try:
             with os.scandir(here) as entries:
