@@ -91,7 +91,9 @@ def _require_idle_chip(chip: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         process = holder_of(chip / CHIP_LOCK)
         if process is not None:
-            raise InUseError(f"{chip}: at work (process {process}), so its run is not removed; stop that first")
+            raise InUseError(
+                f"{chip}: at work (process {process}), so its run is not removed; stop that first"
+            )
 
 
 def _remove_if_empty(run_dir: Path, new: bool) -> None:
