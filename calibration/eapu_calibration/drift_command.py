@@ -45,7 +45,7 @@ def _drift(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     from eapu_hil.cli.results import cell_drawing, csv_text, require_free, same_of_all
 
     require_free(args.out)
-    draw = cell_drawing(args.plot)
+    draw = cell_drawing(args.plot, args.out)
     files = EntryFiles(terminal)
     changes = options.changes(args)
     with (

@@ -126,6 +126,18 @@ def local_holder(lock_file: Path) -> int | None:
         os.close(descriptor)
 
 
+def was_left_by(lock_file: Path, process: int) -> bool:
+    """Whether `process`, which has ended, left the file behind: it was killed, or crashed, on no way out of `own`."""
+    try:
+        descriptor = os.open(lock_file, os.O_RDWR | _NOFOLLOW | _NONBLOCK)
+    except OSError:
+        return False
+    try:
+        return _number_in(descriptor) == process
+    finally:
+        os.close(descriptor)
+
+
 def _number_in(descriptor: int) -> int | None:
     """The process number in a lock file; None where its owner has not written it yet."""
     os.lseek(descriptor, _OWNER_AT, os.SEEK_SET)

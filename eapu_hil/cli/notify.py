@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import threading
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,13 +32,13 @@ def notify(parser: ArgumentParser) -> None:
 def _url(text: str) -> str:
     try:
         parts = urlsplit(text)
-        wrong = parts.scheme not in ("http", "https") or not parts.hostname
+        wrong = parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc
         _ = parts.port
     except ValueError:
         wrong = True
-    if wrong:
+    if wrong or not re.fullmatch(r"[!-~]+", text):
         raise ArgumentTypeError(
-            "expected an address such as https://example.org/hook"
+            "expected an address such as https://example.org/hook, with no space and no user or password in it"
         )  # it may hold a secret
     return text
 
@@ -78,11 +80,24 @@ def _tell(
 
 
 def _post(url: str, terminal: Terminal, content: Mapping[str, Any]) -> None:
+    body = json.dumps(plain(content), allow_nan=False).encode() + b"\n"
+    failures: list[str] = []
+    # A thread of its own: a name that is looked up, or an answer that comes in drops, keeps to no time.
+    sending = threading.Thread(target=lambda: failures.extend(_sent(url, body)), daemon=True)
+    sending.start()
+    sending.join(_WITHIN_s)
+    if sending.is_alive():
+        failures = [f"no answer within {_WITHIN_s:g} s"]
+    for why in failures:
+        terminal.note(f"--notify: {origin_of(url)} did not take the message: {why.replace(url, 'it')}")
+
+
+def _sent(url: str, body: bytes) -> Iterator[str]:
+    """Sends it; what went wrong, if anything."""
     import http.client  # these take their time to import, and few ask for them
     import urllib.error
     import urllib.request
 
-    body = json.dumps(plain(content), allow_nan=False).encode() + b"\n"
     request = urllib.request.Request(
         url, body, {"Content-Type": "application/json", "User-Agent": "eapu-hil"}
     )
@@ -90,12 +105,11 @@ def _post(url: str, terminal: Terminal, content: Mapping[str, Any]) -> None:
         with urllib.request.urlopen(request, timeout=_WITHIN_s):
             return
     except urllib.error.HTTPError as error:
-        why = f"it answered {error.code}"
+        yield f"it answered {error.code}"
         error.close()
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
-        why = one_line(reason) if isinstance(reason, Exception) else str(reason)
-    terminal.note(f"--notify: {origin_of(url)} did not take the message: {why.replace(url, 'it')}")
+        yield one_line(reason) if isinstance(reason, Exception) else str(reason)
 
 
 def origin_of(url: str) -> str:

@@ -163,7 +163,7 @@ def saving(out: Path | None, plot: Path | None, number: int, terminal: Terminal)
     Raises ConfigError where one of the two cannot be made, before anything is opened.
     """
     require_free(out)
-    draw = cell_drawing(plot)
+    draw = cell_drawing(plot, out)
     results = CellResults(out, number, terminal)
     try:
         yield results
@@ -178,14 +178,16 @@ def saving(out: Path | None, plot: Path | None, number: int, terminal: Terminal)
         raise
 
 
-def cell_drawing(plot: Path | None) -> Callable[[Mapping[str, NDArray[Any]]], None]:
-    """What draws the columns of a result to `plot`.
+def cell_drawing(plot: Path | None, out: Path | None) -> Callable[[Mapping[str, NDArray[Any]]], None]:
+    """What draws the columns of a result to `plot`. out: the file of the result itself.
 
     Raises ConfigError, before anything is pulsed, where that could not be drawn.
     """
     if plot is None:
         return lambda _: None
     require_free(plot, "--plot")
+    if out is not None and plot.resolve() == out.resolve():
+        raise ConfigError(f"{plot}: asked for by --out and by --plot; name two files")
     from eapu_hil.report.cell_figures import draw_cells
 
     def draw(columns: Mapping[str, NDArray[Any]]) -> None:

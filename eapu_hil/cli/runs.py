@@ -27,7 +27,7 @@ _COLUMNS = (
 def runs(parser: ArgumentParser) -> None:
     """List runs: how they ended, metric, writes, time and disk space.
 
-    States: running, frozen (its process has written nothing for 10 s), stopped, crashed, failed, done, damaged.
+    States: running, paused, frozen (its process has written nothing for 10 s), stopped, crashed, failed, done, damaged.
     """
     parser.add_argument(
         "directory", nargs="?", type=Path, default=Path("runs"), metavar="DIR", help="default: %(default)s"

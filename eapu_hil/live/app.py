@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import parse_qs
 
 from starlette.applications import Starlette
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -79,7 +81,7 @@ class _Routes:
             text = self._hub.stop(self._entry(request)).outcome.text
         except NothingToStopError as error:
             text = str(error)
-        return HTMLResponse(stopped_page(text, request.url.path), headers=_NO_STORE)
+        return HTMLResponse(stopped_page(text, request.scope["raw_path"].decode("ascii")), headers=_NO_STORE)
 
     async def stop_all(self, _request: Request) -> Response:
         stopped = self._hub.stop_all()
@@ -127,7 +129,7 @@ def make_app(place: Place, token: str | None) -> tuple[ASGIApp, Hub]:
         yield
         hub.close()
 
-    run = "/api/run/{id:path}"
+    run = "/api/run/{id:run}"
     app = Starlette(
         routes=[
             Route("/api/runs", routes.runs),
@@ -142,8 +144,8 @@ def make_app(place: Place, token: str | None) -> tuple[ASGIApp, Hub]:
             Route("/charts.js", routes.charts),
             Route("/static/{name}", routes.page),
             Route(ENTER, routes.enter, methods=["POST"]),
-            Route("/run/{id:path}", routes.page),
-            Route("/run/{id:path}", routes.stop_by_form, methods=["POST"]),
+            Route("/run/{id:run}", routes.page),
+            Route("/run/{id:run}", routes.stop_by_form, methods=["POST"]),
             Route("/", routes.page),
             Route("/", routes.stop_all_by_form, methods=["POST"]),
         ],
@@ -152,6 +154,15 @@ def make_app(place: Place, token: str | None) -> tuple[ASGIApp, Hub]:
         lifespan=lifespan,
     )
     return app, hub
+
+
+class _RunConvertor(PathConvertor):
+    """The id of a run in a path: any text, also line ends."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("run", _RunConvertor())
 
 
 class _Raw:
@@ -166,7 +177,9 @@ class _Raw:
 
 
 def _json(content: Any, status: int = 200) -> Response:
-    return JSONResponse(finite(content), status, headers=_NO_STORE)
+    """As ASCII: the name of a directory may be bytes that are no text, which UTF-8 has no place for."""
+    text = json.dumps(finite(content), separators=(",", ":"), allow_nan=False)
+    return Response(text, status, media_type="application/json", headers=_NO_STORE)
 
 
 async def _http_error(_request: Request, error: Exception) -> Response:
@@ -187,9 +200,10 @@ async def _form_field(request: Request, name: str) -> str | None:
                 body += piece
                 if len(body) > _BODY_MOST:
                     return None
-    except TimeoutError:
+    except (TimeoutError, ClientDisconnect):
         return None
-    return parse_qs(body.decode("latin-1"), max_num_fields=8).get(name, [None])[0]
+    fields = parse_qs(body.decode("latin-1"), max_num_fields=_BODY_MOST)
+    return fields.get(name, [None])[0]
 
 
 def _all_words(count: int) -> str:

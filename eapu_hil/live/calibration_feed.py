@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 from eapu_hil.bench.progress_file import PROGRESS
 from eapu_hil.live.feed import Feed
@@ -97,4 +96,4 @@ class CalibrationFeed(Feed):
             at_s, newest = max((path.stat().st_mtime, path) for path in found)
         except (OSError, ValueError):  # there is none yet
             return None
-        return f"/api/run/{quote(self.entry.id, safe='')}/picture/{newest.name}?at={round(at_s, 3)}"
+        return f"/api/run/{self.entry.url}/picture/{newest.name}?at={round(at_s, 3)}"

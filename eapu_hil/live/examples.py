@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +32,7 @@ class Examples:
         names = [str(name) for name in self._arrays["names"]]
         its_step = int(self._arrays["step"])
         pictures = [(number, name, part) for number, name in enumerate(names) for part in _PARTS]
-        base = f"/api/run/{quote(self._entry.id, safe='')}/picture/"
+        base = f"/api/run/{self._entry.url}/picture/"
         return {
             "step": its_step,
             "images": [f"{base}{number}_{part}?step={its_step}" for number, _, part in pictures],

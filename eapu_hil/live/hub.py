@@ -186,7 +186,7 @@ class Hub:
         paused = watched is not None and watched.feed.is_paused
         status = status_of(entry, stop, ending, paused=paused)
         shown = {"state": status.state, "pid": status.pid, "since_s": status.since_s, "note": status.note}
-        return {**line, **shown}
+        return {**line, "url": entry.url, **shown}
 
 
 def _line(row: RunRow) -> dict[str, Any]:

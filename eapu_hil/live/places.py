@@ -7,18 +7,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 from eapu_hil.bench.chip_id import PASSPORT
 from eapu_hil.bench.passport import LOCK as CHIP_LOCK
 from eapu_hil.bench.progress_file import PROGRESS
 from eapu_hil.hal import HilError
+from eapu_hil.training.run_list import DEEPEST
 from eapu_hil.training.run_place import LOCK as RUN_LOCK
 from eapu_hil.training.run_place import START
 
 Kind = Literal["train", "calibrate", "comparison"]
 _OVERVIEWS = ("comparison.json", "table.json")
 _INSIDE_A_RUN = ("checkpoints", "figures", "chip")
-_DEPTH = 8  # of directories that are looked into
+_NEVER = set("\\:\0") if os.name == "nt" else {"\0"}  # in a name: there they lead elsewhere
 
 
 class UnknownError(HilError):
@@ -32,6 +34,11 @@ class Entry:
     id: str
     path: Path
     kind: Kind
+
+    @property
+    def url(self) -> str:
+        """The id as one part of a path in a URL."""
+        return quote(os.fsencode(self.id), safe="")
 
     @property
     def lock(self) -> Path | None:
@@ -56,7 +63,7 @@ class Place:
     def find(self, its_id: str) -> Entry:
         """The run with this id. Raises UnknownError where there is none in the directory."""
         parts = its_id.split("/")
-        if any(part in ("", ".", "..") or set(part) & set("\\:\0") for part in parts):
+        if any(part in ("", ".", "..") or set(part) & _NEVER for part in parts):
             raise UnknownError("no such run here")
         path = self.root if self._is_root(its_id) else self.root.joinpath(*parts)
         try:
@@ -81,7 +88,7 @@ class Place:
         if kind is not None:
             its_id = self.root.name if directory == self.root else directory.relative_to(self.root).as_posix()
             yield Entry(its_id, directory, kind)
-        if depth >= _DEPTH or kind in ("train", "calibrate"):
+        if depth >= DEEPEST or kind in ("train", "calibrate"):
             return
         try:
             with os.scandir(directory) as found:

@@ -12,6 +12,7 @@ import json
 import re
 import socket
 from http.cookies import CookieError, SimpleCookie
+from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -44,6 +45,8 @@ class Security:
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
             return
+        # As the file system has it, so that a directory of any name is found by its path.
+        scope = {**scope, "path": unquote(scope["raw_path"].decode("latin-1"), errors="surrogateescape")}
 
         async def secured(message: Message) -> None:
             if message["type"] == "http.response.start":

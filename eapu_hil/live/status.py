@@ -14,10 +14,10 @@ from eapu_hil.bench.progress_file import PROGRESS
 from eapu_hil.live.outcome import Outcome
 from eapu_hil.live.places import Entry
 from eapu_hil.training.journal import JOURNAL, METRICS, WRITES
+from eapu_hil.training.run_list import SILENT_s
 from eapu_hil.training.runs import PAUSE, SUCCESS
 
 State = Literal["running", "paused", "stopping", "frozen", "stopped", "crashed", "done"]
-FROZEN_AFTER_s = 10.0
 _GROWS = {"train": (METRICS, WRITES, JOURNAL, PAUSE), "calibrate": (PROGRESS,), "comparison": ()}
 
 
@@ -48,7 +48,7 @@ def status_of(entry: Entry, stop: Outcome | None, ended: Mapping[str, Any] | Non
     asked = entry.kind == "train" and (entry.path / PAUSE).exists()
     if paused:
         return Status("paused", pid, since_s, "saved, every line at 0 V" if asked else "it goes on")
-    if since_s is not None and since_s > FROZEN_AFTER_s:
+    if since_s is not None and since_s > SILENT_s:
         note = f"no line for {duration(since_s)}; process {pid} is there, and may be at a long piece of work"
         return Status("frozen", pid, since_s, note)
     return Status("running", pid, since_s, "it pauses at the end of this step" if asked else "")

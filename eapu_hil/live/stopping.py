@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from eapu_hil.base.locks import local_holder
+from eapu_hil.base.locks import local_holder, was_left_by
 from eapu_hil.bench.progress_file import PROGRESS
 from eapu_hil.hal import HilError
 from eapu_hil.live.outcome import Outcome, Phase
@@ -123,12 +123,7 @@ class Stop:
                 say(Outcome("grounded", self.pid, after_s, text, "run"))
                 return
             if not self._holds():
-                text = "the process has ended; its way out puts every line to 0 V"
-                say(
-                    self._now(
-                        "grounded", f"{text}: {_ms(self._after_s())} after the click at the latest", "run"
-                    )
-                )
+                await self._ended(unattended, say)
                 return
             await asyncio.sleep(_LOOK_s)
             still = stands_still(self.pid)
@@ -137,6 +132,17 @@ class Stop:
             self._process.signal(_KILL)
         say(self._now("killed", f"process {self.pid} was killed (SIGKILL): {why}"))
         await self._after_kill(await unattended(), say)
+
+    async def _ended(
+        self, unattended: Callable[[], Awaitable[Mapping[str, Any] | None]], say: Callable[[Outcome], None]
+    ) -> None:
+        """The process is gone and has not said that it grounded."""
+        if self.entry.lock is not None and was_left_by(self.entry.lock, self.pid):
+            say(self._now("killed", f"process {self.pid} was killed or crashed before its way out was done"))
+            await self._after_kill(await unattended(), say)
+            return
+        text = "the process has ended; its way out puts every line to 0 V"
+        say(self._now("grounded", f"{text}: {_ms(self._after_s())} after the click at the latest", "run"))
 
     async def _after_kill(self, unattended: Mapping[str, Any] | None, say: Callable[[Outcome], None]) -> None:
         end_s = time.monotonic() + DEADLINE_s

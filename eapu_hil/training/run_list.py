@@ -22,12 +22,13 @@ from eapu_hil.base.storage import plain, write_aside
 from eapu_hil.hal import ConfigError
 from eapu_hil.training.run_facts import DAMAGED, RunFacts, last_change, read_facts, signature
 from eapu_hil.training.run_place import LOCK, START
-from eapu_hil.training.runs import SUCCESS
+from eapu_hil.training.runs import PAUSE, SUCCESS
 
-RUNNING, FROZEN, STOPPED, CRASHED, DONE, FAILED = "running", "frozen", "stopped", "crashed", "done", "failed"
-STATES = (RUNNING, FROZEN, STOPPED, CRASHED, DONE, FAILED, DAMAGED)
+RUNNING, PAUSED, FROZEN = "running", "paused", "frozen"
+STOPPED, CRASHED, DONE, FAILED = "stopped", "crashed", "done", "failed"
+STATES = (RUNNING, PAUSED, FROZEN, STOPPED, CRASHED, DONE, FAILED, DAMAGED)
 SILENT_s = 10.0  # a process that writes nothing for so long counts as frozen
-_DEEPEST = 4  # levels below the directory: a table in a folder of tables keeps its runs in TABLE/runs/NAME
+DEEPEST = 8  # levels below the directory: a table in a folder of tables keeps its runs in TABLE/runs/NAME
 _INDEX_VERSION = 1
 
 _LOG = logging.getLogger(__name__)
@@ -90,14 +91,14 @@ def row_of(run_dir: Path) -> RunRow:
 
 
 def find_runs(directory: Path) -> Iterator[Path]:
-    """The run directories in `directory`, itself included, down to `_DEEPEST` levels."""
+    """The run directories in `directory`, itself included, down to `DEEPEST` levels."""
     waiting = [(str(directory), 0)]
     while waiting:
         here, depth = waiting.pop()
         if os.path.isfile(os.path.join(here, START)):  # noqa: PTH113, PTH118 - see `signature`
             yield Path(here)
             continue
-        if depth == _DEEPEST:
+        if depth == DEEPEST:
             continue
         try:
             with os.scandir(here) as entries:
@@ -121,6 +122,8 @@ def standing_of(run_dir: Path, facts: RunFacts) -> Standing:
     if process is None:
         state, note = _at_rest(facts)
         return Standing(state, None, since_s, note)
+    if since_s > SILENT_s and (run_dir / PAUSE).exists():
+        return Standing(PAUSED, process, since_s, f"to continue, remove {run_dir / PAUSE}")
     if since_s > SILENT_s:
         return Standing(FROZEN, process, since_s, f"it has written nothing for {since_s:.0f} s")
     return Standing(RUNNING, process, since_s)

@@ -6,8 +6,9 @@ import contextlib
 import shutil
 from pathlib import Path
 
-from eapu_hil.base.locks import own
+from eapu_hil.base.locks import InUseError, holder_of, own
 from eapu_hil.base.storage import storage_errors
+from eapu_hil.bench.passport import LOCK as CHIP_LOCK
 from eapu_hil.hal import ConfigError
 from eapu_hil.placement.layout import PLACEMENT
 from eapu_hil.placement.row_moves import MOVES
@@ -66,14 +67,16 @@ def remove_run(run_dir: Path) -> None:
     """Removes a run and all that lies in its directory, but nothing that a link leads to.
 
     start.yaml goes last: a run that was removed only in part is still listed, and can be removed again. Raises
-    ConfigError where `run_dir` holds no run, InUseError where a process writes it, StorageError.
+    ConfigError where `run_dir` holds no run, InUseError where a process writes it or uses the chip in it, StorageError.
     """
     if not (run_dir / START).is_file():
         raise ConfigError(f"{run_dir}: not a run directory: it holds no {START}, so it is not removed")
     if run_dir.is_symlink():
         raise ConfigError(f"{run_dir}: a link to {run_dir.readlink()}; name the directory itself")
+    run_dir = run_dir.resolve()  # `.` cannot be removed by that name
     with storage_errors(run_dir):
         with own(run_dir / LOCK, f"{run_dir}: this run goes on and is not removed", ASKED_s):
+            _require_idle_chip(run_dir / "chip")
             for path in run_dir.iterdir():
                 if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path)
@@ -81,6 +84,16 @@ def remove_run(run_dir: Path) -> None:
                     path.unlink()
             (run_dir / START).unlink()
         run_dir.rmdir()
+
+
+def _require_idle_chip(chip: Path) -> None:
+    """Raises InUseError where a process has the chip: what is counted of it must not go from under its user."""
+    with contextlib.suppress(FileNotFoundError):
+        process = holder_of(chip / CHIP_LOCK)
+        if process is not None:
+            raise InUseError(
+                f"{chip}: at work (process {process}), so its run is not removed; stop that first"
+            )
 
 
 def _remove_if_empty(run_dir: Path, new: bool) -> None:

@@ -101,3 +101,13 @@ def test_without_matplotlib_a_picture_is_refused_first(
     assert main(["read", "bench.yaml", "--plot", "a.png"]) == 2
     assert "eapu-hil[train]" in capsys.readouterr().err
     assert not read.called
+
+
+@pytest.mark.parametrize("command", [["read"], ["form"], ["program"], ["drift"]])
+def test_a_picture_does_not_take_the_place_of_the_result(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    targets = ["targets.csv"] if command == ["program"] else []
+    assert main([*command, "bench.yaml", *targets, "--out", "both.png", "--plot", "./both.png"]) == 2
+    assert "both.png: asked for by --out and by --plot; name two files" in capsys.readouterr().err
+    assert not Path("both.png").exists()

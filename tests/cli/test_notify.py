@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -93,8 +94,41 @@ def test_neither_does_one_that_answers_with_an_error(hook: Hook, capsys: pytest.
     assert "SECRET" not in said
 
 
+def test_one_that_answers_in_drops_does_not_hold_up_the_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("eapu_hil.cli.notify._WITHIN_s", 0.3)
+    over = threading.Event()
+
+    def drip(listening: socket.socket) -> None:
+        line, _ = listening.accept()
+        with line:
+            line.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            while not over.wait(0.05):
+                line.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=drip, args=(listening,), daemon=True)
+        thread.start()
+        with notified(f"http://127.0.0.1:{listening.getsockname()[1]}/", Terminal(as_json=False), ABOUT):
+            pass
+        assert thread.is_alive()
+        over.set()
+    assert "did not take the message: no answer within 0.3 s" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
-    "url", ["ftp://x/SECRET", "file:///SECRET", "SECRET", "http://", "http://x:99999/SECRET"]
+    "url",
+    [
+        "ftp://x/SECRET",
+        "file:///SECRET",
+        "SECRET",
+        "http://",
+        "http://x:99999/SECRET",
+        "http://me:SECRET@x/",
+        "http://x/ SECRET",
+        "http://x/SECRET\u00e4",
+    ],
 )
 def test_what_is_no_webhook_is_refused_without_being_repeated(
     url: str, capsys: pytest.CaptureFixture[str]

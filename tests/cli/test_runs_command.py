@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from eapu_hil.base.locks import own
+from eapu_hil.bench.passport import LOCK as CHIP_LOCK
 from eapu_hil.cli.parser import main
 from eapu_hil.training.run_place import LOCK
 from eapu_hil.training.run_store import RunStore
@@ -102,3 +103,22 @@ def test_a_run_that_goes_on_is_not_removed(directory: Path, capsys: pytest.Captu
         assert main(["runs", str(directory), "--remove", str(directory / "c")]) == 2
     assert "goes on (process" in capsys.readouterr().err
     assert (directory / "c" / "start.yaml").exists()
+
+
+def test_a_run_whose_chip_is_at_work_is_not_removed(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A calibration of RUN/chip, say: what it counts would be lost with the run."""
+    monkeypatch.setattr("sys.stdin", io.StringIO("yes\n"))
+    (directory / "a" / "chip").mkdir()
+    with own(directory / "a" / "chip" / CHIP_LOCK, "a test"):
+        assert main(["runs", str(directory), "--remove", "a"]) == 2
+    assert "so its run is not removed" in capsys.readouterr().err
+    assert (directory / "a" / "start.yaml").exists()
+
+
+def test_a_run_is_removed_from_within(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(directory / "a")
+    monkeypatch.setattr("sys.stdin", io.StringIO("yes\n"))
+    assert main(["runs", "--remove", "."]) == 0
+    assert not (directory / "a").exists()

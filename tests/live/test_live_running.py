@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -252,18 +253,26 @@ def test_only_the_process_that_holds_the_lock_is_signalled(tmp_path: Path) -> No
         bystander.wait()
 
 
-def test_a_program_that_hears_no_signal_is_killed_past_the_deadline(tmp_path: Path) -> None:
-    with made_run(tmp_path / "runs/mine"):
-        pass
-    deaf = (
+@contextmanager
+def deaf(run: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that holds the lock of a run and hears no SIGTERM."""
+    code = (
         "import pathlib, signal, sys, time\nfrom eapu_hil.base.locks import own\n"
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "with own(pathlib.Path(sys.argv[1]), 'run'):\n    print('owned', flush=True)\n    time.sleep(120)\n"
     )
-    command = [sys.executable, "-P", "-c", deaf, str(tmp_path / "runs/mine" / LOCK)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process, page(tmp_path / "runs") as shown:
+    command = [sys.executable, "-P", "-c", code, str(run / LOCK)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
+        yield process
+        process.kill()
+
+
+def test_a_program_that_hears_no_signal_is_killed_past_the_deadline(tmp_path: Path) -> None:
+    with made_run(tmp_path / "runs/mine"):
+        pass
+    with deaf(tmp_path / "runs/mine") as process, page(tmp_path / "runs") as shown:
         with shown.stream("mine") as events:
             shown.post("/api/run/mine/stop")
             assert (
@@ -273,6 +282,23 @@ def test_a_program_that_hears_no_signal_is_killed_past_the_deadline(tmp_path: Pa
             # of such a bench nothing is on record that would ground it
             assert events.next("stop", lambda it: it["phase"] == "unknown")["by"] == ""
         assert process.wait(10) == -signal.SIGKILL
+
+
+def test_a_process_that_dies_on_its_way_out_is_not_said_to_have_grounded(tmp_path: Path) -> None:
+    """Killed by somebody else, for want of memory say: its lock file is still there."""
+    with made_run(tmp_path / "runs/mine"):
+        pass
+    with (
+        deaf(tmp_path / "runs/mine") as process,
+        page(tmp_path / "runs") as shown,
+        shown.stream("mine") as events,
+    ):
+        shown.post("/api/run/mine/stop")
+        events.next("stop", lambda it: it["phase"] == "signalled")
+        process.kill()
+        said = events.next("stop", lambda it: it["phase"] != "signalled")
+        assert (said["phase"], "before its way out" in said["text"]) == ("killed", True)
+        assert events.next("stop", lambda it: it["phase"] != "killed")["phase"] == "unknown"
 
 
 def test_all_runs_are_stopped_at_once(tmp_path: Path, ready_chip: Chip) -> None:

@@ -18,7 +18,7 @@ from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.run_list import RunRow, list_runs, row_of
 from eapu_hil.training.run_place import LOCK, remove_run
 from eapu_hil.training.run_store import RunStore
-from eapu_hil.training.runs import read_writes
+from eapu_hil.training.runs import PAUSE, read_writes
 
 
 def _states(directory: Path) -> dict[str, str]:
@@ -82,6 +82,9 @@ def test_a_process_that_writes_nothing_is_frozen(run: Path) -> None:
         (row,) = list_runs(run.parent)
     assert (row.standing.state, row.standing.process) == ("frozen", os.getpid())
     assert row.standing.since_s > run_list.SILENT_s
+    (run / PAUSE).touch()
+    with own(run / LOCK, "a test"):
+        assert _states(run.parent) == {"a": "paused"}
 
 
 def test_how_a_run_ended_is_its_state(

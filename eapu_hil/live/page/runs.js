@@ -102,7 +102,7 @@ function rowOf(run) {
 }
 
 function newRow(run) {
-  const path = `/run/${encodeURIComponent(run.id)}`;
+  const path = `/run/${run.url}`;
   const button = element("button", { type: "button", className: "stop-one", ariaLabel: `Stop ${run.id}` }, "Stop");
   button.addEventListener("click", () => follow(press(`/api${path}/stop`)).then(ask));
   const cells = Object.entries(columns).map(([key, { title }]) => {
