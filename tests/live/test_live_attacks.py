@@ -223,7 +223,7 @@ def test_10_000_requests_and_clients_that_take_nothing_hold_up_no_stop(
             began_s = time.monotonic()
             assert shown.post("/api/run/mine/stop").status == 200
             assert time.monotonic() - began_s < 10.0
-            assert process.wait(60) == 128 + signal.SIGTERM
+            assert process.wait(60) == 128 + signal.SIGTERM, process.stderr and process.stderr.read()
             assert sum(it.result() for it in floods) > 1000
         resident = int(Path(f"/proc/{shown.process.pid}/statm").read_text().split()[1]) * os.sysconf(
             "SC_PAGE_SIZE"
