@@ -61,7 +61,7 @@ def test_a_library_that_is_loaded_later_has_one_thread_too() -> None:
     """
     environment = {**os.environ, "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
+        [sys.executable, "-P", "-c", textwrap.dedent(script)],
         env=environment,
         capture_output=True,
         text=True,

@@ -50,7 +50,7 @@ def test_all_that_is_drawn_is_said(url: str, open_page: Callable[..., Page]) -> 
     for chart in page.locator(".chart:visible").all():
         assert chart.locator(".summary").inner_text()
         chart.get_by_text("As a table").click()
-        assert chart.locator("tbody tr").count() > 0
+        chart.locator("tbody tr").first.wait_for()
     for drawing in page.locator("[role=img]:visible").all():
         assert drawing.get_attribute("aria-label") or drawing.get_attribute("aria-labelledby")
     for image in page.locator("img:visible").all():
