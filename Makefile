@@ -71,7 +71,7 @@ MEMORY = $(shell grep ' /dev/shm ' /proc/mounts 2>/dev/null | grep -qv noexec \
 
 # One thread of linear algebra per worker: the tests run in as many processes as there are cores.
 test: lint
-	TMPDIR="$${TMPDIR:-$(MEMORY)}" OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist worksteal
+	$(if $(MEMORY),TMPDIR="$${TMPDIR:-$(MEMORY)}") OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist worksteal
 
 # The long form of tests/torture: some 200 kills, 2,000 damaged files, 1e6 hostile frames, 1e5 hostile requests.
 SEED ?= 1
