@@ -18,7 +18,7 @@ from eapu_hil.training.export.content import Content, Table
 try:
     from tensorboardX import SummaryWriter
 except ImportError as error:
-    raise ConfigError("export to tensorboard needs tensorboardX: pip install 'eapu-hil[export]'") from error
+    raise ConfigError(f"export to tensorboard needs {error.name}: pip install 'eapu-hil[export]'") from error
 
 _HISTOGRAMS = 50  # over all steps
 # Edges of their bins, uS: fine around 0, where most errors are.

@@ -252,7 +252,7 @@ def test_wrong_usage_is_one_line(
 
 
 @pytest.mark.parametrize(
-    ("to", "package"), [("hdf5", "h5netcdf"), ("netcdf", "h5netcdf"), ("tensorboard", "tensorboardX")]
+    ("to", "package"), [("hdf5", "h5netcdf"), ("netcdf", "h5py"), ("tensorboard", "tensorboardX")]
 )
 def test_a_missing_package_is_named_with_its_extra(
     run: Path, to: str, package: str, mocker: MockerFixture, capsys: pytest.CaptureFixture[str]
