@@ -40,15 +40,15 @@ def _ours(grads: Floats, ratio: float, errors: WriteErrors, residual: bool) -> C
     config = EapuResidualConfig() if residual else EapuConfig()
     rule = config.make((weights, 1), None)
     for number in range(SETTLING):
-        change = adam.step(grads[number % GRADIENTS], LEARNING_RATE)
+        settled = adam.step(grads[number % GRADIENTS], LEARNING_RATE)
     mean_error = 0.5 * float(np.mean(1 / errors.up_S) + np.mean(1 / errors.down_S))
-    siemens_per_weight = np.float32(ratio / (float(np.abs(change).mean()) * mean_error))
-    scaled = np.empty(weights, np.float32)
+    siemens_per_weight = np.float32(ratio / (float(np.abs(settled).mean()) * mean_error))
 
     def step() -> None:
         number = next(steps)
-        np.multiply(adam.step(grads[number % GRADIENTS], LEARNING_RATE), siemens_per_weight, out=scaled)
-        rule.propose(scaled, errors, np.random.default_rng([0, number]))
+        change = adam.step(grads[number % GRADIENTS], LEARNING_RATE)
+        change *= siemens_per_weight  # in place, as a run does
+        rule.propose(change, errors, np.random.default_rng([0, number]))
 
     return step
 

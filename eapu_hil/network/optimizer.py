@@ -18,7 +18,7 @@ from eapu_hil.hal import HilError
 GradArray = NDArray[np.float32]
 State = dict[str, NDArray[Any]]
 
-_CHUNK = 65_536  # weights worked on at a time, so that state and scratch stay in the cache
+_CHUNK = 65_536  # weights worked on at a time, so that they stay in the cache
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
@@ -99,7 +99,7 @@ class Adam:
 
         m = b1 m + (1 - b1) g      v = b2 v + (1 - b2) g^2      change = -lr m_hat / (sqrt(v_hat) + eps)
 
-    The state keeps m / (1 - b1) and v / (1 - b2), and the bias corrections go into two scalars: fewer passes.
+    The state keeps m / (1 - b1) and v / (1 - b2), and the bias corrections go into two scalars: one pass.
     """
 
     def __init__(
@@ -110,10 +110,13 @@ class Adam:
         self._eps = eps
         self._steps = 0
         self._mean, self._square, self._change = np.zeros((3, math.prod(shape)), np.float32)
-        self._scratch = np.empty(_CHUNK, np.float32)
 
     def step(self, grad: GradArray, lr: float) -> GradArray:
         """See `Optimizer.step`."""
+        from eapu_hil.network.kernels.adam import (
+            adam_step,
+        )  # its compiler takes its time; a configuration needs none
+
         flat = _flat(grad, self._shape)
         self._steps += 1
         beta1, beta2 = self._betas
@@ -121,19 +124,7 @@ class Adam:
         root = math.sqrt((1 - beta2) / (1 - beta2**self._steps))
         factor = np.float32(-lr * (1 - beta1) / (1 - beta1**self._steps) / root)
         eps, decay1, decay2 = np.float32(self._eps / root), np.float32(beta1), np.float32(beta2)
-        for start in range(0, flat.size, _CHUNK):
-            part = slice(start, start + _CHUNK)
-            g, mean, square, change = flat[part], self._mean[part], self._square[part], self._change[part]
-            scratch = self._scratch[: g.size]
-            mean *= decay1
-            mean += g
-            np.multiply(g, g, out=scratch)
-            square *= decay2
-            square += scratch
-            np.sqrt(square, out=scratch)
-            scratch += eps
-            np.divide(mean, scratch, out=change)
-            change *= factor
+        adam_step(flat, self._mean, self._square, self._change, (decay1, decay2), eps, factor)
         return self._change.reshape(self._shape)
 
     def state(self) -> State:
@@ -189,7 +180,7 @@ def make_optimizer(config: OptimizerConfig, shape: tuple[int, ...]) -> Optimizer
 def _flat(grad: GradArray, shape: tuple[int, ...]) -> GradArray:
     if grad.shape != shape:
         raise ValueError(f"the gradient has shape {grad.shape}, the optimizer was made for {shape}")
-    return grad.reshape(-1)
+    return np.ascontiguousarray(grad).reshape(-1)
 
 
 def _require_state(state: Mapping[str, NDArray[Any]], expected: Mapping[str, tuple[int, ...]]) -> None:

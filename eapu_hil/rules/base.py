@@ -37,6 +37,11 @@ def require_finite(largest_S: float) -> None:
         raise NotFiniteError("the optimizer asks for a change that is not finite")
 
 
+def plain(errors_S: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Write errors (n_weights,) as kernels take them: contiguous, and one number where it is the same for all."""
+    return np.array(errors_S[:1]) if errors_S.strides == (0,) else np.ascontiguousarray(errors_S)
+
+
 class AccumulatingRule(BaseRule):
     """A rule with one digital number per weight: the change in S that is not written yet."""
 

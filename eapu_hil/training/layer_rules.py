@@ -55,11 +55,14 @@ class LayerRules:
     def update(
         self, step: int, wanted: Mapping[str, Float32Array], rng: np.random.Generator
     ) -> list[WriteBatch]:
-        """Lets each rule choose what is written; what is to be verified is written in all layers side by side."""
+        """Lets each rule choose what is written; what is to be verified is written in all layers side by side.
+
+        wanted: changes of the weights; their arrays become changes of conductance.
+        """
         index, step_S, written = [], [], []
         pulses = self._worn()
         for name, change in wanted.items():
-            dg_S = (change / np.float32(self._r_wg[name])).ravel()
+            dg_S = np.divide(change, np.float32(self._r_wg[name]), out=change).ravel()
             rule = self._rules[name]
             answer = rule.propose(dg_S, self._errors(name, pulses), rng)
             if isinstance(answer, Proposal):

@@ -32,7 +32,10 @@ class Model(Protocol):
         ...
 
     def update(self, step: int, wanted: Mapping[str, Float32Array], rng: np.random.Generator) -> WriteCounts:
-        """Changes the weights of each layer by what is wanted, shape (n_in, n_out), as the model's rule does."""
+        """Changes the weights of each layer by what is wanted, shape (n_in, n_out), as the model's rule does.
+
+        The arrays of `wanted` may be worked on in place.
+        """
         ...
 
     def state(self) -> State:

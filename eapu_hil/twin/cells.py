@@ -13,9 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from eapu_hil.base.kernels.compiling import record
 from eapu_hil.hal import CellStatus, FloatArray, IntArray, StatusArray
 from eapu_hil.twin.kernels.cells import CellState, pulse_cells
-from eapu_hil.twin.kernels.compiling import record
 from eapu_hil.twin.kernels.noise import Noise
 from eapu_hil.twin.preset import TwinPreset
 from eapu_hil.twin.relaxing import RelaxingCells, log_start

@@ -11,13 +11,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from eapu_hil.base.kernels.compiling import record
 from eapu_hil.base.stopping import raise_if_stopped
 from eapu_hil.hal import Cells, FloatArray, IntArray, WriteOutcome
 from eapu_hil.hal.recipe import Recipe
 from eapu_hil.twin.cells import CellArray
 from eapu_hil.twin.converters import InputConverter, OutputConverters
 from eapu_hil.twin.kernels import noise as random
-from eapu_hil.twin.kernels.compiling import record
 from eapu_hil.twin.kernels.rounds import write_rounds
 from eapu_hil.twin.kernels.rows import Senses, read_cells, sense
 from eapu_hil.twin.kernels.verify import recipe_law, writing

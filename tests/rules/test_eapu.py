@@ -239,6 +239,42 @@ def test_malformed_write_errors_are_refused(up: int, down: int, floor: float) ->
         WriteErrors(np.ones(up), np.ones(down), floor)
 
 
+@pytest.mark.parametrize("error_S", [0.0, np.nan])
+def test_an_error_that_is_none_is_below_any_floor(error_S: float) -> None:
+    errors = WriteErrors(np.full(N, 1 * US), np.full(N, 1 * US), 1 * US)
+    errors.up_S[N // 2] = error_S
+    dg_S = np.where(np.arange(N) == N // 2, 0.5 * US, 0.0)
+    if np.isnan(error_S):
+        assert not draw(dg_S, errors).any()  # no number passes it
+    else:
+        with pytest.raises(ValueError, match="below its stated floor"):
+            draw(dg_S, errors)
+
+
+def test_what_cannot_be_written_is_not_chosen() -> None:
+    up_S, down_S = np.full(N, 2 * US), np.full(N, 2 * US)
+    up_S[::2] = down_S[1::2] = np.inf  # no cell of the pair takes it
+    asked = draw(np.full(N, 1.5 * US), WriteErrors(up_S, down_S, 2 * US))
+    assert not asked[::2].any()
+    within(np.count_nonzero(asked[1::2]), N / 2 * 0.75, np.sqrt(N / 2 * 0.75 * 0.25))
+
+
+def test_one_error_for_all_is_that_of_each() -> None:
+    dg_S = np.random.default_rng(4).normal(0, 0.5 * US, N).astype(np.float32)
+    each = WriteErrors(np.full(N, 2 * US), np.full(N, 2 * US), 2 * US)
+    assert np.array_equal(draw(dg_S, WriteErrors.uniform(2 * US, N)), draw(dg_S, each))
+
+
+@pytest.mark.parametrize("rate", [1e-3, 0.3])
+def test_uniform_numbers_are_as_fine_as_they_are_coarse(rate: float) -> None:
+    """Whether a weight is written goes by all bits of its number: the law holds at a rate and just beside it."""
+    n, th_S = 2_000_000, 2 * US
+    dg_S = np.repeat([rate * th_S, (rate + 0.3 / 256) * th_S], n // 2)
+    asked = draw(dg_S, WriteErrors.uniform(th_S, n)) != 0
+    for count, p in zip(asked.reshape(2, -1).sum(axis=1), (rate, rate + 0.3 / 256), strict=True):
+        within(float(count), n / 2 * p, np.sqrt(n / 2 * p * (1 - p)))
+
+
 def test_a_wrong_number_of_weights_is_refused() -> None:
     with pytest.raises(ValueError, match="shape"):
         draw(np.ones(5), WriteErrors.uniform(2 * US, 6))

@@ -146,7 +146,7 @@ def test_a_change_reaches_the_weights_it_is_wanted_of(open_model: OpenModel) -> 
         change = {name: np.zeros_like(matrix) for name, matrix in before.items()}
         change["dense1"][:32] = step_S * _weight_step((64, 6), weight_range=10.0)
         change["dense2"][:, ::2] = -step_S * _weight_step((6, 10), weight_range=10.0)
-        applied = model.update(1, change, _rng())
+        applied = model.update(1, {name: its.copy() for name, its in change.items()}, _rng())
         assert applied.changed == {"dense1": 0.5, "dense2": 0.5}
         assert applied.writes == 32 * 6 + 6 * 5
         assert applied.pulses >= applied.writes

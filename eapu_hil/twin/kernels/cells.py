@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from eapu_hil.base.kernels.compiling import compiled, inlined
 from eapu_hil.hal import FloatArray, IntArray, Polarity
-from eapu_hil.twin.kernels.compiling import compiled, inlined
 from eapu_hil.twin.kernels.noise import Noise, normal, uniform
 
 RESET = int(Polarity.RESET)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.twin.kernels.compiling import vectorised
+from eapu_hil.base.kernels.compiling import vectorised
 from eapu_hil.twin.kernels.noise import Noise, draw_normals
 
 _CHUNK = 256  # numbers of each half, while their noise is in the cache

@@ -1,7 +1,4 @@
-"""Random numbers of the kernels: sixteen generators side by side, which the processor draws from at once.
-
-Bits by xoshiro128++ (doi 10.1145/3460772), normal numbers by Box and Muller's method (doi 10.1214/aoms/1177706645).
-"""
+"""Random numbers of the twin's kernels: normal numbers by Box and Muller's method (doi 10.1214/aoms/1177706645)."""
 
 from __future__ import annotations
 
@@ -11,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.twin.kernels.compiling import compiled, vectorised
+from eapu_hil.base.kernels.compiling import compiled, vectorised
+from eapu_hil.base.kernels.words import LANES, draw_words
 
-_LANES = 16
 _PAIRS = 256  # normal numbers are made in so many pairs at a time
 _QUARTER = np.float32(np.pi / 2 * 2.0**-30)
 
@@ -29,34 +26,13 @@ class Noise(NamedTuple):
 
 def seeded(seed: Sequence[int]) -> Noise:
     """The stream of `seed`."""
-    state = np.random.SeedSequence(list(seed)).generate_state(4 * _LANES).astype(np.uint32)
+    state = np.random.SeedSequence(list(seed)).generate_state(4 * LANES).astype(np.uint32)
     return Noise(
         state,
         np.empty(2 * _PAIRS, np.float32),
         np.empty(_PAIRS, np.uint32),
         np.array([2 * _PAIRS, _PAIRS]),
     )
-
-
-@vectorised
-def draw_words(state: NDArray[np.uint32], words: NDArray[np.uint32]) -> None:
-    """Fills `words`, a multiple of the lanes in number, with random bits."""
-    for begin in range(0, words.size, _LANES):
-        drawn = words[begin : begin + _LANES]
-        for i in range(_LANES):
-            a, b = state[i], state[_LANES + i]
-            c, d = state[2 * _LANES + i], state[3 * _LANES + i]
-            mixed = np.uint32(a + d)
-            drawn[i] = np.uint32(
-                np.uint32(np.uint32(mixed << np.uint32(7)) | np.uint32(mixed >> np.uint32(25))) + a
-            )
-            shifted = np.uint32(b << np.uint32(9))
-            c = np.uint32(c ^ a)
-            d = np.uint32(d ^ b)
-            state[_LANES + i] = np.uint32(b ^ c)
-            state[i] = np.uint32(a ^ d)
-            state[2 * _LANES + i] = np.uint32(c ^ shifted)
-            state[3 * _LANES + i] = np.uint32(np.uint32(d << np.uint32(11)) | np.uint32(d >> np.uint32(21)))
 
 
 @vectorised

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from eapu_hil.base.kernels.compiling import compiled, vectorised
 from eapu_hil.hal import FloatArray
-from eapu_hil.twin.kernels.compiling import compiled, vectorised
 from eapu_hil.twin.kernels.noise import Noise, draw_normals
 
 Real = NDArray[np.floating]

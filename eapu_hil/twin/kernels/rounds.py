@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from eapu_hil.base.kernels.compiling import compiled
 from eapu_hil.hal import CellStatus, Polarity
 from eapu_hil.twin.kernels.cells import CellState, pulse_cell
-from eapu_hil.twin.kernels.compiling import compiled
 from eapu_hil.twin.kernels.noise import Noise
 from eapu_hil.twin.kernels.rows import Senses, read_cells
 from eapu_hil.twin.kernels.verify import CONFIRM, Writing, decide_cells

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from eapu_hil.base.kernels.compiling import compiled, vectorised
 from eapu_hil.hal import FloatArray, IntArray
 from eapu_hil.twin.kernels.cells import CellState
-from eapu_hil.twin.kernels.compiling import compiled, vectorised
 from eapu_hil.twin.kernels.noise import Noise, draw_normals, normal
 
 

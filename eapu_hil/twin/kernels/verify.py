@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from eapu_hil.base.kernels.compiling import compiled, inlined, record
 from eapu_hil.hal import CellStatus, FloatArray, IntArray
 from eapu_hil.hal.recipe import Recipe
 from eapu_hil.hal.writeverify import Action
-from eapu_hil.twin.kernels.compiling import compiled, inlined, record
 
 STOP, CONFIRM = int(Action.STOP), int(Action.CONFIRM)  # a pulse has the value of its polarity
 _OK, _NOT_CONVERGED = int(CellStatus.OK), int(CellStatus.NOT_CONVERGED)

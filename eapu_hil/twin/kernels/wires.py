@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from eapu_hil.base.kernels.compiling import compiled
 from eapu_hil.hal import FloatArray
-from eapu_hil.twin.kernels.compiling import compiled
 
 
 @compiled

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from hashlib import sha256
 from logging import getLogger
 from pathlib import Path
@@ -17,14 +18,18 @@ from numpy.typing import NDArray
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _LOG = getLogger(__name__)
+_OWN = __package__.partition(".")[0]
 # Vectors of the processor need sums in another order and roots without their rarest cases; NaN and infinity stay.
 _VECTORS = {"contract", "reassoc", "nsz", "arcp"}
 
 
-# A kernel has those of other files in it, but numba looks only whether its own file has changed: this says the rest.
-_SOURCES = sha256(
-    b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
-).hexdigest()
+@cache
+def _sources(folder: Path) -> str:
+    """A kernel has those of other files in it, but numba looks only whether its own file has changed: this says of the
+    rest, which lie beside it and here.
+    """
+    files = {*folder.glob("*.py"), *Path(__file__).parent.glob("*.py")}
+    return sha256(b"".join(path.read_bytes() for path in sorted(files))).hexdigest()
 
 
 def compiled(function: Function) -> Function:
@@ -59,7 +64,7 @@ class _Kept(FunctionCache):
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)  # type: ignore[no-untyped-call]  # numba has few types
         file = self._cache_file
-        file._source_stamp = (file._source_stamp, _SOURCES)
+        file._source_stamp = (file._source_stamp, _sources(Path(function.__code__.co_filename).parent))
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """As numba's own, but without what only a compilation needs, which takes longer to import than all else."""
@@ -76,10 +81,10 @@ class _Saying(Listener):
 
     def on_start(self, event: Event) -> None:
         """Before a function of numba is compiled; one that is kept on the disk is not."""
-        ours = event.data["dispatcher"].py_func.__module__.startswith(__package__)
+        ours = event.data["dispatcher"].py_func.__module__.startswith(_OWN)
         if ours and not self._said:
             self._said = True
-            _LOG.warning("the twin is compiled for this machine, once: it takes some 20 s")
+            _LOG.warning("loops are compiled for this machine, once: those of the twin take some 20 s")
 
     def on_end(self, event: Event) -> None:
         """Nothing to say."""

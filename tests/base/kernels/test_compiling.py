@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from eapu_hil.twin.kernels import compiling
+from eapu_hil.base.kernels import compiling
 
 USE = "import sys; sys.path.insert(0, '.'); from some.outer import outer; print(outer(1.0))"
 
