@@ -99,7 +99,7 @@ class Elimination:
             yield from _inverted(inverse)
             split_inverse(scaled, inverse, root, block, diagonal)
             self._carried_S[i] = source_S[i]
-            step = max(_SMALL**3 // n**2, 16) * 2
+            step = max(_SMALL**3 // n**2, 64) * 2
             for start in range(0, i + 1, step):
                 part = self._carried_S[start : min(start + step, i + 1)]
                 through = np.matmul(part.astype(dtype), block)
