@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_hil.bench.wide import BenchArrays
-from eapu_hil.hal import Cells, CellStatus, FloatArray, IntArray, Pulses, Targets, WriteOutcome
+from eapu_hil.hal import Cells, CellStatus, FloatArray, HilError, IntArray, Pulses, Targets, WriteOutcome
 from eapu_hil.hal.recipe import Recipe
 from eapu_hil.hal.several import by_array
 from eapu_hil.network.layers import Float32Array
@@ -89,13 +89,21 @@ class ConductancePairs:
         return weights.reshape(self._addresses.shapes[layer]).astype(np.float32)
 
     def errors(self, layer: str) -> WriteErrors:
-        """The write error that a change of each weight would meet; infinite where no cell can be written."""
+        """The write error that a change of each weight would meet; infinite where no cell can be written.
+
+        Raises HilError where one is not a number.
+        """
         up_S, down_S = (
             self._up_S[self._addresses.weights_of(layer)],
             self._down_S[self._addresses.weights_of(layer)],
         )
         floor_S = float(min(up_S.min(), down_S.min()))
-        return WriteErrors(up_S, down_S, floor_S if np.isfinite(floor_S) else 0.0)
+        if np.isnan(floor_S):
+            raise HilError(
+                f"layer {layer}: the write error of {np.isnan(up_S + down_S).sum()} weights is not a number; "
+                "measure it anew: eapu-hil calibrate BENCH write_error"
+            )
+        return WriteErrors(up_S, down_S, 0.0 if floor_S == np.inf else floor_S)
 
     def of_cells(self, layer: str, maps: Maps) -> NDArray[Any]:
         """The values of all cells at both cells of each weight, (n_weights, 2). maps: (rows, columns) of each array."""

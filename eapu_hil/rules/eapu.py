@@ -92,9 +92,7 @@ class Eapu(BaseRule):
         A weight is written if u th < |dG| with u uniform in (0, 1). The leading 8 bits of u rule most weights out: only
         the others are told their errors and the rest of u.
         """
-        from eapu_hil.rules.kernels.chance import (
-            drawn,
-        )  # its compiler takes its time; a configuration needs none
+        from eapu_hil.rules.kernels.chance import drawn  # its compiler takes time; a configuration needs none
 
         scale = self._scale
         if self._fixed is not None:

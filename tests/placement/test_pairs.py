@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from eapu_hil.bench import Bench, open_bench
 from eapu_hil.bench.forming import exercise, form
-from eapu_hil.hal import Cells, CellStatus, Limits, Targets
+from eapu_hil.hal import Cells, CellStatus, HilError, Limits, Targets
 from eapu_hil.hal.recipe import Recipe
 from eapu_hil.placement.mapping import place
 from eapu_hil.placement.pairs import ConductancePairs, WriteBatch
@@ -49,7 +49,10 @@ def make(limits: Limits) -> Iterator[Make]:
     with ExitStack() as stack:
 
         def make_bed(
-            preset: str = "ideal", bad: Callable[[Bad], None] | None = None, **overrides: Any
+            preset: str = "ideal",
+            bad: Callable[[Bad], None] | None = None,
+            sigma_S: float = 1e-6,
+            **overrides: Any,
         ) -> Bed:
             source = {
                 "backend": "twin",
@@ -78,7 +81,7 @@ def make(limits: Limits) -> Iterator[Make]:
                 SHAPES,
                 R_WG,
                 bench.recipe,
-                lambda g_S: 1e-6 + 0.05 * np.asarray(g_S),
+                lambda g_S: sigma_S + 0.05 * np.asarray(g_S),
                 known_bad,
                 bed.on_written,
             )
@@ -344,6 +347,12 @@ class TestErrors:
         before = bed.pairs.errors("first").down_S[0]
         bed.pairs.write(np.array([0]), np.array([20e-6]), bed.recipe)
         assert bed.pairs.errors("first").down_S[0] > before + 0.3e-6
+
+    def test_one_that_is_not_a_number_is_refused(self, make: Make) -> None:
+        with pytest.raises(
+            HilError, match="layer first: the write error of 120 weights is not a number; measure"
+        ):
+            make(sigma_S=np.nan).pairs.errors("first")
 
 
 class TestAsked:

@@ -27,7 +27,9 @@ def _compare(
     largest = np.int32(0)
     for k in range(dg_S.size):
         least, wanted_S = np.float32(bits[k]) * per_bit, dg_S[k]
-        hit[k] = (wanted_S >= least * np.float32(up_S[k])) | (-wanted_S >= least * np.float32(down_S[k]))
+        # Not "at least": an error that is not a number must not pass unseen.
+        passed = (wanted_S < least * np.float32(up_S[k])) & (-wanted_S < least * np.float32(down_S[k]))
+        hit[k] = not passed
         largest = max(largest, np.float32(abs(wanted_S)).view(np.int32))
     return largest
 
