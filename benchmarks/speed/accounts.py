@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eapu_hil.bench.booking import Booking
 from eapu_hil.bench.ledger import Driven, Ledger
 from eapu_hil.hal import Cells, Direction, Reading, WriteOutcome
 from speed.benches import twin

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from eapu_hil.bench.entries import Measurement
 from eapu_hil.bench.passport import Chip
-from eapu_hil.hal import Cells, Direction, FloatArray, HilError, IntArray
+from eapu_hil.hal import Direction, FloatArray, HilError, IntArray
 
 Found = TypeVar("Found")
 
