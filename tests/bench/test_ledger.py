@@ -132,6 +132,41 @@ def random_requests(array: ArrayLedger, shape: tuple[int, int], rng: np.random.G
     Booking([array], cells[:1]).forget()
 
 
+def test_a_request_over_several_arrays_counts_as_those_to_each(tmp_path: Path) -> None:
+    together, alone = (Ledger(tmp_path / name, 3, SHAPE) for name in ("together", "alone"))
+    rng = np.random.default_rng(4)
+    for _ in range(20):
+        flat = rng.choice(2 * SHAPE[0] * SHAPE[1], 9, replace=False)
+        number, row, col = np.unravel_index(flat, (2, *SHAPE))
+        cells, number = Cells(row, col), 2 * number  # nothing is asked of array 1
+        places = [np.flatnonzero(number == one) for one in np.unique(number)]
+        ledgers = {ledger: [ledger.arrays[one] for one in np.unique(number)] for ledger in (together, alone)}
+        named_twice = Cells(np.append(row, row[:2]), np.append(col, col[:2]))
+        twice = [np.flatnonzero(np.append(number, number[:2]) == one) for one in np.unique(number)]
+        g_S = rng.uniform(1e-6, 40e-6, 11)
+        g_S[rng.random(11) < 0.2] = np.nan
+        seen = Reading(g_S, np.zeros(11, np.uint8))
+        pulses = rng.integers(0, 4, 9)
+        written = WriteOutcome(g_S[:9], g_S[2:], pulses, pulses + 1, 1e-12 * pulses, np.zeros(9, np.uint8))
+        Booking(ledgers[together], named_twice, twice).record_reading(seen, 0.2)
+        booking = Booking(ledgers[together], cells, places)
+        booking.record_writes(written, 0.2, 10.0)
+        for ledger, here, these in zip(ledgers[alone], places, twice, strict=True):
+            Booking([ledger], named_twice[these]).record_reading(
+                Reading(seen.g_S[these], seen.status[these]), 0.2
+            )
+            its = WriteOutcome(*(values[here] for values in vars(written).values()))
+            Booking([ledger], cells[here]).record_writes(its, 0.2, 10.0)
+    counts, expected = together.snapshot(), alone.snapshot()
+    for name, values in vars(expected).items():
+        np.testing.assert_allclose(vars(counts)[name], values, rtol=1e-12, err_msg=name)
+    driven = Driven.of(rng.uniform(-0.2, 0.2, (5, SHAPE[0])))
+    for ledger in (together, alone):
+        for array in ledger.arrays:
+            array.record_products(driven, Direction.FORWARD, None, SHAPE[1])
+    assert together.snapshot().vmm_power_w == pytest.approx(alone.snapshot().vmm_power_w, rel=1e-9)
+
+
 @pytest.mark.parametrize("direction", Direction)
 def test_the_power_of_products_follows_every_change(tmp_path: Path, direction: Direction) -> None:
     rng = np.random.default_rng(2)
