@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eapu_hil.bench.booking import Booking
 from eapu_hil.bench.ledger import Driven, Ledger
 from eapu_hil.hal import Cells, Direction, Reading, WriteOutcome
 from speed.benches import twin
@@ -49,11 +50,12 @@ def _step(ledger: Ledger, rng: np.random.Generator, shape: tuple[int, int]) -> N
         account.record_products(Driven.of(v_rows_v), Direction.FORWARD, None, columns)
         account.record_products(Driven.of(v_columns_v), Direction.TRANSPOSED, None, rows)
         cells = Cells(rng.integers(0, rows, WRITTEN), np.arange(WRITTEN))
+        booking = Booking([account], cells)
         g_S, ones = rng.uniform(5e-6, 35e-6, WRITTEN), np.ones(WRITTEN, np.int64)
-        account.record_reading(cells, Reading(g_S, np.zeros(WRITTEN, np.uint8)), 0.2)
+        booking.record_reading(Reading(g_S, np.zeros(WRITTEN, np.uint8)), 0.2)
         account.expect(cells, 100)
         outcome = WriteOutcome(g_S, g_S, 3 * ones, 4 * ones, 1e-12 * ones, np.zeros(WRITTEN, np.uint8))
-        account.record_writes(cells, outcome, 0.2, 10.0, 100)
+        booking.record_writes(outcome, 0.2, 10.0, 100)
 
 
 def ledger() -> list[Figure]:

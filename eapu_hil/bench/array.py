@@ -137,7 +137,7 @@ class BenchArray:
         self.interlock.refuse_when_closed()
         cells, v_read_v = self.interlock.check.read(cells, v_read_v)
         part = Part(self.books, cells, _ALL)
-        return books.read([part], len(cells), v_read_v, lambda: self._device.read(cells, v_read_v))
+        return books.read([part], cells, v_read_v, lambda: self._device.read(cells, v_read_v))
 
     def vmm(
         self,

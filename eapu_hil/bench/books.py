@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from eapu_hil.bench.booking import Booking
 from eapu_hil.bench.corrections import Corrections
 from eapu_hil.bench.driven import Driven
 from eapu_hil.bench.interlock import Interlock, sending
@@ -50,15 +52,20 @@ class ArrayBooks:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """The cells of a request that are on one array. here: where they are among all cells of the request."""
+    """The cells of a request that are on one array: those at `here` among `whole`."""
 
     books: ArrayBooks
-    cells: Cells
+    whole: Cells
     here: slice | IntArray
+
+    @cached_property
+    def cells(self) -> Cells:
+        """Those on this array."""
+        return self.whole[self.here]
 
     def offset_S(self, v_read_v: float) -> FloatArray:
         """What the reads of the array add to the conductance of each of its cells, S."""
-        return self.books.corrections.offset_S(self.cells, v_read_v)
+        return self.books.corrections.offset_S(self.whole.col[self.here], v_read_v)
 
     def targets(self, whole: Targets) -> Targets:
         """The part of the targets that is of these cells."""
@@ -69,15 +76,21 @@ class Part:
         return WriteOutcome(*(values[self.here] for values in vars(whole).values()))
 
 
-def read(parts: Sequence[Part], count: int, v_read_v: float, send: Callable[[], Reading]) -> Reading:
-    """Sends a read of `count` cells; see `Crossbar.read`."""
+def _booking(parts: Sequence[Part], cells: Cells) -> Booking:
+    """Of a request for `cells`, which are on one array, or split."""
+    places = [part.here for part in parts if not isinstance(part.here, slice)]
+    ledgers = [part.books.ledger for part in parts]
+    return Booking(ledgers, cells, places if len(places) == len(parts) else None)
+
+
+def read(parts: Sequence[Part], cells: Cells, v_read_v: float, send: Callable[[], Reading]) -> Reading:
+    """Sends a read of `cells`; see `Crossbar.read`."""
+    booking = _booking(parts, cells)
     with sending([part.books.interlock for part in parts]):
         found = send()
-        g_S = found.g_S - _offset_S(parts, count, v_read_v)
-        for part in parts:
-            its = Reading(g_S[part.here], found.status[part.here])
-            part.books.ledger.record_reading(part.cells, its, v_read_v)
-    return Reading(g_S, found.status)
+        reading = Reading(found.g_S - _offset_S(parts, len(cells), v_read_v), found.status)
+        booking.record_reading(reading, v_read_v)
+    return reading
 
 
 def products(
@@ -139,7 +152,7 @@ def pulse(part: Part, pulses: Pulses, send: Callable[[], PulseOutcome]) -> Pulse
             outcome = send()
     except BaseException:
         ledger.record_pulses(pulses, ledger.pulses(part.cells) - before)
-        ledger.forget(part.cells)
+        _booking([part], part.cells).forget()
         raise
     ledger.record_pulses(pulses, ledger.pulses(part.cells) - before)
     return outcome
@@ -149,7 +162,8 @@ def program(
     parts: Sequence[Part], targets: Targets, recipe: Recipe, send: Callable[[Targets], WriteOutcome]
 ) -> WriteOutcome:
     """Sends a write-verify request; see `Crossbar.program`."""
-    not_booked = [(part, part.books.ledger.pulses(part.cells)) for part in parts]
+    booking = _booking(parts, targets.cells)
+    before = booking.pulses()
     try:
         with _pulsing(parts, most_pulses(recipe)):
             offset_S = _offset_S(parts, len(targets), recipe.v_read_v)
@@ -157,20 +171,11 @@ def program(
             outcome = replace(
                 found, g_before_S=found.g_before_S - offset_S, g_after_S=found.g_after_S - offset_S
             )
-            while not_booked:
-                part, before = not_booked[-1]
-                ledger = part.books.ledger
-                counted = ledger.pulses(part.cells) - before
-                ledger.record_writes(
-                    part.cells, part.outcome(outcome), recipe.v_read_v, strongest_v2(recipe), counted
-                )
-                not_booked.pop()
+            counted = booking.pulses() - before
+            booking.record_writes(outcome, recipe.v_read_v, strongest_v2(recipe), counted)
     except BaseException:
-        for part, before in not_booked:
-            ledger = part.books.ledger
-            ledger.record_cut_short(part.cells, ledger.pulses(part.cells) - before)
-        for part in parts:
-            part.books.ledger.forget(part.cells)
+        booking.record_cut_short(booking.pulses() - before)
+        booking.forget()
         raise
     return outcome
 

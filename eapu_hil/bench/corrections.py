@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from eapu_hil.bench.entries import Measurement
 from eapu_hil.bench.passport import Chip
-from eapu_hil.hal import Cells, Direction, FloatArray, HilError, IntArray
+from eapu_hil.hal import Direction, FloatArray, HilError, IntArray
 
 Found = TypeVar("Found")
 
@@ -108,12 +108,12 @@ class Corrections:
         gains = _newest(chip, "product_accuracy", numbers, _gains)
         return [cls(offsets_a.get(number, np.zeros(columns)), gains.get(number)) for number in numbers]
 
-    def offset_S(self, cells: Cells, v_read_v: float) -> FloatArray:
-        """What the device's readings of `cells` at `v_read_v` are above their conductances, S.
+    def offset_S(self, col: IntArray, v_read_v: float) -> FloatArray:
+        """What the device's readings of cells in columns `col` at `v_read_v` are above their conductances, S.
 
         It is taken off readings, and added to targets.
         """
-        offset_S: FloatArray = self.read_offset_a[cells.col] / v_read_v
+        offset_S: FloatArray = self.read_offset_a[col] / v_read_v
         return offset_S
 
 

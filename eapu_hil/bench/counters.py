@@ -67,15 +67,15 @@ class CounterFile(MappedFile):
         self._per_cell = layout.per_cell
         self._total = self._sum()
 
-    def count(self, at: IntArray, more: IntArray | int) -> None:
-        """Adds to the counts at some places of `flat`, also to one that is named more than once."""
+    def count(self, at: IntArray, more: IntArray | int, in_all: int) -> None:
+        """Adds to the counts at some places of `flat`, also to one that is named more than once; `in_all` together."""
         np.add.at(self.flat, at, more)
         # After the counts: an interrupt leaves them higher than this sum, never lower.
-        self._total += _sum(more, at.size)
+        self._total += in_all
 
-    def take_back(self, at: IntArray, counted: IntArray | int) -> None:
+    def take_back(self, at: IntArray, counted: IntArray | int, in_all: int) -> None:
         """The inverse of `count`."""
-        self._total -= _sum(counted, at.size)
+        self._total -= in_all
         np.subtract.at(self.flat, at, counted)
 
     def total(self) -> int:
@@ -208,10 +208,6 @@ class Record:
     @property
     def _only_looks(self) -> bool:
         return self._found is not None and self._content["chip"] != self._found["chip"]
-
-
-def _sum(counts: IntArray | int, cells: int) -> int:
-    return int(counts.sum()) if isinstance(counts, np.ndarray) and counts.ndim else int(counts) * cells
 
 
 def _used(path: Path, layout: Layout) -> bool:

@@ -19,7 +19,7 @@ from eapu_hil.base.storage import storage_errors
 from eapu_hil.bench.counters import CounterFile, Layout, Record
 from eapu_hil.bench.counts import LedgerCounts
 from eapu_hil.bench.driven import Driven
-from eapu_hil.hal import Cells, Direction, FloatArray, IntArray, Pulses, Reading, WriteOutcome
+from eapu_hil.hal import Cells, Direction, FloatArray, IntArray, Pulses
 
 _TOTALS = np.dtype(
     [
@@ -68,9 +68,7 @@ class ArrayLedger:
             layout.name: CounterFile(directory / f"{layout.name}.npy", layout, dict(owner or {}), whole=whole)
             for layout in layouts(shape)
         }
-        self._columns = shape[1]
-        self._pulses, self._writes = self.files["pulses"], self.files["writes"]
-        self._verify_reads = self.files["verify_reads"]
+        self.shape = shape
         self._energy_j, self._g_S = self.files["pulse_energy_j"].flat, self.files["g_last_S"].flat
         totals = self.files["totals"].values
         self._totals = {name: totals[name] for name in _TOTALS.names or ()}
@@ -81,15 +79,13 @@ class ArrayLedger:
 
     def expect(self, cells: Cells, at_most: IntArray | int) -> None:
         """See `WearAccount`."""
-        self._changed = True
-        self._pulses.count(self._at(cells), at_most)
+        self.count("pulses", self._at(cells), at_most, _sum(at_most, len(cells)))
 
     def settle(self, cells: Cells, at_most: IntArray | int, pulses: IntArray | int) -> None:
         """See `WearAccount`."""
-        self._changed = True
         too_many = np.subtract(at_most, pulses)
         if too_many.any():
-            self._pulses.take_back(self._at(cells), too_many)
+            self.take_back("pulses", self._at(cells), too_many, _sum(too_many, len(cells)))
 
     def record_pulses(self, pulses: Pulses, applied: IntArray | None = None) -> None:
         """Counts pulses. applied: how many of them each cell got, where those are counted already (`expect`).
@@ -99,44 +95,11 @@ class ArrayLedger:
         if applied is None:
             applied = pulses.count
             self.expect(pulses.cells, applied)
-        self._changed = True
-        at = self._at(pulses.cells)
-        self._writes.count(at, (applied > 0).astype(np.int64))
-        self._energy_j[at] += (
-            pulses.amplitude_v**2 * np.maximum(self._known_S(at), 0.0) * pulses.width_s * applied
-        )
-        self._totals["pulse_line_v2"][0] += float(applied @ (pulses.amplitude_v**2 + pulses.gate_v**2))
-
-    def record_reading(self, cells: Cells, reading: Reading, v_read_v: float) -> None:
-        """Counts one verify read of each of `cells`; a cell may stand there more than once."""
-        self._changed = True
-        at, reads = self._at(cells), self._verify_reads
-        before = reads.flat[at]
-        reads.count(at, 1)
-        self._remember(cells, at, reading.g_S, reads.flat[at] - before)
-        self._totals["verify_power_w"][0] += _power_w(reading.g_S, v_read_v)
-
-    def record_writes(
-        self,
-        cells: Cells,
-        outcome: WriteOutcome,
-        v_read_v: float,
-        line_v2: float,
-        counted: IntArray | int = 0,
-    ) -> None:
-        """Counts one write-verify request. counted: how many pulses of it are counted already (`expect`).
-
-        line_v2: amplitude^2 + gate^2 of its strongest pulse, V^2.
-        """
-        self.settle(cells, counted, outcome.pulses)
-        at = self._at(cells)
-        self._writes.count(at, (outcome.pulses > 0).astype(np.int64))
-        self._verify_reads.count(at, outcome.reads)
-        self._energy_j[at] += outcome.energy_j
-        self._remember(cells, at, outcome.g_after_S)
-        between_S = (outcome.g_before_S + outcome.g_after_S) / 2
-        self._totals["verify_power_w"][0] += _power_w(between_S * outcome.reads, v_read_v)
-        self._totals["pulse_line_v2"][0] += float(outcome.pulses.sum()) * line_v2
+        at, wrote = self._at(pulses.cells), (applied > 0).astype(np.int64)
+        self.count("writes", at, wrote, int(wrote.sum()))
+        known_S = np.fmax(self._g_S[at], 0.0)
+        self.add_energy(at, pulses.amplitude_v**2 * known_S * pulses.width_s * applied)
+        self.add("pulse_line_v2", float(applied @ (pulses.amplitude_v**2 + pulses.gate_v**2)))
 
     def record_products(
         self, driven: Driven, direction: Direction, lines_in: IntArray | None, lines_out: int
@@ -150,18 +113,45 @@ class ArrayLedger:
         self._totals["vmm_adc_conversions"][0] += driven.vectors * lines_out
         self._totals["vmm_power_w"][0] += driven.v2 @ (line_g_S if lines_in is None else line_g_S[lines_in])
 
-    def record_cut_short(self, cells: Cells, applied: IntArray) -> None:
-        """A write-verify request ended early: `applied` pulses a cell are counted; what they cost is not known."""
-        self._changed = True
-        self._writes.count(self._at(cells), (applied > 0).astype(np.int64))
+    def counted(self, name: str, at: IntArray) -> IntArray:
+        """What a counter of `PER_CELL` holds of cells; they are named here and below by their places, row by row."""
+        found: IntArray = self.files[name].flat[at]
+        return found
 
-    def forget(self, cells: Cells) -> None:
-        """The conductances of `cells` are not known any more: a request that changes them was cut short."""
+    def count(self, name: str, at: IntArray, more: IntArray | int, in_all: float) -> None:
+        """Adds to a counter, also for a cell that is named more than once. in_all: the sum of what is added."""
         self._changed = True
-        at = self._at(cells)
-        gone_S = self._known_S(at)
-        self._g_S[at] = np.nan
-        self._add_to_lines(cells, -gone_S)
+        self.files[name].count(at, more, int(in_all))
+
+    def take_back(self, name: str, at: IntArray, counted: IntArray, in_all: float) -> None:
+        """The inverse of `count`."""
+        self._changed = True
+        self.files[name].take_back(at, counted, int(in_all))
+
+    def add(self, total: str, more: float) -> None:
+        """Adds to one of the sums over all cells."""
+        self._changed = True
+        self._totals[total][0] += more
+
+    def add_energy(self, at: IntArray, energy_j: FloatArray) -> None:
+        """Adds energy of pulses in cells, which are named once."""
+        self._changed = True
+        self._energy_j[at] += energy_j
+
+    def g_S(self, at: IntArray) -> FloatArray:
+        """Last known conductances, S; NaN for cells that were never read."""
+        found: FloatArray = self._g_S[at]
+        return found
+
+    def remember(self, at: IntArray, g_S: FloatArray | float) -> None:
+        """Conductances as they were read, S, or NaN; whoever calls it calls `add_to_lines` too."""
+        self._changed = True
+        self._g_S[at] = g_S
+
+    def add_to_lines(self, row: IntArray, col: IntArray, change_S: FloatArray) -> None:
+        """What `remember` changed, S, also of a cell that is named more than once."""
+        np.add.at(self._row_g_S, row, change_S)
+        np.add.at(self._column_g_S, col, change_S)
 
     def g_last_S(self, cells: Cells) -> FloatArray:
         """Last known conductance of each cell, S; NaN for one that was never read."""
@@ -170,12 +160,12 @@ class ArrayLedger:
 
     def pulses(self, cells: Cells) -> IntArray:
         """Pulses of each of `cells` so far."""
-        found: IntArray = self._pulses.flat[self._at(cells)]
+        found: IntArray = self.files["pulses"].flat[self._at(cells)]
         return found
 
     def pulse_map(self) -> IntArray:
         """Pulses of all cells, (rows, columns): a read-only view, which goes on counting until `close`."""
-        found: IntArray = self._pulses.values.view()
+        found: IntArray = self.files["pulses"].values.view()
         found.setflags(write=False)
         return found
 
@@ -209,23 +199,7 @@ class ArrayLedger:
 
     def _at(self, cells: Cells) -> IntArray:
         """Where `cells` are in the vectors of all cells."""
-        return cells.row * self._columns + cells.col
-
-    def _known_S(self, at: IntArray) -> FloatArray:
-        """Last known conductances, S; 0 for cells that were never read."""
-        g_S = self._g_S[at]
-        g_S[np.isnan(g_S)] = 0.0
-        return g_S
-
-    def _remember(self, cells: Cells, at: IntArray, g_S: FloatArray, times: IntArray | int = 1) -> None:
-        """times: how often each of `cells` stands there; its last known conductance counts, once."""
-        known, before_S = np.isfinite(g_S), self._known_S(at)
-        self._g_S[at[known]] = g_S[known]
-        self._add_to_lines(cells, (self._known_S(at) - before_S) / times)
-
-    def _add_to_lines(self, cells: Cells, change_S: FloatArray) -> None:
-        np.add.at(self._row_g_S, cells.row, change_S)
-        np.add.at(self._column_g_S, cells.col, change_S)
+        return cells.row * self.shape[1] + cells.col
 
 
 class Ledger:
@@ -283,5 +257,5 @@ class Ledger:
             array.close()
 
 
-def _power_w(g_S: FloatArray, v_read_v: float) -> float:
-    return float(np.fmax(g_S, 0.0).sum()) * v_read_v**2  # of NaN and 0 it takes 0
+def _sum(counts: IntArray | int, cells: int) -> int:
+    return int(counts.sum()) if isinstance(counts, np.ndarray) and counts.ndim else int(counts) * cells

@@ -71,7 +71,7 @@ class BenchArrays(Sequence[BenchArray]):
         cells, v_read_v = self._check(numbered).read(cells, v_read_v)
         if self._devices is not None:
             ask = partial(self._devices.read_cells, numbered.array, cells, v_read_v)
-            return books.read(list(parts.values()), len(cells), v_read_v, ask)
+            return books.read(list(parts.values()), cells, v_read_v, ask)
         with sending([part.books.interlock for part in parts.values()]):
             answers = [self._arrays[number].read(part.cells, v_read_v) for number, part in parts.items()]
         return joined(answers, [here for _, here in by_array(numbered.array)], no_reading())
@@ -124,7 +124,7 @@ class BenchArrays(Sequence[BenchArray]):
         for number, here in by_array(numbered.array):
             array = self._arrays[number]
             array.interlock.refuse_when_closed()
-            parts[number] = Part(array.books, cells[here], here)
+            parts[number] = Part(array.books, cells, here)
         return parts
 
     def _check(self, numbered: Numbered) -> LimitCheck:

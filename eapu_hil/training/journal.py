@@ -15,7 +15,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,7 @@ class Journal:
     def note(self, **changes: int) -> None:
         """Adds a record with `changes`, which are fields of `State`. Raises StorageError."""
         state = replace(self.state, **changes)
-        packed = _RECORD.pack(*astuple(state))
+        packed = _RECORD.pack(*vars(state).values())
         self._file.append(packed + zlib.crc32(packed, self._seed).to_bytes(4, "little"), durable=False)
         self.state = state
 

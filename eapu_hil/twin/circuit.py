@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from eapu_hil.hal import FloatArray, IntArray
 from eapu_hil.twin.elimination import Elimination
+from eapu_hil.twin.kernels.tracking import changed, sound
 from eapu_hil.twin.tracked import TrackedTransfer
 
 TOLERANCE = 5.0e-5  # of the closed form: rms of a column's error over rms of the column
@@ -74,14 +75,14 @@ class LineNetwork:
         without line resistance.
         Raises ValueError if `g_S` has another shape, or holds a negative or non-finite value.
         """
-        g_S = np.asarray(g_S, dtype=np.float64)
+        g_S = np.ascontiguousarray(g_S, dtype=np.float64)
         if g_S.shape != self.shape:
             raise ValueError(f"conductances of shape {g_S.shape}; the array has {self.shape}")
         if self._g_S is None:
             _check(g_S)
             self._start(g_S)
         else:
-            index = np.flatnonzero(g_S != self._g_S)
+            index = changed(self._g_S.reshape(-1), g_S.reshape(-1))
             self._update(index, g_S.ravel()[index])
         return self._matrices()
 
@@ -165,7 +166,7 @@ class LineNetwork:
         self._judge(coming.expected_S, transfer_S, coming.begun)
         tracked = TrackedTransfer(coming.g_S, *self._segments_ohm)
         tracked.anchor(transfer_S)
-        index = np.flatnonzero(coming.g_S != now.g_S)
+        index = changed(coming.g_S.reshape(-1), now.g_S.reshape(-1))
         tracked.move(index, now.g_S.ravel()[index])
         self._tracked = tracked
 
@@ -181,5 +182,5 @@ class LineNetwork:
 
 
 def _check(g_S: FloatArray) -> None:
-    if not (np.min(g_S) >= 0.0 and np.max(g_S) < np.inf):
+    if not sound(g_S.reshape(-1)):
         raise ValueError("conductances must be finite and not negative")

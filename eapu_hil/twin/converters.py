@@ -35,14 +35,14 @@ class InputConverter:
         """
         if self.exact:
             return v_v
-        codes = np.empty(v_v.shape, np.float32)
-        if quantised(np.ascontiguousarray(v_v).reshape(-1), self._step_v, codes.reshape(-1)) > self._top_code:
+        found_v = np.empty(v_v.shape, np.float32)
+        largest = quantised(np.ascontiguousarray(v_v).reshape(-1), self._step_v, found_v.reshape(-1))
+        if largest > self._top_code:
             raise UnsupportedError(
                 f"twin: {float(np.abs(v_v).max())} V asked of the input converter; "
                 f"allowed is at most {self._full_scale_v} V (dac.v_full_scale_v)"
             )
-        codes *= np.float32(self._step_v)
-        return codes
+        return found_v
 
 
 @dataclass(frozen=True)

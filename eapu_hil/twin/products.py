@@ -87,17 +87,22 @@ class ChipProducts:
         current_a = self._multiplied(v_v, grid.of(self._product_S))
         variance_a2: _Variance = None
         if self._chip.preset.read_noise.enabled:
-            variance_a2 = self._multiplied(np.square(v_v, dtype=np.float32), grid.of(self._variance_S2))
+            variance_a2 = self._multiplied(v_v, grid.of(self._variance_S2), squared=True)
         self._chip.clock.advance(grid.arrays.size * v_v.shape[1] * self._chip.preset.timing.product_s)
         return current_a, variance_a2
 
-    def _multiplied(self, left: NDArray[Real], right: NDArray[Real]) -> NDArray[Real]:
-        """(k, batch, driven) times (k, m, driven, measured): (k, m, batch, measured)."""
-        batch = left.shape[1]
-        found = np.empty((*right.shape[:2], batch, right.shape[3]), np.result_type(left, right))
+    def _multiplied(self, v_v: FloatND, right: NDArray[Real], *, squared: bool = False) -> NDArray[Real]:
+        """(k, batch, driven) times (k, m, driven, measured): (k, m, batch, measured), of the precision of `right`.
+
+        squared: of the squares of the voltages.
+        """
+        batch = v_v.shape[1]
+        found = np.empty((*right.shape[:2], batch, right.shape[3]), right.dtype)
 
         def multiply(piece: slice) -> None:
-            np.matmul(left[:, None, piece], right, out=found[:, :, piece])
+            part_v = v_v[:, None, piece]
+            left = np.square(part_v, dtype=right.dtype) if squared else part_v
+            np.matmul(left, right, out=found[:, :, piece])
 
         self._workers.each(multiply, [slice(at, at + _VECTORS) for at in range(0, batch, _VECTORS)])
         return found

@@ -33,6 +33,7 @@ class TrackedTransfer:
         col_v = divider(_by_column(col_ohm * g_S / (1.0 + g_S * seen_row_ohm)))[0][::-1]
         whole_ohm = seen_row_ohm + seen_col_ohm
         carried_S = g_S * row_v * col_v / (1.0 + g_S * whole_ohm)
+        self._drift = 0.0
         self._loss = float((g_S * whole_ohm).max())
         to_row, to_col = np.arange(1.0, n + 1.0), np.arange(m, 0.0, -1.0)
         sums = np.concatenate([carried_S @ to_row, to_col @ carried_S, [to_col @ g_S @ to_row]])
@@ -50,7 +51,7 @@ class TrackedTransfer:
     @property
     def drift(self) -> float:
         """Largest change of a node's voltage since the start, over its value then."""
-        return float(self._lines.drifts.max())
+        return self._drift
 
     def anchor(self, transfer_S: FloatArray) -> None:
         """Takes T of the conductances of the start, (m, n), S, before any of them has moved."""
@@ -70,7 +71,7 @@ class TrackedTransfer:
 
     def move(self, index: IntArray, g_S: FloatArray) -> None:
         """Cells `index` (k,), flat and unique, get the conductances `g_S` (k,), S."""
-        move(self._lines, index, g_S)
+        self._drift = move(self._lines, index, g_S)
 
     def matrices(self) -> tuple[FloatArray, Single]:
         """T as it is now, S, and its derivative to each cell, both (m, n)."""

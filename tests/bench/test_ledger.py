@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from eapu_hil.base.storage import read_json
+from eapu_hil.bench.booking import Booking
 from eapu_hil.bench.counts import LedgerCounts
 from eapu_hil.bench.driven import Driven
 from eapu_hil.bench.ledger import ArrayLedger, Ledger
@@ -40,7 +41,7 @@ def outcome() -> WriteOutcome:
 def test_pulses_count_with_the_energy_of_the_last_reading(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path, 1, SHAPE)
     array = ledger.arrays[0]
-    array.record_reading(CELLS[:1], reading(50e-6), 0.2)
+    Booking([array], CELLS[:1]).record_reading(reading(50e-6), 0.2)
     array.record_pulses(
         Pulses(
             CELLS,
@@ -64,7 +65,7 @@ def test_pulses_count_with_the_energy_of_the_last_reading(tmp_path: Path) -> Non
 def test_reads_count_every_time_a_cell_is_named(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path, 1, SHAPE)
     cells = Cells(np.array([1, 1, 0]), np.array([2, 2, 0]))
-    ledger.arrays[0].record_reading(cells, reading(10e-6, 12e-6, np.nan), 0.5)
+    Booking([ledger.arrays[0]], cells).record_reading(reading(10e-6, 12e-6, np.nan), 0.5)
     counts = ledger.snapshot()
     assert counts.verify_reads[0, 1, 2] == 2
     assert counts.verify_reads[0, 0, 0] == 1
@@ -74,7 +75,7 @@ def test_reads_count_every_time_a_cell_is_named(tmp_path: Path) -> None:
 
 def test_a_write_is_a_request_that_took_a_pulse(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path, 1, SHAPE)
-    ledger.arrays[0].record_writes(CELLS, outcome(), 0.2, 10.0)
+    Booking([ledger.arrays[0]], CELLS).record_writes(outcome(), 0.2, 10.0)
     counts = ledger.snapshot()
     assert counts.writes[0, 0, 1] == 1
     assert counts.writes.sum() == 1
@@ -84,7 +85,7 @@ def test_a_write_is_a_request_that_took_a_pulse(tmp_path: Path) -> None:
     assert counts.verify_power_w == pytest.approx(0.04 * (5 * 20e-6 + 2 * 20e-6))
     assert counts.pulse_line_v2 == pytest.approx(30.0)
     assert ledger.arrays[0].g_last_S(CELLS) == pytest.approx([30e-6, 20e-6])
-    ledger.arrays[0].forget(CELLS[:1])
+    Booking([ledger.arrays[0]], CELLS[:1]).forget()
     assert ledger.arrays[0].g_last_S(CELLS) == pytest.approx([np.nan, 20e-6], nan_ok=True)
 
 
@@ -96,7 +97,7 @@ def test_products_count_their_conversions_and_the_power_of_the_known_cells(
     rng = np.random.default_rng(1)
     ledger = Ledger(tmp_path, 1, SHAPE)
     g_S = rng.uniform(1e-6, 40e-6, SHAPE)
-    ledger.arrays[0].record_reading(Cells.all(SHAPE), reading(*g_S.ravel()), 0.0)
+    Booking([ledger.arrays[0]], Cells.all(SHAPE)).record_reading(reading(*g_S.ravel()), 0.0)
     forward = direction is Direction.FORWARD
     v_in_v = rng.uniform(-0.2, 0.2, (5, SHAPE[0] if forward else SHAPE[1])).astype(dtype)
     v_in_v[:, 1] = 0.0
@@ -119,16 +120,51 @@ def random_requests(array: ArrayLedger, shape: tuple[int, int], rng: np.random.G
     some = Cells(rng.integers(shape[0], size=9), rng.integers(shape[1], size=9))
     g_S = rng.uniform(1e-6, 40e-6, 9)
     g_S[rng.random(9) < 0.3] = np.nan
-    array.record_reading(some, reading(*g_S), 0.2)
+    Booking([array], some).record_reading(reading(*g_S), 0.2)
     flat = rng.choice(shape[0] * shape[1], 2, replace=False)
     cells = Cells(*np.unravel_index(flat, shape))
     array.expect(cells, 20)
-    array.record_writes(cells, outcome(), 0.2, 10.0, 20)
+    Booking([array], cells).record_writes(outcome(), 0.2, 10.0, 20)
     array.expect(cells, np.array([4, 1]))
     array.settle(cells, np.array([4, 1]), 1)
-    array.record_cut_short(cells, np.array([1, 0]))
+    Booking([array], cells).record_cut_short(np.array([1, 0]))
     array.record_pulses(Pulses.same(cells, Polarity.SET, 2.0, 1.0, 1e-6, 3))
-    array.forget(cells[:1])
+    Booking([array], cells[:1]).forget()
+
+
+def test_a_request_over_several_arrays_counts_as_those_to_each(tmp_path: Path) -> None:
+    together, alone = (Ledger(tmp_path / name, 3, SHAPE) for name in ("together", "alone"))
+    rng = np.random.default_rng(4)
+    for _ in range(20):
+        flat = rng.choice(2 * SHAPE[0] * SHAPE[1], 9, replace=False)
+        number, row, col = np.unravel_index(flat, (2, *SHAPE))
+        cells, number = Cells(row, col), 2 * number  # nothing is asked of array 1
+        places = [np.flatnonzero(number == one) for one in np.unique(number)]
+        ledgers = {ledger: [ledger.arrays[one] for one in np.unique(number)] for ledger in (together, alone)}
+        named_twice = Cells(np.append(row, row[:2]), np.append(col, col[:2]))
+        twice = [np.flatnonzero(np.append(number, number[:2]) == one) for one in np.unique(number)]
+        g_S = rng.uniform(1e-6, 40e-6, 11)
+        g_S[rng.random(11) < 0.2] = np.nan
+        seen = Reading(g_S, np.zeros(11, np.uint8))
+        pulses = rng.integers(0, 4, 9)
+        written = WriteOutcome(g_S[:9], g_S[2:], pulses, pulses + 1, 1e-12 * pulses, np.zeros(9, np.uint8))
+        Booking(ledgers[together], named_twice, twice).record_reading(seen, 0.2)
+        booking = Booking(ledgers[together], cells, places)
+        booking.record_writes(written, 0.2, 10.0)
+        for ledger, here, these in zip(ledgers[alone], places, twice, strict=True):
+            Booking([ledger], named_twice[these]).record_reading(
+                Reading(seen.g_S[these], seen.status[these]), 0.2
+            )
+            its = WriteOutcome(*(values[here] for values in vars(written).values()))
+            Booking([ledger], cells[here]).record_writes(its, 0.2, 10.0)
+    counts, expected = together.snapshot(), alone.snapshot()
+    for name, values in vars(expected).items():
+        np.testing.assert_allclose(vars(counts)[name], values, rtol=1e-12, err_msg=name)
+    driven = Driven.of(rng.uniform(-0.2, 0.2, (5, SHAPE[0])))
+    for ledger in (together, alone):
+        for array in ledger.arrays:
+            array.record_products(driven, Direction.FORWARD, None, SHAPE[1])
+    assert together.snapshot().vmm_power_w == pytest.approx(alone.snapshot().vmm_power_w, rel=1e-9)
 
 
 @pytest.mark.parametrize("direction", Direction)
@@ -205,9 +241,9 @@ def test_no_request_takes_memory_that_grows_with_the_array(tmp_path: Path) -> No
 
 def test_a_difference_holds_what_happened_in_between_and_survives_a_checkpoint(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path, 2, SHAPE)
-    ledger.arrays[1].record_writes(CELLS, outcome(), 0.2, 10.0)
+    Booking([ledger.arrays[1]], CELLS).record_writes(outcome(), 0.2, 10.0)
     np.savez(tmp_path / "before.npz", **ledger.snapshot().as_arrays())
-    ledger.arrays[0].record_writes(CELLS, outcome(), 0.2, 10.0)
+    Booking([ledger.arrays[0]], CELLS).record_writes(outcome(), 0.2, 10.0)
     ledger.arrays[0].record_products(Driven.of(np.full((2, 3), 0.1)), Direction.FORWARD, None, 4)
     with np.load(tmp_path / "before.npz") as archive:
         run = ledger.snapshot() - LedgerCounts.from_arrays(archive)
@@ -221,7 +257,7 @@ def test_a_difference_holds_what_happened_in_between_and_survives_a_checkpoint(t
 
 def test_a_ledger_from_before_cells_of_products_were_counted_opens(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path, 1, SHAPE)
-    ledger.arrays[0].record_writes(CELLS, outcome(), 0.2, 10.0)
+    Booking([ledger.arrays[0]], CELLS).record_writes(outcome(), 0.2, 10.0)
     saved = ledger.snapshot().as_arrays()
     ledger.close()
     (tmp_path / "array0" / "vmm_cells.npy").unlink()
@@ -234,14 +270,14 @@ def test_a_ledger_from_before_cells_of_products_were_counted_opens(tmp_path: Pat
 def test_a_snapshot_does_not_move(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path, 1, SHAPE)
     before = ledger.snapshot()
-    ledger.arrays[0].record_writes(CELLS, outcome(), 0.2, 10.0)
+    Booking([ledger.arrays[0]], CELLS).record_writes(outcome(), 0.2, 10.0)
     assert before.pulses.sum() == 0
 
 
 def test_counts_add_up_over_sessions(tmp_path: Path) -> None:
     for _ in range(2):
         ledger = Ledger(tmp_path, 1, SHAPE)
-        ledger.arrays[0].record_writes(CELLS, outcome(), 0.2, 10.0)
+        Booking([ledger.arrays[0]], CELLS).record_writes(outcome(), 0.2, 10.0)
         ledger.close()
     assert Ledger(tmp_path, 1, SHAPE).snapshot().pulses.sum() == 6
 
@@ -253,11 +289,12 @@ def test_counts_survive_a_kill(tmp_path: Path) -> None:
         from pathlib import Path
         import numpy as np
         from eapu_hil.hal import Cells, Reading
+        from eapu_hil.bench.booking import Booking
         from eapu_hil.bench.ledger import ArrayLedger
 
         ledger = ArrayLedger(Path({str(tmp_path)!r}), (3, 4))
         cells = Cells.all((3, 4))
-        ledger.record_reading(cells, Reading(np.full(12, 1e-5), np.zeros(12, np.uint8)), 0.2)
+        Booking([ledger], cells).record_reading(Reading(np.full(12, 1e-5), np.zeros(12, np.uint8)), 0.2)
         os.kill(os.getpid(), signal.SIGKILL)
     """
     done = subprocess.run([sys.executable, "-P", "-c", textwrap.dedent(script)], timeout=60, check=False)

@@ -136,10 +136,11 @@ def measured(
 
 
 @vectorised
-def quantised(values: Real, per_step: float, codes: NDArray[np.float32]) -> float:
-    """Fills `codes` with flat values in whole steps. Returns the largest magnitude."""
-    inverse, found = np.float32(1.0 / per_step), np.float32(0)
+def quantised(values: Real, per_step: float, found: NDArray[np.float32]) -> float:
+    """Fills `found` with flat values rounded to whole steps. Returns the largest magnitude, in steps."""
+    inverse, step, most = np.float32(1.0 / per_step), np.float32(per_step), np.float32(0)
     for i in range(values.size):
-        codes[i] = np.rint(np.float32(values[i]) * inverse)
-        found = max(found, abs(codes[i]))
-    return float(found)
+        code = np.rint(np.float32(values[i]) * inverse)
+        found[i] = code * step
+        most = max(most, abs(code))
+    return float(most)

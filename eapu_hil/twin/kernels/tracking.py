@@ -104,8 +104,35 @@ def _add_carried(lines: Lines, in_row: NDArray[np.bool_], cols: IntArray, sign: 
 
 
 @compiled
-def move(lines: Lines, index: IntArray, new_S: FloatArray) -> None:
-    """Cells `index`, flat and unique, get the conductances `new_S`. Lines without a changed cell stay as they are."""
+def changed(known_S: FloatArray, g_S: FloatArray) -> IntArray:
+    """Where two vectors differ; NaN differs from all."""
+    count = 0
+    for k in range(known_S.size):
+        count += known_S[k] != g_S[k]
+    index = np.empty(count, np.int64)
+    at = 0
+    for k in range(known_S.size if count else 0):
+        if known_S[k] != g_S[k]:
+            index[at] = k
+            at += 1
+    return index
+
+
+@compiled
+def sound(g_S: FloatArray) -> bool:
+    """Whether the conductances of a vector are finite and not negative."""
+    for k in range(g_S.size):  # noqa: SIM110 - numba compiles no generator
+        if not 0.0 <= g_S[k] < np.inf:
+            return False
+    return True
+
+
+@compiled
+def move(lines: Lines, index: IntArray, new_S: FloatArray) -> float:
+    """Cells `index`, flat and unique, get the conductances `new_S`. Lines without a changed cell stay as they are.
+
+    Returns the largest drift.
+    """
     m, n = lines.g_S.shape
     in_row, in_col = np.zeros(m, np.bool_), np.zeros(n, np.bool_)
     for at in range(len(index)):
@@ -120,6 +147,7 @@ def move(lines: Lines, index: IntArray, new_S: FloatArray) -> None:
     _move_rows(lines, rows)
     _move_columns(lines, cols)
     _add_carried(lines, in_row, cols, 1.0)
+    return float(lines.drifts.max())
 
 
 @vectorised
