@@ -41,7 +41,7 @@ def directory(tmp_path: Path) -> Path:
         }
         chip.record("drift", look, {"row": np.arange(3), "col": np.arange(3)}, 3600.0 * hours)
     ledger = Ledger(chip.directory / "ledger", 2, SHAPE, chip.id)
-    ledger.arrays[0].files["pulses"].count(np.array([0, 5]), 7)
+    ledger.arrays[0].count("pulses", np.array([0, 5]), 7, 14)
     ledger.arrays[0].files["g_last_S"].flat[:10] = 2e-5
     ledger.close()
     return chip.directory

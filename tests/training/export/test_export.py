@@ -106,7 +106,7 @@ def chip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
               "g_S": np.arange(12.0).reshape(4, 3), "frequency_hz": np.arange(5.0)}  # fmt: skip
     made.record("read_noise", {"array": 0, "white_sd_S": [1e-7, 2e-7]}, arrays, 2.5)
     ledger = Ledger(made.directory / "ledger", 2, SHAPE, made.id)
-    ledger.arrays[1].files["pulses"].count(np.array([0, 5]), 7)
+    ledger.arrays[1].count("pulses", np.array([0, 5]), 7, 14)
     ledger.close()
     return made.directory
 
