@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, TextIO
 
 from eapu_hil.base.errors import ConfigError, HilError
+from eapu_hil.base.stopping import held
 
 _LOG = logging.getLogger(__name__)
 
@@ -75,17 +76,21 @@ class GrowingFile:
             self._file.truncate(self._end)
 
     def append(self, data: bytes, *, durable: bool) -> None:
-        """Adds `data`; `durable` waits until it is on the disk."""
+        """Adds `data`; `durable` waits until it is on the disk.
+
+        A signal that ends the process waits until the file and what is known of its end agree, but for no disk.
+        """
         with storage_errors(self._path):
-            try:
-                rest = memoryview(data)
-                while rest:
-                    rest = rest[self._file.write(rest) :]
-            except BaseException:  # also Ctrl-C between two parts of a batch
-                with contextlib.suppress(OSError):  # whatever stays is cut when the run is opened again
-                    self._file.truncate(self._end)
-                raise
-            self._end += len(data)
+            with held():
+                try:
+                    rest = memoryview(data)
+                    while rest:
+                        rest = rest[self._file.write(rest) :]
+                except BaseException:
+                    with contextlib.suppress(OSError):  # whatever stays is cut when the run is opened again
+                        self._file.truncate(self._end)
+                    raise
+                self._end += len(data)
             if durable:
                 self.sync()
 

@@ -23,6 +23,7 @@ from eapu_hil.base.npz import DamagedError
 from eapu_hil.base.provenance import git_commit, new_run_id, now_iso, package_versions
 from eapu_hil.base.sealed_directory import SealedDirectory
 from eapu_hil.base.seals import write_sealed_yaml
+from eapu_hil.base.stopping import held
 from eapu_hil.base.storage import GrowingFile, plain, require_own_files, storage_errors
 from eapu_hil.hal import ConfigError
 from eapu_hil.placement.layout import PLACEMENT
@@ -165,8 +166,9 @@ class RunStore:
         """The same for who watches the run: of a run that holds nothing else, nothing is kept."""
         text = json.dumps(plain({"kind": kind, **values}), allow_nan=False, separators=(",", ":"))
         line = text.encode() + b"\n"
-        self._metrics.append(line, durable=False)
-        self._journal.note_metrics(line)
+        with held():  # a stop adds a line of its own: the journal must know of this one by then
+            self._metrics.append(line, durable=False)
+            self._journal.note_metrics(line)
 
     def append_writes(self, records: NDArray[np.void]) -> None:
         """Adds `WRITE_DTYPE` records in one write and returns when they are on the disk."""

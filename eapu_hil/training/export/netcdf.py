@@ -20,7 +20,9 @@ try:
     import h5netcdf
     import h5py
 except ImportError as error:
-    raise ConfigError(f"export to hdf5 and netcdf needs {error.name}: pip install 'eapu-hil[export]'") from error
+    raise ConfigError(
+        f"export to hdf5 and netcdf needs {error.name}: pip install 'eapu-hil[export]'"
+    ) from error
 
 _LINES_A_CHUNK = 1 << 14
 _ATTRIBUTE_BYTES = 60_000  # HDF5 takes 64 KiB beside a group; the whole text is there too
