@@ -68,14 +68,15 @@ class CalibrationFeed(Feed):
                 self._begun = line["measurement"], line["unix_s"]
 
     def _publish(self) -> None:
-        status, last = self.status(), self._last
-        since_s = None if status.since_s is None else round(status.since_s)
+        standing, last = self.standing(), self._last
+        since_s = None if standing.since_s is None else round(standing.since_s)
         names, done = list(last.get("measurements", [])), float(last.get("done", 0.0))
         name = last.get("measurement")
         finished = (names.index(name) if name in names else 0) + int(done >= 1.0)
         began_s = last.get("began_unix_s")
         state = {
-            "state": status.state, "note": status.note, "pid": status.pid, "pid_alive": status.pid is not None,
+            "state": standing.state, "note": standing.note, "pid": standing.process,
+            "pid_alive": standing.process is not None,
             "since_s": since_s, "step": finished, "steps": len(names) or None,
             "wall_s": last["unix_s"] - began_s if isinstance(began_s, (int, float)) else None,
         }  # fmt: skip

@@ -32,6 +32,8 @@ from eapu_hil.training.progress import Progress
 from eapu_hil.training.run_store import RunStore
 from eapu_hil.training.runs import (
     DIVERGED,
+    FAILED,
+    STOPPED,
     SUCCESS,
     Checkpoint,
     last_steps,
@@ -98,7 +100,7 @@ class TrainingLoop:
         """Takes the run up where it stands and goes on to the end; whatever ends it, the run directory says how."""
         config = self._config
         progress.on_start(config.steps)
-        status, error = "failed", ""
+        status, error = FAILED, ""
         try:
             done = self._take_up()
             # Quick after a resume: it shows what the chip still holds.
@@ -122,7 +124,7 @@ class TrainingLoop:
             self._store.save_snapshots({**self._maps("after"), **self._gallery()})
             status = SUCCESS
         except (KeyboardInterrupt, SystemExit):
-            status = "stopped"
+            status = STOPPED
             self._diary.stopped()
             raise
         except NotFiniteError as sign:
