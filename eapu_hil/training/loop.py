@@ -236,7 +236,7 @@ class TrainingLoop:
         }
 
     def _evaluate(self, step: int, quick: bool, progress: Progress) -> None:
-        evaluation = self._task.evaluate(self._network.infer, quick=quick)
+        evaluation = self._task.evaluate(self._infer, quick=quick)
         self._clock_s = self._now_s()
         metrics = {
             "step": step,
@@ -251,10 +251,16 @@ class TrainingLoop:
         self._diary.show(step, evaluation)
         progress.on_evaluation(step, metrics)
 
+    def _infer(self, x: Float32Array) -> Float32Array:
+        """The network's answer; who watches is told, as an evaluation has no lines."""
+        answer = self._network.infer(x)
+        self._store.at_work()
+        return answer
+
     def _gallery(self) -> dict[str, NDArray[Any]]:
         images: dict[str, NDArray[Any]] = {}
         names = []
-        for number, item in enumerate(self._task.gallery(self._network.infer)):
+        for number, item in enumerate(self._task.gallery(self._infer)):
             names.append(item.name)
             for part in ("input", "output", "reference"):
                 images[f"gallery_{number}_{part}"] = getattr(item, part)

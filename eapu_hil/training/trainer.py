@@ -150,6 +150,7 @@ def _run(
         model: Model = DigitalModel(task, config.seed)
         account = None
         if bench is not None:
+            bench.watched_by(store.at_work)
             layout = _layout(config, task, bench, store)
             model, account = _on_arrays(config, task, bench, layout, store), BenchAccount(bench, layout)
             record_run(bench.chip, store.start["id"], bench.arrays[0].clock_s())
