@@ -304,3 +304,12 @@ def test_no_other_file_is_touched(tmp_path: Path, mocker: MockerFixture, to: str
         export(run, to, later)
     assert later.read_bytes() == b""
     assert sorted(out.parent.iterdir()) == sorted([out, mine, later])
+
+
+def test_notes_for_who_watches_are_no_results(tmp_path: Path) -> None:
+    with RunStore.create(tmp_path / "run", START) as store:
+        store.append_metrics("step", {"step": 1, "loss": 1.0})
+        store.append_note("event", {"at_step": 1, "unix_s": 2.0, "what": "log", "text": "warm"})
+        store.append_note("bench", {"step": 1, "unix_s": 2.0, "energy_j": 1.0})
+    with h5py.File(export(tmp_path / "run", "hdf5", tmp_path / "a.h5")) as file:
+        assert list(file["metrics"]) == ["step"]
