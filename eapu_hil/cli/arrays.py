@@ -152,8 +152,6 @@ def _program(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
 
 def _form(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    import numpy as np
-
     from eapu_hil.bench.forming import form as form_cells
     from eapu_hil.bench.forming import note_formed
     from eapu_hil.bench.forming_record import FormingRecord
@@ -180,30 +178,38 @@ def _form(args: Namespace, terminal: Terminal) -> dict[str, Any]:
                 form_cells(array, cells, bench.recipe, begun.append, again=args.again, tell=bar(len(cells)))
         finally:  # also what was formed before a stop
             left = CellStatus.NOT_CONVERGED if sys.exception() is None else CellStatus.ABORTED
-            more = {
-                name: (now - counted[name])[cells.row, cells.col]
-                for name, now in bench.ledger.arrays[args.array].counters().items()
-                if name in ("pulses", "verify_reads")
-            }
+            more = _counted_since(counted, bench, args.array, cells)
             for formed in begun:
                 _add_formed(results, cells, formed, record.is_formed(cells), left, more)
         known = record.is_formed(cells)
     (formed,) = begun
+    if not _say_formed(formed, known, bench.recipe.form.g_formed_S, terminal):
+        terminal.not_all()
+    return results.content()
+
+
+def _counted_since(
+    before: Mapping[str, NDArray[Any]], bench: Bench, number: int, cells: Cells
+) -> dict[str, NDArray[Any]]:
+    """Pulses and verify reads of each cell since the ledger of its array stood at `before`."""
+    now = bench.ledger.arrays[number].counters()
+    return {name: (now[name] - before[name])[cells.row, cells.col] for name in ("pulses", "verify_reads")}
+
+
+def _say_formed(formed: FormedCells, known: NDArray[np.bool_], g_formed_S: float, terminal: Terminal) -> bool:
+    """Says what came of forming; returns whether all cells are formed. known: by the passport."""
+    import numpy as np
+
     now = np.isfinite(formed.v_form_v)
-    unformed = int(np.count_nonzero(~known))
-    low = int(np.count_nonzero(known & ~now & (formed.g_formed_S < bench.recipe.form.g_formed_S)))
-    terminal.note(
-        f"{len(cells) - unformed} of {len(cells)} cells are formed, {int(now.sum())} of them just now"
-    )
+    low = int(np.count_nonzero(known & ~now & (formed.g_formed_S < g_formed_S)))
+    terminal.note(f"{int(known.sum())} of {known.size} cells are formed, {int(now.sum())} of them just now")
     if low:
         terminal.note(
-            f"{low} of them read below {1e6 * bench.recipe.form.g_formed_S:g} uS. The passport says that they are "
+            f"{low} of them read below {1e6 * g_formed_S:g} uS. The passport says that they are "
             "formed, so they got no pulse. Another chip needs another directory (key chip); --again --block "
             "R0:R1,C0:C1 forms them again"
         )
-    if unformed:
-        terminal.not_all()
-    return results.content()
+    return bool(known.all())
 
 
 def _take_room(bench: Bench, results: CellResults, cells: int) -> None:
