@@ -9,8 +9,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +22,7 @@ from eapu_hil.network.layers import Float32Array
 from eapu_hil.network.optimizer import Optimizer, make_optimizer
 from eapu_hil.tasks import Task
 from eapu_hil.training.bench_account import BenchAccount
+from eapu_hil.training.checkpoint_parts import fitting, under
 from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.diary import Diary
 from eapu_hil.training.errors import DivergedError
@@ -291,17 +290,3 @@ class TrainingLoop:
 
 def _written(counts: WriteCounts) -> dict[str, int]:
     return {"writes": counts.writes, "pulses": counts.pulses, "not_converged": counts.not_converged}
-
-
-@contextmanager
-def fitting(checkpoint: Checkpoint) -> Iterator[None]:
-    """Around taking over what a checkpoint holds. Raises HilError where it is that of another network."""
-    try:
-        yield
-    except (KeyError, ValueError, TypeError) as error:
-        raise HilError(f"{checkpoint.path}: does not fit the network of this run: {error}") from error
-
-
-def under(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
-    """The arrays whose names begin with `prefix`, without it."""
-    return {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}

@@ -43,9 +43,7 @@ class _Kind:
 
 
 def metric_tables(run_dir: Path, start: Mapping[str, Any]) -> list[Table]:
-    """A table `metrics/KIND` of each kind of line, but the notes for who watches. Nested values have dotted names; lists
-    are JSON.
-    """
+    """A table `metrics/KIND` of each kind of result. Nested values have dotted names; lists are JSON."""
     kinds: dict[str, _Kind] = {}
     for number, (line, kind, step) in enumerate(metric_lines(run_dir, start)):
         if kind not in NOTES:
