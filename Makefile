@@ -73,7 +73,7 @@ MEMORY = $(shell grep ' /dev/shm ' /proc/mounts 2>/dev/null | grep -qv noexec \
 test: lint
 	$(if $(MEMORY),TMPDIR="$${TMPDIR:-$(MEMORY)}") OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist worksteal
 
-# The long form of tests/torture: some 200 kills, 2,000 damaged files, 1e6 hostile frames, 1e5 hostile requests.
+# The long form of tests/torture: some 200 kills, 30 of the live page and the run beside it, 2,000 damaged files, 1e6 hostile frames, 1e5 hostile requests.
 SEED ?= 1
 torture: $(STAMP)
 	OMP_NUM_THREADS=1 PYTHONPATH=tests/torture $(BIN)/python -P tests/torture/torture.py --seed $(SEED)

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from live import made_run, page, some_writes, step_line
+from live_runs import made_run, page, some_writes, step_line
 from playwright.sync_api import Page, sync_playwright
 
 from eapu_hil.training.run_store import RunStore

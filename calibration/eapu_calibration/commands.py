@@ -17,6 +17,8 @@ from eapu_hil.cli.notify import notified, notify
 from eapu_hil.cli.terminal import Terminal
 
 if TYPE_CHECKING:
+    from eapu_hil.bench import Bench
+    from eapu_hil.bench.entries import Measurement
     from eapu_hil.hal import Cells
 
 # What runs a command is imported in there; see `eapu_hil.cli.arrays`.
@@ -143,26 +145,27 @@ def _calibrate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
                 recorded=lambda entry: files.drawn(bench.chip, [entry]) if args.live else None,
             )
         bench_time_s = array.clock_s() - began_s
-    drawn, tables = files.drawn(bench.chip, found), files.tables(bench.chip, found)
-    say_entries(found, terminal)
-    wall_s = time.monotonic() - began
-    terminal.say(
-        f"written to the passport {bench.chip.directory}; took {duration(bench_time_s)} of bench time"
-    )
+    _say_measured(bench, found, bench_time_s, terminal)
     faulty = sum(len(cells) for cells in left)
     if faulty:
         terminal.say(f"{faulty} cells could not be formed or written, or wore out; see eapu-hil passport")
         terminal.not_all()
-    entries = [as_json(entry) for entry in found]
     return {
         "passport": bench.chip.directory,
-        "entries": entries,
+        "entries": [as_json(entry) for entry in found],
         "faulty_cells": faulty,
-        "figures": drawn,
-        "tables": tables,
+        "figures": files.drawn(bench.chip, found),
+        "tables": files.tables(bench.chip, found),
         "bench_time_s": bench_time_s,
-        "wall_s": wall_s,
+        "wall_s": time.monotonic() - began,
     }
+
+
+def _say_measured(bench: Bench, found: list[Measurement], bench_time_s: float, terminal: Terminal) -> None:
+    say_entries(found, terminal)
+    terminal.say(
+        f"written to the passport {bench.chip.directory}; took {duration(bench_time_s)} of bench time"
+    )
 
 
 def _import(args: Namespace, terminal: Terminal) -> dict[str, Any]:

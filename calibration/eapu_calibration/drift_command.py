@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eapu_calibration.passport_commands import as_json, say_entries
 from eapu_hil.base.provenance import now_utc
@@ -14,6 +14,9 @@ from eapu_hil.base.storage import ReservedFile, require_space
 from eapu_hil.cli import options
 from eapu_hil.cli.arrays import chosen_array, open_as_it_is
 from eapu_hil.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from eapu_hil.hal import FloatArray
 
 # What runs a command is imported in there; see `eapu_hil.cli.arrays`.
 _TABLE_BYTES = 2**22  # of the cells that are out: room for some 20,000 of them
@@ -68,15 +71,7 @@ def _drift(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         drawn = files.drawn(bench.chip, [entry])
     draw(found.columns())
     say_entries([entry], terminal)
-    if len(refresh):
-        longest = duration(now_s - float(found.since_s[found.out].min()))
-        terminal.say(f"{len(refresh)} cells are out of their band; the longest for at least {longest}")
-        if args.out is not None:
-            terminal.say(
-                f"to program them again: eapu-hil program {args.bench} {args.out} --array {args.array}"
-            )
-    elif args.out is not None:
-        terminal.say(f"no cell is out of its band, so {args.out} is not written")
+    _say_out(args, terminal, len(refresh), now_s - found.since_s[found.out])
     return {
         **as_json(entry),
         "refresh": {
@@ -88,3 +83,16 @@ def _drift(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         "out": args.out if len(refresh) else None,
         "figures": drawn,
     }
+
+
+def _say_out(args: Namespace, terminal: Terminal, cells: int, out_for_s: FloatArray) -> None:
+    """How many cells are out of their band, and what to do about them. out_for_s: for how long each is, at least."""
+    if cells:
+        longest = duration(float(out_for_s.max()))
+        terminal.say(f"{cells} cells are out of their band; the longest for at least {longest}")
+        if args.out is not None:
+            terminal.say(
+                f"to program them again: eapu-hil program {args.bench} {args.out} --array {args.array}"
+            )
+    elif args.out is not None:
+        terminal.say(f"no cell is out of its band, so {args.out} is not written")

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from eapu_hil.base.errors import one_line
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -65,9 +67,19 @@ def grounding_signals() -> Iterator[None]:
     The exit code is 128 and the signal's number: 130, 143, 129. Ctrl-C and SIGTERM are heard also where the shell that
     started the process ignores them, as for jobs in the background; other signals that are ignored (`nohup`) or that
     somebody else handles stay so. In the main thread only; elsewhere nothing happens.
+
+    An error that comes after the signal does not take its place: what fails on the way out, or because the signal was
+    dropped (see `raise_if_stopped`), is a line in the log, and the process ends by the signal.
     """
-    with _handling(always=(signal.SIGINT, signal.SIGTERM)):
-        yield
+    with _handling(always=(signal.SIGINT, signal.SIGTERM)) as stop:
+        try:
+            yield
+        except Exception as error:
+            if stop is None or stop.raised is None:
+                raise
+            _LOG.error("on the way out: %s", one_line(error))
+            _LOG.debug("", exc_info=error)
+            raise stop.raised from error
 
 
 @contextmanager
@@ -121,15 +133,16 @@ def raise_if_stopped() -> None:
 
 
 @contextmanager
-def _handling(always: Sequence[int] = ()) -> Iterator[None]:
+def _handling(always: Sequence[int] = ()) -> Iterator[_Stop | None]:
+    """The handler while it is in place; None in other threads."""
     if not _in_main_thread():
-        yield
+        yield None
         return
     stop = _Stop()
     before: dict[int, Any] = {}
     try:
         _take(before, _ENDING, stop, always)
-        yield
+        yield stop
     finally:
         _give_back(before, stop)
 

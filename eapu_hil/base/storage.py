@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, TextIO
 
 from eapu_hil.base.errors import ConfigError, HilError
+from eapu_hil.base.stopping import held
 
 _LOG = logging.getLogger(__name__)
 
@@ -75,17 +76,21 @@ class GrowingFile:
             self._file.truncate(self._end)
 
     def append(self, data: bytes, *, durable: bool) -> None:
-        """Adds `data`; `durable` waits until it is on the disk."""
+        """Adds `data`; `durable` waits until it is on the disk.
+
+        A signal that ends the process waits until the file and what is known of its end agree, but for no disk.
+        """
         with storage_errors(self._path):
-            try:
-                rest = memoryview(data)
-                while rest:
-                    rest = rest[self._file.write(rest) :]
-            except BaseException:  # also Ctrl-C between two parts of a batch
-                with contextlib.suppress(OSError):  # whatever stays is cut when the run is opened again
-                    self._file.truncate(self._end)
-                raise
-            self._end += len(data)
+            with held():
+                try:
+                    rest = memoryview(data)
+                    while rest:
+                        rest = rest[self._file.write(rest) :]
+                except BaseException:
+                    with contextlib.suppress(OSError):  # whatever stays is cut when the run is opened again
+                        self._file.truncate(self._end)
+                    raise
+                self._end += len(data)
             if durable:
                 self.sync()
 
@@ -103,8 +108,23 @@ def write_aside(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """
     part = path.with_name(path.name + ".part")
     part.unlink(missing_ok=True)  # of a crash; opened anew, so that no link leads the content elsewhere
+    _replace(path, part, write)
+
+
+def write_beside(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """`write_aside` for a directory that is not only ours: no other file there is touched. Raises OSError."""
+    _replace(path, beside(path), write)
+
+
+def beside(path: Path) -> Path:
+    """A name in the directory of `path` that nobody has, for what is to be put in its place once it is whole."""
+    return path.with_name(f"{path.name[:60]}.{os.urandom(4).hex()}.part")
+
+
+def _replace(path: Path, part: Path, write: Callable[[BinaryIO], object]) -> None:
+    file = part.open("xb")
     try:
-        with part.open("xb") as file:
+        with file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
@@ -122,16 +142,17 @@ def write_aside(path: Path, write: Callable[[BinaryIO], object]) -> None:
 class ReservedFile:
     """A new file whose room on the disk is taken before there is anything to write.
 
-    Until `write` it is called NAME.part. Raises StorageError where there is no room, and leaves nothing behind then.
+    Until `write` it has a name of its own, which ends in `.part`. Raises StorageError where there is no room, and
+    leaves nothing behind then.
     Also a context manager: leaving it gives the room back where nothing was written.
     """
 
     def __init__(self, path: Path, size: int) -> None:
         """size: bytes that will be written at most."""
-        self._path, self._part = path, path.with_name(path.name + ".part")
+        self._path, self._part = path, beside(path)
         with storage_errors(path):
             try:
-                self._fill(bytes(size), "wb")
+                self._fill(bytes(size), "xb")
             except BaseException:
                 self.discard()
                 raise

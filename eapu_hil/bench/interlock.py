@@ -10,7 +10,7 @@ import atexit
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 from eapu_hil.base.stopping import held, raise_if_stopped
@@ -37,13 +37,15 @@ class Interlock:
     What several threads do is told apart without a lock: nothing may hold up a ground, and an interrupt may come
     between any two instructions. Each attribute changes at once, and every doubt means: not grounded.
 
-    check, product_check: what refuses each request before it is sent; raises LimitError.
+    check, product_check: what refuses each request before it is sent; raises LimitError. at_work: is told whenever a
+    request begins or ends, for who watches.
     """
 
     def __init__(self, device: Crossbar, limits: Limits, name: str) -> None:
         """name: of the array, for messages: "array 0"."""
         self.check = LimitCheck(name, device.shape, limits)
         self.product_check = ProductCheck(device.shape, limits)
+        self.at_work: Callable[[], None] = lambda: None
         self._device = device
         self._closed = self._ended = False
         self._under_way: set[_Request] = set()
@@ -80,12 +82,14 @@ class Interlock:
         request = _Request(self._ground)
         self._under_way.add(request)
         self._last_change = request
+        self.at_work()
         return request
 
     def end(self, request: _Request) -> None:
         """The request is not being sent any more."""
         self._last_change = object()
         self._under_way.discard(request)
+        self.at_work()
 
     def require_undisturbed(self, request: _Request) -> None:
         """Raises HilError where somebody grounded the array since `request` began."""

@@ -7,7 +7,7 @@ import logging
 import shutil
 import tempfile
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from functools import partial
@@ -61,6 +61,11 @@ class Bench:
     chip: Chip
     ledger: Ledger
     recipe: Recipe
+
+    def watched_by(self, at_work: Callable[[], None]) -> None:
+        """Tells `at_work` whenever a request to an array begins or ends."""
+        for array in self.arrays:
+            array.interlock.at_work = at_work
 
     @property
     def unattended(self) -> Unattended | None:

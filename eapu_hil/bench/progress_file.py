@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from eapu_hil.base.beat import Beat
 from eapu_hil.bench.opening import Bench
 from eapu_hil.hal import HilError
 
@@ -34,6 +35,7 @@ class ProgressFile:
 
     def __init__(self, bench: Bench, number: int, measurements: Sequence[str]) -> None:
         """number: of the array."""
+        self._bench = bench
         self._path = bench.chip.directory / PROGRESS
         self._array = bench.arrays[number]
         unattended = None if bench.unattended is None else vars(bench.unattended)
@@ -66,6 +68,7 @@ class ProgressFile:
         self._append({"measurement": measurement, "done": done, **self._about})
 
     def __enter__(self) -> Self:
+        self._bench.watched_by(Beat(self._path))
         try:
             self._path.write_bytes(b"")
         except OSError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,14 +19,11 @@ from eapu_hil.cli import options
 from eapu_hil.cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from eapu_hil.bench import Bench
     from eapu_hil.bench.array import BenchArray
     from eapu_hil.bench.forming import FormedCells
     from eapu_hil.cli.results import CellResults
-    from eapu_hil.hal import Cells, CellStatus, Crossbar, Targets, WriteOutcome
+    from eapu_hil.hal import Cells, Crossbar, Targets, WriteOutcome
     from eapu_hil.hal.recipe import Recipe
 
 # Of an entry in the passport, ledger and state of a twin included.
@@ -152,12 +149,11 @@ def _program(args: Namespace, terminal: Terminal) -> dict[str, Any]:
 
 
 def _form(args: Namespace, terminal: Terminal) -> dict[str, Any]:
-    import numpy as np
-
     from eapu_hil.bench.forming import form as form_cells
     from eapu_hil.bench.forming import note_formed
     from eapu_hil.bench.forming_record import FormingRecord
     from eapu_hil.cli.cell_bar import cell_bar
+    from eapu_hil.cli.formed import add_formed, counted_since, say_formed
     from eapu_hil.cli.results import saving
     from eapu_hil.hal import CellStatus
 
@@ -180,28 +176,12 @@ def _form(args: Namespace, terminal: Terminal) -> dict[str, Any]:
                 form_cells(array, cells, bench.recipe, begun.append, again=args.again, tell=bar(len(cells)))
         finally:  # also what was formed before a stop
             left = CellStatus.NOT_CONVERGED if sys.exception() is None else CellStatus.ABORTED
-            more = {
-                name: (now - counted[name])[cells.row, cells.col]
-                for name, now in bench.ledger.arrays[args.array].counters().items()
-                if name in ("pulses", "verify_reads")
-            }
+            more = counted_since(counted, bench, args.array, cells)
             for formed in begun:
-                _add_formed(results, cells, formed, record.is_formed(cells), left, more)
+                add_formed(results, cells, formed, record.is_formed(cells), left, more)
         known = record.is_formed(cells)
     (formed,) = begun
-    now = np.isfinite(formed.v_form_v)
-    unformed = int(np.count_nonzero(~known))
-    low = int(np.count_nonzero(known & ~now & (formed.g_formed_S < bench.recipe.form.g_formed_S)))
-    terminal.note(
-        f"{len(cells) - unformed} of {len(cells)} cells are formed, {int(now.sum())} of them just now"
-    )
-    if low:
-        terminal.note(
-            f"{low} of them read below {1e6 * bench.recipe.form.g_formed_S:g} uS. The passport says that they are "
-            "formed, so they got no pulse. Another chip needs another directory (key chip); --again --block "
-            "R0:R1,C0:C1 forms them again"
-        )
-    if unformed:
+    if not say_formed(formed, known, bench.recipe.form.g_formed_S, terminal):
         terminal.not_all()
     return results.content()
 
@@ -221,32 +201,6 @@ def _add_written(results: CellResults, targets: Targets, outcome: WriteOutcome) 
         reads=outcome.reads,
         g_before_uS=1e6 * outcome.g_before_S,
         g_target_uS=1e6 * targets.g_target_S,
-    )
-
-
-def _add_formed(
-    results: CellResults,
-    cells: Cells,
-    formed: FormedCells,
-    done: NDArray[np.bool_],
-    left: CellStatus,
-    counted: Mapping[str, NDArray[Any]],
-) -> None:
-    """done: which cells are formed. left: the status of the others. counted: what the ledger counted of each."""
-    import numpy as np
-
-    from eapu_hil.hal import CellStatus
-
-    status = np.where(done, CellStatus.OK, left).astype(np.uint8)
-    results.add(
-        cells,
-        formed.g_formed_S,
-        status,
-        pulses=counted["pulses"],
-        reads=counted["verify_reads"],
-        v_form_v=formed.v_form_v,
-        g_before_uS=1e6 * formed.g_fresh_S,
-        g_fresh_uS=1e6 * formed.g_fresh_S,  # its first name, which scripts know
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ _COLUMNS = (
 def runs(parser: ArgumentParser) -> None:
     """List runs: how they ended, metric, writes, time and disk space.
 
-    States: running, paused, frozen (its process has written nothing for 10 s), stopped, crashed, failed, done, damaged.
+    States: running, paused, frozen, done, stopped, failed, crashed, damaged; docs/runs.md says what each means.
     """
     parser.add_argument(
         "directory", nargs="?", type=Path, default=Path("runs"), metavar="DIR", help="default: %(default)s"
@@ -62,7 +62,7 @@ def _runs(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         return _remove(args.remove, args.directory, terminal)
     rows = list_runs(args.directory)
     for text in args.where:
-        rows = _chosen(rows, text)
+        rows = _chosen(rows, text, terminal)
     if rows:
         rows = _sorted(rows, args.sort)
     listed = [_values(row) for row in rows]
@@ -97,16 +97,26 @@ def _cells(values: Mapping[str, Any]) -> list[str]:
     return [*texts, chip, metric, steps, *numbers]
 
 
-def _chosen(rows: Sequence[RunRow], text: str) -> list[RunRow]:
+def _chosen(rows: Sequence[RunRow], text: str, terminal: Terminal) -> list[RunRow]:
+    from eapu_hil.training.run_state import STATES
+
     key, sign, wanted = text.partition("=")
     if not sign or not key:
         raise ConfigError(f"--where {text}: expected KEY=VALUE, such as state=done")
-    return [row for row in rows if _equal(_value(row, key), wanted)] if _known(rows, key, "--where") else []
+    if key == "state" and wanted not in STATES:
+        hint = did_you_mean(wanted, list(STATES))
+        raise ConfigError(f"--where {text}: no such state{hint}; allowed are {', '.join(STATES)}")
+    _require_known(rows, key, "--where")
+    found = [row for row in rows if _equal(_value(row, key), wanted)]
+    if rows and not found:
+        hint = did_you_mean(wanted, sorted({str(_value(row, key)) for row in rows}))
+        terminal.note(f"--where {text}: no run has this value{hint}")
+    return found
 
 
 def _sorted(rows: Sequence[RunRow], text: str) -> list[RunRow]:
     key = text.removeprefix("-")
-    _known(rows, key, "--sort")
+    _require_known(rows, key, "--sort")
     having = [row for row in rows if _value(row, key) is not None]
     without = [row for row in rows if _value(row, key) is None]
     numbers = all(isinstance(_value(row, key), (int, float)) for row in having)
@@ -114,14 +124,22 @@ def _sorted(rows: Sequence[RunRow], text: str) -> list[RunRow]:
     return [*sorted(having, key=order, reverse=text != key), *without]  # what has no value comes last
 
 
-def _known(rows: Sequence[RunRow], key: str, option: str) -> bool:
-    """Whether there are runs. Raises ConfigError where none of them could have such a key."""
+def _require_known(rows: Sequence[RunRow], key: str, option: str) -> None:
+    """Raises ConfigError where there are runs and none of them could have such a key."""
     if key not in _COLUMNS and rows and all(_value(row, key) is None for row in rows):
+        keys = {name for row in rows for name in _dotted(row.facts.config)}
         raise ConfigError(
-            f"{option} {key}: no run has such a key{did_you_mean(key, _COLUMNS)}; allowed are {', '.join(_COLUMNS)}, "
-            "and keys of the experiment such as optimizer.lr"
+            f"{option} {key}: no run has such a key{did_you_mean(key, [*_COLUMNS, *sorted(keys)])}; allowed are "
+            f"{', '.join(_COLUMNS)}, and keys of the experiment such as optimizer.lr"
         )
-    return bool(rows)
+
+
+def _dotted(config: Mapping[str, Any], before: str = "") -> Iterator[str]:
+    """The keys of an experiment, as `optimizer.lr`."""
+    for key, value in config.items():
+        yield f"{before}{key}"
+        if isinstance(value, Mapping):
+            yield from _dotted(value, f"{before}{key}.")
 
 
 def _value(row: RunRow, key: str) -> Any:

@@ -7,10 +7,9 @@ import json
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote
 
 from starlette.applications import Starlette
-from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
@@ -110,7 +109,7 @@ class _Routes:
         return answer
 
     def _entry(self, request: Request) -> Entry:
-        return self._hub.place.find(request.path_params["id"])
+        return self._hub.place.find(unquote(request.path_params["id"], errors="surrogateescape"))
 
     def _page_of(self, request: Request) -> str:
         if "id" not in request.path_params:
@@ -129,7 +128,7 @@ def make_app(place: Place, token: str | None) -> tuple[ASGIApp, Hub]:
         yield
         hub.close()
 
-    run = "/api/run/{id:run}"
+    run = "/api/run/{id}"
     app = Starlette(
         routes=[
             Route("/api/runs", routes.runs),
@@ -144,8 +143,8 @@ def make_app(place: Place, token: str | None) -> tuple[ASGIApp, Hub]:
             Route("/charts.js", routes.charts),
             Route("/static/{name}", routes.page),
             Route(ENTER, routes.enter, methods=["POST"]),
-            Route("/run/{id:run}", routes.page),
-            Route("/run/{id:run}", routes.stop_by_form, methods=["POST"]),
+            Route("/run/{id}", routes.page),
+            Route("/run/{id}", routes.stop_by_form, methods=["POST"]),
             Route("/", routes.page),
             Route("/", routes.stop_all_by_form, methods=["POST"]),
         ],
@@ -154,15 +153,6 @@ def make_app(place: Place, token: str | None) -> tuple[ASGIApp, Hub]:
         lifespan=lifespan,
     )
     return app, hub
-
-
-class _RunConvertor(PathConvertor):
-    """The id of a run in a path: any text, also line ends."""
-
-    regex = "(?s:.*)"
-
-
-register_url_convertor("run", _RunConvertor())
 
 
 class _Raw:

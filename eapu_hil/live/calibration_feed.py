@@ -1,4 +1,4 @@
-"""A calibration as somebody watches it: by its progress.jsonl, and the figures that it has drawn."""
+"""A calibration as somebody watches it: its progress.jsonl, its cells as they are read, the figures it has drawn."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from eapu_hil.bench.progress_file import PROGRESS
+from eapu_hil.live.cells import QUANTITIES
+from eapu_hil.live.chip_maps import ChipMaps
 from eapu_hil.live.feed import Feed
 from eapu_hil.live.overview import Overviews
 from eapu_hil.live.places import Entry, UnknownError
@@ -24,10 +26,8 @@ class CalibrationFeed(Feed):
         self._lines = LineTail(entry.path / PROGRESS)
         self._last: Mapping[str, Any] = {}
         self._ended: Mapping[str, Any] = {}
-        self._begun: tuple[str, float] = (
-            "",
-            0.0,
-        )  # the running measurement, and when it began, by time.time()
+        self._begun = "", 0.0  # the running measurement, and when it began, by time.time()
+        self._maps = ChipMaps(entry)
 
     def refresh(self) -> None:
         for anew, lines in self._lines.batches():
@@ -36,7 +36,11 @@ class CalibrationFeed(Feed):
             for line in lines:
                 self._take(line)
         self.unread = False
+        array = self._last.get("array")
+        if isinstance(array, int):
+            self._maps.refresh(array)
         self._publish()
+        self._publish_maps()
 
     def description(self) -> dict[str, Any]:
         name = self.entry.path.name
@@ -47,6 +51,9 @@ class CalibrationFeed(Feed):
     def unattended(self) -> Mapping[str, Any] | None:
         found = self._last.get("unattended")
         return found if isinstance(found, dict) and {"by", "within_s"} <= found.keys() else None
+
+    def map(self, array: int, quantity: str) -> bytes:
+        return self._maps.map(array, quantity)
 
     def picture(self, name: str) -> bytes:
         if not _FIGURE.fullmatch(name):
@@ -68,14 +75,15 @@ class CalibrationFeed(Feed):
                 self._begun = line["measurement"], line["unix_s"]
 
     def _publish(self) -> None:
-        status, last = self.status(), self._last
-        since_s = None if status.since_s is None else round(status.since_s)
+        standing, last = self.standing(), self._last
+        since_s = None if standing.since_s is None else round(standing.since_s)
         names, done = list(last.get("measurements", [])), float(last.get("done", 0.0))
         name = last.get("measurement")
         finished = (names.index(name) if name in names else 0) + int(done >= 1.0)
         began_s = last.get("began_unix_s")
         state = {
-            "state": status.state, "note": status.note, "pid": status.pid, "pid_alive": status.pid is not None,
+            "state": standing.state, "note": standing.note, "pid": standing.process,
+            "pid_alive": standing.process is not None,
             "since_s": since_s, "step": finished, "steps": len(names) or None,
             "wall_s": last["unix_s"] - began_s if isinstance(began_s, (int, float)) else None,
         }  # fmt: skip
@@ -86,6 +94,15 @@ class CalibrationFeed(Feed):
             content = {"measurement": name, "done": done, "total": 1.0, "time_left_s": left_s}
             counted = {"finished": finished, "measurements": names}
             self.put("calibration", "calibration", {**content, **counted, "figure_url": self._figure_url()})
+
+    def _publish_maps(self) -> None:
+        maps = self._maps
+        if maps.shape is None:
+            return
+        rows, columns = maps.shape
+        for quantity in QUANTITIES:
+            about = {"array": maps.array, "quantity": quantity, "rows": rows, "cols": columns}
+            self.put(f"map {maps.array} {quantity}", "map", {**about, "version": maps.version})
 
     def _figure_url(self) -> str | None:
         """The newest figure, with its time, so that a browser does not show an older one of this name."""

@@ -16,7 +16,7 @@ from typing import Any
 from eapu_hil.live.outcome import Outcome
 from eapu_hil.live.overview import Overviews
 from eapu_hil.live.places import Entry, UnknownError
-from eapu_hil.live.status import Status, status_of
+from eapu_hil.training.run_state import Standing
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,9 @@ class Feed(ABC):
         """A PNG that a message named. In the thread that refreshes. Raises UnknownError."""
         raise UnknownError(f"there is no picture {name!r} here")
 
-    def status(self) -> Status:
+    def standing(self) -> Standing:
         """Who works on it, and how it stands. Reads a few small files."""
-        return status_of(self.entry, self.stop, self.overviews.summary(self.entry), paused=self.is_paused)
+        return self.overviews.standing(self.entry, self.stop, paused=self.is_paused)
 
     def say_stop(self, outcome: Outcome) -> None:
         """From the event loop: what a stop has come to."""

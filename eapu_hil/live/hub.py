@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -17,12 +17,12 @@ from eapu_hil.base.errors import one_line
 from eapu_hil.live.calibration_feed import CalibrationFeed
 from eapu_hil.live.feed import Feed
 from eapu_hil.live.outcome import Outcome
-from eapu_hil.live.overview import Overviews
+from eapu_hil.live.overview import Overviews, with_stop
 from eapu_hil.live.places import Entry, Place
 from eapu_hil.live.run_feed import RunFeed
-from eapu_hil.live.status import status_of
 from eapu_hil.live.stopping import NothingToStopError, Stop
 from eapu_hil.training.run_list import RunRow, list_runs
+from eapu_hil.training.run_state import Standing
 
 _FRAME_s = 0.5
 _LIST_s = 1.0  # how old the list of runs may be
@@ -168,25 +168,30 @@ class Hub:
     def _read_list(self) -> list[dict[str, Any]]:
         rows = list_runs(self.place.root) if self.place.root.is_dir() else []
         lines = [
-            self._with_state(Entry(row.name, row.path, "train"), _line(row), _ending(row)) for row in rows
+            _line(row) | _shown(entry, with_stop(row.standing, self._stop_of(entry)))
+            for row in rows
+            for entry in [Entry(row.name, row.path, "train")]
         ]
         for entry in self.place.entries():
             if entry.kind != "train":
-                lines.append(
-                    self._with_state(entry, self.overviews.line(entry), self.overviews.summary(entry))
-                )
+                standing = self.overviews.standing(entry, self._stop_of(entry), paused=False)
+                lines.append(self.overviews.line(entry) | _shown(entry, standing))
         lines.sort(key=lambda line: str(line.get("time") or ""), reverse=True)
         return lines
 
-    def _with_state(
-        self, entry: Entry, line: dict[str, Any], ending: Mapping[str, Any] | None
-    ) -> dict[str, Any]:
+    def _stop_of(self, entry: Entry) -> Outcome | None:
         watched = self._watched.get(entry.id)
-        stop = None if watched is None else watched.feed.stop
-        paused = watched is not None and watched.feed.is_paused
-        status = status_of(entry, stop, ending, paused=paused)
-        shown = {"state": status.state, "pid": status.pid, "since_s": status.since_s, "note": status.note}
-        return {**line, "url": entry.url, **shown}
+        return None if watched is None else watched.feed.stop
+
+
+def _shown(entry: Entry, standing: Standing) -> dict[str, Any]:
+    its = {
+        "state": standing.state,
+        "pid": standing.process,
+        "since_s": standing.since_s,
+        "note": standing.note,
+    }
+    return {"url": entry.url, **its}
 
 
 def _line(row: RunRow) -> dict[str, Any]:
@@ -195,7 +200,3 @@ def _line(row: RunRow) -> dict[str, Any]:
     more = {key: getattr(facts, key) for key in ("writes", "wall_s", "disk_bytes", "time", "task", "seed")}
     metric = {"name": facts.metric_name, "value": facts.metric}
     return {"id": row.name, "name": row.path.name, "kind": "train", **its, **more, "metric": metric}
-
-
-def _ending(row: RunRow) -> dict[str, Any] | None:
-    return None if row.facts.status is None else {"exit_status": row.facts.status, "error": row.facts.error}

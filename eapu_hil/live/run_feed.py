@@ -129,12 +129,13 @@ class RunFeed(Feed):
         return True
 
     def _publish(self) -> None:
-        start, story, status = self.overviews.start(self.entry), self._story, self.status()
+        start, story, standing = self.overviews.start(self.entry), self._story, self.standing()
         steps = mapping(start.get("experiment")).get("steps")
         counts = {**story.totals, "energy_j": story.energy_j, "loss": story.loss, "metric": story.metric}
-        since_s = None if status.since_s is None else round(status.since_s)
+        since_s = None if standing.since_s is None else round(standing.since_s)
         state = {
-            "state": status.state, "note": status.note, "pid": status.pid, "pid_alive": status.pid is not None,
+            "state": standing.state, "note": standing.note, "pid": standing.process,
+            "pid_alive": standing.process is not None,
             "since_s": since_s, "step": story.step, "steps": steps, **story.times(steps), **counts,
         }  # fmt: skip
         self.put("state", "state", state)

@@ -12,7 +12,6 @@ import json
 import re
 import socket
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -46,7 +45,8 @@ class Security:
                 await self._app(scope, receive, send)
             return
         # As the file system has it, so that a directory of any name is found by its path.
-        scope = {**scope, "path": unquote(scope["raw_path"].decode("latin-1"), errors="surrogateescape")}
+        # As it was sent: the name of a run is one part of it, whatever slashes the name holds as %2F.
+        scope = {**scope, "path": scope["raw_path"].decode("latin-1")}
 
         async def secured(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -23,8 +23,8 @@ from eapu_hil.bench.progress_file import PROGRESS
 from eapu_hil.hal import HilError
 from eapu_hil.live.outcome import Outcome, Phase
 from eapu_hil.live.places import Entry
-from eapu_hil.live.status import stands_still
 from eapu_hil.training.journal import METRICS
+from eapu_hil.training.run_state import stands_still
 
 DEADLINE_s = 10.0  # an instrument may take one timeout to answer, and the way out waits for it
 _LOOK_s = 0.02

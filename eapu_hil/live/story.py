@@ -74,6 +74,7 @@ class Story:
     def _take_step(self, line: Mapping[str, Any]) -> None:
         self.curves.add(point_of(line, self.energy_j))
         self.step = int(line["step"])
+        self.paused = False  # also of a run that was killed while it waited, and goes on
         self.loss = line.get("loss")
         self._count(line)
         wall_s = line.get("wall_s")
@@ -90,6 +91,7 @@ class Story:
     def _take_evaluation(self, line: Mapping[str, Any]) -> None:
         step, value = int(line["step"]), line.get("metric")
         self.metric = {"name": line.get("name"), "value": value, "input": line.get("input")}
+        self.paused = False
         self.examples_at = step
         self.curves.add(Point(step, 0, {"metric": None if value is None else float(value)}))
 

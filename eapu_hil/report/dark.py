@@ -10,7 +10,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from eapu_hil.base.colours import GREY, INK
-from eapu_hil.base.storage import write_aside
+from eapu_hil.base.storage import write_beside
 from eapu_hil.report.page_files import figure_files
 
 GRID = "#e8ebee"
@@ -38,7 +38,7 @@ def save(figure: Figure, path: Path) -> None:
 def _write(figure: Figure, path: Path) -> None:
     kind = path.suffix.removeprefix(".")
     metadata: dict[str, Any] = {"Date": None} if kind == "svg" else {}  # the same figure is the same file
-    write_aside(path, lambda file: figure.savefig(file, format=kind, metadata=metadata))
+    write_beside(path, lambda file: figure.savefig(file, format=kind, metadata=metadata))
 
 
 def _darken(figure: Figure) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from eapu_hil.base.printable import printable
-from eapu_hil.base.storage import storage_errors, write_aside
+from eapu_hil.base.storage import storage_errors, write_beside
 from eapu_hil.hal import ConfigError
 from eapu_hil.report.page_files import PAGE, STANDALONE, figure_files
 
@@ -115,7 +115,7 @@ def render(
     )
     path = directory / (STANDALONE if standalone else PAGE)
     with storage_errors(path):
-        write_aside(path, lambda file: file.write(page.encode()))  # in place of a link, not through it
+        write_beside(path, lambda file: file.write(page.encode()))  # in place of a link, not through it
     return path
 
 

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_hil.base.npz import DamagedError
+from eapu_hil.base.stopping import held
 from eapu_hil.base.storage import GrowingFile
 
 JOURNAL, METRICS, WRITES = "journal.bin", "metrics.jsonl", "writes.bin"
@@ -88,8 +89,10 @@ class Journal:
         """Adds a record with `changes`, which are fields of `State`. Raises StorageError."""
         state = replace(self.state, **changes)
         packed = _RECORD.pack(*vars(state).values())
-        self._file.append(packed + zlib.crc32(packed, self._seed).to_bytes(4, "little"), durable=False)
-        self.state = state
+        record = packed + zlib.crc32(packed, self._seed).to_bytes(4, "little")
+        with held():  # else the record after it would not know of these changes
+            self._file.append(record, durable=False)
+            self.state = state
 
     def note_metrics(self, line: bytes) -> None:
         """`line` stands at the end of metrics.jsonl."""

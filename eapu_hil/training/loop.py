@@ -9,8 +9,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +22,7 @@ from eapu_hil.network.layers import Float32Array
 from eapu_hil.network.optimizer import Optimizer, make_optimizer
 from eapu_hil.tasks import Task
 from eapu_hil.training.bench_account import BenchAccount
+from eapu_hil.training.checkpoint_parts import fitting, under
 from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.diary import Diary
 from eapu_hil.training.errors import DivergedError
@@ -32,6 +31,8 @@ from eapu_hil.training.progress import Progress
 from eapu_hil.training.run_store import RunStore
 from eapu_hil.training.runs import (
     DIVERGED,
+    FAILED,
+    STOPPED,
     SUCCESS,
     Checkpoint,
     last_steps,
@@ -98,7 +99,7 @@ class TrainingLoop:
         """Takes the run up where it stands and goes on to the end; whatever ends it, the run directory says how."""
         config = self._config
         progress.on_start(config.steps)
-        status, error = "failed", ""
+        status, error = FAILED, ""
         try:
             done = self._take_up()
             # Quick after a resume: it shows what the chip still holds.
@@ -122,7 +123,7 @@ class TrainingLoop:
             self._store.save_snapshots({**self._maps("after"), **self._gallery()})
             status = SUCCESS
         except (KeyboardInterrupt, SystemExit):
-            status = "stopped"
+            status = STOPPED
             self._diary.stopped()
             raise
         except NotFiniteError as sign:
@@ -234,7 +235,7 @@ class TrainingLoop:
         }
 
     def _evaluate(self, step: int, quick: bool, progress: Progress) -> None:
-        evaluation = self._task.evaluate(self._network.infer, quick=quick)
+        evaluation = self._task.evaluate(self._infer, quick=quick)
         self._clock_s = self._now_s()
         metrics = {
             "step": step,
@@ -249,10 +250,16 @@ class TrainingLoop:
         self._diary.show(step, evaluation)
         progress.on_evaluation(step, metrics)
 
+    def _infer(self, x: Float32Array) -> Float32Array:
+        """The network's answer; who watches is told, as an evaluation has no lines."""
+        answer = self._network.infer(x)
+        self._store.at_work()
+        return answer
+
     def _gallery(self) -> dict[str, NDArray[Any]]:
         images: dict[str, NDArray[Any]] = {}
         names = []
-        for number, item in enumerate(self._task.gallery(self._network.infer)):
+        for number, item in enumerate(self._task.gallery(self._infer)):
             names.append(item.name)
             for part in ("input", "output", "reference"):
                 images[f"gallery_{number}_{part}"] = getattr(item, part)
@@ -283,17 +290,3 @@ class TrainingLoop:
 
 def _written(counts: WriteCounts) -> dict[str, int]:
     return {"writes": counts.writes, "pulses": counts.pulses, "not_converged": counts.not_converged}
-
-
-@contextmanager
-def fitting(checkpoint: Checkpoint) -> Iterator[None]:
-    """Around taking over what a checkpoint holds. Raises HilError where it is that of another network."""
-    try:
-        yield
-    except (KeyError, ValueError, TypeError) as error:
-        raise HilError(f"{checkpoint.path}: does not fit the network of this run: {error}") from error
-
-
-def under(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
-    """The arrays whose names begin with `prefix`, without it."""
-    return {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}

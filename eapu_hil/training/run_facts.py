@@ -1,7 +1,7 @@
 """What a list says of one run, read from its files without proving them: a list must be quick, also beside a run.
 
 What can only change with the files is `RunFacts`, which may be kept as long as `signature` stays the same. Whether a
-process writes the run now is asked anew each time; see `run_list`.
+process writes the run now is asked anew each time; see `run_state`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from eapu_hil.hal import HilError
 from eapu_hil.training.journal import METRICS, WRITES
 from eapu_hil.training.records import dtype_of_run
 from eapu_hil.training.run_place import START
-from eapu_hil.training.runs import read_ending, read_start
+from eapu_hil.training.run_state import DAMAGED, Ending
+from eapu_hil.training.runs import PAUSE, read_ending, read_start
 
 SUMMARY = "summary.json"
-DAMAGED = "damaged"  # in place of an exit status: start.yaml or summary.json cannot be read
 _TAIL = 1 << 16  # bytes of metrics.jsonl that are read first
 _TAIL_MAX = 1 << 24
 # Files that are written as long as a run goes on, and directories whose content changes with them.
@@ -41,7 +41,7 @@ class RunFacts:
     records: cells that were asked to be written, as writes.bin holds them; some need no pulse.
     wall_s: time at work; of a run that has not ended, since its last session began.
     disk_bytes: of its directory.
-    config: the resolved experiment.
+    config: the resolved experiment. paused: whether its last line says that it waits.
     """
 
     id: str = ""
@@ -63,6 +63,12 @@ class RunFacts:
     wall_s: float | None = None
     disk_bytes: int = 0
     config: Mapping[str, Any] = field(default_factory=dict)
+    paused: bool = False
+
+    @property
+    def ending(self) -> Ending | None:
+        """What it says of its end; None before that."""
+        return None if self.status is None else Ending(self.status, self.error)
 
 
 def signature(run_dir: Path) -> Signature:
@@ -79,7 +85,7 @@ def signature(run_dir: Path) -> Signature:
 
 
 def last_change(run_dir: Path) -> float:
-    """When a run last wrote a line or a cell, in seconds since 1970."""
+    """When a run last wrote a line or a cell, or showed otherwise that it is at work, in seconds since 1970."""
     changes = [0.0]
     for name in (START, METRICS, WRITES, "journal.bin"):
         try:
@@ -87,6 +93,22 @@ def last_change(run_dir: Path) -> float:
         except OSError:
             continue
     return max(changes)
+
+
+def pause_asked(run_dir: Path) -> bool:
+    """Whether the run is to wait before its next step."""
+    return (run_dir / PAUSE).exists()
+
+
+def ending_of(run_dir: Path) -> Ending | None:
+    """What a run says of its end; None before that."""
+    try:
+        found = read_ending(run_dir, read_start(run_dir))
+    except HilError as error:
+        return Ending(DAMAGED, str(error))
+    return (
+        None if found is None else Ending(str(found[0].get("exit_status")), str(found[0].get("error") or ""))
+    )
 
 
 def read_facts(run_dir: Path) -> RunFacts:
@@ -151,9 +173,15 @@ def _so_far(run_dir: Path, start: Mapping[str, Any]) -> dict[str, Any]:
         lines, whole = _last_lines(run_dir / METRICS, size)
         for line in lines:
             if line.get("kind") == "step":
-                found["step"] = int(line.get("step") or 0)
+                found |= {"step": int(line.get("step") or 0), "paused": False}
             elif line.get("kind") == "evaluation":
-                found |= {"metric_name": str(line.get("name") or ""), "metric": line.get("metric")}
+                found |= {
+                    "metric_name": str(line.get("name") or ""),
+                    "metric": line.get("metric"),
+                    "paused": False,
+                }
+            elif line.get("kind") == "event" and line.get("what") in ("paused", "continued"):
+                found["paused"] = line["what"] == "paused"
         if whole or size >= _TAIL_MAX or {"step", "metric"} <= found.keys():
             break
         size *= 16

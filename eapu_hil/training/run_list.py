@@ -17,35 +17,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from eapu_hil.base.locks import holder_of
 from eapu_hil.base.storage import plain, write_aside
 from eapu_hil.hal import ConfigError
-from eapu_hil.training.run_facts import DAMAGED, RunFacts, last_change, read_facts, signature
+from eapu_hil.training.run_facts import RunFacts, last_change, pause_asked, read_facts, signature
 from eapu_hil.training.run_place import LOCK, START
-from eapu_hil.training.runs import PAUSE, SUCCESS
+from eapu_hil.training.run_state import Standing, standing
 
-RUNNING, PAUSED, FROZEN = "running", "paused", "frozen"
-STOPPED, CRASHED, DONE, FAILED = "stopped", "crashed", "done", "failed"
-STATES = (RUNNING, PAUSED, FROZEN, STOPPED, CRASHED, DONE, FAILED, DAMAGED)
-SILENT_s = 10.0  # a process that writes nothing for so long counts as frozen
 DEEPEST = 8  # levels below the directory: a table in a folder of tables keeps its runs in TABLE/runs/NAME
-_INDEX_VERSION = 1
+_INDEX_VERSION = 2
 
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Standing:
-    """How a run stands now.
-
-    state: one of `STATES`. process: the one that holds its lock, None where nobody does, -1 where it has not said its
-    number yet. since_s: seconds since it last wrote something. note: one line for a person, or empty.
-    """
-
-    state: str
-    process: int | None
-    since_s: float
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,28 +95,8 @@ def find_runs(directory: Path) -> Iterator[Path]:
 def standing_of(run_dir: Path, facts: RunFacts) -> Standing:
     """How the run with these facts stands now."""
     since_s = max(0.0, time.time() - last_change(run_dir))
-    try:
-        process = holder_of(run_dir / LOCK)
-    except OSError as error:
-        state, _ = _at_rest(facts)
-        return Standing(state, None, since_s, f"whether a process writes it is not known: {error.strerror}")
-    if process is None:
-        state, note = _at_rest(facts)
-        return Standing(state, None, since_s, note)
-    if since_s > SILENT_s and (run_dir / PAUSE).exists():
-        return Standing(PAUSED, process, since_s, f"to continue, remove {run_dir / PAUSE}")
-    if since_s > SILENT_s:
-        return Standing(FROZEN, process, since_s, f"it has written nothing for {since_s:.0f} s")
-    return Standing(RUNNING, process, since_s)
-
-
-def _at_rest(facts: RunFacts) -> tuple[str, str]:
-    """State and note of a run that no process writes."""
-    if facts.status is None:
-        return CRASHED, "its process ended without a word: killed, or the power failed"
-    if facts.status in (SUCCESS, STOPPED):
-        return DONE if facts.status == SUCCESS else STOPPED, ""
-    return DAMAGED if facts.status == DAMAGED else FAILED, facts.error
+    asked = pause_asked(run_dir)
+    return standing(run_dir / LOCK, since_s, facts.ending, paused=facts.paused, pause_asked=asked)
 
 
 def _index_of(directory: Path) -> Path:

@@ -18,16 +18,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eapu_hil.base.beat import Beat
 from eapu_hil.base.locks import own
 from eapu_hil.base.npz import DamagedError
 from eapu_hil.base.provenance import git_commit, new_run_id, now_iso, package_versions
 from eapu_hil.base.sealed_directory import SealedDirectory
 from eapu_hil.base.seals import write_sealed_yaml
+from eapu_hil.base.stopping import held
 from eapu_hil.base.storage import GrowingFile, plain, require_own_files, storage_errors
 from eapu_hil.hal import ConfigError
 from eapu_hil.placement.layout import PLACEMENT
 from eapu_hil.placement.row_moves import MOVES, read_moves
-from eapu_hil.training.journal import METRICS, WRITES, Journal, State, read_bytes, read_journal
+from eapu_hil.training.journal import JOURNAL, METRICS, WRITES, Journal, State, read_bytes, read_journal
 from eapu_hil.training.proof import prove
 from eapu_hil.training.records import WRITE_DTYPE, dtype_of_run, writes_format
 from eapu_hil.training.run_place import LOCK, ASKED_s, claim, discard
@@ -57,7 +59,8 @@ CHECKPOINTS_KEPT = 3
 class RunStore:
     """A run that is being written. One process at a time: a second one is refused.
 
-    files: its small files, for who writes one of its own and tells `note` of it.
+    files: its small files, for who writes one of its own and tells `note` of it. at_work: shows who watches that work
+    goes on, where lines are far apart.
     Made by `create` or `open`; a context manager that closes its files. A new run whose block ends with an
     exception before anything was recorded leaves nothing behind.
     """
@@ -67,6 +70,7 @@ class RunStore:
         self.path = path
         self.start = start
         self.files = SealedDirectory(path, {"run": run_id(start)})
+        self.at_work = Beat(path / JOURNAL)
         self._fresh = False  # made by `create` and nothing recorded since
         self._new = False  # its directory too
         with storage_errors(path), ExitStack() as opened:
@@ -165,8 +169,9 @@ class RunStore:
         """The same for who watches the run: of a run that holds nothing else, nothing is kept."""
         text = json.dumps(plain({"kind": kind, **values}), allow_nan=False, separators=(",", ":"))
         line = text.encode() + b"\n"
-        self._metrics.append(line, durable=False)
-        self._journal.note_metrics(line)
+        with held():  # a stop adds a line of its own: the journal must know of this one by then
+            self._metrics.append(line, durable=False)
+            self._journal.note_metrics(line)
 
     def append_writes(self, records: NDArray[np.void]) -> None:
         """Adds `WRITE_DTYPE` records in one write and returns when they are on the disk."""
@@ -185,6 +190,7 @@ class RunStore:
     def save_checkpoint(self, step: int, arrays: Mapping[str, NDArray[Any]]) -> Path:
         """Saves the state after `step` and removes all but the last `CHECKPOINTS_KEPT` checkpoints."""
         self._fresh = False
+        self.at_work()
         name = f"checkpoints/{checkpoint_name(step)}"
         self._sync(self.path / name)  # a checkpoint must not be younger than what it follows
         content = {**arrays, STATE: np.array(json.dumps(vars(self._journal.state)))}

@@ -48,8 +48,12 @@ from eapu_hil.training.journal import (
 )
 from eapu_hil.training.records import as_records, dtype_of_run, require_plausible
 
-# `exit_status` of summary.json; the others are "failed" and "stopped"
-SUCCESS, DIVERGED = "success", "diverged"
+SUCCESS, STOPPED, DIVERGED, FAILED = (
+    "success",
+    "stopped",
+    "diverged",
+    "failed",
+)  # `exit_status` of summary.json
 
 NOTES = (
     "event",

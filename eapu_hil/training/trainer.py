@@ -22,11 +22,12 @@ from eapu_hil.placement.layout import PLACEMENT, Layout
 from eapu_hil.tasks import Task
 from eapu_hil.training.array_model import ArrayModel
 from eapu_hil.training.bench_account import BenchAccount
+from eapu_hil.training.checkpoint_parts import fitting, under
 from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.data_record import data_record, require_same_data
 from eapu_hil.training.diary import Diary, warnings_heard
 from eapu_hil.training.digital_model import DigitalModel
-from eapu_hil.training.loop import TrainingLoop, fitting, under
+from eapu_hil.training.loop import TrainingLoop
 from eapu_hil.training.mapped_model import MappedModel
 from eapu_hil.training.matrices import choose_layout, matrix_shapes, require_fit
 from eapu_hil.training.model import Model
@@ -150,6 +151,7 @@ def _run(
         model: Model = DigitalModel(task, config.seed)
         account = None
         if bench is not None:
+            bench.watched_by(store.at_work)
             layout = _layout(config, task, bench, store)
             model, account = _on_arrays(config, task, bench, layout, store), BenchAccount(bench, layout)
             record_run(bench.chip, store.start["id"], bench.arrays[0].clock_s())

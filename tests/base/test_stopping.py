@@ -18,7 +18,7 @@ from eapu_hil.bench.array import BenchArray
 from eapu_hil.bench.corrections import Corrections
 from eapu_hil.bench.interlock import Interlock
 from eapu_hil.bench.ledger import ArrayLedger
-from eapu_hil.hal import Cells, Limits
+from eapu_hil.hal import Cells, HilError, Limits
 from eapu_hil.hal.recipe import Recipe
 
 CELL = Cells(np.array([0]), np.array([1]))
@@ -79,6 +79,34 @@ def test_without_a_signal_nothing_is_raised() -> None:
     raise_if_stopped()
     with grounding_signals():
         raise_if_stopped()
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+)
+def test_an_error_on_the_way_out_does_not_hide_the_stop(
+    number: signal.Signals, expected: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(expected) as caught, grounding_signals():  # noqa: PT012 - the way out is the point
+        try:
+            signal.raise_signal(number)
+        finally:
+            raise HilError("the disk is full")
+    assert getattr(caught.value, "code", 143) == 143
+    assert "on the way out: the disk is full" in caplog.text
+
+
+def test_an_error_that_a_dropped_signal_leads_to_is_a_stop() -> None:
+    with pytest.raises(SystemExit) as caught, grounding_signals():  # noqa: PT012 - what follows is the point
+        with contextlib.suppress(SystemExit):  # as a call from C drops it
+            signal.raise_signal(signal.SIGTERM)
+        raise ValueError("there is no such attribute")
+    assert caught.value.code == 143
+
+
+def test_an_error_without_a_signal_stays_what_it_is() -> None:
+    with pytest.raises(HilError), grounding_signals():
+        raise HilError("the link is lost")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of other systems")

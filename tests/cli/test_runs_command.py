@@ -77,7 +77,9 @@ def test_the_list_can_be_sorted_and_chosen_from(listed: Callable[..., list[dict[
     [
         (("--sort", "ruel"), "no run has such a key, did you mean 'rule'?"),
         (("--where", "optimizer.momentum=1"), "no run has such a key"),
+        (("--sort", "optimizer.rl"), "no run has such a key, did you mean 'optimizer.lr'?"),
         (("--where", "done"), "expected KEY=VALUE"),
+        (("--where", "state=runing"), "no such state, did you mean 'running'?; allowed are running, paused"),
         (("--remove", "nowhere"), "not a run directory"),
     ],
 )
@@ -86,6 +88,11 @@ def test_what_cannot_be_is_one_line(
 ) -> None:
     assert main(["runs", str(directory), *arguments]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_value_that_no_run_has_is_said(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["runs", str(directory), "--where", "rule=eap"]) == 0
+    assert "--where rule=eap: no run has this value, did you mean 'eapu'?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("answer", "removed"), [("yes\n", True), ("no\n", False), ("", False)])

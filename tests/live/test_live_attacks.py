@@ -273,5 +273,5 @@ def test_a_run_of_any_content_is_listed_and_hurts_nobody(tmp_path: Path, content
     with page(tmp_path / "runs") as shown:
         assert {line["id"] for line in shown.get("/api/runs")["runs"]} == {"good", "bad"}
         with shown.stream("bad") as events:
-            assert events.next("state")["state"] in ("crashed", "stopped", "done")
+            assert events.next("state")["state"] == "damaged"
         assert shown.get("/api/run/bad")["arrays"] == []

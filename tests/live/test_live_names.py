@@ -46,6 +46,44 @@ def test_a_run_of_any_name_is_listed_opened_and_can_be_asked_to_stop(tmp_path: P
             assert f'<a href="/run/{url}">Back</a>'.encode() in shown.ask("POST", f"/run/{url}", origin).body
 
 
+def test_no_name_of_a_run_is_taken_for_something_else(tmp_path: Path) -> None:
+    """A run in the folder of another, or of a comparison, may be called like a part of the page's addresses."""
+    words = [
+        "events",
+        "stop",
+        "pause",
+        "continue",
+        "map",
+        "picture",
+        "static",
+        "run",
+        "charts.js",
+        "enter",
+    ]
+    names = [
+        *words,
+        *(f"run/{word}" for word in words[:-1]),
+        "a/map/0/g",
+        "a/picture/0_input",
+        "api/stop",
+        "mine/stop",
+    ]
+    for name in names:
+        if name != "run":
+            with made_run(tmp_path / name, "odd"):
+                pass
+    with page(tmp_path) as shown:
+        listed = {line["id"]: line["url"] for line in shown.get("/api/runs")["runs"]}
+        assert set(listed) == set(names) - {"run"}
+        for name, url in listed.items():
+            assert shown.get(f"/api/run/{url}")["id"] == name
+            assert b"<title>run</title>" in shown.ask("GET", f"/run/{url}").body
+            answer = shown.post(f"/api/run/{url}/stop")
+            assert (answer.status, "nothing to stop" in answer.json["error"]) == (409, True)
+            with shown.stream(url) as events:
+                events.next("state")
+
+
 @pytest.mark.parametrize("body", [b"&".join(b"%d=" % number for number in range(100)), None])
 def test_an_odd_form_or_one_that_breaks_off_is_no_error_of_ours(tmp_path: Path, body: bytes | None) -> None:
     """Whoever reaches the port may send one, with no token."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,10 +16,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from eapu_drivers.simulated.board.linerecord import LineRecord
 from livework import (
     COMMAND,
     ENVIRONMENT,
+    Page,
     events_of,
     made_run,
     page,
@@ -373,6 +376,54 @@ def test_a_calibration_is_shown_as_it_goes_on(tmp_path: Path) -> None:
         assert shown.ask("GET", "/api/run/demo/picture/0004_secret.png").status == 404
     with page(tmp_path / "chips") as shown:
         assert shown.state_of("demo")["state"] == "done"
+
+
+def test_calibrate_live_shows_the_measurement_that_runs(tmp_path: Path, ready_chip: Chip) -> None:
+    chip = ready_chip(tmp_path / "chip")
+    limits = {**BENCH["limits"], "pulses_per_cell_max": 10**6}  # type: ignore[dict-item]
+    (tmp_path / "bench.yaml").write_text(yaml.safe_dump({**BENCH, "chip": str(chip), "limits": limits}))
+    command = [
+        *COMMAND,
+        "calibrate",
+        str(tmp_path / "bench.yaml"),
+        "gate_curve",
+        "--plan",
+        str(tmp_path / "plan.yaml"),
+    ]
+    settings = {"cells": 40, "steps": 4, "repeats": 20_000}  # long
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump({"measurements": {"gate_curve": settings}}))
+    with subprocess.Popen(
+        [*command, "--live"], stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
+    ) as process:
+        try:
+            assert process.stderr is not None
+            found = None
+            for line in process.stderr:
+                if found := re.search(r"live page: http://127.0.0.1:(\d+)/", line):
+                    break
+            assert found, "it ended without a page"
+            shown = Page(int(found[1]), process, None)
+            until(lambda: (chip / "progress.jsonl").exists(), "the calibration begins")
+            assert until(lambda: shown.state_of("chip"), "it is listed")["kind"] == "calibrate"
+            with shown.stream("chip") as events:
+                told = events.next("calibration", lambda it: it["measurement"] == "gate_curve")
+                assert told["finished"] == 0
+                first = events.next("map", lambda it: it["quantity"] == "wear")
+                later = events.next(
+                    "map", lambda it: it["quantity"] == "wear" and it["version"] > first["version"]
+                )
+                assert (later["rows"], later["cols"]) == (64, 32)
+                wear = np.frombuffer(shown.ask("GET", "/api/run/chip/map/0/wear").body, "<f4")
+                assert wear.size == 64 * 32
+                assert wear.max() > 0
+                g_S = np.frombuffer(shown.ask("GET", "/api/run/chip/map/0/g").body, "<f4")
+                assert 0 < np.nanmax(g_S) < 1e-3
+                shown.post("/api/run/chip/stop")
+                assert events.next("stop", lambda it: it["phase"] == "grounded")["by"] == "run"
+                events.next("state", lambda it: it["state"] == "stopped")
+            assert process.wait(60) == 128 + signal.SIGTERM
+        finally:
+            process.kill()
 
 
 def test_what_a_process_holds_is_told_to_it_alone(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from torture_files import make_scene, try_files
 from torture_frames import try_decoder, try_firmware
 from torture_kills import try_kills
 from torture_lines import try_lines
+from torture_page import try_page
 from torture_requests import try_requests
 
 
@@ -27,6 +28,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="default: %(default)s")
     for name, number, what in (
         ("kills", 200, "processes to kill"),
+        ("pages", 30, "kills of the live page, the run beside it, or both"),
         ("lines", 50, "sessions with the controller over a bad network"),
         ("files", 2_000, "files to damage"),
         ("frames", 1_000_000, "hostile inputs at the firmware; a tenth as many frames at the host"),
@@ -43,6 +45,7 @@ def main() -> int:
             (args.files, lambda random: [try_files(make_scene(folder), folder, args.files, random)]),
             (args.lines, lambda random: [try_lines(folder, args.lines, random)]),
             (args.kills, lambda random: try_kills(folder, args.kills, random)),
+            (args.pages, lambda random: [try_page(folder, args.pages, random)]),
         ]
         faults = 0
         for number, (asked, part) in enumerate(parts):

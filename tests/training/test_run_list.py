@@ -17,6 +17,7 @@ from eapu_hil.training import run_list, train
 from eapu_hil.training.config import ExperimentConfig
 from eapu_hil.training.run_list import RunRow, list_runs, row_of
 from eapu_hil.training.run_place import LOCK, remove_run
+from eapu_hil.training.run_state import SILENT_s
 from eapu_hil.training.run_store import RunStore
 from eapu_hil.training.runs import PAUSE, read_writes
 
@@ -81,10 +82,23 @@ def test_a_process_that_writes_nothing_is_frozen(run: Path) -> None:
     with own(run / LOCK, "a test"):
         (row,) = list_runs(run.parent)
     assert (row.standing.state, row.standing.process) == ("frozen", os.getpid())
-    assert row.standing.since_s > run_list.SILENT_s
+    assert row.standing.since_s > SILENT_s
     (run / PAUSE).touch()
     with own(run / LOCK, "a test"):
+        assert _states(run.parent) == {"a": "frozen"}  # it has not said that it waits
+
+
+def test_a_process_that_says_that_it_waits_is_paused(run: Path) -> None:
+    (run / "summary.json").unlink()
+    (run / PAUSE).touch()
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"kind":"event","what":"paused","at_step":3,"unix_s":1.0,"text":"paused"}\n')
+    with own(run / LOCK, "a test"):
         assert _states(run.parent) == {"a": "paused"}
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"kind":"step","step":4,"loss":1.0}\n')  # it was killed meanwhile, and goes on
+    with own(run / LOCK, "a test"):
+        assert _states(run.parent) == {"a": "running"}
 
 
 def test_how_a_run_ended_is_its_state(

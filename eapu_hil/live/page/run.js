@@ -13,8 +13,8 @@ const base = `/api${location.pathname}`;
 const POINTS = 4000;  // the server thins to 2,000; this is where the page thins itself
 const COLUMNS = ["step", "loss", "metric", "writes", "pulses", "energy_j"];  // writes, pulses: of a step; energy: so far
 const STATES = {
-  running: "running", paused: "paused", stopping: "stopping", frozen: "frozen: no line for 10 s", stopped: "stopped",
-  crashed: "crashed", done: "done",
+  running: "running", paused: "paused", stopping: "stopping", frozen: "frozen", done: "done", stopped: "stopped",
+  failed: "failed", crashed: "crashed", damaged: "damaged",
 };
 
 let story = emptyStory();

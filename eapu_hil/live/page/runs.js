@@ -10,7 +10,7 @@ const ALIVE = ["running", "paused", "stopping", "frozen"];
 const SHOWN = 2000;
 const LONG_ID = /^([0-9a-f]{8})[0-9a-f]{16,}$/;  // of a chip that has no name
 const columns = {
-  state: { title: "State", value: (run) => ALIVE.concat("crashed", "stopped", "done").indexOf(run.state) },
+  state: { title: "State", value: (run) => ALIVE.concat("crashed", "damaged", "failed", "stopped", "done").indexOf(run.state) },
   name: { title: "Run", value: (run) => run.id },
   began: { title: "Began", value: (run) => run.time ?? "", text: (run) => moment(run.time) },
   what: { title: "Experiment, rule", value: (run) => `${run.experiment ?? ""} ${run.rule ?? ""}`, text: what },

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapu_hil.training.export.content import TEXT, Block, Column, Table
+from eapu_hil.training.runs import NOTES
 from eapu_hil.training.streams import metric_lines
 
 _LINES_A_BLOCK = 4096
@@ -42,10 +43,11 @@ class _Kind:
 
 
 def metric_tables(run_dir: Path, start: Mapping[str, Any]) -> list[Table]:
-    """A table `metrics/KIND` of each kind of line. Nested values have dotted names; lists are JSON."""
+    """A table `metrics/KIND` of each kind of result. Nested values have dotted names; lists are JSON."""
     kinds: dict[str, _Kind] = {}
     for number, (line, kind, step) in enumerate(metric_lines(run_dir, start)):
-        kinds.setdefault(kind, _Kind()).see(number, step, line)
+        if kind not in NOTES:
+            kinds.setdefault(kind, _Kind()).see(number, step, line)
     return [_table(run_dir, start, name, found) for name, found in kinds.items()]
 
 

@@ -30,8 +30,8 @@ _SQUEEZED: Mapping[str, Any] = {"compression": "gzip", "compression_opts": 1, "s
 
 
 def write_netcdf(path: Path, content: Content) -> None:
-    """Writes the file `path`, which is replaced. Raises OSError."""
-    with h5netcdf.File(path, "w") as file:
+    """Writes the new file `path`. Raises OSError."""
+    with h5netcdf.File(path, "x") as file:
         _set(file, {"title": content.title, **content.about})
         for name, settings in content.settings.items():
             group = file.create_group(f"configuration/{name}")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from eapu_hil.base.errors import ConfigError
-from eapu_hil.base.storage import storage_errors
+from eapu_hil.base.storage import beside, storage_errors
 from eapu_hil.bench.chip_id import PASSPORT
 from eapu_hil.training.export import FORMATS
 from eapu_hil.training.export.content import Content
@@ -22,20 +22,24 @@ def export(directory: Path, to: str, out: Path | None = None) -> Path:
     """
     writer = _writer(to)
     out = Path(f"{directory.absolute().name}{FORMATS[to]}") if out is None else out
-    if out.exists():
-        raise ConfigError(f"{out}: already exists; name a new place with --out")
+    _require_new(out)
     if not out.parent.is_dir():
         raise ConfigError(f"{out}: there is no directory {out.parent}")
     content = _content(directory)
-    part = out.with_name(f"{out.name}.part")
+    part = beside(out)
     with storage_errors(out):
-        _remove(part)  # of an export that was killed
         try:
             writer(part, content)
+            _require_new(out)  # meanwhile somebody may have made it
             part.replace(out)
         finally:
             _remove(part)
     return out
+
+
+def _require_new(out: Path) -> None:
+    if os.path.lexists(out):
+        raise ConfigError(f"{out}: already exists; name a new place with --out")
 
 
 def _content(directory: Path) -> Content:

@@ -15,7 +15,8 @@ from pytest_mock import MockerFixture
 from eapu_hil.bench.ledger import Ledger
 from eapu_hil.bench.passport import Chip
 from eapu_hil.cli.parser import main
-from eapu_hil.hal import CellStatus
+from eapu_hil.hal import CellStatus, ConfigError
+from eapu_hil.training.export.run_content import run_content
 from eapu_hil.training.export.writing import export
 from eapu_hil.training.records import WRITE_DTYPE
 from eapu_hil.training.run_store import RunStore
@@ -283,3 +284,32 @@ def test_a_run_that_still_goes_on_is_exported(tmp_path: Path) -> None:
         store.append_writes(records(1, 5))
         out = export(tmp_path / "a", "hdf5", tmp_path / "a.h5")
     assert xarray.load_dataset(out, group="writes", engine="h5netcdf").sizes == {"write": 5}
+
+
+@pytest.mark.parametrize(("to", "name"), [("hdf5", "a.h5"), ("csv", "a"), ("tensorboard", "a")])
+def test_no_other_file_is_touched(tmp_path: Path, mocker: MockerFixture, to: str, name: str) -> None:
+    """Neither what is called like a half of it, nor what somebody has put there meanwhile."""
+    run, out = new_run(tmp_path / "run"), tmp_path / "out" / name
+    out.parent.mkdir()
+    mine = out.with_name(f"{name}.part")
+    mine.write_text("mine")
+    export(run, to, out)
+    assert sorted(out.parent.iterdir()) == sorted([out, mine])
+    assert mine.read_text() == "mine"
+
+    later = out.with_name("later")
+    read = mocker.patch("eapu_hil.training.export.writing._content", return_value=run_content(run))
+    read.side_effect = lambda _: later.touch() or mocker.DEFAULT
+    with pytest.raises(ConfigError, match="already exists"):
+        export(run, to, later)
+    assert later.read_bytes() == b""
+    assert sorted(out.parent.iterdir()) == sorted([out, mine, later])
+
+
+def test_notes_for_who_watches_are_no_results(tmp_path: Path) -> None:
+    with RunStore.create(tmp_path / "run", START) as store:
+        store.append_metrics("step", {"step": 1, "loss": 1.0})
+        store.append_note("event", {"at_step": 1, "unix_s": 2.0, "what": "log", "text": "warm"})
+        store.append_note("bench", {"step": 1, "unix_s": 2.0, "energy_j": 1.0})
+    with h5py.File(export(tmp_path / "run", "hdf5", tmp_path / "a.h5")) as file:
+        assert list(file["metrics"]) == ["step"]
