@@ -151,7 +151,9 @@ def _calibrate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     )
     faulty = sum(len(cells) for cells in left)
     if faulty:
-        terminal.say(f"{faulty} cells could not be formed or written, or wore out; see eapu-hil passport")
+        terminal.say(
+            f"{faulty} cells could not be formed or written, or wore out; see eapu-hil report {bench.chip.directory}"
+        )
         terminal.not_all()
     entries = [as_json(entry) for entry in found]
     return {

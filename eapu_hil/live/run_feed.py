@@ -131,11 +131,12 @@ class RunFeed(Feed):
     def _publish(self) -> None:
         start, story, status = self.overviews.start(self.entry), self._story, self.status()
         steps = mapping(start.get("experiment")).get("steps")
-        counts = {**story.totals, "energy_j": story.energy_j, "loss": story.loss, "metric": story.metric}
+        totals = story.totals if self.cells is None else self.cells.totals
+        counts = {**totals, "energy_j": story.energy_j, "loss": story.loss, "metric": story.metric}
         since_s = None if status.since_s is None else round(status.since_s)
         state = {
             "state": status.state, "note": status.note, "pid": status.pid, "pid_alive": status.pid is not None,
-            "since_s": since_s, "step": story.step, "steps": steps, **story.times(steps), **counts,
+            "since_s": since_s, "step": story.step, "steps": steps, **story.times(steps), **counts, **self._at_the_end(),
         }  # fmt: skip
         self.put("state", "state", state)
         self._publish_curves()
@@ -149,6 +150,13 @@ class RunFeed(Feed):
         if shown is not None:
             self.put("examples", "examples", shown)
         self._publish_cells()
+
+    def _at_the_end(self) -> dict[str, Any]:
+        """What only the summary knows: the lines of metrics.jsonl end with the last step."""
+        summary = self.overviews.summary(self.entry) or {}
+        energy_j = mapping(summary.get("energy_j")).get("total")
+        known = {"wall_s": summary.get("wall_s"), "energy_j": energy_j}
+        return {name: value for name, value in known.items() if isinstance(value, (int, float))}
 
     def _publish_curves(self) -> None:
         curves, before = self._story.curves, self.curves
