@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eapu_calibration.cell_faults import CellFault
-from eapu_hil.base.colours import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SERIES, SKY, VERMILLION
+from eapu_hil.base.colours import BLUE, GREY, INK, ORANGE, PURPLE, SERIES, VERMILLION
 from eapu_hil.bench.entries import Measurement
 from eapu_hil.report.figures import new_figure
 

@@ -178,13 +178,15 @@ def saving(out: Path | None, plot: Path | None, number: int, terminal: Terminal)
         raise
 
 
-def cell_drawing(plot: Path | None, out: Path | None) -> Callable[[Mapping[str, NDArray[Any]], Mapping[str, Any]], None]:
+def cell_drawing(
+    plot: Path | None, out: Path | None
+) -> Callable[[Mapping[str, NDArray[Any]], Mapping[str, Any]], None]:
     """What draws the columns of a result, and what is the same of all cells, to `plot`. out: the file of the result.
 
     Raises ConfigError, before anything is pulsed, where that could not be drawn.
     """
     if plot is None:
-        return lambda columns, same: None
+        return lambda *_: None
     require_free(plot, "--plot")
     if out is not None and plot.resolve() == out.resolve():
         raise ConfigError(f"{plot}: asked for by --out and by --plot; name two files")
@@ -192,7 +194,9 @@ def cell_drawing(plot: Path | None, out: Path | None) -> Callable[[Mapping[str, 
 
     def draw(columns: Mapping[str, NDArray[Any]], same: Mapping[str, Any]) -> None:
         last = str(max(columns.get("time", ()), default=""))
-        of_what = f"array {same['array']} of chip {same['chip']}, read at {same['v_read_v']:g} V" if same else ""
+        of_what = (
+            f"array {same['array']} of chip {same['chip']}, read at {same['v_read_v']:g} V" if same else ""
+        )
         caption = f"{of_what}, {last}" if last else of_what
         with storage_errors(plot):
             draw_cells(plot, columns, caption)

@@ -136,7 +136,8 @@ class RunFeed(Feed):
         since_s = None if status.since_s is None else round(status.since_s)
         state = {
             "state": status.state, "note": status.note, "pid": status.pid, "pid_alive": status.pid is not None,
-            "since_s": since_s, "step": story.step, "steps": steps, **story.times(steps), **counts, **self._at_the_end(),
+            "since_s": since_s, "step": story.step, "steps": steps, **story.times(steps), **counts,
+            **self._at_the_end(),
         }  # fmt: skip
         self.put("state", "state", state)
         self._publish_curves()

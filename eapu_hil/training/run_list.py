@@ -30,7 +30,9 @@ STATES = (RUNNING, PAUSED, FROZEN, STOPPED, CRASHED, DONE, FAILED, DAMAGED)
 SILENT_s = 10.0  # a process that writes nothing for so long counts as frozen
 DEEPEST = 8  # levels below the directory: a table in a folder of tables keeps its runs in TABLE/runs/NAME
 _INDEX_VERSION = 1
-NO_DIRECTORY = "there is no such directory; name one that holds runs (eapu-hil train makes runs/, where it is called)"
+NO_DIRECTORY = (
+    "there is no such directory; name one that holds runs (eapu-hil train makes runs/, where it is called)"
+)
 
 _LOG = logging.getLogger(__name__)
 

@@ -58,7 +58,8 @@ def test_curves_are_told_apart(series: tuple[str, ...], eyes: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("series", "card"), [((*SERIES, GREY, INK), LIGHT_CARD), ((*_DARK_SERIES, DARK[GREY], DARK[INK]), DARK_CARD)]
+    ("series", "card"),
+    [((*SERIES, GREY, INK), LIGHT_CARD), ((*_DARK_SERIES, DARK[GREY], DARK[INK]), DARK_CARD)],
 )
 def test_curves_stand_out_from_what_they_lie_on(series: tuple[str, ...], card: str) -> None:
     assert min((contrast(colour, card), colour) for colour in series)[0] >= 3
@@ -73,7 +74,9 @@ def test_curves_stand_out_from_what_they_lie_on(series: tuple[str, ...], card: s
     ],
 )
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
-def test_pages_can_be_read(package: str, page: str, texts: tuple[str, ...], marks: tuple[str, ...], theme: int) -> None:
+def test_pages_can_be_read(
+    package: str, page: str, texts: tuple[str, ...], marks: tuple[str, ...], theme: int
+) -> None:
     roots = re.findall(r":root \{\s+(--ink.*?)\}", files(package).joinpath(page).read_text(), re.DOTALL)
     colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]+)", roots[theme]))
     grounds = [colours["page"], colours.get("panel") or colours["card"]]
