@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.base.colours import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILLION
+from eapu_hil.base.colours import GREY, INK, SERIES
 from eapu_hil.bench.cellcsv import status_text
 from eapu_hil.bench.entries import Measurement
 from eapu_hil.hal import CellStatus
 from eapu_hil.report.figures import ARRAYS_DRAWN_MAX, WIDTH_IN, Axes, MaxNLocator, new_figure
 
-_COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, INK)
+_COLOURS = (*SERIES, INK)
 _SHAPES = "sov^Dx*"  # kinds are told apart without colour too
 
 

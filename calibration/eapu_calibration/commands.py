@@ -148,7 +148,9 @@ def _calibrate(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     _say_measured(bench, found, bench_time_s, terminal)
     faulty = sum(len(cells) for cells in left)
     if faulty:
-        terminal.say(f"{faulty} cells could not be formed or written, or wore out; see eapu-hil passport")
+        terminal.say(
+            f"{faulty} cells could not be formed or written, or wore out; see eapu-hil report {bench.chip.directory}"
+        )
         terminal.not_all()
     return {
         "passport": bench.chip.directory,

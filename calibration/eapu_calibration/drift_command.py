@@ -64,12 +64,13 @@ def _drift(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         found, entry = look(array, args.array, bench.chip, bench.recipe.v_read_v, band_S, pulses)
         now_s = array.clock_s()
         refresh = found.refresh()
+        columns = {**found.columns(), "time": np.full(len(found.out), now_utc())}
+        same = same_of_all(args.array, bench.chip, bench.recipe.v_read_v)
         if file is not None and len(refresh):
-            out = {name: values[found.out] for name, values in found.columns().items()}
-            same = same_of_all(args.array, bench.chip, bench.recipe.v_read_v)
-            file.write(csv_text({**out, "time": np.full(len(refresh), now_utc())}, same).encode())
+            out = {name: values[found.out] for name, values in columns.items()}
+            file.write(csv_text(out, same).encode())
         drawn = files.drawn(bench.chip, [entry])
-    draw(found.columns())
+    draw(columns, same)
     say_entries([entry], terminal)
     _say_out(args, terminal, len(refresh), now_s - found.since_s[found.out])
     return {

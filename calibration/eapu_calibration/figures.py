@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eapu_calibration.cell_faults import CellFault
-from eapu_hil.base.colours import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILLION
+from eapu_hil.base.colours import BLUE, GREY, INK, ORANGE, PURPLE, SERIES, VERMILLION
 from eapu_hil.bench.entries import Measurement
 from eapu_hil.report.figures import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 _FAULT_COLOURS = {
     CellFault.STUCK_HIGH: VERMILLION,
     CellFault.STUCK_LOW: BLUE,
@@ -211,9 +210,9 @@ def _write_error(entry: Measurement, axes: Sequence[Axes]) -> None:
 def _relaxation(entry: Measurement, axes: Sequence[Axes]) -> None:
     values = entry.values
     levels = _micro(values["levels_S"])
-    shown = np.unique(np.linspace(0, levels.size - 1, min(levels.size, len(_PALETTE))).round().astype(int))
+    shown = np.unique(np.linspace(0, levels.size - 1, min(levels.size, len(SERIES))).round().astype(int))
     for axis, name in zip(axes, ("sd_S", "mean_S"), strict=True):
-        for colour, level in zip(_PALETTE, shown, strict=False):
+        for colour, level in zip(SERIES, shown, strict=False):
             label = f"{levels[level]:.3g} µS"
             _interval_bars(axis, values["age_s"], values[name][level], colour, label)
         axis.set_xscale("log")

@@ -37,8 +37,8 @@ def duration(seconds: float | None) -> str:
 
 
 def count(value: float | None) -> str:
-    """Whole numbers with thin spaces between thousands."""
-    return MISSING if value is None or not math.isfinite(value) else f"{value:,.0f}".replace(",", "\u2009")
+    """Whole numbers with narrow spaces between thousands, at which no line breaks."""
+    return MISSING if value is None or not math.isfinite(value) else f"{value:,.0f}".replace(",", "\u202f")
 
 
 def share(value: float | None) -> str:

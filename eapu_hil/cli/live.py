@@ -61,9 +61,10 @@ def beside(parser: ArgumentParser) -> None:
 def _live(args: Namespace, terminal: Terminal) -> dict[str, Any]:
     require_live()
     from eapu_hil.live import server
+    from eapu_hil.training.run_list import NO_DIRECTORY
 
     if not args.directory.is_dir() and not args.with_run:
-        raise ConfigError(f"{args.directory}: no such directory; name one with runs, or a run")
+        raise ConfigError(f"{args.directory}: {NO_DIRECTORY}")
     host = args.listen or server.LOOPBACK
     told: dict[str, Any] = {}
 

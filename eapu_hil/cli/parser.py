@@ -102,6 +102,13 @@ class _Parser(ArgumentParser):
             help="log more to stderr; -vv also logs the messages to and from instruments",
         )
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Raises ConfigError for what it does not know: the parser of a command says whose help to read."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message}; see {self.prog} --help")
 

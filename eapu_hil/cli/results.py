@@ -53,7 +53,7 @@ class CellResults:
         self._file: ReservedFile | None = None
         self._asked = 0
         self._under_way: tuple[Cells, dict[str, FloatArray]] | None = None
-        self._same: dict[str, Any] = {}  # what is the same of all cells
+        self.same: dict[str, Any] = {}  # what is the same of all cells
         self._parts: list[dict[str, NDArray[Any]]] = []
 
     def reserve(self, cells: int, chip: Chip, v_read_v: float) -> None:
@@ -62,9 +62,9 @@ class CellResults:
         v_read_v: what the cells are read at.
         """
         self._asked = cells
-        self._same = same_of_all(self._number, chip, v_read_v)
+        self.same = same_of_all(self._number, chip, v_read_v)
         if self._out is not None:
-            row_bytes = ROW_BYTES + len(self._same["chip"].encode())
+            row_bytes = ROW_BYTES + len(self.same["chip"].encode())
             self._file = ReservedFile(self._out, row_bytes * (cells + 1))
 
     def begin(self, cells: Cells, **more: FloatArray) -> None:
@@ -93,11 +93,11 @@ class CellResults:
 
     def content(self) -> dict[str, Any]:
         """The results so far, for JSON."""
-        return {**_in_words(self.columns()), **self._same, "array": self._number, "out": self._out}
+        return {**_in_words(self.columns()), **self.same, "array": self._number, "out": self._out}
 
     def save(self) -> None:
         """Into the file, or to stdout; where the file fails, to stdout as well. Raises StorageError for that."""
-        text = csv_text(self.columns(), self._same)
+        text = csv_text(self.columns(), self.same)
         if self._file is not None:
             try:
                 self._file.write(text.encode())
@@ -172,27 +172,34 @@ def saving(out: Path | None, plot: Path | None, number: int, terminal: Terminal)
         raise
     try:
         results.save()
-        draw(results.columns())
+        draw(results.columns(), results.same)
     except StorageError:
         terminal.keep(results.content())
         raise
 
 
-def cell_drawing(plot: Path | None, out: Path | None) -> Callable[[Mapping[str, NDArray[Any]]], None]:
-    """What draws the columns of a result to `plot`. out: the file of the result itself.
+def cell_drawing(
+    plot: Path | None, out: Path | None
+) -> Callable[[Mapping[str, NDArray[Any]], Mapping[str, Any]], None]:
+    """What draws the columns of a result, and what is the same of all cells, to `plot`. out: the file of the result.
 
     Raises ConfigError, before anything is pulsed, where that could not be drawn.
     """
     if plot is None:
-        return lambda _: None
+        return lambda *_: None
     require_free(plot, "--plot")
     if out is not None and plot.resolve() == out.resolve():
         raise ConfigError(f"{plot}: asked for by --out and by --plot; name two files")
     from eapu_hil.report.cell_figures import draw_cells
 
-    def draw(columns: Mapping[str, NDArray[Any]]) -> None:
+    def draw(columns: Mapping[str, NDArray[Any]], same: Mapping[str, Any]) -> None:
+        last = str(max(columns.get("time", ()), default=""))
+        of_what = (
+            f"array {same['array']} of chip {same['chip']}, read at {same['v_read_v']:g} V" if same else ""
+        )
+        caption = f"{of_what}, {last}" if last else of_what
         with storage_errors(plot):
-            draw_cells(plot, columns)
+            draw_cells(plot, columns, caption)
 
     return draw
 

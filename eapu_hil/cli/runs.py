@@ -62,14 +62,16 @@ def _runs(args: Namespace, terminal: Terminal) -> dict[str, Any]:
         return _remove(args.remove, args.directory, terminal)
     rows = list_runs(args.directory)
     for text in args.where:
-        rows = _chosen(rows, text, terminal)
+        before, rows = rows, _chosen(rows, text)
+        if before and not rows:
+            terminal.say(_none_like(before, text, args.directory))
     if rows:
         rows = _sorted(rows, args.sort)
     listed = [_values(row) for row in rows]
     if listed:
-        terminal.table(list(_SHOWN), [_cells(values) for values in listed])
-    else:
-        terminal.say(f"{args.directory}: no runs{' like that' if args.where else ''}")
+        terminal.table(list(_SHOWN), [_cells(values) for values in listed], whole="run")
+    elif not args.where:
+        terminal.say(f"{args.directory}: no runs")
     return {"directory": args.directory, "runs": listed}
 
 
@@ -79,6 +81,7 @@ def _values(row: RunRow) -> dict[str, Any]:
     return {"name": row.name, **facts, **asdict(row.standing)}
 
 
+_VALUES_NAMED = 8  # of a key, where none is the one that is asked for
 _SHOWN = ("state", "run", "experiment", "rule", "bench", "chip", "metric", "steps", "writes", "wall", "disk")
 
 
@@ -97,7 +100,7 @@ def _cells(values: Mapping[str, Any]) -> list[str]:
     return [*texts, chip, metric, steps, *numbers]
 
 
-def _chosen(rows: Sequence[RunRow], text: str, terminal: Terminal) -> list[RunRow]:
+def _chosen(rows: Sequence[RunRow], text: str) -> list[RunRow]:
     from eapu_hil.training.run_state import STATES
 
     key, sign, wanted = text.partition("=")
@@ -107,11 +110,16 @@ def _chosen(rows: Sequence[RunRow], text: str, terminal: Terminal) -> list[RunRo
         hint = did_you_mean(wanted, list(STATES))
         raise ConfigError(f"--where {text}: no such state{hint}; allowed are {', '.join(STATES)}")
     _require_known(rows, key, "--where")
-    found = [row for row in rows if _equal(_value(row, key), wanted)]
-    if rows and not found:
-        hint = did_you_mean(wanted, sorted({str(_value(row, key)) for row in rows}))
-        terminal.note(f"--where {text}: no run has this value{hint}")
-    return found
+    return [row for row in rows if _equal(_value(row, key), wanted)]
+
+
+def _none_like(rows: Sequence[RunRow], text: str, directory: Path) -> str:
+    """What to say where no run has the value that is asked for: the values that there are."""
+    key, _, wanted = text.partition("=")
+    values = list(dict.fromkeys(str(value) for row in rows if (value := _value(row, key)) not in (None, "")))
+    more = ", ..." if len(values) > _VALUES_NAMED else ""
+    there = f"; there are {', '.join(values[:_VALUES_NAMED])}{more}" if values else ""
+    return f"{directory}: no run with {text}{did_you_mean(wanted, values)}{there}"
 
 
 def _sorted(rows: Sequence[RunRow], text: str) -> list[RunRow]:

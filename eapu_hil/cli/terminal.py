@@ -64,10 +64,10 @@ class Terminal:
         """One line on stderr."""
         self._errors.write(f"eapu-hil: {printable(text)}\n")
 
-    def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A table for a person."""
+    def table(self, head: Sequence[str], rows: Sequence[Sequence[str]], whole: str | None = None) -> None:
+        """A table for a person. whole: the heading of the column that is never cut, whose names are typed again."""
         from rich.console import Console
-        from rich.table import Table
+        from rich.table import Column, Table
 
         class Out(Console):
             """rich would end the program by itself."""
@@ -75,7 +75,11 @@ class Terminal:
             def on_broken_pipe(self) -> None:
                 raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
-        table = Table(*map(printable, head), box=None, pad_edge=False, header_style="bold")
+        columns = [
+            Column(printable(name), no_wrap=name == whole, overflow="fold" if name == whole else "ellipsis")
+            for name in head
+        ]
+        table = Table(*columns, box=None, pad_edge=False, header_style="bold")
         for row in rows:
             table.add_row(*map(printable, row))
         with printing():

@@ -21,11 +21,6 @@ CONTENT_SECURITY_POLICY = (
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 _MEDIA_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
-# In the dark the two darkest change their place with lighter ones.
-_SERIES = {
-    "light": (colours.BLUE, colours.VERMILLION, colours.GREEN, colours.PURPLE, colours.ORANGE, colours.SKY),
-    "dark": (colours.SKY, colours.ORANGE, colours.GREEN, colours.PURPLE, colours.VERMILLION, colours.BLUE),
-}
 
 
 @dataclass(frozen=True)
@@ -63,8 +58,8 @@ def stopped_page(text: str, back: str) -> bytes:
 
 def _colours() -> str:
     light, dark = (
-        "".join(f"--series-{number}:{colour};" for number, colour in enumerate(_SERIES[theme], start=1))
-        for theme in ("light", "dark")
+        "".join(f"--series-{number}:{colour};" for number, colour in enumerate(series, start=1))
+        for series in (colours.SERIES, [colours.DARK[colour] for colour in colours.SERIES])
     )
     return f":root{{{light}}}@media (prefers-color-scheme:dark){{:root{{{dark}}}}}"
 

@@ -19,7 +19,7 @@ _BANDS = 4.0  # the histogram of write errors goes so many half widths of the ba
 class CellMaps:
     """conductances of all arrays in S, NaN where nothing is known, and the pulses of this run, (arrays, rows, columns).
 
-    changed: the number of the last change of each array.
+    changed: the number of the last change of each array. writes: requests so far that needed at least one pulse.
     """
 
     def __init__(self, arrays: int, shape: tuple[int, int], band_S: float) -> None:
@@ -30,6 +30,7 @@ class CellMaps:
         self.errors = np.zeros(_BINS, np.int64)
         self._statuses = np.zeros(256, np.int64)
         self.version = 0
+        self.writes = 0
 
     def begin(self, snapshots: Mapping[str, NDArray[Any]]) -> None:
         """Takes the conductances that were read before the first write."""
@@ -43,6 +44,7 @@ class CellMaps:
         """The writes begin anew."""
         for counted in (self.wear, self.errors, self._statuses):
             counted[...] = 0
+        self.writes = 0
 
     def take(self, records: NDArray[np.void]) -> None:
         """Writes of any number, in their order. Those of cells that are not there are passed over."""
@@ -56,13 +58,19 @@ class CellMaps:
         read = np.isfinite(after_S)
         self.g_S.reshape(-1)[cell[read]] = after_S[read]  # of several writes of a cell the last one stays
         self.wear += np.bincount(cell, records["pulses"], self.wear.size).reshape(self.wear.shape)
+        self.writes += int(np.count_nonzero(records["pulses"]))
         error_S = (after_S - target_S)[read]
         self.errors += np.histogram(np.clip(error_S, self.edges_S[0], self.edges_S[-1]), self.edges_S)[0]
         self._statuses += np.bincount(records["status"], minlength=256)
         self._touch(np.unique(array).tolist())
 
+    @property
+    def totals(self) -> dict[str, int]:
+        """Cell writes and pulses so far, the first writing of the weights included."""
+        return {"writes": self.writes, "pulses": int(self.wear.sum(dtype=np.float64))}
+
     def statuses(self) -> dict[str, int]:
-        """Writes by the way they ended; a cell may have several statuses."""
+        """Requests by the way they ended; a cell may have several statuses."""
         found = {"OK": int(self._statuses[CellStatus.OK])}
         values = np.arange(256)
         for status in CellStatus:

@@ -18,7 +18,7 @@ from eapu_hil.live.places import Entry
 from eapu_hil.training.run_facts import SUMMARY, ending_of, last_change, pause_asked
 from eapu_hil.training.run_place import START
 from eapu_hil.training.run_state import Ending, Standing, standing
-from eapu_hil.training.runs import read_start
+from eapu_hil.training.runs import read_start, read_summary
 
 _END = 1 << 16  # bytes at the end of metrics.jsonl in which the last step and evaluation are looked for
 
@@ -57,6 +57,12 @@ class Overviews:
         if entry.path not in self._endings or self._endings[entry.path][0] != mark:
             self._endings[entry.path] = mark, ending_of(entry.path)
         return self._endings[entry.path][1]
+
+    def summary(self, entry: Entry) -> dict[str, Any]:
+        """summary.json of a run; empty before its end, and where it cannot be read."""
+        if entry.kind != "train":
+            return {}
+        return _kept(self._ends, entry.path / SUMMARY, lambda: read_summary(entry.path) or {})
 
     def line(self, entry: Entry) -> dict[str, Any]:
         """A calibration or a comparison in the list, without its state."""

@@ -131,12 +131,14 @@ class RunFeed(Feed):
     def _publish(self) -> None:
         start, story, standing = self.overviews.start(self.entry), self._story, self.standing()
         steps = mapping(start.get("experiment")).get("steps")
-        counts = {**story.totals, "energy_j": story.energy_j, "loss": story.loss, "metric": story.metric}
+        totals = story.totals if self.cells is None else self.cells.totals
+        counts = {**totals, "energy_j": story.energy_j, "loss": story.loss, "metric": story.metric}
         since_s = None if standing.since_s is None else round(standing.since_s)
         state = {
             "state": standing.state, "note": standing.note, "pid": standing.process,
             "pid_alive": standing.process is not None,
             "since_s": since_s, "step": story.step, "steps": steps, **story.times(steps), **counts,
+            **self._at_the_end(),
         }  # fmt: skip
         self.put("state", "state", state)
         self._publish_curves()
@@ -150,6 +152,13 @@ class RunFeed(Feed):
         if shown is not None:
             self.put("examples", "examples", shown)
         self._publish_cells()
+
+    def _at_the_end(self) -> dict[str, Any]:
+        """What only the summary knows: the lines of metrics.jsonl end with the last step."""
+        summary = self.overviews.summary(self.entry)
+        energy_j = mapping(summary.get("energy_j")).get("total")
+        known = {"wall_s": summary.get("wall_s"), "energy_j": energy_j}
+        return {name: value for name, value in known.items() if isinstance(value, (int, float))}
 
     def _publish_curves(self) -> None:
         curves, before = self._story.curves, self.curves

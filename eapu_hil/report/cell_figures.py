@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,11 +31,11 @@ class _Map(NamedTuple):
     normal: Normalize
 
 
-def draw_cells(path: Path, columns: Columns) -> None:
+def draw_cells(path: Path, columns: Columns, caption: str = "") -> None:
     """Draws cells to `path`, of which some may be marked.
 
     columns: by the names of `RESULT_HEADER`; row, col, g_uS and status have to be there. status: as a number. Where
-    there is a column `out`, cells with True are marked, otherwise those whose status is not OK.
+    there is a column `out`, cells with True are marked, otherwise those whose status is not OK. caption: whose cells.
     Raises OSError.
     """
     maps, rows = _maps(columns), _histograms(columns)
@@ -43,6 +43,7 @@ def draw_cells(path: Path, columns: Columns) -> None:
     layout: list[Any] = [[*names, row] for row in rows]
     with new_figure(path, _HEIGHT_IN) as figure:
         axes = figure.subplot_mosaic(layout)
+        figure.supxlabel(caption, x=0.99, ha="right", fontsize=8, color=GREY)
         for name, one in zip(names, maps, strict=True):
             _draw_map(axes[name], one, columns, first=one is maps[0])
         for row, draw in rows.items():
@@ -100,15 +101,25 @@ def _draw_map(axes: Axes, one: _Map, columns: Columns, *, first: bool) -> None:
     if first:
         axes.set_ylabel("row", color=GREY)
         _mark(axes, row, col, columns)
-    bar = axes.figure.colorbar(shown, ax=axes, location="bottom", shrink=0.9, aspect=18)
-    bar.set_label(one.unit, color=GREY)
+    bar = axes.figure.colorbar(
+        shown, ax=axes, location="bottom", shrink=0.9, aspect=18, extend=_beyond(one.values, one.normal)
+    )
+    bar.set_label(f"{one.unit}; grey: none" if np.isnan(image).any() else one.unit, color=GREY)
     bar.outline.set_visible(False)
+
+
+def _beyond(values: NDArray[Any], normal: Normalize) -> Literal["neither", "both", "min", "max"]:
+    """At which ends of the scale there are values that do not fit on it."""
+    with np.errstate(invalid="ignore"):
+        below, above = bool(np.any(values < normal.vmin)), bool(np.any(values > normal.vmax))
+    return "both" if below and above else "min" if below else "max" if above else "neither"
 
 
 def _mark(axes: Axes, row: NDArray[Any], col: NDArray[Any], columns: Columns) -> None:
     marked = _marked(columns)
     if _shows_marks(marked):
-        axes.scatter(col[marked], row[marked], s=14, marker="x", color=VERMILLION, linewidths=1.1)
+        for colour, width in (("white", 3.0), ("black", 1.2)):  # is seen on every colour of the map
+            axes.scatter(col[marked], row[marked], s=18, marker="x", color=colour, linewidths=width)
 
 
 def _marked(columns: Columns) -> NDArray[np.bool_]:
@@ -195,4 +206,5 @@ def _draw_both(axes: Axes, values: NDArray[np.float64], columns: Columns, bins: 
 
 def _cells_axis(axes: Axes) -> None:
     axes.set_ylabel("cells", color=GREY)
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.grid(axis="x", visible=False)

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.artist import Artist
-from matplotlib.colors import to_hex
+from matplotlib.collections import Collection
+from matplotlib.colors import to_hex, to_rgba, to_rgba_array
 from matplotlib.figure import Figure
 
-from eapu_hil.base.colours import GREY, INK
+from eapu_hil.base.colours import DARK, DARK_CARD, GREY, LIGHT_CARD
 from eapu_hil.base.storage import write_beside
 from eapu_hil.report.page_files import figure_files
 
 GRID = "#e8ebee"
-# On a dark card, see templates/report.html. The colours of curves can be told on both.
-_DARK = {INK.lower(): "#e4e8ec", GREY.lower(): "#a3adb8", GRID: "#363d46", "#ffffff": "#1d2229"}
+_DARK = {**DARK, GRID: "#363d46", LIGHT_CARD: DARK_CARD}  # on the dark card of templates/report.html
 _COLOURS = ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor")
 
 
@@ -43,15 +43,24 @@ def _write(figure: Figure, path: Path) -> None:
 
 def _darken(figure: Figure) -> None:
     for axes in figure.axes:
-        axes.tick_params(which="both", color=_DARK[GREY.lower()], labelcolor=_DARK[GREY.lower()])
+        axes.tick_params(which="both", color=_DARK[GREY], labelcolor=_DARK[GREY])
     for artist in figure.findobj(Artist):
+        if isinstance(artist, Collection):  # its colours are a list, one of each element
+            artist.set_facecolor(_in_the_dark(artist.get_facecolor()))
+            artist.set_edgecolor(_in_the_dark(artist.get_edgecolor()))
+            continue
         for name in _COLOURS:
             ask, change = getattr(artist, f"get_{name}", None), getattr(artist, f"set_{name}", None)
             if ask is None or change is None:
                 continue
             try:
                 colour = to_hex(ask()).lower()
-            except (ValueError, TypeError):  # none, or one of each element
+            except (ValueError, TypeError):  # none
                 continue
             if colour in _DARK:
                 change(_DARK[colour])
+
+
+def _in_the_dark(colours: Any) -> list[Any]:
+    """Colours of the elements of a collection, with the same opacity."""
+    return [to_rgba(_DARK.get(to_hex(one).lower(), to_hex(one)), one[3]) for one in to_rgba_array(colours)]

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from eapu_hil.base.colours import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILLION
+from eapu_hil.base.colours import BLUE, GREY, INK, SERIES, SKY, VERMILLION
 from eapu_hil.base.printable import printable
 from eapu_hil.base.quantities import count
 from eapu_hil.hal import ConfigError
@@ -34,7 +34,6 @@ except ImportError as error:
 
 ARRAYS_DRAWN_MAX = 8
 WIDTH_IN = 8.6  # of every figure
-_PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -114,7 +113,7 @@ def draw_curves(path: Path, curves: Sequence[Curve], title: str, *, log: bool, a
 
 def _told_apart(curves: Sequence[Curve]) -> Iterator[tuple[Curve, str, float, str]]:
     """Each curve with colour, width and line: later ones are thinner, so that they hide none that is the same."""
-    free = [c for c in _PALETTE if c not in {curve.colour for curve in curves}] or [*_PALETTE]
+    free = [c for c in SERIES if c not in {curve.colour for curve in curves}] or [*SERIES]
     looks = cycle((colour, style) for style in ("-", "--", ":") for colour in free)
     for number, curve in enumerate(curves):
         colour, style = (curve.colour, "-") if curve.colour else next(looks)

@@ -48,7 +48,7 @@ def write_report(run_dir: Path, allow_modules: Collection[str] = (), *, standalo
         title = f"{heading(run.task)} with {run.rule_label}"
         where = f"on {bench_text(run)}" if run.on_array else "on the host, no array"
         when = str(run.start.get("time", "")).replace("T", " ")[:16]
-        subtitle = f"{where} · {run.start.get('id', run_dir.name)} · {when}"
+        subtitle = f"{where} · {run_dir.resolve().name} · {when}"
         return render(run_dir, title, subtitle, _notices(run), _tiles(run), sections, standalone=standalone)
 
 

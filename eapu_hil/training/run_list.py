@@ -25,6 +25,9 @@ from eapu_hil.training.run_state import Standing, standing
 
 DEEPEST = 8  # levels below the directory: a table in a folder of tables keeps its runs in TABLE/runs/NAME
 _INDEX_VERSION = 2
+NO_DIRECTORY = (
+    "there is no such directory; name one that holds runs (eapu-hil train makes runs/, where it is called)"
+)
 
 _LOG = logging.getLogger(__name__)
 
@@ -45,7 +48,7 @@ def list_runs(directory: Path) -> list[RunRow]:
     Raises ConfigError where there is no such directory.
     """
     if not directory.is_dir():
-        raise ConfigError(f"{directory}: there is no such directory; name one that holds runs")
+        raise ConfigError(f"{directory}: {NO_DIRECTORY}")
     before = _read_index(directory)
     rows, entries = [], dict[str, Any]()
     for path in sorted(find_runs(directory)):

@@ -94,8 +94,10 @@ class LastSteps:
 
 def _without_start(run_dir: Path, error: OSError) -> str:
     """A hint at what to do about a start.yaml that cannot be read."""
-    if not isinstance(error, FileNotFoundError) or not (run_dir / "checkpoints").is_dir():
+    if not isinstance(error, FileNotFoundError):
         return ""
+    if not (run_dir / "checkpoints").is_dir():
+        return f"; to see what there is: eapu-hil runs{f' {run_dir}' if run_dir.is_dir() else ''}"
     if any(path.exists() for path in (run_dir / METRICS, run_dir / WRITES, run_dir / "summary.json")):
         return f"; the run has records, so its start.yaml was lost: {BACK}"
     return "; a run was begun here and killed before its first record: remove the directory"

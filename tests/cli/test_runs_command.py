@@ -90,9 +90,21 @@ def test_what_cannot_be_is_one_line(
     assert said in capsys.readouterr().err
 
 
-def test_a_value_that_no_run_has_is_said(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["runs", str(directory), "--where", "rule=eap"]) == 0
-    assert "--where rule=eap: no run has this value, did you mean 'eapu'?" in capsys.readouterr().err
+def test_the_name_of_a_run_is_never_cut(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = "2026-12-01-an_experiment_with_a_name_that_leaves_little_room-244831"
+    (directory / "a").rename(directory / name)
+    assert main(["runs", str(directory)]) == 0
+    assert name in capsys.readouterr().out
+
+
+def test_where_no_run_has_a_value_those_that_there_are_are_named(
+    directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["runs", str(directory), "--where", "rule=eapo"]) == 0
+    said = capsys.readouterr().out
+    assert "no run with rule=eapo" in said
+    assert "'eapu'" in said
+    assert "there are bp, eapu" in said
 
 
 @pytest.mark.parametrize(("answer", "removed"), [("yes\n", True), ("no\n", False), ("", False)])

@@ -183,6 +183,11 @@ def test_an_unfinished_command_says_what_is_missing(capsys: pytest.CaptureFixtur
     refused(capsys, command)
 
 
+def test_an_unknown_option_points_to_the_help_of_its_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "digits", "--steps", "3"]) == 2
+    assert "--steps 3; see eapu-hil train --help" in capsys.readouterr().err
+
+
 def test_every_command_is_in_the_table() -> None:
     used = {command.split()[0] for command in (*WITH_FILE, *NUMBERS)}
     assert set(names(GROUP)) - used == NO_WRONG_USE

@@ -158,6 +158,7 @@ def test_cells_are_as_the_last_write_left_them() -> None:
     assert np.frombuffer(cells.map(1, "g"), "<f4")[[0, 1]] == pytest.approx([6e-6, 2e-6])
     assert np.frombuffer(cells.map(0, "wear"), "<f4").reshape(4, 3)[[1, 3], [2, 0]].tolist() == [7.0, 1.0]
     assert cells.errors.sum() == 3
+    assert cells.totals == {"writes": 4, "pulses": 10}  # requests that needed a pulse
     assert cells.statuses() == {"OK": 3, "NOT_CONVERGED": 1, "STUCK": 1}
 
 

@@ -92,7 +92,7 @@ def test_the_first_and_the_last_evaluation_are_in_the_curve(tmp_path: Path) -> N
 
 
 def test_two_counts_of_writes_are_named_for_what_they_count(tmp_path: Path) -> None:
-    text = write_report(synthetic_run(tmp_path / "a")).read_text().replace("\u2009", " ")
+    text = write_report(synthetic_run(tmp_path / "a")).read_text().replace("\u202f", " ")
     assert re.search(r"Cell writes</dt><dd>36 720</dd><small>with at least one pulse", text)
     assert "20 000 of the 20 000 requests needed pulses and are cell writes" in text
     assert ">all requests</th>" in text

@@ -264,6 +264,6 @@ def test_other_quantities() -> None:
         "2 d 7 h",
     ]
     assert [share(r) for r in (0.5, 0.0071, 0.0)] == ["50 %", "7.1 \u2030", "0 %"]
-    assert count(1234567.0) == "1\u2009234\u2009567"
+    assert count(1234567.0) == "1\u202f234\u202f567"
     assert metric_style("accuracy").text(0.953) == "95.30 %"
     assert metric_style("other").text(2.0) == "2.00"

@@ -56,15 +56,15 @@ function bokehFigure(options) {
 }
 
 // Curves over the steps. unit: of the values, and "%" shows shares 0 to 1 in per cent. marks: few points, far apart.
-// total: a sum that grows. secondary: not in the large view.
+// total: a sum that grows. secondary: not in the large view. axis: what the axis is called where there is no unit.
 export class Curves {
   #data = { step: [], series: {} };
   #source = null;
   #lines = 0;
   #axis = null;
 
-  constructor(host, title, { unit = "", marks = false, total = false, secondary = false } = {}) {
-    Object.assign(this, { marks, total });
+  constructor(host, title, { unit = "", axis = "", marks = false, total = false, secondary = false } = {}) {
+    Object.assign(this, { marks, total, axis });
     this.frame = frame(host, title, () => this.#table());
     this.name(title, unit);
     this.frame.figure.classList.toggle("secondary", secondary);
@@ -77,7 +77,7 @@ export class Curves {
     this.told = unit === "%" ? 100 : 1;  // what numbers are multiplied by where they are written with their unit
     this.shown = this.told;  // the same on the axis, which has a prefix of its own
     say(this.frame.title, title);
-    if (this.#axis) this.#axis.axis_label = unit;
+    if (this.#axis) this.#axis.axis_label = unit || this.axis;
     this.#tell();
   }
 
@@ -125,7 +125,7 @@ export class Curves {
     this.#lines = names.length;
     this.frame.plot.replaceChildren();
     this.#source = new Bokeh.ColumnDataSource({ data: this.#columns([], Object.fromEntries(names.map((name) => [name, []])), names) });
-    const figure = bokehFigure({ x_axis_label: "step", y_axis_label: this.unit });
+    const figure = bokehFigure({ x_axis_label: "step", y_axis_label: this.unit || this.axis });
     figure.xaxes[0].formatter = new Bokeh.NumeralTickFormatter({ format: "0,0" });
     if (!this.unit && names.length > 1) figure.yaxes[0].formatter = new Bokeh.NumeralTickFormatter({ format: "0,0.[000]" });
     this.#axis = figure.yaxes[0];
@@ -211,14 +211,14 @@ export class Histogram {
 
   #make() {
     this.#source = new Bokeh.ColumnDataSource({ data: { left: [], right: [], top: [] } });
-    const figure = bokehFigure({ x_axis_label: `µ${this.unit}`, y_axis_label: "writes" });
+    const figure = bokehFigure({ x_axis_label: `reading minus target (µ${this.unit})`, y_axis_label: "requests" });
     figure.yaxes[0].formatter = new Bokeh.NumeralTickFormatter({ format: "0,0" });
     figure.y_range.start = 0;
     const bars = figure.quad({ field: "left" }, { field: "right" }, { value: 0 }, { field: "top" }, { source: this.#source });
     const paint = () => bars.glyph.setv({ fill_color: seriesColour(0), line_color: colour("panel") });
     paint();
     dark.addEventListener("change", paint);
-    figure.add_tools(new Bokeh.HoverTool({ tooltips: [[`µ${this.unit}`, "@left to @right"], ["writes", "@top{0,0}"]] }));
+    figure.add_tools(new Bokeh.HoverTool({ tooltips: [[`µ${this.unit}`, "@left to @right"], ["requests", "@top{0,0}"]] }));
     Bokeh.Plotting.show(figure, this.frame.plot);
   }
 
@@ -229,12 +229,12 @@ export class Histogram {
     const middle = counts.map((_, index) => (edges[index] + edges[index + 1]) / 2);
     const mean = counts.reduce((sum, value, index) => sum + value * middle[index], 0) / total;
     const spread = Math.sqrt(counts.reduce((sum, value, index) => sum + value * (middle[index] - mean) ** 2, 0) / total);
-    return `${number(total)} writes; mean ${inUnit(Math.abs(mean) < spread / 1000 ? 0 : mean, this.unit)}, standard deviation ${inUnit(spread, this.unit)}`;
+    return `${number(total)} requests; mean ${inUnit(Math.abs(mean) < spread / 1000 ? 0 : mean, this.unit)}, standard deviation ${inUnit(spread, this.unit)}`;
   }
 
   #table() {
     const { edges, counts } = this.#data;
-    return table([`from (µ${this.unit})`, `to (µ${this.unit})`, "writes"], counts.map((value, index) => [
+    return table([`from (µ${this.unit})`, `to (µ${this.unit})`, "requests"], counts.map((value, index) => [
       number(edges[index] * 1e6), number(edges[index + 1] * 1e6), number(value),
     ]));
   }

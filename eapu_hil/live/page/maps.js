@@ -51,7 +51,8 @@ export class CellMap {
     const bar = element("i", { "aria-hidden": "true" });
     bar.style.background = `linear-gradient(90deg, ${SCALES[quantity].join(", ")})`;
     const scale = element("div", { className: "scale" }, this.low, bar, this.high);
-    host.append(element("figure", { className: "map" }, element("figcaption", {}, `Array ${array}`), this.canvas, scale, this.readout));
+    this.unknown = element("span");
+    host.append(element("figure", { className: "map" }, element("figcaption", {}, `Array ${array}`, this.unknown), this.canvas, scale, this.readout));
     this.context = this.canvas.getContext("2d", { alpha: false });
     this.image = this.context.createImageData(cols, rows);
     this.pixels = new Uint32Array(this.image.data.buffer);
@@ -110,6 +111,7 @@ export class CellMap {
 
   #describe({ low, high, mean, unknown }) {
     const { title, show } = this.words;
+    say(this.unknown, unknown ? `; grey: ${count(unknown)} not known` : "");
     const rest = unknown ? `, ${count(unknown)} cells not known (grey)` : "";
     this.canvas.setAttribute("aria-label",
       `${title} of array ${this.array}, ${this.rows} rows, ${this.cols} columns: lowest ${show(low)}, mean ${show(mean)}, ` +
@@ -126,10 +128,11 @@ export class CellMap {
     this.canvas.addEventListener("blur", () => this.#move(null));
     this.canvas.addEventListener("keydown", (event) => {
       const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
-      if (!step) return;
+      if (!step) return undefined;
       event.preventDefault();
-      const [row, col] = this.#cursor ?? [0, 0];
-      this.#move(row + step[0], col + step[1]);
+      if (!this.#cursor) return this.#move(0, 0);
+      const [row, col] = this.#cursor;
+      return this.#move(row + step[0], col + step[1]);
     });
   }
 

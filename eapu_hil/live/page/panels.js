@@ -22,7 +22,7 @@ export function progress(step, steps, state) {
 export function statuses(counts) {
   const total = Object.values(counts).reduce((sum, value) => sum + value, 0);
   byId("statuses-panel").hidden = !total;
-  byId("statuses").replaceChildren(table(["status", "cells", "share"], Object.entries(counts).map(([name, value]) => [
+  byId("statuses").replaceChildren(table(["status", "requests", "share"], Object.entries(counts).map(([name, value]) => [
     name, count(value), total ? inUnit((100 * value) / total, "%") : NONE,
   ])));
 }
@@ -82,7 +82,7 @@ export function facts(run) {
   const arrays = run.arrays?.map(({ rows, cols }) => `${rows} × ${cols}`);
   const window = run.window_S?.every(known) ? `${inUnit(run.window_S[0], "S")} to ${inUnit(run.window_S[1], "S")}` : null;
   const told = {
-    Name: run.name, Began: moment(run.time), Task: run.task, Rule: run.rule, Bench: run.bench, Backend: run.backend, Seed: run.seed, Layers: layers,
+    Name: run.name, Began: moment(run.time), Task: run.task, Rule: run.rule, Bench: run.bench, Seed: run.seed, Layers: layers,
     Arrays: arrays?.length ? `${arrays.length} (${[...new Set(arrays)].join(", ")} cells)` : null, Window: window,
   };
   byId("facts").replaceChildren(...Object.entries(told).filter(([, value]) => value !== null && value !== undefined && value !== "")

@@ -49,7 +49,7 @@ function makeCharts() {
     loss: new Curves(host, "Loss"),
     metric: new Curves(host, "Metric", { marks: true }),
     share: new Curves(host, "Share of weights written", { unit: "%" }),
-    pulses: new Curves(host, "Pulses and cell writes of a step", { secondary: true }),
+    pulses: new Curves(host, "Pulses and cell writes of a step", { axis: "number", secondary: true }),
     energy: new Curves(host, "Energy", { unit: "J", total: true, secondary: true }),
     error: new Histogram(host, "Write error", { unit: "S" }),
   };
