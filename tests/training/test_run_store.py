@@ -283,7 +283,8 @@ def test_kill_9_loses_at_most_the_batch_in_flight(tmp_path: Path, steps: int) ->
         last = last_steps(store.path)
         assert last.metrics is not None
         assert last.metrics >= said[-1]
-        assert last.checkpoint == (None if said[-1] < 7 else pytest.approx(said[-1], abs=7))
+        newest = said[-1] // 7 * 7  # a step is reported before its checkpoint is made
+        assert (last.checkpoint or 0) in (newest - 7, newest)
     assert not list(run.rglob("*.part"))
 
 
