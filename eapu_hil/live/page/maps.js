@@ -125,14 +125,14 @@ export class CellMap {
         Math.floor(((event.clientX - box.left) / box.width) * this.cols));
     });
     this.canvas.addEventListener("pointerleave", () => this.#move(null));
+    this.canvas.addEventListener("focus", () => this.#cursor ?? this.#move(0, 0));
     this.canvas.addEventListener("blur", () => this.#move(null));
     this.canvas.addEventListener("keydown", (event) => {
       const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
-      if (!step) return undefined;
+      if (!step) return;
       event.preventDefault();
-      if (!this.#cursor) return this.#move(0, 0);
-      const [row, col] = this.#cursor;
-      return this.#move(row + step[0], col + step[1]);
+      const [row, col] = this.#cursor ?? [0, 0];
+      this.#move(row + step[0], col + step[1]);
     });
   }
 
