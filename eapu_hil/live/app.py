@@ -63,7 +63,8 @@ class _Routes:
 
     async def map(self, request: Request) -> Response:
         feed, its = self._hub.kept(self._entry(request)).feed, request.path_params
-        content = await self._hub.read(lambda: feed.map(its["array"], its["quantity"]))
+        arrays, quantity = _numbers(its["arrays"]), its["quantity"]
+        content = await self._hub.read(lambda: b"".join(feed.map(array, quantity) for array in arrays))
         return Response(content, media_type="application/octet-stream", headers=_NO_STORE)
 
     async def picture(self, request: Request) -> Response:
@@ -137,7 +138,7 @@ def make_app(place: Place, token: str | None) -> tuple[ASGIApp, Hub]:
             Route(f"{run}/pause", routes.pause, methods=["POST"]),
             Route(f"{run}/continue", routes.go_on, methods=["POST"]),
             Route(f"{run}/events", _Raw(routes.events)),
-            Route(f"{run}/map/{{array:int}}/{{quantity}}", routes.map),
+            Route(f"{run}/map/{{arrays}}/{{quantity}}", routes.map),
             Route(f"{run}/picture/{{name}}", routes.picture),
             Route(run, routes.describe),
             Route("/charts.js", routes.charts),
@@ -164,6 +165,14 @@ class _Raw:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         answer = await self._endpoint(Request(scope, receive))
         await answer(scope, receive, send)
+
+
+def _numbers(text: str) -> list[int]:
+    """`0,3`: numbers of arrays, each once: an answer is no longer than the maps of a run. Raises UnknownError."""
+    parts = text.split(",")
+    if len(set(parts)) != len(parts) or not all(part.isascii() and part.isdigit() for part in parts):
+        raise UnknownError("no such map: expected numbers of arrays, each once, such as 0,3")
+    return [int(part[:10]) for part in parts]
 
 
 def _json(content: Any, status: int = 200) -> Response:

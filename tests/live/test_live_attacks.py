@@ -53,7 +53,8 @@ def listening(runs: Path) -> Iterator[Page]:
         "/run/..%2Foutside", "/api/run/..%2Foutside", "/api/run/../outside", "/api/run/%2e%2e/outside/events",
         "/api/run/mine%2F..%2F..%2Foutside", "/api/run//etc", "/api/run/mine%00", "/api/run/..%5Coutside",
         "/api/run/mine/picture/..%2Fstart.yaml", "/api/run/mine/picture/start.yaml", "/api/run/mine/map/-1/g",
-        "/api/run/mine/map/0/..", "/api/run/mine/map/99999999999999999999/g",
+        "/api/run/mine/map/0/..", "/api/run/mine/map/99999999999999999999/g", "/api/run/mine/map/0,0/g",
+        "/api/run/mine/map/0,/g",
         "/api/run/" + "a/" * 2000, "/api/run/" + "%F0" * 50,
     ],
 )  # fmt: skip

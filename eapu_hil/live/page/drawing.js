@@ -1,4 +1,4 @@
-// Who draws when: only what is on the screen, one thing a frame, nothing while the page is scrolled.
+// Who draws when: only what is on the screen, one chart a frame, nothing while the page is scrolled.
 
 const SCROLL_MS = 200;
 const waiting = new Set();
@@ -14,15 +14,15 @@ const observer = new IntersectionObserver((entries) => {
   }
 }, { rootMargin: "100px" });
 
-// Something that draws itself into an element when `changed()` was said, at most once in `every_ms`.
+// Something that draws itself into an element when `changed()` was said, at most once in `every_ms`. `light`: several of
+// them fit in a frame, and cost less in one than in a frame each.
 export class Drawn {
   seen = false;
   #stale = false;
   #last = -Infinity;
 
-  constructor(element, draw, every_ms) {
-    this.draw = draw;
-    this.every_ms = every_ms;
+  constructor(element, draw, every_ms, light = false) {
+    Object.assign(this, { draw, every_ms, light });
     element.drawn = this;
     observer.observe(element);
   }
@@ -34,6 +34,11 @@ export class Drawn {
 
   due(now) {
     return this.seen && this.#stale && now - this.#last >= this.every_ms;
+  }
+
+  // With those that are due it draws as well if it would be due soon.
+  soon(now) {
+    return this.due(now + this.every_ms / 4);
   }
 
   get idle() {
@@ -58,11 +63,12 @@ function turn() {
   asked = false;
   const now = performance.now();
   const next = now - scrolled < SCROLL_MS ? undefined : [...waiting].find((drawn) => drawn.due(now));
-  next?.run(now);
+  if (next?.light) for (const drawn of waiting) if (drawn.light && drawn.soon(now)) drawn.run(now);
+  if (next && !next.light) next.run(now);
   for (const drawn of waiting) if (drawn.idle) waiting.delete(drawn);
   if (!waiting.size) return;
   asked = true;
   // Nothing is due: look again later, not in every frame.
   if (next) requestAnimationFrame(turn);
-  else setTimeout(() => requestAnimationFrame(turn), 100);
+  else setTimeout(turn, 100);
 }

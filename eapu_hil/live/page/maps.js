@@ -34,14 +34,63 @@ function packed([red, green, blue]) {  // as ImageData lies in memory, least byt
 
 const RAMPS = Object.fromEntries(Object.entries(SCALES).map(([name, stops]) => [name, ramp(stops)]));
 
+// Maps of one quantity that are to be drawn now come by one request and are drawn in one frame.
+class Sheet {
+  #maps = new Set();
+  #asked = [];
+  #busy = false;
+
+  constructor(base, quantity) {
+    Object.assign(this, { base, quantity });
+  }
+
+  ask(map) {
+    if (!this.#maps.size) queueMicrotask(() => this.#fetch());
+    this.#maps.add(map);
+  }
+
+  // One request at a time: news that come meanwhile are fetched after it.
+  async #fetch() {
+    if (this.#busy || !this.#maps.size) return;
+    this.#busy = true;
+    this.#asked = [...this.#maps];
+    this.#maps.clear();
+    try {
+      const numbers = this.#asked.map((map) => map.array).join();
+      const answer = await fetch(`${this.base}/map/${numbers}/${this.quantity}`, { cache: "no-store" });
+      if (answer.ok) this.#draw(new Float32Array(await answer.arrayBuffer()));
+    } catch (failure) {
+      if (!(failure instanceof TypeError)) throw failure;  // the server is gone: the page says so at its top
+    } finally {
+      this.#busy = false;
+    }
+    this.#fetch();
+  }
+
+  #draw(values) {
+    let start = 0;
+    for (const map of this.#asked) {
+      map.draw(values.subarray(start, start + map.size));
+      start += map.size;
+    }
+  }
+}
+
+const sheets = new Map();
+
+function sheetOf(base, quantity) {
+  const key = `${base} ${quantity}`;
+  if (!sheets.has(key)) sheets.set(key, new Sheet(base, quantity));
+  return sheets.get(key);
+}
+
 // The map of one array and quantity. `base`: URL of the run's data; window_S: the scale of conductance.
 export class CellMap {
-  #busy = false;
   #values = null;
   #cursor = null;
 
   constructor(host, base, { array, quantity, rows, cols, window_S }) {
-    Object.assign(this, { array, quantity, rows, cols, window_S, url: `${base}/map/${array}/${quantity}` });
+    Object.assign(this, { array, quantity, rows, cols, window_S, size: rows * cols });
     this.words = QUANTITIES[quantity];
     this.canvas = element("canvas", { width: cols, height: rows, tabIndex: 0, role: "img" });
     this.low = element("span");
@@ -56,7 +105,7 @@ export class CellMap {
     this.context = this.canvas.getContext("2d", { alpha: false });
     this.image = this.context.createImageData(cols, rows);
     this.pixels = new Uint32Array(this.image.data.buffer);
-    this.drawn = new Drawn(this.canvas, () => this.#fetch(), EVERY_MS);
+    this.drawn = new Drawn(this.canvas, () => sheetOf(base, quantity).ask(this), EVERY_MS, true);
     this.#listen();
   }
 
@@ -64,33 +113,28 @@ export class CellMap {
     this.drawn.changed();
   }
 
-  // One request at a time: news that come meanwhile are fetched after it.
-  async #fetch() {
-    if (this.#busy) return;
-    this.#busy = true;
-    try {
-      const answer = await fetch(this.url, { cache: "no-store" });
-      if (answer.ok) this.#draw(new Float32Array(await answer.arrayBuffer()));
-    } catch (failure) {
-      if (!(failure instanceof TypeError)) throw failure;  // the server is gone: the page says so at its top
-    } finally {
-      this.#busy = false;
-    }
-  }
-
-  #draw(values) {
-    if (values.length !== this.rows * this.cols) return;
+  // `values`: of all cells, row by row.
+  draw(values) {
+    if (values.length !== this.size) return;
     this.#values = values;
     const facts = this.#facts(values);
     const [low, high] = this.quantity === "g" && this.window_S?.every(known) ? this.window_S : [0, facts.high || 1e-6];
     const colours = RAMPS[this.quantity];
     const factor = 255 / (high - low || 1);
     const unknown = packed(UNKNOWN);
+    let [first, last] = [values.length, -1];
     for (let cell = 0; cell < values.length; cell += 1) {
       const value = values[cell];
-      this.pixels[cell] = value !== value ? unknown : colours[Math.min(255, Math.max(0, Math.round((value - low) * factor)))];
+      const colour = value !== value ? unknown : colours[Math.min(255, Math.max(0, Math.round((value - low) * factor)))];
+      if (this.pixels[cell] === colour) continue;
+      this.pixels[cell] = colour;
+      if (last < 0) first = cell;
+      last = cell;
     }
-    this.context.putImageData(this.image, 0, 0);
+    if (last >= 0) {
+      const top = Math.floor(first / this.cols);
+      this.context.putImageData(this.image, 0, 0, 0, top, this.cols, Math.floor(last / this.cols) + 1 - top);
+    }
     say(this.low, this.words.mark(low));
     say(this.high, this.words.mark(high));
     this.#describe(facts);
@@ -113,9 +157,9 @@ export class CellMap {
     const { title, show } = this.words;
     say(this.unknown, unknown ? `; grey: ${count(unknown)} not known` : "");
     const rest = unknown ? `, ${count(unknown)} cells not known (grey)` : "";
-    this.canvas.setAttribute("aria-label",
-      `${title} of array ${this.array}, ${this.rows} rows, ${this.cols} columns: lowest ${show(low)}, mean ${show(mean)}, ` +
-      `highest ${show(high)}${rest}. The arrow keys go from cell to cell.`);
+    const label = `${title} of array ${this.array}, ${this.rows} rows, ${this.cols} columns: lowest ${show(low)}, ` +
+      `mean ${show(mean)}, highest ${show(high)}${rest}. The arrow keys go from cell to cell.`;
+    if (this.canvas.getAttribute("aria-label") !== label) this.canvas.setAttribute("aria-label", label);
   }
 
   #listen() {

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+import yaml
+from livework import COMMAND
 from livework import page as live
+from tiny import BENCH, EXPERIMENT
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -74,6 +79,29 @@ def test_cells_are_read_with_the_keyboard(url: str, open_page: Callable[..., Pag
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowRight")
     page.locator("#maps-g output", has_text="row 1, column 1: ").wait_for()
+
+
+def test_maps_that_came_together_are_each_of_its_array(
+    tmp_path: Path, open_page: Callable[..., Page]
+) -> None:
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump({**EXPERIMENT, "bench": {**BENCH, "arrays": 2}}))
+    command = [*COMMAND, "train", "tiny.yaml", "--out", "runs/two"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    with live(tmp_path / "runs") as server:
+        page = open_page(f"http://127.0.0.1:{server.port}/run/two")
+        shown(page)
+        said = []
+        for number in (0, 1):
+            page.locator("#maps-g canvas").nth(number).focus()
+            said.append(page.locator("#maps-g output").nth(number).inner_text().split(": ")[1])
+        asked = [server.ask("GET", f"/api/run/two/map/{arrays}/g").body for arrays in ("0", "1", "1,0")]
+    assert asked[2] == asked[1] + asked[0]
+    first_uS = [1e6 * float(np.frombuffer(body, "<f4")[0]) for body in asked[:2]]
+    assert first_uS[0] != first_uS[1]
+    for text, value_uS in zip(said, first_uS, strict=True):
+        number, unit = text.split()
+        assert unit == "\u00b5S"
+        assert float(number) == pytest.approx(value_uS, rel=1e-2)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
