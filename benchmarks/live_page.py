@@ -2,9 +2,10 @@
 
     python benchmarks/live_page.py [LINES]
 
-Needs Playwright and the system's Chromium. A run of 500,000 lines is written while the page looks at it; four arrays
-of 128 x 64 change twice a second meanwhile. Memory is what the page's process holds alone (its private pages, as the
-browser's task manager counts); frames are those of ten seconds of scrolling with the wheel, without a graphics card.
+Needs Playwright and the system's Chromium. First, what maps of four arrays of 128 x 64 that change twice a second cost
+the browser. Then a run of 500,000 lines is written while the page looks at it and the maps change. Memory is what the
+page's process holds alone (its private pages, as the browser's task manager counts); frames are those of ten seconds of
+scrolling with the wheel, without a graphics card.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from live_runs import made_run, page, some_writes, step_line
+from live_runs import cpu_s, made_run, page, some_writes, step_line
 from playwright.sync_api import Page, sync_playwright
 
 from eapu_hil.training.run_store import RunStore
@@ -30,6 +32,7 @@ LINES = 500_000
 ARRAYS, SHAPE = 4, (128, 64)
 NIGHT_s = 60.0
 SCROLL_s = 10.0
+MAPS_s = 15.0
 # Notes in `window.frames_ms` how long each frame took, for so many seconds.
 FRAMES = """(seconds) => {
   const took = [];
@@ -63,6 +66,10 @@ def main() -> None:
         print(
             f"first paint {first_ms:.0f} ms, first chart within {chart_ms:.0f} ms, {private_mb():.0f} MB alone"
         )
+        with_maps, without = maps(store, shown)
+        print(f"browser: {with_maps:.1f} % of a core with four maps in view, {without:.1f} % with none")
+        shown.reload()  # what was put out of view is there again
+        shown.wait_for_selector(".chart canvas, .chart .bk-Figure", state="attached", timeout=120_000)
         night(store, shown, lines)
         print(
             f"{lines:,} lines: {private_mb():.0f} MB alone, {heap_mb(shown):.1f} MB of it objects of JavaScript"
@@ -73,6 +80,22 @@ def main() -> None:
             f"scrolling: {took_ms.size} frames, {within:.1f} % within 33 ms, 95 % within {slowest_ms:.0f} ms"
         )
         chromium.close()
+
+
+def maps(store: RunStore, shown: Page) -> tuple[float, float]:
+    """Percent of a core that the browser takes while a run writes: with the maps of conductance in view, with none."""
+    found = []
+    with writing(store, 1):
+        for hidden in ("#curves-panel, #maps-wear-panel", "#maps-g-panel"):
+            shown.evaluate(
+                "all => document.querySelectorAll(all).forEach(one => { one.hidden = true; })", hidden
+            )
+            shown.evaluate("scrollTo(0, 0)")
+            shown.wait_for_timeout(3000)
+            before_s, began_s = browser_s(), time.monotonic()
+            shown.wait_for_timeout(1e3 * MAPS_s)
+            found.append(100 * (browser_s() - before_s) / (time.monotonic() - began_s))
+    return found[0], found[1]
 
 
 def night(store: RunStore, shown: Page, lines: int) -> None:
@@ -97,31 +120,45 @@ def night(store: RunStore, shown: Page, lines: int) -> None:
 
 def scroll(store: RunStore, shown: Page, lines: int) -> list[float]:
     """How long the frames took, ms, while the wheel turns and the maps change."""
+    with writing(store, lines):
+        shown.evaluate(FRAMES, SCROLL_s)
+        shown.mouse.move(640, 450)
+        for turn in turns():
+            shown.mouse.wheel(0, turn)
+            shown.wait_for_timeout(40)
+            if shown.evaluate("window.frames_ms !== null"):
+                break
+    return list(shown.evaluate("window.frames_ms"))
+
+
+@contextmanager
+def writing(store: RunStore, step: int) -> Iterator[None]:
+    """400 cell writes twice a second, in a thread."""
     ended = threading.Event()
 
     def write() -> None:
         rng = np.random.default_rng(2)
         while not ended.wait(0.5):
-            store.append_writes(some_writes(rng, lines, 400))
+            store.append_writes(some_writes(rng, step, 400))
 
     writer = threading.Thread(target=write)
     writer.start()
-    shown.evaluate(FRAMES, SCROLL_s)
-    shown.mouse.move(640, 450)
-    for turn in turns():
-        shown.mouse.wheel(0, turn)
-        shown.wait_for_timeout(40)
-        if shown.evaluate("window.frames_ms !== null"):
-            break
-    ended.set()
-    writer.join()
-    return list(shown.evaluate("window.frames_ms"))
+    try:
+        yield
+    finally:
+        ended.set()
+        writer.join()
 
 
 def turns() -> Iterator[int]:
     while True:
         yield from [120] * 20
         yield from [-120] * 20
+
+
+def browser_s() -> float:
+    """Processor time of all the browser's processes, s."""
+    return sum(cpu_s(pid) for pid in _children(os.getpid()) if b"chrom" in _command(pid))
 
 
 def private_mb() -> float:
