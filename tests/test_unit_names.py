@@ -31,9 +31,9 @@ OLD_NAMES = "old_names"  # modules with this in their name know what files of ea
 # All that is measured in seconds, without leading underscores.
 _TIMES = """
 after_s again_s age_s amplified_s answer_s apart_s aperture_s asked_s batch_s began_s began_unix_s begun_s bench_s
-bench_time_left_s bench_time_s clicked_s clock_first_s clock_s dead_man_s delay_s due_s duration_s dwell_s each_s
-elapsed_s end_s epoch_s epoch_wait_s formed_at_s grounded_unix_s heard_s hello_s idle_s interval_s keepalive_s lag_s
-last_drive_s last_frame_age_s last_ground_s last_s latest_s left_s looked_s many_s measure_after_s median_s mend_s
+bench_time_left_s bench_time_s changed_s clicked_s clock_first_s clock_s dead_man_s delay_s due_s duration_s dwell_s
+each_s elapsed_s end_s epoch_s epoch_wait_s formed_at_s grounded_unix_s heard_s hello_s idle_s interval_s keepalive_s
+lag_s last_drive_s last_frame_age_s last_ground_s last_s latest_s left_s looked_s many_s measure_after_s median_s mend_s
 nak_again_s nak_wait_s needed_s next_s now_s open_s opened_s out_for_s patience_s product_time_s pulse_delay_s
 pulse_max_s pulse_min_s pulse_overhead_s read_interval_s read_row_s read_time_s real_s reconnect_s relax_time_s
 resend_floor_s resend_s reset_tau_s reset_width_s round_trip_s said_s set_tau_s set_width_s settle_s sign_s silence_s
