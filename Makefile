@@ -69,9 +69,10 @@ lint: $(STAMP)
 MEMORY = $(shell grep ' /dev/shm ' /proc/mounts 2>/dev/null | grep -qv noexec \
 	&& test "$$(df -k /dev/shm | awk 'NR == 2 {print $$4}')" -gt 4194304 && echo /dev/shm)
 
-# One thread of linear algebra per worker: the tests run in as many processes as there are cores.
+# One thread of linear algebra per worker: the tests run in as many processes as there are cores. Byte code is kept
+# whatever the shell says: every worker and some hundred programs of the tests import the same modules.
 test: lint
-	$(if $(MEMORY),TMPDIR="$${TMPDIR:-$(MEMORY)}") OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist worksteal
+	$(if $(MEMORY),TMPDIR="$${TMPDIR:-$(MEMORY)}") PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist worksteal
 
 # The long form of tests/torture: some 200 kills, 30 of the live page and the run beside it, 2,000 damaged files, 1e6 hostile frames, 1e5 hostile requests.
 SEED ?= 1

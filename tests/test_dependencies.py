@@ -7,6 +7,8 @@ import importlib.util
 import re
 import sys
 import tomllib
+from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -18,7 +20,8 @@ OWN = {"eapu_hil", "eapu_drivers", "eapu_calibration"}
 BROUGHT = {"pydantic_core"}  # by pydantic, which needs one version of it and documents its names
 
 
-def _imported() -> dict[str, Path]:
+@cache
+def _imported() -> Mapping[str, Path]:
     """Packages that are not Python's own, by name, and one file each that imports it."""
     found: dict[str, Path] = {}
     for file in sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py")):
@@ -29,6 +32,12 @@ def _imported() -> dict[str, Path]:
             for name in names:
                 found.setdefault(name.partition(".")[0], file.relative_to(ROOT))
     return {name: file for name, file in found.items() if name not in OWN | BROUGHT | sys.stdlib_module_names}
+
+
+@cache
+def _provided() -> Mapping[str, Sequence[str]]:
+    """The distributions of each package that is installed: a walk over all their files."""
+    return packages_distributions()
 
 
 def _declared() -> set[str]:
@@ -43,5 +52,5 @@ def _declared() -> set[str]:
 def test_what_is_imported_is_declared_and_installed(name: str) -> None:
     file = _imported()[name]
     assert importlib.util.find_spec(name), f"{file} imports {name}, which `make install` did not bring"
-    theirs = {re.sub(r"[-_.]+", "-", dist).lower() for dist in packages_distributions().get(name, ())}
+    theirs = {re.sub(r"[-_.]+", "-", dist).lower() for dist in _provided().get(name, ())}
     assert theirs & _declared(), f"{file} imports {name} of {theirs}; pyproject.toml does not name it"
