@@ -16,7 +16,7 @@ from eapu_hil.hal import ConfigError
 from eapu_hil.network.layers import Float32Array, LayerSpec
 from eapu_hil.tasks.images import Image, read_folder
 
-EXAMPLES_SHOWN = 2  # of a quick evaluation
+EXAMPLES_SHOWN = 2  # of an evaluation, their middle
 Forward = Callable[[Float32Array], Float32Array]
 
 

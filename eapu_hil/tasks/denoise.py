@@ -115,8 +115,9 @@ class Denoise:
             output = self._denoised(forward, noisy)
             value, similarity = psnr_db(clean, output), None if quick else ssim(clean, output)
             items.append(Item(name, psnr_db(clean, noisy), value, similarity))
-            if quick and len(examples) < EXAMPLES_SHOWN:
-                examples.append(Triplet(name, np.clip(noisy, 0, 1), output, clean))
+            if len(examples) < EXAMPLES_SHOWN:
+                shown = (np.clip(noisy, 0, 1), output, clean)
+                examples.append(Triplet(name, *(centre_crop(its, _QUICK_PIXELS) for its in shown)))
         return Evaluation.of(items, examples)
 
     def apply(self, forward: Forward, image: Image) -> Image:

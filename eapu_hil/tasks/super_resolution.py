@@ -130,8 +130,9 @@ class SuperResolution:
             )
             similarity = None if quick else ssim(reference, output)
             items.append(Item(name, psnr_db(reference, input_), psnr_db(reference, output), similarity))
-            if quick and len(examples) < EXAMPLES_SHOWN:
-                examples.append(Triplet(name, input_, output, reference))
+            if len(examples) < EXAMPLES_SHOWN:
+                shown = (input_, output, reference)
+                examples.append(Triplet(name, *(centre_crop(its, _QUICK_PIXELS) for its in shown)))
         return Evaluation.of(items, examples)
 
     def apply(self, forward: Forward, image: Image) -> Image:

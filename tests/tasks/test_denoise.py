@@ -54,6 +54,11 @@ def test_the_noise_of_an_evaluation_is_20_17_db_and_always_the_same(task: Task) 
     full = task.evaluate(no_change, quick=False)
     assert full.input == pytest.approx(20.17, abs=0.02)
     assert [item.name for item in full.items] == ["camera", "chelsea", "coins", "flower"]
+    # The middle of the same images, as whoever watches sees them during training.
+    for one, other in zip(first.examples, full.examples, strict=True):
+        assert one.name == other.name
+        np.testing.assert_array_equal(one.reference, other.reference)
+        assert other.output.shape == other.input.shape == other.reference.shape
     assert full.ssim is not None
     assert 0.1 < full.ssim < 0.6
 

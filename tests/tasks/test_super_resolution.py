@@ -25,6 +25,7 @@ def task() -> Task:
 def test_a_network_that_adds_nothing_is_bicubic(task: Task) -> None:
     for quick in (True, False):
         result = task.evaluate(add_nothing, quick=quick)
+        assert len(result.examples) == 2
         assert result.input is not None
         assert result.value == pytest.approx(result.input, abs=1e-9)
         assert 25 < result.value < 40
