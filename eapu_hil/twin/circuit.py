@@ -6,7 +6,8 @@ row, where its current is measured. A cell of conductance g connects the two nod
 circuit is linear, so the currents are `v_row_v @ T` with a transfer matrix T in S, and by reciprocity
 `v_col_v @ T.T` when the columns are driven and the rows are the virtual grounds.
 
-T is exact after an elimination (`elimination`). From there it follows the cells by a closed form (`tracked`). When the
+T is exact after an elimination (`elimination`). From there it follows the cells by a closed form (`tracked`), but for
+arrays of few cells, where an elimination is as cheap. When the
 cells have moved far, the next elimination begins; it is made in pieces, a few a call, so that no product waits for
 the whole of it.
 """
@@ -30,6 +31,7 @@ LARGEST_DRIFT = 0.03
 BEGUN_AT = 0.25  # of that drift: the next elimination
 PIECE = 0.01  # of it, for each change of the cells while the drift is within its limit; of large arrays less:
 PIECE_OPERATIONS = 1.5e7
+FEW_CELLS = 200  # are solved anew after each change: few columns tell too little of the closed form's errors
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,9 @@ class LineNetwork:
         self._tracked.move(index, g_S)
         self._go_on(self._tracked)
         drift = self._tracked.drift
-        if drift > self._limit and self._next is None:
+        if self._tracked.g_S.size < FEW_CELLS:
+            self._start(self._tracked.g_S)
+        elif drift > self._limit and self._next is None:
             expected_S = self._tracked.matrices()[0]
             exact_S = self._start(self._tracked.g_S)
             self._judge(expected_S, exact_S, drift)

@@ -114,7 +114,7 @@ def test_an_array_of_open_cells_carries_no_current() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    shape=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    shape=st.tuples(st.integers(1, 24), st.integers(1, 24)),  # of few cells, and of more
     segments_ohm=st.tuples(st.sampled_from([0.0, 1.0, 200.0]), st.sampled_from([0.0, 1.0, 200.0])),
     batches=st.lists(st.integers(0, 12), min_size=1, max_size=8),
     seed=st.integers(0, 2**32 - 1),
