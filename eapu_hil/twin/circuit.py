@@ -6,8 +6,8 @@ row, where its current is measured. A cell of conductance g connects the two nod
 circuit is linear, so the currents are `v_row_v @ T` with a transfer matrix T in S, and by reciprocity
 `v_col_v @ T.T` when the columns are driven and the rows are the virtual grounds.
 
-T is exact after an elimination (`elimination`). From there it follows the cells by a closed form (`tracked`), but for
-arrays of few cells, where an elimination is as cheap. When the
+T is exact after an elimination (`elimination`). From there it follows the cells by a closed form (`tracked`), but
+for arrays of few cells, which are solved anew after each change. When the
 cells have moved far, the next elimination begins; it is made in pieces, a few a call, so that no product waits for
 the whole of it.
 """
@@ -116,12 +116,14 @@ class LineNetwork:
             known_S.flat[index] = g_S
             self._g_S = known_S
             return
+        if known_S.size < FEW_CELLS:
+            known_S.flat[index] = g_S
+            self._start(known_S)
+            return
         self._tracked.move(index, g_S)
         self._go_on(self._tracked)
         drift = self._tracked.drift
-        if self._tracked.g_S.size < FEW_CELLS:
-            self._start(self._tracked.g_S)
-        elif drift > self._limit and self._next is None:
+        if drift > self._limit and self._next is None:
             expected_S = self._tracked.matrices()[0]
             exact_S = self._start(self._tracked.g_S)
             self._judge(expected_S, exact_S, drift)
