@@ -44,8 +44,8 @@ class Security:
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
             return
-        # As the file system has it, so that a directory of any name is found by its path.
-        # As it was sent: the name of a run is one part of it, whatever slashes the name holds as %2F.
+        # As it was sent: the name of a run is one part of it, whatever slashes and bytes the name holds as %2F and the
+        # like. Whoever looks a run up takes them back to what the file system has.
         scope = {**scope, "path": scope["raw_path"].decode("latin-1")}
 
         async def secured(message: Message) -> None:
