@@ -19,9 +19,12 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from eapu_hil.base.errors import one_line
+from eapu_hil.base.errors import ConfigError, one_line
+from eapu_hil.base.filenames import require_regular
 from eapu_hil.base.npz import MOST_BYTES, DamagedError, read_npz, write_npz
 from eapu_hil.base.storage import plain, write_aside
+
+_TEXT_MOST_BYTES = 256 << 20  # of a JSON or YAML file of ours, whoever wrote it
 
 SEAL = "seal"
 Owner = Mapping[str, str | int]
@@ -146,9 +149,14 @@ def _unsealed(path: Path) -> UnsealedError:
 
 def _text_of(path: Path) -> str:
     try:
+        require_regular(path, str(path))
+        if path.stat().st_size > _TEXT_MOST_BYTES:
+            raise DamagedError(f"{path}: larger than {_TEXT_MOST_BYTES >> 20} MiB, so it is none of ours")
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise
+    except ConfigError as error:
+        raise DamagedError(str(error)) from error
     except (OSError, UnicodeDecodeError) as error:
         raise DamagedError(f"{path}: cannot be read: {one_line(error)}") from error
 

@@ -1,6 +1,7 @@
 """Sealed files: what was written comes back; what is torn, changed or of another owner is refused."""
 
 import contextlib
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -157,3 +158,13 @@ def test_nothing_is_written_through_a_link_that_lies_in_the_way(tmp_path: Path) 
     write_sealed_json(tmp_path / "a.json", NUMBERS, "k", OWNER)
     assert elsewhere.read_text() == "mine"
     assert read_sealed_json(tmp_path / "a.json", "k", OWNER) == NUMBERS
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes there")
+def test_a_pipe_and_a_file_without_end_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    with (tmp_path / "large.json").open("wb") as file:
+        file.truncate(1 << 34)
+    for name, said in (("pipe", "a pipe or a device"), ("large", "larger than 256 MiB")):
+        with pytest.raises(DamagedError, match=said):
+            read_sealed_json(tmp_path / f"{name}.json", "summary", {})
